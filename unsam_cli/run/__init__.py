@@ -1,1 +1,1 @@
-"""TODO"""
+"""What every command shares: inputs, shards, resuming, atomic output, signals, provenance."""

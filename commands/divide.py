@@ -1,0 +1,57 @@
+"""unsam divide [FEATURES.h5] -o MASKS.json"""  # noqa: D400, D415
+
+from __future__ import annotations
+
+import click
+
+from unsam_cli import options
+from unsam_cli.run.runner import RunSettings
+
+
+@options.command("divide", "Cut images into objects, top-down.")
+@options.file_argument("features", "FEATURES.h5")
+@options.option(
+    "--method",
+    type=click.Choice(["maskcut"]),
+    default="maskcut",
+    help="Recursive normalized cut.",
+)
+@options.option(
+    "--max-masks", default=3, type=click.IntRange(1), help="Most objects cut from an image."
+)
+@options.option(
+    "--tau",
+    default=0.15,
+    type=click.FloatRange(-1, 1),
+    help="Patches whose cosine similarity is above it are connected.",
+)
+@options.files_option(
+    "--detections", help="Take any detector's COCO results instead of cutting."
+)
+@options.option(
+    "--min-score", default=0.3, type=float, help="With --detections: least score kept."
+)
+@options.option(
+    "--refine",
+    type=click.Choice(["none", "guided"]),
+    default="guided",
+    help="How borders follow the edges of the picture.",
+)
+@options.format_option
+@options.run_options
+def command(
+    features: str, detections: str | None, kind: str, run: RunSettings, **method: object
+) -> int:
+    """Cut images into objects by recursive normalized cuts of their patch features.
+
+    Reads a features file; writes masks as COCO JSON.
+
+    \b
+      unsam extract-features photo.jpg | unsam divide > objects.json
+      unsam divide --detections results.json features.h5 -o objects.json
+    """
+    from unsam_cli.divide.stage import DivideSettings, divide
+
+    method.pop("method")  # MaskCut is the only one
+    settings = DivideSettings(**method)  # type: ignore[arg-type]
+    return divide(features, settings, run, detections=detections, kind=kind)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unsam_cli.errors import UsageError
+from unsam_cli.run.shards import Shard, parse_shard
+
+
+@given(st.integers(0, 50), st.integers(1, 9))
+def test_shards_partition_the_list(length: int, count: int) -> None:
+    items = list(range(length))
+    parts = [Shard(k, count).take(items) for k in range(count)]
+    assert sorted(i for part in parts for i in part) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_interleaves() -> None:
+    assert list(parse_shard("1/3", {}).take("abcdefgh")) == ["b", "e", "h"]
+
+
+@pytest.mark.parametrize("text", ["3/3", "-1/2", "1", "a/b", "1/0", "0/-1", "1/2/3", ""])
+def test_refuses_what_is_not_a_part(text: str) -> None:
+    with pytest.raises(UsageError, match="0 <= K < N"):
+        parse_shard(text, {})
+
+
+def test_slurm_array_with_offset_and_step() -> None:
+    environ = {
+        "SLURM_ARRAY_TASK_ID": "14",
+        "SLURM_ARRAY_TASK_MIN": "10",
+        "SLURM_ARRAY_TASK_STEP": "2",
+        "SLURM_ARRAY_TASK_COUNT": "5",
+    }
+    assert parse_shard("slurm", environ) == Shard(2, 5)
+
+
+def test_slurm_step_splits_the_share_of_its_array_task() -> None:
+    array = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "2"}
+    shards = []
+    for task in range(3):
+        step = {"SLURM_STEP_ID": "0", "SLURM_PROCID": str(task), "SLURM_NTASKS": "3"}
+        shards.append(parse_shard("slurm", {**array, **step}))
+    assert shards == [Shard(3, 6), Shard(4, 6), Shard(5, 6)]
+
+
+def test_slurm_batch_shell_without_srun_is_not_a_step() -> None:
+    with pytest.raises(UsageError, match="SLURM_ARRAY_TASK_ID"):
+        parse_shard("slurm", {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})
+
+
+def test_slurm_nonsense_is_named() -> None:
+    with pytest.raises(UsageError, match="SLURM_ARRAY_TASK_COUNT"):
+        parse_shard("slurm", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "x"})

@@ -1,0 +1,62 @@
+"""From the name of a backbone to the backbone."""
+
+from __future__ import annotations
+
+from unsam_cli.backbones.base import Backbone
+
+BUILTIN = ("builtin",)
+"""Names that need neither torch nor weights."""
+
+
+def create_backbone(
+    name: str = "builtin",
+    *,
+    weights: str | None = None,
+    facet: str = "key",
+    layer: int = -1,
+    device: str = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
+) -> Backbone:
+    """Create a backbone.
+
+    Parameters
+    ----------
+    name : str
+        ``builtin``, or the name of any timm vision transformer with patch tokens.
+    weights : str, optional
+        A checkpoint file, a hub id, or ``random`` (to try things and for tests); by default the
+        model's own pretrained weights. Has no meaning for the built-in backbone.
+    facet : {"key", "query", "value", "token"}
+        What the features are: a projection of the attention, or the output of the block.
+    layer : int
+        The block, from 0; negative ones count from the end.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    dtype : {"float32", "bfloat16", "float16"}
+        What the network computes in. Features are float32 in any case.
+    seed : int
+        Of random weights and of the built-in backbone.
+
+    Raises
+    ------
+    UsageError
+        Unknown name, facet, layer, device or dtype.
+    CheckpointError, WeightsUnavailableError
+        The weights do not fit, or cannot be had.
+    """
+    if name in BUILTIN:
+        from unsam_cli.backbones.builtin import create_builtin
+
+        return create_builtin(name, seed)
+    from unsam_cli.backbones.vit import create_vit
+
+    return create_vit(
+        name,
+        weights=weights,
+        facet=facet,
+        layer=layer,
+        device=device,
+        dtype=dtype,
+        seed=seed,
+    )

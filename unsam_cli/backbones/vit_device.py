@@ -1,0 +1,56 @@
+"""Where a network computes, and in which number format."""
+
+from __future__ import annotations
+
+import torch
+
+from unsam_cli.errors import UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that `name` means on this machine.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises
+    ------
+    UsageError
+        The name is unknown, or this machine has no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("there is no mps device on this machine: use --device cpu")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= count:
+            raise UsageError(
+                f"device {name} is not here, this process sees {count} CUDA devices: "
+                "use --device auto or cpu"
+            )
+    return torch.device(name)
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the torch dtype called `name`; raise `UsageError` if `device` is bad at it.
+
+    Notes
+    -----
+    No CPU kernel of the attention accumulates float16 well or fast; bfloat16 is as small and is
+    what CPUs have instructions for.
+    """
+    if name not in DTYPES:
+        raise UsageError(f"unknown dtype {name!r}: choose one of {', '.join(DTYPES)}")
+    if name == "float16" and device.type == "cpu":
+        raise UsageError("float16 needs a GPU: on the CPU use --dtype bfloat16 or float32")
+    return DTYPES[name]

@@ -1,0 +1,124 @@
+"""The ``unsam`` program: finds its subcommands, and is the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from unsam_cli import __version__, commands
+from unsam_cli.errors import (
+    EXIT_FAILURE,
+    EXIT_IO,
+    EXIT_SIGINT,
+    EXIT_SIGPIPE,
+    EXIT_USAGE,
+    UnsamError,
+)
+
+logger = logging.getLogger(__name__)
+
+# Commands in the order of the work; any other follows, by name.
+ORDER = ("extract-features", "divide", "conquer", "view", "merge")
+
+
+class UnsamGroup(click.Group):
+    """A group that imports the file of a subcommand when it is asked for, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all files in ``commands/``."""
+        found = {m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__)}
+        first = [name for name in ORDER if name in found]
+        return first + sorted(found - set(first))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        stem = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"unsam_cli.commands.{stem}")
+        found: click.Command = module.command
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; whatever it raises becomes one line and an exit code."""
+        return guarded(lambda: super(UnsamGroup, self).invoke(ctx))
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run the program and exit."""
+        extra["standalone_mode"] = False
+        run = super().main
+        sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra)) or 0)
+
+
+def guarded(run: Callable[[], Any]) -> Any:
+    """Return what `run` returns, or raise ``click.exceptions.Exit`` with the exit code."""
+    try:
+        return run()
+    except click.exceptions.Exit as e:
+        raise SystemExit(e.exit_code) from None
+    except click.UsageError as e:
+        where = e.ctx.command_path if e.ctx else "unsam"
+        fail(f"{e.format_message()} (see {where} --help)", EXIT_USAGE, e)
+    except click.ClickException as e:
+        fail(e.format_message(), e.exit_code, e)
+    except UnsamError as e:
+        fail(str(e), e.exit_code, e)
+    except (KeyboardInterrupt, click.Abort):
+        raise SystemExit(EXIT_SIGINT) from None
+    except OSError as e:
+        if e.errno == errno.EPIPE:
+            silence_stdout()
+            raise SystemExit(EXIT_SIGPIPE) from None
+        fail(f"{e.filename or 'input/output'}: {e.strerror or e}", EXIT_IO, e)
+    except MemoryError as e:
+        fail("out of memory; try fewer --jobs, or a smaller --size", EXIT_FAILURE, e)
+    except Exception as e:
+        text = f"internal error, please report it: {type(e).__name__}: {e} (--debug shows where)"
+        fail(text, EXIT_FAILURE, e)
+
+
+def fail(text: str, code: int, e: BaseException) -> NoReturn:
+    """Log one line, with a traceback only under ``--debug``, and exit."""
+    if not logging.getLogger().handlers:  # failed before the options were read
+        from unsam_cli.log import configure
+
+        configure()
+    one_line = " ".join(text.split("\n"))
+    context = click.get_current_context(silent=True)
+    debug = bool(context and context.find_root().meta.get("unsam.debug"))
+    logger.error(one_line, exc_info=e if debug else None, extra={"fields": {"exit_code": code}})
+    raise SystemExit(code) from None
+
+
+def silence_stdout() -> None:
+    """Let the interpreter flush into nothing at exit: the reader of the pipe is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@click.group(cls=UnsamGroup, context_settings={"auto_envvar_prefix": "UNSAM"})
+@click.version_option(__version__, prog_name="unsam")
+def cli() -> None:
+    """Segment images into everything they contain, from scenes to small parts, without labels.
+
+    The whole pipeline is one pipe:
+
+    \b
+      unsam extract-features photo.jpg | unsam divide |
+        unsam extract-features photo.jpg --regions - --whole-image |
+        unsam conquer > masks.json
+    """
+
+
+def main() -> NoReturn:
+    """Run ``unsam``."""
+    cli.main()

@@ -1,0 +1,238 @@
+"""Compiled part of :mod:`unsam_cli.conquer.merge`: heap, neighbour lists, the loop of merges.
+
+The queue holds one unsigned 64-bit key per candidate pair, the largest first::
+
+    bits 63..40   similarity, rounded to steps of 2**-22
+    bits 39..20   complement of the lower cluster id
+    bits 19..0    complement of the higher cluster id
+
+so ties go to the lowest ids. A key is stale once one of its clusters has been merged; stale keys
+are dropped when they surface, or all at once when the queue is full.
+
+Neighbours of a cluster are a circular list of half-edges. Merging splices two lists in O(1); the
+walk that follows finds each target's present cluster by union-find and unlinks repeated ones, so
+memory stays O(nodes + edges).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+
+MAX_NODES = 1 << 19
+ID_MASK = (1 << 20) - 1
+STEPS = float(1 << 22)
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+@kernel(fastmath=True)
+def _dot(rows: Float32, i: int, j: int) -> float:
+    total = 0.0
+    for c in range(rows.shape[1]):
+        total += np.float64(rows[i, c]) * np.float64(rows[j, c])
+    return total
+
+
+@kernel(fastmath=True)
+def _two_dots(one: Float64, rows: Float32, i: int, j: int) -> tuple[float, float]:
+    """Two at once: the sums wait for memory, not for arithmetic."""
+    first, second = 0.0, 0.0
+    for c in range(rows.shape[1]):
+        first += one[c] * np.float64(rows[i, c])
+        second += one[c] * np.float64(rows[j, c])
+    return first, second
+
+
+@kernel(fastmath=True)
+def _add(rows: Float32, i: int, j: int, wide: Float64) -> float:
+    """Add row j to row i in float32, copy it to `wide`, return its squared length."""
+    norm = 0.0
+    for c in range(rows.shape[1]):
+        value = rows[i, c] + rows[j, c]
+        rows[i, c] = value
+        wide[c] = np.float64(value)
+        norm += np.float64(value) * np.float64(value)
+    return norm
+
+
+@kernel()
+def _similarity(dot: float, norms: float, scale: float) -> float:
+    """Cosine within [-1, 1], 0 for zero features, its distance from 1 scaled."""
+    cosine = 0.0
+    if norms > 0.0:
+        cosine = min(1.0, max(-1.0, dot / np.sqrt(norms)))
+    return 1.0 - (1.0 - cosine) * scale
+
+
+@kernel()
+def _pack(similarity: float, i: int, j: int) -> int:
+    steps = np.uint64((similarity + 1.0) * STEPS + 0.5)
+    low, high = min(i, j), max(i, j)
+    key = (steps << np.uint64(40)) | (np.uint64(ID_MASK - low) << np.uint64(20))
+    return key | np.uint64(ID_MASK - high)  # type: ignore[no-any-return]
+
+
+@kernel()
+def _push(heap: Keys, count: int, key: int) -> int:
+    at = count
+    while at > 0:
+        above = (at - 1) >> 1
+        if heap[above] >= key:
+            break
+        heap[at] = heap[above]
+        at = above
+    heap[at] = key
+    return count + 1
+
+
+@kernel()
+def _sift(heap: Keys, count: int, at: int, key: int) -> None:
+    below = 2 * at + 1
+    while below < count:
+        if below + 1 < count and heap[below + 1] > heap[below]:
+            below += 1
+        if heap[below] <= key:
+            break
+        heap[at] = heap[below]
+        at = below
+        below = 2 * at + 1
+    heap[at] = key
+
+
+@kernel()
+def _compact(heap: Keys, count: int, root: Int64) -> int:
+    """Drop stale keys and rebuild the heap."""
+    kept = 0
+    for at in range(count):
+        i = ID_MASK - np.int64((heap[at] >> np.uint64(20)) & np.uint64(ID_MASK))
+        j = ID_MASK - np.int64(heap[at] & np.uint64(ID_MASK))
+        if root[i] == i and root[j] == j:
+            heap[kept] = heap[at]
+            kept += 1
+    for at in range((kept >> 1) - 1, -1, -1):
+        _sift(heap, kept, at, heap[at])
+    return kept
+
+
+@kernel()
+def _find(root: Int64, i: int) -> int:
+    while root[i] != i:
+        root[i] = root[root[i]]
+        i = root[i]
+    return i
+
+
+@kernel()
+def _link(edges: Int64, n: int) -> tuple[Int64, Int64]:
+    """Circular lists of half-edges: half-edge 2e leaves ``edges[e, 0]``, 2e + 1 ``edges[e, 1]``."""
+    head = np.full(2 * n, -1, dtype=np.int64)
+    following = np.empty(2 * len(edges), dtype=np.int64)
+    for half in range(2 * len(edges)):
+        node = edges[half >> 1, half & 1]
+        if head[node] < 0:
+            head[node] = half
+            following[half] = half
+        else:
+            following[half] = following[head[node]]
+            following[head[node]] = half
+    return head, following
+
+
+@kernel()
+def _splice(head: Int64, following: Int64, i: int, j: int, made: int) -> None:
+    a, b = head[i], head[j]
+    following[a], following[b] = following[b], following[a]
+    head[made] = a
+
+
+@kernel()
+def _neighbours(
+    head: Int64, following: Int64, edges: Int64, root: Int64, mark: Int64, made: int, found: Int64
+) -> int:
+    """Walk the list of `made` once, unlink inner and repeated half-edges, collect the others."""
+    mark[made] = made
+    last = previous = head[made]
+    half, kept, count = following[previous], -1, 0
+    while True:
+        after = following[half]
+        target = _find(root, edges[half >> 1, 1 - (half & 1)])
+        if mark[target] == made:
+            following[previous] = after
+        else:
+            mark[target] = made
+            previous = kept = half
+            found[count] = target
+            count += 1
+        if half == last:
+            break
+        half = after
+    head[made] = kept
+    return count
+
+
+@kernel()
+def _first_keys(sums: Float32, edges: Int64, norms: Float64, scale: float, heap: Keys) -> int:
+    count = 0
+    for e in range(len(edges)):
+        i, j = edges[e, 0], edges[e, 1]
+        if i != j:
+            similarity = _similarity(_dot(sums, i, j), norms[i] * norms[j], scale)
+            count = _push(heap, count, _pack(similarity, i, j))
+    return count
+
+
+@kernel()
+def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int64, Float64, Int64]:
+    """Merge all; `sums` is overwritten. Empty results mean features that are not finite."""
+    n, channels = sums.shape
+    children = np.empty((n - 1, 2), dtype=np.int64)
+    height = np.empty(n - 1, dtype=np.float64)
+    size = np.ones(2 * n, dtype=np.int64)
+    norms = np.empty(2 * n, dtype=np.float64)
+    row, root = np.arange(2 * n), np.arange(2 * n)
+    mark = np.full(2 * n, -1, dtype=np.int64)
+    scales = (np.arange(n + 1) / n) ** size_exponent
+    wide = np.empty(channels, dtype=np.float64)
+    found = np.empty(n + 1, dtype=np.int64)
+    for i in range(n):
+        norms[i] = _dot(sums, i, i)
+        if not np.isfinite(norms[i]):
+            return children[:0], height[:0], size[:0]
+    head, following = _link(edges, n)
+    heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
+    count = _first_keys(sums, edges, norms, scales[1], heap)
+    lowest, merges = 1.0, 0
+    while count > 0:
+        key = heap[0]
+        count -= 1
+        _sift(heap, count, 0, heap[count])
+        i = ID_MASK - np.int64((key >> np.uint64(20)) & np.uint64(ID_MASK))
+        j = ID_MASK - np.int64(key & np.uint64(ID_MASK))
+        if root[i] != i or root[j] != j:
+            continue
+        made = n + merges
+        lowest = min(lowest, np.float64(key >> np.uint64(40)) / STEPS - 1.0)
+        children[merges, 0], children[merges, 1], height[merges] = i, j, lowest
+        merges += 1
+        root[i] = root[j] = made
+        size[made], row[made] = size[i] + size[j], row[i]
+        norms[made] = _add(sums, row[i], row[j], wide)
+        _splice(head, following, i, j, made)
+        near = _neighbours(head, following, edges, root, mark, made, found)
+        found[near] = made  # pairs the last one when their number is odd
+        if count + near > len(heap):
+            count = _compact(heap, count, root)
+        for k in range(0, near, 2):
+            dots = _two_dots(wide, sums, row[found[k]], row[found[k + 1]])
+            for side in range(min(2, near - k)):
+                target = found[k + side]
+                scale = scales[min(size[made], size[target])]
+                similarity = _similarity(dots[side], norms[made] * norms[target], scale)
+                count = _push(heap, count, _pack(similarity, made, target))
+    return children[:merges], height[:merges], size[: n + merges]

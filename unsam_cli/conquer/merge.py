@@ -1,0 +1,165 @@
+"""Agglomerative merging of patches by cosine similarity: the whole merge tree, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.conquer._merge_kernel import MAX_NODES, merge_kernel
+from unsam_cli.errors import DataError
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """The history of merges of a graph's nodes.
+
+    Node ids below ``leaves`` are the graph's nodes; ``leaves + t`` is the cluster that merge ``t``
+    made. A connected graph of n nodes has n - 1 merges, one with k components n - k.
+
+    Attributes
+    ----------
+    leaves : int
+        Number of nodes of the graph.
+    children : (M, 2) int64
+        The two clusters that each merge joins, lower id first.
+    height : (M,) float64
+        Running minimum of the similarities of the merges, so never rising: the clusters at
+        threshold theta are those after all merges whose height is at least theta.
+    size : (leaves + M,) int64
+        Number of graph nodes in each cluster.
+    """
+
+    leaves: int
+    children: NDArray[np.int64]
+    height: NDArray[np.float64]
+    size: NDArray[np.int64]
+
+    @property
+    def nodes(self) -> int:
+        """Number of clusters in the tree, single nodes included."""
+        return self.leaves + len(self.children)
+
+    def parents(self) -> NDArray[np.int64]:
+        """Parent of every cluster, -1 for roots: (nodes,) int64."""
+        parent = np.full(self.nodes, -1, dtype=np.int64)
+        parent[self.children.ravel()] = self.leaves + np.repeat(np.arange(len(self.children)), 2)
+        return parent
+
+    def prefix(self, threshold: float) -> int:
+        """Number of merges done when no pair with similarity >= `threshold` remains."""
+        return int(np.searchsorted(-self.height, -threshold, side="right"))
+
+    def clusters(self, threshold: float) -> NDArray[np.int64]:
+        """Ids of the clusters that partition the graph at `threshold`, ascending: (K,) int64."""
+        done = self.prefix(threshold)
+        alive = np.ones(self.leaves + done, dtype=bool)
+        alive[self.children[:done].ravel()] = False
+        return np.flatnonzero(alive).astype(np.int64)
+
+    def cut(self, threshold: float) -> NDArray[np.int64]:
+        """Cluster id of each graph node at `threshold`: (leaves,) int64."""
+        done = self.prefix(threshold)
+        owner = np.arange(self.leaves + done, dtype=np.int64)
+        for merge in range(done - 1, -1, -1):  # parents come after their children
+            owner[self.children[merge]] = owner[self.leaves + merge]
+        return owner[: self.leaves]
+
+    def intervals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Order of the graph's nodes in which every cluster is contiguous.
+
+        Returns
+        -------
+        position : (leaves,) int64
+            Place of each graph node in that order.
+        first : (nodes,) int64
+            A cluster holds the places ``first .. first + size``.
+        """
+        first = np.zeros(self.nodes, dtype=np.int64)
+        parent = self.parents()
+        roots = np.flatnonzero(parent < 0)
+        first[roots] = np.concatenate(([0], np.cumsum(self.size[roots])[:-1]))
+        for merge in range(len(self.children) - 1, -1, -1):
+            low, high = self.children[merge]
+            first[low] = first[self.leaves + merge]
+            first[high] = first[low] + self.size[low]
+        return first[: self.leaves].copy(), first
+
+
+def grid_edges(height: int, width: int) -> NDArray[np.int64]:
+    """Edges of the 4-connected grid whose nodes are numbered row by row.
+
+    Parameters
+    ----------
+    height, width : int
+        Rows and columns of the grid.
+
+    Returns
+    -------
+    edges : (M, 2) int64
+        Pairs of node ids, lower id first.
+    """
+    node = np.arange(height * width, dtype=np.int64).reshape(height, width)
+    across = np.stack([node[:, :-1].ravel(), node[:, 1:].ravel()], axis=1)
+    down = np.stack([node[:-1].ravel(), node[1:].ravel()], axis=1)
+    return np.concatenate([across, down])
+
+
+def merge_tree(
+    features: NDArray[np.floating],
+    edges: NDArray[np.integer],
+    *,
+    size_exponent: float = 0.0,
+) -> MergeTree:
+    """Merge the most similar neighbours of a graph until no edge is left.
+
+    A cluster's feature is the sum of its members'; the similarity of two neighbours is the cosine
+    of their features, 0 when one of them is zero. The most similar pair of all merges first.
+
+    Parameters
+    ----------
+    features : (N, C) floating
+        One row per graph node, not normalised: its length is its weight in sums.
+    edges : (M, 2) int
+        Pairs of neighbouring nodes in any order; repeated pairs and loops do no harm.
+    size_exponent : float
+        Above 0, small clusters merge first: the similarity of a pair becomes
+        ``1 - (1 - cosine) * (size / N) ** size_exponent``, size being the smaller one's nodes.
+
+    Returns
+    -------
+    MergeTree
+        Children, heights and sizes of all merges.
+
+    Raises
+    ------
+    DataError
+        Features are not finite, shapes do not fit, or there are more than 2**19 nodes.
+
+    Notes
+    -----
+    Similarities are compared after rounding to steps of 2**-22, which leaves exact ties (flat parts
+    of an image) as ties whatever the order of summation; among them the pair with the lowest
+    lower id wins, then the lowest higher id. New clusters have higher ids than all before, so a
+    flat area merges evenly rather than as one growing cluster.
+
+    References
+    ----------
+    Wang et al., "Segment Anything without Supervision" (2024), section 3.2: iterative merging.
+    """
+    rows = np.ascontiguousarray(features, dtype=np.float32)
+    if rows.ndim != 2 or len(rows) == 0:
+        raise DataError(f"features must be a non-empty (nodes, channels) array, not {rows.shape}")
+    n, _ = rows.shape
+    pairs = np.ascontiguousarray(edges, dtype=np.int64).reshape(-1, 2)
+    if n > MAX_NODES:
+        raise DataError(f"{n} nodes to merge: at most {MAX_NODES} are supported; use a coarser grid")
+    if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
+        raise DataError(f"an edge names a node outside 0..{n - 1}")
+    if rows is features:  # the kernel sums in place
+        rows = rows.copy()
+    children, height, size = merge_kernel(rows, pairs, size_exponent)
+    if len(size) == 0:
+        raise DataError("features hold NaN or infinite values: extract them again")
+    return MergeTree(n, children, height, size)

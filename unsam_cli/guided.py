@@ -1,0 +1,309 @@
+"""Guided filter with a colour guide: smooth a mask so that its borders follow the image.
+
+The statistics of the guide are computed once and serve any number of masks; every box sum is a
+running sum, so the cost of a pixel does not depend on the radius.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unsam_cli.jit import kernel
+
+Array = NDArray[Any]
+
+
+class GuidedFilter:
+    """Edge-aware smoothing of soft masks under one RGB image.
+
+    Within every box of side ``2 * radius + 1`` the output is an affine function of the guide's
+    colour, fitted to the input by ridge regression; a pixel averages the functions of all the boxes
+    that hold it. Boxes are clipped at the image border.
+
+    Parameters
+    ----------
+    guide : (H, W, 3) uint8
+        The image.
+    radius : int
+        Half side of the boxes, pixels, at least 1.
+    eps : float
+        Regularisation: the variance of colour (channels in [0, 1]) under which a box counts as
+        flat and is only averaged. 1e-2 smooths strongly, 1e-6 follows the faintest edge.
+
+    Raises
+    ------
+    ValueError
+        The guide is not (H, W, 3) uint8 or is empty; `radius` or `eps` is out of range.
+
+    Notes
+    -----
+    Instances are immutable after construction: threads may share one. They hold 39 bytes a pixel.
+
+    References
+    ----------
+    K. He, J. Sun, X. Tang, "Guided Image Filtering", PAMI 2013: equations 19 to 21.
+    """
+
+    def __init__(self, guide: NDArray[np.uint8], radius: int, eps: float) -> None:
+        if guide.dtype != np.uint8 or guide.ndim != 3 or guide.shape[2] != 3 or not guide.size:
+            raise ValueError(f"guide must be (H, W, 3) uint8, not {guide.shape} {guide.dtype}")
+        if not 1 <= radius <= 1024:  # beyond, the box sums of uint8 would overflow int32
+            raise ValueError(f"radius must be from 1 to 1024 pixels, not {radius}")
+        if not eps > 0:
+            raise ValueError(f"eps must be positive, not {eps}")
+        self.shape: tuple[int, int] = guide.shape[:2]
+        self.radius = int(radius)
+        self.eps = float(eps)
+        self._guide = np.ascontiguousarray(guide)
+        self._sums, self._inverse = _guide_statistics(self._guide, self.radius, self.eps)
+
+    def filter(self, mask: ArrayLike) -> NDArray[np.float32]:
+        """Filter a mask of the guide's size.
+
+        Parameters
+        ----------
+        mask : (H, W) float32
+            Any finite values; bool and integers are converted.
+
+        Returns
+        -------
+        (H, W) float32
+            The filtered mask, which may overshoot the range of the input a little.
+        """
+        shape = np.shape(mask)
+        if shape != self.shape:
+            raise ValueError(f"mask has shape {shape}, the guide has {self.shape}")
+        return self.filter_window(mask, 0, 0)
+
+    def filter_window(self, mask: ArrayLike, y0: int, x0: int) -> NDArray[np.float32]:
+        """Filter a mask given only within a window, as if it were zero outside.
+
+        The result is that of :meth:`filter` on the padded mask, cut to the window; time and memory
+        depend on the window alone. With a margin of ``2 * radius`` nothing is cut off.
+
+        Parameters
+        ----------
+        mask : (h, w) float32
+            The window's content.
+        y0, x0 : int
+            Row and column of the window's first pixel; the window lies within the guide.
+
+        Returns
+        -------
+        (h, w) float32
+            The filtered mask within the window.
+        """
+        p = np.ascontiguousarray(mask, dtype=np.float32)
+        if p.ndim != 2:
+            raise ValueError(f"mask must have two dimensions, not shape {p.shape}")
+        h, w = p.shape
+        height, width = self.shape
+        if y0 < 0 or x0 < 0 or y0 + h > height or x0 + w > width:
+            raise ValueError(f"window {h} x {w} at ({y0}, {x0}) leaves the guide {self.shape}")
+        if not np.isfinite(p).all():
+            raise ValueError("mask holds values that are not finite")
+        if not p.size:
+            return p.copy()
+        return _filter(self._guide, self._sums, self._inverse, p, y0, x0, self.radius)
+
+
+@kernel()
+def _guide_statistics(guide: Array, radius: int, eps: float) -> tuple[Array, Array]:
+    """Box sums of the colours (H, W, 3) int32 and the inverse covariances (H, W, 6) float32.
+
+    Sums are integers, hence exact: no variance is lost to cancellation, however long the image.
+    """
+    height, width, _ = guide.shape
+    sums = np.empty((height, width, 3), np.int32)
+    inverse = np.empty((height, width, 6), np.float32)
+    columns = np.zeros((width, 9), np.int64)  # r g b rr rg rb gg gb bb over the box's rows
+    for y in range(-radius, height):
+        if y + radius < height:
+            _add_colours(columns, guide[y + radius], 1)
+        if y - radius - 1 >= 0:
+            _add_colours(columns, guide[y - radius - 1], -1)
+        if y < 0:
+            continue
+        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        _row_statistics(columns, rows, radius, eps, sums[y], inverse[y])
+    return sums, inverse
+
+
+@kernel()
+def _row_statistics(
+    columns: Array, rows: int, radius: int, eps: float, sums: Array, inverse: Array
+) -> None:
+    """Slide the box along one row: fill that row of the sums and of the inverses."""
+    width = columns.shape[0]
+    box = np.zeros(9, np.int64)
+    for x in range(-radius, width):
+        if x + radius < width:
+            for k in range(9):
+                box[k] += columns[x + radius, k]
+        if x - radius - 1 >= 0:
+            for k in range(9):
+                box[k] -= columns[x - radius - 1, k]
+        if x >= 0:
+            n = rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
+            for k in range(3):
+                sums[x, k] = box[k]
+            _invert(box, float(n), eps, inverse[x])
+
+
+@kernel()
+def _invert(box: Array, n: float, eps: float, out: Array) -> None:
+    """Invert the regularised covariance of one box: `out` is rr rg rb gg gb bb."""
+    scale = 1.0 / (n * n * 65025.0)  # colours in [0, 1]
+    rr = (n * box[3] - box[0] * box[0]) * scale + eps
+    rg = (n * box[4] - box[0] * box[1]) * scale
+    rb = (n * box[5] - box[0] * box[2]) * scale
+    gg = (n * box[6] - box[1] * box[1]) * scale + eps
+    gb = (n * box[7] - box[1] * box[2]) * scale
+    bb = (n * box[8] - box[2] * box[2]) * scale + eps
+    c0 = gg * bb - gb * gb
+    c1 = gb * rb - rg * bb
+    c2 = rg * gb - gg * rb
+    det = 1.0 / (rr * c0 + rg * c1 + rb * c2)
+    out[0] = c0 * det
+    out[1] = c1 * det
+    out[2] = c2 * det
+    out[3] = (rr * bb - rb * rb) * det
+    out[4] = (rb * rg - rr * gb) * det
+    out[5] = (rr * gg - rg * rg) * det
+
+
+@kernel()
+def _add_colours(columns: Array, row: Array, sign: int) -> None:
+    """Add (or take away) one image row's colours and their products to the column sums."""
+    for x in range(row.shape[0]):
+        r = np.int64(row[x, 0])
+        g = np.int64(row[x, 1])
+        b = np.int64(row[x, 2])
+        columns[x, 0] += sign * r
+        columns[x, 1] += sign * g
+        columns[x, 2] += sign * b
+        columns[x, 3] += sign * r * r
+        columns[x, 4] += sign * r * g
+        columns[x, 5] += sign * r * b
+        columns[x, 6] += sign * g * g
+        columns[x, 7] += sign * g * b
+        columns[x, 8] += sign * b * b
+
+
+@kernel()
+def _filter(
+    guide: Array, sums: Array, inverse: Array, p: Array, y0: int, x0: int, radius: int
+) -> Array:
+    """Filter window `p` of the image at (y0, x0), zero outside."""
+    height, width, _ = guide.shape
+    h, w = p.shape
+    # Boxes around pixels up to one radius outside the window still hold pixels of it.
+    top, left = max(y0 - radius, 0), max(x0 - radius, 0)
+    bottom, right = min(y0 + h + radius, height), min(x0 + w + radius, width)
+    coefficients = np.empty((bottom - top, right - left, 4), np.float32)
+    columns = np.zeros((w, 4), np.float64)  # p, r p, g p, b p over the box's rows
+    for y in range(y0 - radius, bottom):
+        if y + radius < y0 + h:
+            _add_products(columns, guide[y + radius], p[y + radius - y0], x0, 1.0)
+        if y - radius - 1 >= y0:
+            _add_products(columns, guide[y - radius - 1], p[y - radius - 1 - y0], x0, -1.0)
+        if y < top:
+            continue
+        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        s0 = s1 = s2 = s3 = 0.0
+        for x in range(x0 - radius, right):
+            enters, leaves = x + radius - x0, x - radius - 1 - x0
+            if enters < w:
+                s0 += columns[enters, 0]
+                s1 += columns[enters, 1]
+                s2 += columns[enters, 2]
+                s3 += columns[enters, 3]
+            if leaves >= 0:
+                s0 -= columns[leaves, 0]
+                s1 -= columns[leaves, 1]
+                s2 -= columns[leaves, 2]
+                s3 -= columns[leaves, 3]
+            if x < left:
+                continue
+            n = rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
+            scale = 1.0 / n
+            mean = s0 * scale
+            r = sums[y, x, 0] * (scale / 255.0)
+            g = sums[y, x, 1] * (scale / 255.0)
+            b = sums[y, x, 2] * (scale / 255.0)
+            cr = s1 * scale - r * mean
+            cg = s2 * scale - g * mean
+            cb = s3 * scale - b * mean
+            m = inverse[y, x]
+            ar = m[0] * cr + m[1] * cg + m[2] * cb
+            ag = m[1] * cr + m[3] * cg + m[4] * cb
+            ab = m[2] * cr + m[4] * cg + m[5] * cb
+            out = coefficients[y - top, x - left]
+            out[0] = ar
+            out[1] = ag
+            out[2] = ab
+            out[3] = mean - ar * r - ag * g - ab * b
+    return _average(guide, coefficients, y0, x0, h, w, radius)
+
+
+@kernel()
+def _add_products(columns: Array, colours: Array, p: Array, x0: int, sign: float) -> None:
+    """Add (or take away) one row of p and of colour times p to the column sums."""
+    for x in range(p.shape[0]):
+        value = sign * p[x]
+        scaled = value / 255.0
+        columns[x, 0] += value
+        columns[x, 1] += scaled * colours[x + x0, 0]
+        columns[x, 2] += scaled * colours[x + x0, 1]
+        columns[x, 3] += scaled * colours[x + x0, 2]
+
+
+@kernel()
+def _average(
+    guide: Array, coefficients: Array, y0: int, x0: int, h: int, w: int, radius: int
+) -> Array:
+    """Average the affine functions of all boxes around each window pixel, and apply them."""
+    height, width, _ = guide.shape
+    top, left = max(y0 - radius, 0), max(x0 - radius, 0)
+    bottom, right = top + coefficients.shape[0], left + coefficients.shape[1]
+    columns = np.zeros((right - left, 4), np.float64)
+    result = np.empty((h, w), np.float32)
+    for y in range(top - radius, y0 + h):
+        if y + radius < bottom:
+            _add_row(columns, coefficients[y + radius - top], 1.0)
+        if y - radius - 1 >= top:
+            _add_row(columns, coefficients[y - radius - 1 - top], -1.0)
+        if y < y0:
+            continue
+        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        s0 = s1 = s2 = s3 = 0.0
+        for x in range(left - radius, x0 + w):
+            enters, leaves = x + radius - left, x - radius - 1 - left
+            if x + radius < right:
+                s0 += columns[enters, 0]
+                s1 += columns[enters, 1]
+                s2 += columns[enters, 2]
+                s3 += columns[enters, 3]
+            if leaves >= 0:
+                s0 -= columns[leaves, 0]
+                s1 -= columns[leaves, 1]
+                s2 -= columns[leaves, 2]
+                s3 -= columns[leaves, 3]
+            if x < x0:
+                continue
+            n = rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
+            colour = guide[y, x]
+            fitted = (s0 * colour[0] + s1 * colour[1] + s2 * colour[2]) / 255.0
+            result[y - y0, x - x0] = (fitted + s3) / n
+    return result
+
+
+@kernel()
+def _add_row(columns: Array, row: Array, sign: float) -> None:
+    """Add (or take away) one row of coefficients to the column sums."""
+    for x in range(row.shape[0]):
+        for k in range(4):
+            columns[x, k] += sign * row[x, k]

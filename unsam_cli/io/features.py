@@ -1,0 +1,328 @@
+"""Reading the features file, HDF5, ``format = "unsam-features"``, version 1.
+
+The layout is ragged, so that records of different grid sizes share one file: record r is rows
+``offset[r]:offset[r+1]`` of ``/features``, row-major over its grid. ``docs/formats.md`` is the
+specification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from unsam_cli.errors import FeatureFileError, MissingInputError
+from unsam_cli.rle.runs import Rle
+
+FORMAT = "unsam-features"
+VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """One image of a features file: its size in pixels after EXIF rotation, perhaps a JPEG preview."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+    preview: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEntry:
+    """What a record covers, without its features.
+
+    Parameters
+    ----------
+    bbox : tuple of int
+        x, y, w, h in original pixels: the rectangle that the grid covers.
+    counts : bytes
+        Compressed COCO counts of the region's mask at the image's full size; empty = the rectangle.
+    score : float
+        The mask's score; 1 for the whole image.
+    grid : tuple of int
+        Rows and columns of patches.
+    """
+
+    bbox: tuple[int, int, int, int]
+    counts: bytes
+    score: float
+    grid: tuple[int, int]
+
+    @property
+    def patches(self) -> int:
+        """Number of patches of the grid."""
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A grid of patch features, (h, w, C) float16 or float32, and what it covers."""
+
+    image_id: int
+    bbox: tuple[int, int, int, int]
+    rle: Rle | None
+    score: float
+    features: npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class FeatureAttributes:
+    """Attributes of the root: which features these are and who made them."""
+
+    backbone: str
+    weights: str
+    facet: str
+    layer: int
+    patch_size: int
+    dim: int
+    project: int
+    seed: int
+    command: str
+    unsam_version: str
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class FeatureFile:
+    """Random access to a features file; a context manager, safe to share between threads.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    FeatureFileError
+        Not a features file, of an unknown version, incomplete, or damaged: the first bad record is
+        named.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise MissingInputError(f"{path}: no such file; unsam extract-features makes one")
+        try:
+            self._file = h5py.File(path, "r", locking="best-effort")
+        except OSError as e:
+            raise FeatureFileError(
+                f"{path}: not a readable HDF5 file ({_first_line(e)}); run extract-features again"
+            ) from e
+        try:
+            self.attributes = self._guard(self._read_attributes)
+            self._guard(self._read_index)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _guard(self, read: Callable[[], T]) -> T:
+        """Run `read`; what h5py raises on a damaged file becomes one line."""
+        try:
+            return read()
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError) as e:
+            if isinstance(e, FeatureFileError):
+                raise
+            raise self._error(f"damaged HDF5 ({_first_line(e)})") from e
+
+    def _error(self, text: str) -> FeatureFileError:
+        return FeatureFileError(f"{self.path}: {text}; run extract-features again")
+
+    def _read_attributes(self) -> FeatureAttributes:
+        attributes = self._file.attrs
+        if attributes.get("format") != FORMAT:
+            raise FeatureFileError(
+                f"{self.path}: HDF5, but not a features file (format is "
+                f"{attributes.get('format')!r}, not {FORMAT!r}); unsam extract-features makes one"
+            )
+        if int(attributes["version"]) != VERSION:
+            raise FeatureFileError(
+                f"{self.path}: features file of version {attributes['version']}, this program reads "
+                f"version {VERSION}; extract again, or use a newer unsam"
+            )
+        if not bool(attributes["complete"]):
+            raise self._error("incomplete, its writer was interrupted")
+        text = {n: str(attributes[n]) for n in ("backbone", "weights", "facet", "command")}
+        whole = {n: int(attributes[n]) for n in ("layer", "patch_size", "dim", "project", "seed")}
+        history = orjson.loads(attributes.get("history", "[]"))
+        return FeatureAttributes(
+            **text, **whole, unsam_version=str(attributes["unsam_version"]), history=history
+        )
+
+    def _read_index(self) -> None:
+        file = self._file
+        self.ids = self._column("images/id", np.int64, ())
+        n = len(self.ids)
+        if len(np.unique(self.ids)) != n:
+            raise self._error("an image id occurs twice in /images/id")
+        self._index = {int(i): k for k, i in enumerate(self.ids)}
+        self._heights = self._column("images/height", np.int32, (), n)
+        self._widths = self._column("images/width", np.int32, (), n)
+        for k in np.flatnonzero((self._heights < 1) | (self._widths < 1))[:1]:
+            raise self._error(f"image {self.ids[k]} has no pixels")
+        if len(file["images/file_name"]) != n:
+            raise self._error(f"/images/file_name has not {n} entries")
+        self._has_preview = "preview" in file["images"] and len(file["images/preview"]) == n
+        self._read_regions()
+
+    def _column(
+        self, name: str, kind: type[np.generic], tail: tuple[int, ...], length: int | None = None
+    ) -> npt.NDArray[Any]:
+        dataset = self._file[name]
+        shape = dataset.shape
+        if shape[1:] != tail or (length is not None and shape[0] != length):
+            expected = ("N" if length is None else str(length), *map(str, tail))
+            raise self._error(f"/{name} has shape {shape}, not ({', '.join(expected)})")
+        return np.asarray(dataset[()], dtype=kind)
+
+    def _read_regions(self) -> None:
+        region_image = self._column("regions/image_id", np.int64, ())
+        r = len(region_image)
+        self._bbox = self._column("regions/bbox", np.int32, (4,), r)
+        self._score = self._column("regions/score", np.float32, (), r)
+        self._grid = self._column("regions/grid", np.int32, (2,), r)
+        self._offset = self._column("regions/offset", np.int64, (), r + 1)
+        if len(self._file["regions/rle"]) != r:
+            raise self._error(f"/regions/rle has not {r} entries")
+        features = self._file["features"]
+        if features.ndim != 2 or features.dtype not in (np.float16, np.float32):
+            raise self._error(f"/features is {features.ndim}-d {features.dtype}, not 2-d float16/32")
+        self._check_regions(region_image, features.shape)
+        rows = np.array([self._index[int(i)] for i in region_image], dtype=np.int64)
+        self._order = np.argsort(rows, kind="stable")
+        self._first = np.searchsorted(rows[self._order], np.arange(len(self.ids) + 1))
+
+    def _check_regions(self, region_image: npt.NDArray[Any], shape: tuple[int, int]) -> None:
+        """Name the first record whose index entries contradict each other."""
+        x, y, w, h = self._bbox.T.astype(np.int64)
+        known = np.isin(region_image, self.ids)
+        place = np.array([self._index.get(int(i), 0) for i in region_image], dtype=np.int64)
+        height = self._heights[place] if len(place) else place
+        width = self._widths[place] if len(place) else place
+        patches = self._grid.astype(np.int64).prod(axis=1)
+        checks = [
+            (known, "belongs to no image of the file"),
+            ((self._grid >= 1).all(axis=1), "has an empty grid"),
+            (
+                (x >= 0) & (y >= 0) & (w >= 1) & (h >= 1) & (x + w <= width) & (y + h <= height),
+                "has a box outside its image",
+            ),
+            (np.isfinite(self._score), "has a score that is not a number"),
+            (np.diff(self._offset) == patches, "has offsets that do not match its grid"),
+        ]
+        for good, what in checks:
+            for k in np.flatnonzero(~good)[:1]:
+                raise self._error(f"record {k} (image {region_image[k]}) {what}")
+        if self._offset[0] != 0 or self._offset[-1] != shape[0]:
+            raise self._error(f"/features has {shape[0]} rows, /regions/offset {self._offset[-1]}")
+        if shape[1] != self.attributes.dim and len(region_image):
+            raise self._error(f"/features has {shape[1]} channels, dim says {self.attributes.dim}")
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.ids)
+
+    def image(self, index: int) -> ImageEntry:
+        """Return image `index` (0-based position in the file)."""
+
+        def read() -> ImageEntry:
+            images = self._file["images"]
+            preview = bytes(images["preview"][index]) if self._has_preview else b""
+            return ImageEntry(
+                id=int(self.ids[index]),
+                file_name=images["file_name"].asstr()[index],
+                height=int(self._heights[index]),
+                width=int(self._widths[index]),
+                preview=preview,
+            )
+
+        return self._guard(read)
+
+    def file_names(self) -> list[str]:
+        """Return the names of all images, in the order of the file."""
+        return self._guard(lambda: list(self._file["images/file_name"].asstr()[:]))
+
+    def regions(self, index: int) -> list[RegionEntry]:
+        """Return what the records of image `index` cover."""
+        return [self._guard(lambda r=r: self._region(r)) for r in self._numbers(index)]
+
+    def _numbers(self, index: int) -> npt.NDArray[np.int64]:
+        numbers: npt.NDArray[np.int64] = self._order[self._first[index] : self._first[index + 1]]
+        return numbers
+
+    def _region(self, r: int) -> RegionEntry:
+        x, y, w, h = map(int, self._bbox[r])
+        rows, columns = map(int, self._grid[r])
+        counts = bytes(self._file["regions/rle"][r])
+        return RegionEntry((x, y, w, h), counts, float(self._score[r]), (rows, columns))
+
+    def records(self, index: int) -> list[Record]:
+        """Return the records of image `index` with their features.
+
+        Raises
+        ------
+        FeatureFileError
+            A feature is not a finite number; the record is named.
+        """
+        size = [int(self._heights[index]), int(self._widths[index])]
+        records = []
+        for r, region in zip(self._numbers(index), self.regions(index), strict=True):
+            rows = self.rows(int(r))
+            if not math.isfinite(float(rows.sum(dtype=np.float64))):
+                raise self._error(f"record {r} (image {self.ids[index]}) has features that are NaN")
+            rle: Rle | None = {"size": size, "counts": region.counts} if region.counts else None
+            grid = rows.reshape(*region.grid, rows.shape[1])
+            records.append(Record(int(self.ids[index]), region.bbox, rle, region.score, grid))
+        return records
+
+    def rows(self, r: int) -> npt.NDArray[Any]:
+        """Return the features of record `r`, (patches, C), as stored."""
+        start, stop = int(self._offset[r]), int(self._offset[r + 1])
+        return self._guard(lambda: np.asarray(self._file["features"][start:stop]))
+
+    def image_rows(self, index: int) -> list[npt.NDArray[Any]]:
+        """Return the features of each record of image `index`, as stored."""
+        return [self.rows(int(r)) for r in self._numbers(index)]
+
+    @property
+    def region_count(self) -> int:
+        """Number of records."""
+        return len(self._grid)
+
+    @property
+    def patch_count(self) -> int:
+        """Number of patches in all."""
+        return int(self._offset[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored features."""
+        return np.dtype(self._file["features"].dtype)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> FeatureFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _first_line(e: BaseException) -> str:
+    return (str(e).splitlines() or [type(e).__name__])[0]

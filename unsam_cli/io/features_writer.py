@@ -1,0 +1,160 @@
+"""Writing the features file in one pass, in constant memory, the same bytes every time.
+
+All sizes are known before the first byte is written (the run's journal, or the shards to merge, tell
+them), so every dataset is contiguous and the features are copied straight to their place.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from unsam_cli.io.features import FORMAT, VERSION, FeatureAttributes, ImageEntry, RegionEntry
+
+Described = tuple[ImageEntry, list[RegionEntry]]
+_SLICE = 256  # images whose index entries are written at once
+
+
+@dataclass(frozen=True)
+class FeatureTotals:
+    """What a features file will hold: images, records, patches in all, channels, element type."""
+
+    images: int
+    regions: int
+    patches: int
+    dim: int
+    dtype: str
+
+
+def write_features(
+    path: Path,
+    attributes: FeatureAttributes,
+    totals: FeatureTotals,
+    described: Iterable[Described],
+    chunks: Iterable[bytes | memoryview],
+) -> None:
+    """Write a features file at `path`.
+
+    Parameters
+    ----------
+    path : Path
+        Where; an existing file is overwritten. ``complete`` is set last.
+    attributes : FeatureAttributes
+        The root's attributes.
+    totals : FeatureTotals
+        Must match what follows.
+    described : iterable of (ImageEntry, list of RegionEntry)
+        All images in order. Consumed in slices: memory does not grow with their number.
+    chunks : iterable of bytes
+        All features, little-endian, record after record in the order of `described`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        _write_attributes(file, attributes)
+        _create_index(file, totals)
+        _write_index(file, described)
+        offset = _allocate_features(file, totals)
+    _write_rows(path, offset, chunks)
+    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        file.attrs["complete"] = True
+
+
+def _write_attributes(file: h5py.File, attributes: FeatureAttributes) -> None:
+    values: dict[str, Any] = asdict(attributes)
+    values["history"] = orjson.dumps(values["history"]).decode()
+    for name, value in {"format": FORMAT, "version": VERSION, **values}.items():
+        file.attrs[name] = value
+    file.attrs["complete"] = False
+
+
+def _create_index(file: h5py.File, totals: FeatureTotals) -> None:
+    n, r = totals.images, totals.regions
+    raw = h5py.vlen_dtype(np.uint8)
+    columns: dict[str, tuple[tuple[int, ...], Any]] = {
+        "images/id": ((n,), "<i8"),
+        "images/file_name": ((n,), h5py.string_dtype()),
+        "images/height": ((n,), "<i4"),
+        "images/width": ((n,), "<i4"),
+        "images/preview": ((n,), raw),
+        "regions/image_id": ((r,), "<i8"),
+        "regions/bbox": ((r, 4), "<i4"),
+        "regions/rle": ((r,), raw),
+        "regions/score": ((r,), "<f4"),
+        "regions/grid": ((r, 2), "<i4"),
+        "regions/offset": ((r + 1,), "<i8"),
+    }
+    for name, (shape, kind) in columns.items():
+        file.create_dataset(name, shape=shape, dtype=kind, track_times=False)
+
+
+def _write_index(file: h5py.File, described: Iterable[Described]) -> None:
+    image, region, patch = 0, 0, 0
+    file["regions/offset"][0] = 0
+    for batch in _batches(described):
+        entries = [entry for entry, _ in batch]
+        stop = image + len(entries)
+        images = file["images"]
+        images["id"][image:stop] = [e.id for e in entries]
+        images["file_name"][image:stop] = [e.file_name for e in entries]
+        images["height"][image:stop] = [e.height for e in entries]
+        images["width"][image:stop] = [e.width for e in entries]
+        images["preview"][image:stop] = _ragged([e.preview for e in entries])
+        image = stop
+        owned = [(entry.id, r) for entry, regions in batch for r in regions]
+        if not owned:
+            continue
+        stop = region + len(owned)
+        regions_ = file["regions"]
+        regions_["image_id"][region:stop] = [i for i, _ in owned]
+        regions_["bbox"][region:stop] = [r.bbox for _, r in owned]
+        regions_["rle"][region:stop] = _ragged([r.counts for _, r in owned])
+        regions_["score"][region:stop] = [r.score for _, r in owned]
+        regions_["grid"][region:stop] = [r.grid for _, r in owned]
+        ends = patch + np.cumsum([r.patches for _, r in owned])
+        regions_["offset"][region + 1 : stop + 1] = ends
+        region, patch = stop, int(ends[-1])
+
+
+def _batches(described: Iterable[Described]) -> Iterator[list[Described]]:
+    iterator = iter(described)
+    while batch := list(itertools.islice(iterator, _SLICE)):
+        yield batch
+
+
+def _ragged(items: list[bytes]) -> npt.NDArray[np.object_]:
+    array = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):
+        array[i] = np.frombuffer(item, dtype=np.uint8)
+    return array
+
+
+def _allocate_features(file: h5py.File, totals: FeatureTotals) -> int:
+    """Create ``/features`` as one block of the file and return where it starts."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    space = h5py.h5s.create_simple((totals.patches, totals.dim))
+    kind = h5py.h5t.py_create(np.dtype(totals.dtype).newbyteorder("<"))
+    dataset = h5py.h5d.create(file.id, b"features", kind, space, dcpl=properties)
+    return int(dataset.get_offset() or 0) if totals.patches else 0
+
+
+def _write_rows(path: Path, offset: int, chunks: Iterable[bytes | memoryview]) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(offset)
+        for chunk in chunks:
+            stream.write(chunk)

@@ -1,0 +1,107 @@
+"""Reading back, losslessly and as a stream, the COCO files that this program writes.
+
+Such a file has one image or annotation a line, and annotations in the order of the images. Resuming
+and merging copy records with every key they have, which the general reader
+(:mod:`unsam_cli.io.masks`) does not promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from unsam_cli.errors import MaskFileError, MissingInputError
+
+Group = tuple[dict[str, Any], list[dict[str, Any]]]
+
+
+class MaskLines:
+    """A COCO file written by :func:`~unsam_cli.io.masks_writer.write_masks`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    MaskFileError
+        Not laid out as this program writes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise MissingInputError(f"{path}: no such file")
+        self.info: dict[str, Any] = next(self._section(b'{"info":'), {})
+        if "history" not in self.info.get("unsam", {}):
+            raise self._error("no history of unsam in the first line")
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The steps that made the file."""
+        history: list[dict[str, Any]] = self.info["unsam"]["history"]
+        return history
+
+    def images(self) -> Iterator[dict[str, Any]]:
+        """Yield the image entries in the order of the file."""
+        return self._section(b'"images":')
+
+    def groups(self) -> Iterator[Group]:
+        """Yield each image with its annotations, `parent` being an index into them.
+
+        Raises
+        ------
+        MaskFileError
+            A line is damaged, or annotations are not in the order of the images.
+        """
+        annotations = self._section(b'"annotations":')
+        ahead = next(annotations, None)
+        for image in self.images():
+            group = []
+            while ahead is not None and ahead.get("image_id") == image["id"]:
+                group.append(ahead)
+                ahead = next(annotations, None)
+            yield image, _with_local_parents(group)
+        if ahead is not None:
+            raise self._error(f"annotation {ahead.get('id')} is not in the order of the images")
+
+    def _section(self, head: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the objects of the section whose first line starts with `head`."""
+        with self.path.open("rb") as stream:
+            for line in stream:
+                if line.startswith(head):
+                    break
+            else:
+                raise self._error(f"no section {head.decode()}")
+            if not line.endswith(b"[\n"):
+                yield self._parse(line[len(head) :].rstrip(b",\n"))
+                return
+            for line in stream:
+                if line.startswith(b"]"):
+                    return
+                yield self._parse(line.rstrip(b",\n"))
+            raise self._error("the file ends in the middle of a list")
+
+    def _parse(self, text: bytes) -> dict[str, Any]:
+        try:
+            item: dict[str, Any] = orjson.loads(text)
+        except orjson.JSONDecodeError as e:
+            raise self._error(f"damaged line {text[:40]!r}") from e
+        return item
+
+    def _error(self, what: str) -> MaskFileError:
+        return MaskFileError(f"{self.path}: {what}; expected a COCO file as unsam writes it")
+
+
+def _with_local_parents(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn ids into positions: what :func:`number_annotations` undoes."""
+    place = {annotation.pop("id"): i for i, annotation in enumerate(group)}
+    for annotation in group:
+        annotation["parent"] = place.get(annotation.pop("parent_id"))
+    return group

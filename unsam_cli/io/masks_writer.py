@@ -1,0 +1,84 @@
+"""Writing masks as COCO JSON, as a stream: one image or annotation a line.
+
+The lines make a file of any size readable record by record, and friendly to ``grep`` and ``diff``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+import orjson
+
+CATEGORIES = [{"id": 1, "name": "entity"}]
+FORMATS = ("coco", "results", "ndjson")
+
+ImageAnnotations = Iterable[list[dict[str, Any]]]
+
+
+def number_annotations(groups: ImageAnnotations) -> Iterator[dict[str, Any]]:
+    """Yield finished annotations: ids from 1 over the whole file, parents by id.
+
+    Parameters
+    ----------
+    groups : iterable of list of dict
+        The annotations of one image after the other. `parent` of an annotation is an index into its
+        own list, or None.
+    """
+    base = 1
+    for group in groups:
+        for i, annotation in enumerate(group):
+            parent = annotation.pop("parent", None)
+            parent_id = None if parent is None else base + parent
+            yield {"id": base + i, **annotation, "parent_id": parent_id}
+        base += len(group)
+
+
+def write_masks(
+    stream: BinaryIO,
+    kind: str,
+    *,
+    history: list[dict[str, Any]],
+    images: Iterable[dict[str, Any]],
+    groups: ImageAnnotations,
+) -> None:
+    """Write a masks file.
+
+    Parameters
+    ----------
+    stream : binary stream
+        Where.
+    kind : {'coco', 'results', 'ndjson'}
+        A full COCO object, the bare list of annotations, or one annotation a line.
+    history : list of dict
+        The steps that made the masks, for ``info.unsam``.
+    images : iterable of dict
+        COCO image entries.
+    groups : iterable of list of dict
+        Annotations as :func:`number_annotations` takes them.
+    """
+    annotations = number_annotations(groups)
+    if kind == "ndjson":
+        for annotation in annotations:
+            stream.write(orjson.dumps(annotation) + b"\n")
+    elif kind == "results":
+        _write_list(stream, annotations)
+        stream.write(b"\n")
+    else:
+        info = {"description": "unsam masks", "unsam": {"history": history}}
+        stream.write(b'{"info":' + orjson.dumps(info))
+        stream.write(b',\n"categories":' + orjson.dumps(CATEGORIES))
+        stream.write(b',\n"images":')
+        _write_list(stream, images)
+        stream.write(b',\n"annotations":')
+        _write_list(stream, annotations)
+        stream.write(b"}\n")
+
+
+def _write_list(stream: BinaryIO, items: Iterable[dict[str, Any]]) -> None:
+    stream.write(b"[\n")
+    separator = b""
+    for item in items:
+        stream.write(separator + orjson.dumps(item))
+        separator = b",\n"
+    stream.write(b"\n]" if separator else b"]")

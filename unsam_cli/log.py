@@ -1,0 +1,109 @@
+"""Logging and progress for the command line: everything that goes to stderr.
+
+The library logs through ``logging.getLogger(__name__)`` and reports progress through a
+:class:`~unsam_cli.run.progress.Reporter`; this module alone decides what that looks like: plain lines, a live bar on a
+terminal, or one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from types import TracebackType
+from typing import Any
+
+from unsam_cli.run.progress import LineReporter, ReporterFactory
+
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; what a record carries in `fields` becomes keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as a line of JSON."""
+        entry: dict[str, Any] = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        entry.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class PlainFormatter(logging.Formatter):
+    """``unsam: warning: text``; progress and information go without a level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as one line of text, control characters made visible."""
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        text = f"unsam: {level}{visible(record.getMessage())}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def visible(text: str) -> str:
+    """Return `text` as one printable line: a file name cannot smuggle in terminal codes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
+    """Send the library's log records to stderr.
+
+    Parameters
+    ----------
+    verbosity : int
+        Below 0 errors only; 0 warnings and progress; 1 information; 2 and more debugging.
+    as_json : bool
+        One JSON object a line.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    package = logging.getLogger("unsam_cli")
+    package.setLevel(levels.get(max(verbosity, -1), logging.DEBUG))
+    progress = logging.getLogger(LineReporter.logger_name)
+    progress.setLevel(logging.ERROR if verbosity < 0 else logging.INFO)
+    logging.captureWarnings(verbosity >= 0)
+
+
+class BarReporter(LineReporter):
+    """A live bar on a terminal (rich), then the same last line as in a log."""
+
+    def __enter__(self) -> BarReporter:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self.bar = Progress(
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.task = self.bar.add_task(self.stage, total=self.total)
+        self.bar.start()
+        return self
+
+    def advance(self, skipped: bool = False) -> None:
+        """Count an item and move the bar."""
+        self.done += 1
+        self.skipped += skipped
+        self.bar.advance(self.task)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        super().__exit__(kind, e, tb)
+
+
+def reporter_factory(*, plain: bool) -> ReporterFactory:
+    """Choose how progress is shown: a live bar needs a terminal, and `plain` forbids it."""
+    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return BarReporter if live and not plain else LineReporter

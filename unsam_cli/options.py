@@ -1,0 +1,349 @@
+"""Options that several commands share, each defined once.
+
+A command reads as a list of these and of its own options. What belongs together arrives in the
+command's function as one object:
+
+``@command``           every command: ``-q -v --log-json --debug --config``
+``@images_argument``   ``images``: an :class:`~unsam_cli.run.inputs.ImageQuery` from IMAGES, ``-0``,
+                       ``--coco``, ``--image-root``
+``@file_argument``     a file, ``-`` is standard input (the default)
+``@run_options``       ``run``: a :class:`~unsam_cli.run.runner.RunSettings` from ``-o --no-clobber
+                       --resume --shard --on-error --seed --jobs``
+``@output_options``    ``-o --no-clobber`` alone, for commands without images to iterate over
+``@format_option``     ``--format coco|results|ndjson``
+``@compute_options``   ``compute``: a :class:`Compute` from ``--device --dtype --batch-size``
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from unsam_cli.errors import UsageError
+from unsam_cli.run.inputs import ImageQuery
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.resources import usable_cpus
+from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.shards import parse_shard
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+GROUPS = ("Input", "Output", "Method", "Compute", "Run")
+
+
+class Option(click.Option):
+    """An option with a heading in the help, which may or may not change results.
+
+    Parameters
+    ----------
+    group : str
+        Heading of the help page, one of `GROUPS`.
+    provenance : bool
+        Recorded in outputs and compared on ``--resume``: it changes results.
+    """
+
+    def __init__(
+        self, *args: Any, group: str = "Method", provenance: bool = True, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("show_default", True)
+        super().__init__(*args, **kwargs)
+        self.group, self.provenance = group, provenance
+
+
+def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
+    """Declare an option of a command: ``click.option`` with our :class:`Option`."""
+    return click.option(*declarations, cls=Option, **kwargs)
+
+
+def run_option(*declarations: str, group: str = "Run", **kwargs: Any) -> Callable[[F], F]:
+    """Declare an option that does not change results."""
+    return option(*declarations, group=group, provenance=False, **kwargs)
+
+
+class Command(click.Command):
+    """A subcommand: help under headings, and logging set up before it runs."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                rows[getattr(parameter, "group", "Run")].append(record)
+        for group, records in rows.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Set up logging, then run the command; its exit code is what it returns."""
+        from unsam_cli.log import configure
+
+        quiet, verbose = ctx.params.pop("quiet"), ctx.params.pop("verbose")
+        ctx.find_root().meta["unsam.debug"] = ctx.params.pop("debug")
+        as_json = ctx.params.pop("log_json")
+        configure(-1 if quiet else verbose, as_json=as_json)
+        ctx.find_root().meta["unsam.plain"] = quiet or as_json
+        ctx.exit(super().invoke(ctx) or 0)
+
+
+def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Take the command's table of a TOML file as defaults, below the environment."""
+    if path is None:
+        return
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise click.BadParameter(f"{path}: not TOML: {e}") from e
+    values = {key.replace("-", "_"): value for key, value in table.items()}
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)}
+    for key in values.keys() - known:
+        names = ", ".join(sorted(str(name).replace("_", "-") for name in known))
+        raise click.BadParameter(f"{path}: [{ctx.info_name}] has no option {key!r}; one of {names}")
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+
+
+def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function the subcommand `name`, with the options that every command has."""
+    shared = [
+        run_option("-q", "--quiet", is_flag=True, help="Only errors on stderr."),
+        run_option("-v", "--verbose", count=True, show_default=False, help="More on stderr."),
+        run_option("--log-json", is_flag=True, help="Make stderr one JSON object a line."),
+        run_option("--debug", is_flag=True, help="Show tracebacks."),
+        run_option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="TOML file of defaults, a table for each command.",
+        ),
+    ]
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        for declare in reversed(shared):
+            function = declare(function)
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        return click.command(name, cls=Command, short_help=short_help, context_settings=settings)(
+            function
+        )
+
+    return decorate
+
+
+def bundle(
+    name: str, build: Callable[..., Any], *declarations: Callable[[Any], Any]
+) -> Callable[[F], F]:
+    """Declare options whose values reach the function as one argument, made by `build`."""
+
+    def decorate(function: F) -> F:
+        taken = _names(declarations)
+
+        @functools.wraps(function)
+        def wrapper(**kwargs: Any) -> Any:
+            mine = {key: kwargs.pop(key) for key in taken}
+            return function(**{name: build(**mine)}, **kwargs)
+
+        for declare in reversed(declarations):
+            wrapper = declare(wrapper)
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+def _names(declarations: tuple[Callable[[Any], Any], ...]) -> list[str]:
+    """Return the parameter names that `declarations` add to a function."""
+
+    def probe() -> None: ...
+
+    for declare in declarations:
+        declare(probe)
+    return [parameter.name for parameter in probe.__click_params__]  # type: ignore[attr-defined]
+
+
+images_argument = bundle(
+    "images",
+    lambda images, null, coco, image_root: ImageQuery(images, null, coco, image_root),
+    click.argument("images", nargs=-1, metavar="[IMAGES]..."),
+    run_option("-0", "--null", is_flag=True, group="Input", help="Lists end names with NUL."),
+    run_option(
+        "--coco",
+        type=click.Path(dir_okay=False, path_type=Path),
+        group="Input",
+        help="Take the list of images, and their ids, from a COCO file.",
+    ),
+    run_option(
+        "--image-root",
+        type=click.Path(file_okay=False, path_type=Path),
+        group="Input",
+        help="Folder that the file names of a COCO file are relative to.  [default: the file's own]",
+    ),
+)
+
+
+def file_argument(name: str, metavar: str) -> Callable[[F], F]:
+    """Declare a file argument, ``-`` (standard input) by default."""
+    return click.argument(name, default="-", metavar=f"[{metavar}]")
+
+
+def files_option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
+    """Declare an option that names an input file; its content's identity is recorded instead."""
+    kwargs.setdefault("metavar", "FILE")
+    return run_option(*declarations, group="Input", **kwargs)
+
+
+_output = (
+    run_option(
+        "-o",
+        "--output",
+        default="-",
+        metavar="PATH",
+        group="Output",
+        help="Where to write; - is standard output.",
+    ),
+    run_option(
+        "--no-clobber", is_flag=True, group="Output", help="Refuse to replace an existing output."
+    ),
+)
+
+
+def output_options(function: F) -> F:
+    """Declare ``-o`` and ``--no-clobber``."""
+    for declare in reversed(_output):
+        function = declare(function)
+    return function
+
+
+format_option = run_option(
+    "--format",
+    "kind",
+    type=click.Choice(["coco", "results", "ndjson"]),
+    default="coco",
+    group="Output",
+    help="A full COCO object, the bare list of annotations, or one annotation a line.",
+)
+
+
+def _run_settings(shard: str, jobs: int | None, **options: Any) -> RunSettings:
+    context = click.get_current_context()
+    from unsam_cli.log import reporter_factory
+
+    # The commands of a pipe share one terminal on stderr: only the last may draw a live bar.
+    piped = options["output"] == "-" and not sys.stdout.isatty()
+    plain = piped or context.find_root().meta["unsam.plain"]
+    return RunSettings(
+        step=step_of(context),
+        shard=parse_shard(shard, os.environ),
+        jobs=jobs or usable_cpus(),
+        report=reporter_factory(plain=plain),
+        **options,
+    )
+
+
+def step_of(context: click.Context) -> Step:
+    """Return the running command with every option that changes results."""
+    values: dict[str, Any] = {}
+    for parameter in context.command.params:
+        if isinstance(parameter, Option) and parameter.provenance and parameter.name:
+            name = max(parameter.opts, key=len).lstrip("-")
+            values[name] = _plain(context.params[parameter.name])
+    return Step(context.info_name or "", values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return ",".join(str(v) for v in value)
+    return str(value) if isinstance(value, Path) else value
+
+
+run_options = bundle(
+    "run",
+    _run_settings,
+    *_output,
+    run_option("--resume", is_flag=True, help="Keep what is complete, compute the rest."),
+    run_option(
+        "--shard",
+        default="0/1",
+        metavar="K/N|slurm",
+        help="Take images K, K+N, K+2N..., or the share of this Slurm task.",
+    ),
+    run_option(
+        "--on-error",
+        type=click.Choice(["fail", "skip"]),
+        default="fail",
+        help="Stop at a bad image, or list it in OUTPUT.errors.jsonl and exit with 3.",
+    ),
+    option("--seed", default=0, type=int, group="Run", help="Root of all random numbers."),
+    run_option(
+        "--jobs",
+        type=click.IntRange(1),
+        group="Compute",
+        help="Worker threads.  [default: the CPUs this process may use]",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a network runs."""
+
+    device: str
+    dtype: str
+    batch_size: int
+
+
+compute_options = bundle(
+    "compute",
+    Compute,
+    run_option(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:N]|mps",
+        group="Compute",
+        help="Where a network runs.",
+    ),
+    option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default="float32",
+        group="Compute",
+        help="Precision of a network.",
+    ),
+    run_option(
+        "--batch-size",
+        type=click.IntRange(1),
+        default=8,
+        group="Compute",
+        help="Crops that pass a network at once.",
+    ),
+)
+
+
+def parse_floats(
+    context: click.Context, parameter: click.Parameter, value: str
+) -> tuple[float, ...]:
+    """Read a comma-separated list of numbers.
+
+    Raises
+    ------
+    click.BadParameter
+        Not a list of numbers.
+    """
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError as e:
+        raise click.BadParameter(f"{value!r} is not a list such as 0.6,0.5,0.4") from e
+
+
+def refuse(condition: bool, text: str) -> None:
+    """Raise a UsageError when two options contradict each other."""
+    if condition:
+        raise UsageError(text)

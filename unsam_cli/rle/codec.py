@@ -1,0 +1,125 @@
+"""Masks as arrays: encoding and decoding of whole masks and of windows of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+from unsam_cli.rle.geometry import check_window, crop_runs
+from unsam_cli.rle.runs import IntArray, Rle, checked_size, from_runs, text_of, to_runs
+
+BoolArray = NDArray[np.bool_]
+
+
+def encode(mask: BoolArray) -> Rle:
+    """Compressed RLE of a mask, the same bytes as pycocotools gives.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+        True is foreground.
+    """
+    height, width = np.shape(mask)
+    return encode_window(mask, 0, 0, (height, width))
+
+
+def encode_window(mask: BoolArray, x: int, y: int, size: tuple[int, int]) -> Rle:
+    """RLE of an image that is background except for one window; costs no more than the window.
+
+    Parameters
+    ----------
+    mask : (h, w) bool
+        The window's pixels.
+    x, y : int
+        Column and row of the window's upper left pixel.
+    size : (H, W)
+        The image's size in pixels.
+
+    Raises
+    ------
+    ValueError
+        If the window is not inside the image.
+    """
+    (h, w), (height, width) = np.shape(mask), checked_size(size)
+    check_window(x, y, w, h, (height, width))
+    columns = np.ascontiguousarray(np.asarray(mask, dtype=np.bool_).T)
+    return from_runs(_scan(columns.view(np.uint8), x * height + y, height), (height, width))
+
+
+def decode(rle: Rle) -> BoolArray:
+    """Decode a whole mask.
+
+    Returns
+    -------
+    (H, W) bool
+        Contiguous by columns (Fortran order), as the RLE is.
+    """
+    _, height, width = text_of(rle)
+    return _filled(to_runs(rle), height, width)
+
+
+def decode_window(rle: Rle, x: int, y: int, w: int, h: int) -> BoolArray:
+    """Decode a rectangle of a mask in memory of the rectangle's size.
+
+    Parameters
+    ----------
+    rle : Rle
+        The mask.
+    x, y, w, h : int
+        The rectangle in pixels; inside the image.
+
+    Returns
+    -------
+    (h, w) bool
+        Contiguous by columns (Fortran order).
+
+    Raises
+    ------
+    ValueError
+        If the RLE is malformed or the window is not inside the image.
+    """
+    _, height, width = text_of(rle)
+    check_window(x, y, w, h, (height, width))
+    return _filled(crop_runs(to_runs(rle), height, x, y, w, h), h, w)
+
+
+def _filled(runs: IntArray, h: int, w: int) -> BoolArray:
+    pixels = np.zeros(w * h, dtype=np.bool_)
+    _fill(runs, pixels)
+    return pixels.reshape(w, h).T
+
+
+@kernel()
+def _fill(runs: IntArray, pixels: BoolArray) -> None:
+    for start, end in runs:
+        pixels[start:end] = True
+
+
+@kernel()
+def _scan(columns: NDArray[np.uint8], first: int, height: int) -> IntArray:
+    """List the runs of a window given by columns, in pixel indices of an image of `height` rows."""
+    w, h = columns.shape
+    count = 0
+    for column in range(w):
+        if h:
+            count += columns[column, 0] != 0
+        for row in range(1, h):
+            count += (columns[column, row] != 0) & (columns[column, row - 1] == 0)
+    runs = np.empty((count, 2), dtype=np.int64)
+    at = 0
+    for column in range(w):
+        base, before = first + column * height, False
+        for row in range(h):
+            now = columns[column, row] != 0  # Pillow's bool arrays hold 255
+            if now != before:
+                if now:
+                    runs[at, 0] = base + row
+                else:
+                    runs[at, 1] = base + row
+                    at += 1
+                before = now
+        if before:
+            runs[at, 1] = base + h
+            at += 1
+    return runs

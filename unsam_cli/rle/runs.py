@@ -1,0 +1,228 @@
+"""The RLE itself: compressed COCO counts to runs of foreground pixels and back, checked.
+
+A mask is read column by column; its pixel index is ``x * H + y``. COCO stores the lengths of
+alternating background and foreground runs, background first, as printable characters of five bits
+(value) and one bit (more follows); from the fourth count on as differences to the count two before.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+
+IntArray = NDArray[np.int64]
+
+MAX_PIXELS = 2**29
+"""Largest image, 512 megapixels: what is larger is taken for damage."""
+
+_LONGEST_COUNT = 7  # characters; 35 bits hold any difference of counts below MAX_PIXELS
+
+_COMPLAINTS = {
+    -1: "counts hold a character outside the RLE alphabet",
+    -2: "counts end in the middle of a number",
+    -3: "a count is negative",
+    -4: "counts add up to more than the image's {0} pixels",
+    -5: "counts add up to less than the image's {0} pixels",
+    -6: "a count is too large",
+}
+
+
+class Rle(TypedDict):
+    """A mask as pycocotools holds it: size [H, W], compressed counts, column-major."""
+
+    size: list[int]
+    counts: bytes
+
+
+def checked_size(size: Any) -> tuple[int, int]:
+    """Height and width as integers.
+
+    Raises
+    ------
+    ValueError
+        If `size` is not a pair of positive integers, or the image exceeds `MAX_PIXELS`.
+    """
+    try:
+        height, width = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        raise ValueError(f"size must be [height, width] in pixels, got {size!r:.80}") from None
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise ValueError(
+            f"size {height}x{width} is impossible: sides must be positive and the image at most "
+            f"{MAX_PIXELS} pixels"
+        )
+    return height, width
+
+
+def text_of(rle: Any) -> tuple[bytes, int, int]:
+    """Compressed counts, height and width of an RLE, their types checked.
+
+    Raises
+    ------
+    ValueError
+        If a key is missing or of a wrong type.
+    """
+    try:
+        size, counts = rle["size"], rle["counts"]
+    except (KeyError, TypeError, IndexError):
+        raise ValueError(f"an RLE needs the keys size and counts, got {rle!r:.80}") from None
+    height, width = checked_size(size)
+    if isinstance(counts, str):
+        # What is not ASCII becomes bytes outside the alphabet, refused when they are parsed.
+        counts = counts.encode("utf-8", errors="surrogatepass")
+    if not isinstance(counts, bytes):
+        raise ValueError(f"compressed counts must be text, got {type(counts).__name__}")
+    return counts, height, width
+
+
+def complain(code: int, pixels: int) -> ValueError:
+    """Say what a negative return value of `parse` means."""
+    return ValueError(_COMPLAINTS[code].format(pixels))
+
+
+def to_runs(rle: Rle) -> IntArray:
+    """List the runs of foreground.
+
+    Returns
+    -------
+    (K, 2) int64
+        Start and end (exclusive) of every run as column-major pixel indices, ascending, apart from
+        each other by at least one pixel.
+
+    Raises
+    ------
+    ValueError
+        If the RLE is malformed or does not fill its image.
+    """
+    counts, height, width = text_of(rle)
+    data = np.frombuffer(counts, dtype=np.uint8)
+    runs = np.empty((len(data) // 2, 2), dtype=np.int64)
+    found = parse(data, 0, len(data), height * width, runs, 0)
+    if found < 0:
+        raise complain(found, height * width)
+    return runs[:found].copy() if found < len(runs) else runs
+
+
+def from_runs(runs: IntArray, size: tuple[int, int] | list[int]) -> Rle:
+    """RLE of runs of foreground.
+
+    Parameters
+    ----------
+    runs : (K, 2) int64
+        Start and end (exclusive) of every run as column-major pixel indices, ascending. Empty and
+        touching runs are allowed.
+    size : (height, width)
+        The image's size in pixels.
+
+    Raises
+    ------
+    ValueError
+        If runs overlap, descend or leave the image.
+    """
+    height, width = checked_size(size)
+    runs = np.ascontiguousarray(runs, dtype=np.int64).reshape(-1, 2)
+    text = np.empty(_LONGEST_COUNT * (2 * len(runs) + 1), dtype=np.uint8)
+    length = write(runs, height * width, text)
+    if length < 0:
+        raise ValueError("runs must ascend without overlap and stay inside the image")
+    return {"size": [height, width], "counts": text[:length].tobytes()}
+
+
+@kernel()
+def _read_count(data: NDArray[np.uint8], begin: int, end: int) -> tuple[int, int]:
+    """One number and where it ends; where that is negative, a code that `complain` explains."""
+    value, shift, digit = 0, 0, 32
+    while digit & 32:
+        if begin == end:
+            return 0, -2
+        digit = data[begin] - 48
+        if digit < 0 or digit > 63:
+            return 0, -1
+        if shift == 5 * _LONGEST_COUNT:
+            return 0, -6
+        value |= (digit & 31) << shift
+        shift += 5
+        begin += 1
+    if digit & 16:
+        value -= 1 << shift
+    return value, begin
+
+
+@kernel()
+def parse(
+    data: NDArray[np.uint8], begin: int, end: int, pixels: int, runs: IntArray, at: int
+) -> int:
+    """Decode the text ``data[begin:end]`` into ``runs[at:]``.
+
+    Empty counts are merged away. A mask of n characters has at most n // 2 runs.
+
+    Returns
+    -------
+    int
+        Number of runs written, or a negative code that `complain` explains.
+    """
+    first, place, number = at, 0, 0
+    older, newer = 0, 0  # the counts two and one before, for the differences
+    while begin < end:
+        value, begin = _read_count(data, begin, end)
+        if begin < 0:
+            return begin
+        if number > 2:
+            value += older
+        if value < 0:
+            return -3
+        if place + value > pixels:
+            return -4
+        if number & 1 and value:
+            if at > first and runs[at - 1, 1] == place:
+                runs[at - 1, 1] = place + value
+            else:
+                runs[at, 0] = place
+                runs[at, 1] = place + value
+                at += 1
+        older, newer, number = newer, value, number + 1
+        place += value
+    return at - first if place == pixels else -5
+
+
+@kernel()
+def _write_count(value: int, text: NDArray[np.uint8], at: int) -> int:
+    more = True
+    while more:
+        digit = value & 31
+        value >>= 5
+        more = value != -1 if digit & 16 else value != 0
+        text[at] = digit + 48 + (32 if more else 0)
+        at += 1
+    return at
+
+
+@kernel()
+def write(runs: IntArray, pixels: int, text: NDArray[np.uint8]) -> int:
+    """Encode runs as text; the number of characters, or -1 if the runs are not in order."""
+    at, place, older, newer, number = 0, 0, 0, 0, 0
+    index = 0
+    while index < len(runs):
+        start, end = runs[index, 0], runs[index, 1]
+        while index + 1 < len(runs) and runs[index + 1, 0] == end:
+            index += 1
+            if runs[index, 1] < end:
+                return -1
+            end = runs[index, 1]
+        index += 1
+        if start < place or end < start or end > pixels:
+            return -1
+        if start == end:
+            continue
+        for value in (start - place, end - start):
+            at = _write_count(value - older if number > 2 else value, text, at)
+            older, newer, number = newer, value, number + 1
+        place = end
+    if place < pixels:
+        at = _write_count(pixels - place - older if number > 2 else pixels - place, text, at)
+    return at

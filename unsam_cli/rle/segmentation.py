@@ -1,0 +1,106 @@
+"""Segmentations as strangers write them, checked before anything trusts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as cocomask
+
+from unsam_cli.rle.runs import Rle, checked_size, from_runs, to_runs
+
+_LONGEST_OUTLINE = 2**24  # pixels; pycocotools allocates ten points for each without asking
+
+
+def from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
+    """Compressed RLE of any COCO segmentation.
+
+    Parameters
+    ----------
+    segmentation : object
+        A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, united; or a dict of size and
+        counts, compressed (text) or not (a list of int).
+    height, width : int
+        The image's size in pixels.
+
+    Returns
+    -------
+    Rle
+        In canonical form: equal masks have equal bytes.
+
+    Raises
+    ------
+    ValueError
+        If the segmentation is malformed or of another size than the image.
+    """
+    height, width = checked_size((height, width))
+    if isinstance(segmentation, list):
+        return _from_polygons(segmentation, height, width)
+    if not isinstance(segmentation, dict):
+        raise ValueError(
+            "segmentation must be a list of polygons or an object with size and counts, "
+            f"got {type(segmentation).__name__}"
+        )
+    size = checked_size(segmentation.get("size"))
+    if size != (height, width):
+        raise ValueError(
+            f"segmentation size {size[0]}x{size[1]} differs from the image's {height}x{width}"
+        )
+    counts = segmentation.get("counts")
+    if isinstance(counts, list):
+        return _from_counts(counts, height, width)
+    return from_runs(to_runs({"size": [height, width], "counts": counts}), (height, width))  # type: ignore[typeddict-item]
+
+
+def _from_counts(counts: list[Any], height: int, width: int) -> Rle:
+    values = _numbers(counts, "counts")
+    if np.any(values != np.floor(values)):
+        raise ValueError("counts must be whole numbers")
+    if np.any(values < 0) or values.sum() != height * width:
+        raise ValueError(
+            f"counts must not be negative and add up to the image's {height * width} pixels"
+        )
+    edges = np.cumsum(values).astype(np.int64)
+    edges = edges[: len(edges) // 2 * 2].reshape(-1, 2)
+    return from_runs(edges[edges[:, 0] < edges[:, 1]], (height, width))
+
+
+def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
+    if not polygons:
+        return from_runs(np.empty((0, 2), dtype=np.int64), (height, width))
+    if not isinstance(polygons[0], list):
+        raise ValueError("polygons must be lists of numbers x0, y0, x1, y1, ...")
+    outlines = [_outline(polygon) for polygon in polygons]
+    if sum(_steps(outline) for outline in outlines) > _LONGEST_OUTLINE:
+        raise ValueError(f"polygons have an outline of more than {_LONGEST_OUTLINE} pixels")
+    flat = [outline.ravel().tolist() for outline in outlines]
+    merged = cocomask.merge(cocomask.frPyObjects(flat, height, width))
+    drawn: Rle = {"size": [height, width], "counts": bytes(merged["counts"])}
+    return from_runs(to_runs(drawn), (height, width))
+
+
+def _outline(polygon: Any) -> NDArray[np.float64]:
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        raise ValueError("a polygon needs at least three points, as numbers x0, y0, x1, y1, ...")
+    return _numbers(polygon, "polygon").reshape(-1, 2)
+
+
+def _steps(outline: NDArray[np.float64]) -> float:
+    """Length of an outline in pixels, counting diagonals as one."""
+    edges = np.abs(np.diff(outline, axis=0, append=outline[:1])).max(axis=1)
+    return float(edges.sum())
+
+
+def _numbers(values: list[Any], name: str) -> NDArray[np.float64]:
+    """Finite numbers as float64, exact for whole numbers below 2**53."""
+    try:
+        array = np.array(values)
+    except (ValueError, OverflowError):
+        array = np.array(None)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
+        raise ValueError(f"{name} must be numbers")
+    numbers = array.astype(np.float64)
+    if not np.all(np.abs(numbers) < 2**31):  # also false for nan
+        raise ValueError(f"{name} must be finite and below 2**31")
+    return numbers

@@ -1,0 +1,152 @@
+"""The runs of many masks of one image in flat arrays, for work on all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+from unsam_cli.rle.runs import IntArray, Rle, checked_size, complain, parse, text_of
+
+
+@dataclass(frozen=True, slots=True)
+class RunTable:
+    """Runs of n masks of one image.
+
+    Attributes
+    ----------
+    size : (H, W)
+        The image's size in pixels; (0, 0) if there is no mask to tell.
+    offsets : (n + 1,) int64
+        The runs of mask i are rows ``offsets[i]:offsets[i + 1]``.
+    runs : (R, 2) int64
+        Start and end (exclusive) of every run as column-major pixel indices.
+    areas : (n,) int64
+        Pixels of every mask.
+    boxes : (n, 4) int64
+        x, y, w, h of every mask in pixels; zeros for an empty mask.
+    """
+
+    size: tuple[int, int]
+    offsets: IntArray
+    runs: IntArray
+    areas: IntArray
+    boxes: IntArray
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    @classmethod
+    def from_rles(cls, rles: Sequence[Rle], *, size: tuple[int, int] | None = None) -> RunTable:
+        """Build the table; costs a few nanoseconds a byte of the compressed counts.
+
+        Parameters
+        ----------
+        rles : sequence of Rle
+            The masks, all of one size.
+        size : (H, W), optional
+            The image's size, to be checked against; needed only where `rles` may be empty.
+
+        Raises
+        ------
+        ValueError
+            If a mask is malformed or of another size; the message starts with its index.
+        """
+        sizes, offsets, runs, areas, boxes = _unpack(rles)
+        expected = checked_size(size) if size is not None else (0, 0)
+        if len(rles):
+            expected = expected if size is not None else (int(sizes[0, 0]), int(sizes[0, 1]))
+            strange = np.flatnonzero((sizes != expected).any(axis=1))
+            if strange.size:
+                height, width = sizes[strange[0]]
+                raise ValueError(
+                    f"mask {strange[0]}: size {height}x{width} differs from the image's "
+                    f"{expected[0]}x{expected[1]}"
+                )
+        return cls(expected, offsets, runs, areas, boxes)
+
+    @property
+    def starts(self) -> IntArray:
+        """First pixel of every run, (R,) int64."""
+        return self.runs[:, 0]
+
+    @property
+    def ends(self) -> IntArray:
+        """Pixel after every run, (R,) int64."""
+        return self.runs[:, 1]
+
+
+def area(rles: Sequence[Rle]) -> IntArray:
+    """Count the pixels of every mask, (n,) int64; the masks may differ in size."""
+    return _unpack(rles)[3]
+
+
+def boxes(rles: Sequence[Rle]) -> IntArray:
+    """Tight boxes x, y, w, h in pixels, (n, 4) int64; zeros for an empty mask."""
+    return _unpack(rles)[4]
+
+
+def _unpack(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
+    """Sizes (n, 2), offsets, runs, areas and boxes of masks of any sizes."""
+    texts = []
+    sizes = np.empty((len(rles), 2), dtype=np.int64)
+    for index, rle in enumerate(rles):
+        try:
+            counts, *sizes[index] = text_of(rle)
+        except ValueError as error:
+            raise ValueError(f"mask {index}: {error}") from None
+        texts.append(counts)
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    data = np.frombuffer(b"".join(texts), dtype=np.uint8)
+    offsets, runs, code = _parse_all(data, ends, sizes)
+    if code < 0:
+        bad = len(offsets) - 1
+        raise ValueError(f"mask {bad}: {complain(code, int(sizes[bad].prod()))}")
+    areas, boxes = _measure(offsets, runs, sizes)
+    return sizes, offsets, runs, areas, boxes
+
+
+@kernel()
+def _parse_all(
+    data: NDArray[np.uint8], ends: IntArray, sizes: IntArray
+) -> tuple[IntArray, IntArray, int]:
+    """Offsets, runs and 0; or the offsets up to a bad mask, nothing, and what is wrong with it."""
+    count = len(ends) - 1
+    offsets = np.zeros(count + 1, dtype=np.int64)
+    runs = np.empty((len(data) // 2, 2), dtype=np.int64)
+    for index in range(count):
+        at = offsets[index]
+        pixels = sizes[index, 0] * sizes[index, 1]
+        found = parse(data, ends[index], ends[index + 1], pixels, runs, at)
+        if found < 0:
+            return offsets[: index + 1], runs[:0], found
+        offsets[index + 1] = at + found
+    return offsets, runs[: offsets[count]].copy(), 0
+
+
+@kernel()
+def _measure(offsets: IntArray, runs: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
+    """Areas, and boxes x, y, w, h."""
+    count = len(offsets) - 1
+    areas = np.zeros(count, dtype=np.int64)
+    boxes = np.zeros((count, 4), dtype=np.int64)
+    for index in range(count):
+        begin, end = offsets[index], offsets[index + 1]
+        if begin == end:
+            continue
+        height = sizes[index, 0]
+        left, right = runs[begin, 0] // height, (runs[end - 1, 1] - 1) // height
+        top, bottom, column = height, 0, left
+        for row in range(begin, end):
+            areas[index] += runs[row, 1] - runs[row, 0]
+            while runs[row, 0] >= (column + 1) * height:
+                column += 1
+            first, last = runs[row, 0] - column * height, runs[row, 1] - column * height
+            if last > height:  # the run goes on in the next column
+                first, last = 0, height
+            top, bottom = min(top, first), max(bottom, last)
+        boxes[index] = (left, top, right - left + 1, bottom - top)
+    return areas, boxes

@@ -1,0 +1,211 @@
+"""Which images a command works on, and under which ids."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from unsam_cli.errors import DataError, MissingInputError, UsageError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """An image to work on: its id, its name as stored in outputs, and where it is."""
+
+    id: int
+    file_name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ImageQuery:
+    """What the user said about images; :func:`list_images` finds them.
+
+    Parameters
+    ----------
+    arguments : tuple of str
+        Files, folders, ``@list.txt``, or ``-`` for a list on standard input.
+    null : bool
+        Names in lists end with NUL, not with a newline.
+    coco : Path, optional
+        A COCO file whose images, and ids, are taken.
+    image_root : Path, optional
+        The folder that the file names of `coco` are relative to.
+    """
+
+    arguments: tuple[str, ...] = ()
+    null: bool = False
+    coco: Path | None = None
+    image_root: Path | None = None
+
+
+def list_images(query: ImageQuery) -> list[ImageItem]:
+    """Return all images in the order of their ids.
+
+    Ids are 1..N over the whole list sorted by path, bytewise, or those of the COCO file.
+
+    Raises
+    ------
+    UsageError
+        Nothing was named, or two images would be stored under one name.
+    MissingInputError
+        A path does not exist, or there is no image at all.
+    """
+    if query.coco is not None:
+        if query.arguments:
+            raise UsageError("give either IMAGES or --coco, not both")
+        return images_of_coco(query.coco, query.image_root)
+    if not query.arguments:
+        raise UsageError("no images: name files, folders, @list.txt, - or --coco FILE")
+    found = _named(_expand(query))
+    if not found:
+        names = " ".join(query.arguments)
+        raise MissingInputError(f"{names}: no images found; folders are searched by suffix")
+    pairs = sorted(found.items(), key=lambda pair: os.fsencode(pair[1]))
+    return [ImageItem(i, name, path) for i, (name, path) in enumerate(pairs, start=1)]
+
+
+def images_of_coco(coco: Path, root: Path | None) -> list[ImageItem]:
+    """Return the images that a COCO file lists, by ascending id, found below `root`.
+
+    Raises
+    ------
+    DataError
+        The file lists no images.
+    """
+    from unsam_cli.io.images import find_image
+    from unsam_cli.io.masks import read_masks
+
+    images = read_masks(coco).images
+    if not images:
+        raise DataError(f"{coco}: lists no images; give a full COCO file, or name the images")
+    folder = coco.parent if root is None else root
+    return [
+        ImageItem(i, image.file_name, find_image(folder, image.file_name))
+        for i, image in sorted(images.items())
+    ]
+
+
+def _expand(query: ImageQuery) -> Iterator[tuple[Path | None, Path]]:
+    """Yield (given folder or None, image path) for each argument."""
+    for argument in query.arguments:
+        if argument == STDIN:
+            for name in _split(sys.stdin.buffer.read(), query.null):
+                yield from _expand_path(name)
+        elif argument.startswith("@"):
+            try:
+                listed = Path(argument[1:]).read_bytes()
+            except OSError as e:
+                raise MissingInputError(f"{argument[1:]}: {e.strerror}; @FILE lists images") from e
+            for name in _split(listed, query.null):
+                yield from _expand_path(name)
+        else:
+            yield from _expand_path(argument)
+
+
+def _split(data: bytes, null: bool) -> list[str]:
+    names = data.split(b"\0") if null else data.splitlines()
+    return [os.fsdecode(name) for name in names if name.strip()]
+
+
+def _expand_path(name: str) -> Iterator[tuple[Path | None, Path]]:
+    path = Path(name)
+    if path.is_dir():
+        for image in _walk(path):
+            yield path, image
+    elif path.exists():
+        yield None, path
+    else:
+        raise MissingInputError(f"{name}: no such file or folder")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the images below `folder`; hidden files and folders are left out."""
+    from unsam_cli.io.images import IMAGE_SUFFIXES
+
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(parent, name)
+
+
+def _named(found: Iterable[tuple[Path | None, Path]]) -> dict[str, Path]:
+    """Return stored name -> path; an image given twice counts once."""
+    pairs = list(found)
+    outside = [p for folder, p in pairs if folder is None and _leaves_working_folder(p)]
+    common = Path(os.path.commonpath([p.absolute().parent for p in outside])) if outside else None
+    named: dict[str, Path] = {}
+    for folder, path in pairs:
+        if folder is not None:
+            name = path.relative_to(folder)
+        elif common is not None and _leaves_working_folder(path):
+            name = path.absolute().relative_to(common)
+        else:
+            name = path
+        stored = name.as_posix()
+        try:
+            stored.encode()
+        except UnicodeEncodeError as e:
+            raise DataError(f"{path!r}: the file name is not UTF-8; rename the file") from e
+        other = named.setdefault(stored, path)
+        if other.absolute() != path.absolute():
+            raise UsageError(
+                f"{other} and {path} would both be stored as {stored}; give a folder above both"
+            )
+    return named
+
+
+def _leaves_working_folder(path: Path) -> bool:
+    return path.is_absolute() or ".." in path.parts
+
+
+@contextmanager
+def local_file(argument: str) -> Iterator[Path]:
+    """Give a file argument as a seekable file; standard input (``-``) is spooled to a temporary one.
+
+    Raises
+    ------
+    MissingInputError
+        No such file, or nothing arrives on standard input.
+    """
+    if argument != STDIN:
+        if not Path(argument).exists():
+            raise MissingInputError(f"{argument}: no such file")
+        yield Path(argument)
+        return
+    if sys.stdin.isatty():
+        raise MissingInputError("standard input is a terminal; name a file, or pipe one in")
+    with tempfile.NamedTemporaryFile(prefix="unsam-stdin-") as spool:
+        if not _copy(sys.stdin.buffer, spool.file):
+            raise MissingInputError(
+                "nothing arrived on standard input; see what the command before said"
+            )
+        yield Path(spool.name)
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> int:
+    total = 0
+    while chunk := source.read(1 << 20):
+        total += target.write(chunk)
+    target.flush()
+    return total
+
+
+def same_images(mine: Sequence[ImageItem], theirs: dict[int, str], file: str) -> None:
+    """Raise a DataError unless the images known to both lists by id have the same names."""
+    for item in mine:
+        other = theirs.get(item.id)
+        if other is not None and other != item.file_name:
+            raise DataError(
+                f"{file}: image {item.id} is {other} there and {item.file_name} here; "
+                "give both commands the same list of images"
+            )

@@ -1,0 +1,119 @@
+"""Joining the shards of one run into the file that one run would have written."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.io.features import FeatureFile, ImageEntry, RegionEntry
+from unsam_cli.io.features_writer import FeatureTotals, write_features
+from unsam_cli.io.masks_lines import Group, MaskLines
+from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.run.journal import refuse_other_settings
+from unsam_cli.run.output import check_output, publish
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def merge(files: Sequence[Path], *, output: str, no_clobber: bool = False) -> None:
+    """Join shards, all features or all masks, in any order.
+
+    Raises
+    ------
+    MissingInputError
+        A shard does not exist.
+    DataError
+        Shards of different runs, or one image in two shards; both files are named.
+    """
+    kinds = {_is_hdf5(file) for file in files}
+    if len(kinds) > 1:
+        raise DataError("features (HDF5) and masks (JSON) cannot be merged into one file")
+    binary = kinds.pop()
+    check_output(output, binary=binary, no_clobber=no_clobber)
+    (_merge_features if binary else _merge_masks)(files, output)
+
+
+def _is_hdf5(file: Path) -> bool:
+    if not file.exists():
+        raise MissingInputError(f"{file}: no such file; is a shard missing?")
+    with file.open("rb") as stream:
+        return stream.read(8) == _HDF5_SIGNATURE
+
+
+def _refuse_other_run(
+    first: Path, history: list[dict[str, Any]], file: Path, other: list[dict[str, Any]]
+) -> None:
+    try:
+        refuse_other_settings({"history": history}, {"history": other}, file)
+    except ValueError as e:
+        raise DataError(f"{file} and {first} are not shards of one run: {e}") from e
+
+
+def _merge_masks(files: Sequence[Path], output: str) -> None:
+    shards = [MaskLines(file) for file in files]
+    for shard in shards[1:]:
+        _refuse_other_run(shards[0].path, shards[0].history, shard.path, shard.history)
+    _refuse_doubles([(s.path, [image["id"] for image in s.images()]) for s in shards])
+
+    def groups() -> Iterator[Group]:
+        return heapq.merge(*(s.groups() for s in shards), key=lambda group: group[0]["id"])
+
+    def write(path: Path) -> None:
+        images = heapq.merge(*(s.images() for s in shards), key=lambda image: image["id"])
+        annotations = (group for _, group in groups())
+        with path.open("wb") as stream:
+            write_masks(
+                stream, "coco", history=shards[0].history, images=images, groups=annotations
+            )
+
+    publish(output, write)
+
+
+def _refuse_doubles(shards: Sequence[tuple[Path, list[int]]]) -> None:
+    seen: dict[int, Path] = {}
+    for path, ids in shards:
+        for image_id in ids:
+            other = seen.setdefault(image_id, path)
+            if other is not path:
+                raise DataError(
+                    f"image {image_id} is in both {other} and {path}; merge each shard once"
+                )
+
+
+def _merge_features(files: Sequence[Path], output: str) -> None:
+    with ExitStack() as stack:
+        shards = [stack.enter_context(FeatureFile(file)) for file in files]
+        first = shards[0]
+        for shard in shards[1:]:
+            _refuse_other_run(
+                first.path, first.attributes.history, shard.path, shard.attributes.history
+            )
+        _refuse_doubles([(s.path, s.ids.tolist()) for s in shards])
+        places = sorted((int(i), s, k) for s, f in enumerate(shards) for k, i in enumerate(f.ids))
+        order = [(shards[s], k) for _, s, k in places]
+
+        def described() -> Iterator[tuple[ImageEntry, list[RegionEntry]]]:
+            return ((file.image(k), file.regions(k)) for file, k in order)
+
+        def chunks() -> Iterator[bytes]:
+            kind = first.dtype.newbyteorder("<")
+            for file, k in order:
+                yield b"".join(np.asarray(r, dtype=kind).tobytes() for r in file.image_rows(k))
+
+        totals = FeatureTotals(
+            images=len(order),
+            regions=sum(f.region_count for f in shards),
+            patches=sum(f.patch_count for f in shards),
+            dim=first.attributes.dim,
+            dtype=first.dtype.name,
+        )
+        publish(
+            output,
+            lambda path: write_features(path, first.attributes, totals, described(), chunks()),
+        )

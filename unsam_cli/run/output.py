@@ -1,0 +1,94 @@
+"""Where results go: a file that appears whole or not at all, or standard output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.run.journal import output_error
+
+STDOUT = "-"
+
+
+def output_path(output: str) -> Path | None:
+    """Return the output as a path, None for standard output."""
+    return None if output == STDOUT else Path(output)
+
+
+def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
+    """Refuse an output that cannot or should not be written, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        Binary data for a terminal, or the file exists and `no_clobber` is set.
+    OutputError
+        The folder does not exist, or the output is a folder.
+    """
+    path = output_path(output)
+    if path is None:
+        if binary and sys.stdout.isatty():
+            raise UsageError("binary output on a terminal; give -o FILE, or pipe it on")
+        return
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if no_clobber and path.exists():
+        raise UsageError(f"{path}: exists, and --no-clobber was given")
+
+
+def publish(output: str, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then rename it to `output` or copy it to standard output.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; an earlier output is untouched.
+    BrokenPipeError
+        The reader of standard output is gone.
+    """
+    path = output_path(output)
+    with _temporary(path) as temporary:
+        try:
+            write(temporary)
+            if path is not None:
+                _rename(temporary, path)
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            raise output_error(path, e) from e
+        if path is None:
+            copy_to_stdout(temporary)
+
+
+@contextmanager
+def _temporary(target: Path | None) -> Iterator[Path]:
+    if target is None:
+        with tempfile.TemporaryDirectory(prefix="unsam-") as folder:
+            yield Path(folder, "output")
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    with temporary.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    temporary.replace(target)
+
+
+def copy_to_stdout(path: Path) -> None:
+    """Copy a file to standard output."""
+    with path.open("rb") as stream:
+        shutil.copyfileobj(stream, sys.stdout.buffer, 1 << 20)
+    sys.stdout.buffer.flush()

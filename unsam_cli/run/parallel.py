@@ -1,0 +1,54 @@
+"""Working on several images at once, in threads, with results in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from unsam_cli.errors import UnsamError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class ItemError(UnsamError):
+    """Something failed on one item that nobody foresaw; the message names both."""
+
+
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], *, jobs: int
+) -> Iterator[tuple[T, R | UnsamError]]:
+    """Yield (item, result or error) in the order of `items`.
+
+    Kernels release the GIL, so threads use the cores without copying data. Only a few items are
+    ahead of the one being yielded: memory does not grow with their number. Linear algebra runs on one
+    thread each, which also makes results independent of `jobs`.
+    """
+    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=jobs) as pool:
+        pending: deque[tuple[T, Future[R | UnsamError]]] = deque()
+        try:
+            for item in items:
+                pending.append((item, pool.submit(_attempt, function, item)))
+                if len(pending) > 2 * jobs:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _attempt(function: Callable[[T], R], item: T) -> R | UnsamError:
+    try:
+        return function(item)
+    except UnsamError as e:
+        return e
+    except Exception as e:
+        error = ItemError(f"{type(e).__name__}: {e}; --debug shows where")
+        error.__cause__ = e
+        return error

@@ -1,0 +1,64 @@
+"""Who made a file: the steps that led to it, without anything that does not change results.
+
+Left out on purpose: shards, jobs, paths and times. So merged shards equal one run byte for byte, and
+two outputs can be compared by their bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unsam_cli import __version__
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the history of a file.
+
+    Parameters
+    ----------
+    command : str
+        The subcommand's name.
+    options : dict
+        Every option that changes results, defaults included, with plain JSON values.
+    inputs : dict
+        Identities (hashes or ids) of further inputs, such as weights.
+    """
+
+    command: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    def with_inputs(self, **inputs: str) -> Step:
+        """Return a copy that also names `inputs`."""
+        return replace(self, inputs={**self.inputs, **inputs})
+
+    def command_line(self) -> str:
+        """Return the command with its options as one would type it."""
+        words = ["unsam", self.command]
+        for name, value in self.options.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value not in (None, False):
+                words += [f"--{name}", str(value)]
+        return shlex.join(words)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as it is stored in files."""
+        return {
+            "command": self.command_line(),
+            "version": __version__,
+            "options": dict(self.options),
+            "inputs": dict(self.inputs),
+        }
+
+
+def file_identity(path: Path) -> str:
+    """Return ``sha256:`` and the first 16 hex digits of the hash of the file's content."""
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"

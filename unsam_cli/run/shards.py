@@ -1,0 +1,73 @@
+"""Splitting one list of images over several processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from unsam_cli.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` of `count`: items index, index + count, index + 2 count...
+
+    Interleaving keeps shards of equal length and cost whatever the order of the list.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def take(self, items: Sequence[T]) -> Sequence[T]:
+        """Return this shard's items, in order."""
+        return items[self.index :: self.count]
+
+
+def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
+    """Read ``K/N`` or ``slurm``.
+
+    Under ``slurm`` an array task takes its share by ``SLURM_ARRAY_TASK_ID``, and each task of a step
+    started by ``srun`` takes its share of that.
+
+    Raises
+    ------
+    UsageError
+        Not ``K/N`` with 0 <= K < N, or no Slurm variables.
+    """
+    if text == "slurm":
+        return _from_slurm(environ)
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise UsageError(f"--shard {text}: give K/N with 0 <= K < N (such as 0/4), or slurm")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def _from_slurm(environ: Mapping[str, str]) -> Shard:
+    def number(name: str, default: int | None = None) -> int:
+        try:
+            return int(environ[name]) if name in environ or default is None else default
+        except (KeyError, ValueError) as e:
+            raise UsageError(f"--shard slurm: {name} is not set to a number") from e
+
+    array = "SLURM_ARRAY_TASK_ID" in environ
+    step = "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ
+    if not array and not step:
+        raise UsageError(
+            "--shard slurm: neither SLURM_ARRAY_TASK_ID nor SLURM_PROCID is set; "
+            "start the command in an array job or by srun, or give --shard K/N"
+        )
+    index, count = 0, 1
+    if array:
+        first, stride = number("SLURM_ARRAY_TASK_MIN", 0), number("SLURM_ARRAY_TASK_STEP", 1)
+        index = (number("SLURM_ARRAY_TASK_ID") - first) // max(stride, 1)
+        count = number("SLURM_ARRAY_TASK_COUNT")
+    if step:
+        tasks = number("SLURM_NTASKS", 1)
+        index, count = index * tasks + number("SLURM_PROCID"), count * tasks
+    if not 0 <= index < count:
+        raise UsageError(f"--shard slurm: the Slurm variables give part {index} of {count}")
+    return Shard(index, count)

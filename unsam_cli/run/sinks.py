@@ -1,0 +1,252 @@
+"""Outputs that can be interrupted and resumed: masks (JSON) and features (HDF5).
+
+Both keep results in a :class:`~unsam_cli.run.journal.Journal` and compose the output from it at the
+end, so it does not matter how often a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unsam_cli.errors import DataError
+from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, RegionEntry
+from unsam_cli.io.features_writer import FeatureTotals, write_features
+from unsam_cli.io.masks_lines import MaskLines
+from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.run.journal import Journal, refuse_other_settings
+from unsam_cli.run.output import check_output, output_path, publish
+from unsam_cli.run.runner import Item, RunSettings
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """Masks of one image: its size and its annotations, parents by index into them."""
+
+    height: int
+    width: int
+    annotations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FeatureResult:
+    """Features of one image: what its records cover and their arrays, (h, w, C), one a record."""
+
+    height: int
+    width: int
+    preview: bytes
+    regions: list[RegionEntry]
+    features: list[npt.NDArray[Any]]
+
+
+class _JournalSink:
+    """What both sinks share: the journal, and taking over a complete earlier output."""
+
+    binary: bool
+
+    def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:
+        check_output(settings.output, binary=self.binary, no_clobber=settings.no_clobber)
+        self.settings = settings
+        self.history = [*history, settings.step.to_json()]
+        self.target = output_path(settings.output)
+        self.journal = Journal(self.target, self._identity(), resume=settings.resume)
+        try:
+            if settings.resume and self.target is not None and self.target.exists():
+                self._restore(self.target)
+        except BaseException:
+            self.journal.close(discard=not self.journal.entries)
+            raise
+
+    def _identity(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def _restore(self, path: Path) -> None:
+        raise NotImplementedError
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Ids of the images that are finished."""
+        return frozenset(self.journal.entries)
+
+    def suspend(self) -> None:
+        """Keep the partial output for ``--resume``."""
+        self.journal.close(discard=False)
+
+    def keep_names(self, items: Iterable[Item]) -> None:
+        """Refuse to resume when an image that is done has another name now."""
+        for item in items:
+            if item.id in self.journal.entries:
+                before = self.journal.read(item.id)["file_name"]
+                if before != item.file_name:
+                    raise DataError(
+                        f"{self.target}: image {item.id} was {before} and is now "
+                        f"{item.file_name}; resume with the same list of images"
+                    )
+
+
+class MaskSink(_JournalSink):
+    """Masks as COCO JSON.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The run's settings.
+    history : list of dict
+        The steps that made the input.
+    kind : {'coco', 'results', 'ndjson'}
+        See :func:`~unsam_cli.io.masks_writer.write_masks`.
+    """
+
+    binary = False
+
+    def __init__(
+        self, settings: RunSettings, history: list[dict[str, Any]], *, kind: str = "coco"
+    ) -> None:
+        self.kind = kind
+        super().__init__(settings, history)
+
+    def add(self, item: Item, result: ImageResult) -> None:
+        """Store the masks of one image."""
+        record = {
+            "file_name": item.file_name,
+            "height": result.height,
+            "width": result.width,
+            "annotations": result.annotations,
+        }
+        self.journal.append(item.id, record)
+
+    def finish(self, order: Iterable[int]) -> None:
+        """Write the masks of the given images."""
+        ids = list(order)
+
+        def write(path: Path) -> None:
+            with path.open("wb") as stream:
+                write_masks(
+                    stream,
+                    self.kind,
+                    history=self.history,
+                    images=map(self._image, ids),
+                    groups=(self.journal.read(i)["annotations"] for i in ids),
+                )
+
+        publish(self.settings.output, write)
+        self.journal.close(discard=True)
+
+    def _image(self, image_id: int) -> dict[str, Any]:
+        record = self.journal.read(image_id)
+        return {
+            "id": image_id,
+            "file_name": record["file_name"],
+            "height": record["height"],
+            "width": record["width"],
+        }
+
+    def _restore(self, path: Path) -> None:
+        lines = MaskLines(path)
+        refuse_other_settings({"history": lines.history}, self._identity(), path)
+        for image, annotations in lines.groups():
+            if image["id"] not in self.journal.entries:
+                self.journal.append(image.pop("id"), {**image, "annotations": annotations})
+
+
+class FeatureSink(_JournalSink):
+    """Features as HDF5.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The run's settings.
+    history : list of dict
+        The steps that made the input: empty, or those of the regions' masks.
+    attributes : callable
+        Makes the file's attributes from its whole history.
+    dtype : {'float16', 'float32'}
+        Element type of the stored features.
+    """
+
+    binary = True
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        history: list[dict[str, Any]],
+        *,
+        attributes: Callable[[list[dict[str, Any]]], FeatureAttributes],
+        dtype: str,
+    ) -> None:
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        super().__init__(settings, history)
+        self.attributes = attributes(self.history)
+
+    def add(self, item: Item, result: FeatureResult) -> None:
+        """Store the features of one image."""
+        image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
+        self._append(image, result.regions, result.features)
+
+    def _append(
+        self, image: ImageEntry, regions: list[RegionEntry], features: list[npt.NDArray[Any]]
+    ) -> None:
+        record = {
+            "file_name": image.file_name,
+            "height": image.height,
+            "width": image.width,
+            "preview": base64.b64encode(image.preview).decode(),
+            "regions": [[r.bbox, r.counts.decode(), r.score, r.grid] for r in regions],
+        }
+        blob = b"".join(np.asarray(f, dtype=self.dtype).tobytes() for f in features)
+        self.journal.append(image.id, record, blob)
+
+    def _restore(self, path: Path) -> None:
+        with FeatureFile(path) as file:
+            refuse_other_settings({"history": file.attributes.history}, self._identity(), path)
+            for i in range(len(file)):
+                image = file.image(i)
+                if image.id not in self.journal.entries:
+                    self._append(image, file.regions(i), file.image_rows(i))
+
+    def finish(self, order: Iterable[int]) -> None:
+        """Write the features of the given images."""
+        ids = list(order)
+        totals = self._totals(ids)
+
+        def write(path: Path) -> None:
+            described = map(self._described, ids)
+            write_features(path, self.attributes, totals, described, self._chunks(ids))
+
+        publish(self.settings.output, write)
+        self.journal.close(discard=True)
+
+    def _totals(self, ids: list[int]) -> FeatureTotals:
+        regions = patches = 0
+        for image_id in ids:
+            entries = self._described(image_id)[1]
+            regions += len(entries)
+            patches += sum(r.patches for r in entries)
+        return FeatureTotals(len(ids), regions, patches, self.attributes.dim, self.dtype.name)
+
+    def _described(self, image_id: int) -> tuple[ImageEntry, list[RegionEntry]]:
+        record = self.journal.read(image_id)
+        entry = ImageEntry(
+            id=image_id,
+            file_name=record["file_name"],
+            height=record["height"],
+            width=record["width"],
+            preview=base64.b64decode(record["preview"]),
+        )
+        regions = [
+            RegionEntry((b[0], b[1], b[2], b[3]), counts.encode(), score, (g[0], g[1]))
+            for b, counts, score, g in record["regions"]
+        ]
+        return entry, regions
+
+    def _chunks(self, ids: list[int]) -> Iterator[bytes]:
+        for image_id in ids:
+            start, stop = self.journal.read(image_id)["blob"]
+            self.journal.blob.seek(start)
+            yield self.journal.blob.read(stop - start)

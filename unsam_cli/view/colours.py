@@ -1,0 +1,72 @@
+"""Distinct colours for the masks of one image: a part never looks like its whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GOLDEN = (5**0.5 - 1) / 2
+_APART = 60.0  # degrees of hue between a mask and its parts, at the least
+_LIGHTNESS = (0.76, 0.66, 0.84)  # by depth, so that parts also differ from wholes in grey
+_CHROMA = 0.15
+
+
+def hierarchy_colours(parents: NDArray[np.int64], depths: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Choose a colour for every mask.
+
+    The k-th child takes its hue from the arc of 240 degrees that keeps 60 degrees from its parent's,
+    at the k-th point of the golden-ratio sequence; the wholes share the circle in the same way. Hues
+    are those of OKLCH [1]_, where equal steps look equal.
+
+    Parameters
+    ----------
+    parents : (n,) int64
+        Index of each mask's parent, or -1. Children are numbered in the order of their indices.
+    depths : (n,) int64
+        Ancestors of each mask.
+
+    Returns
+    -------
+    (n, 3) uint8
+        sRGB.
+
+    References
+    ----------
+    .. [1] B. Ottosson, A perceptual color space for image processing, 2020.
+    """
+    n = len(parents)
+    hues = np.zeros(n)
+    born: dict[int, int] = {}
+    for i in np.argsort(depths, kind="stable").tolist():
+        parent = int(parents[i])
+        turn = (0.11 + born.get(parent, 0) * _GOLDEN) % 1.0
+        born[parent] = born.get(parent, 0) + 1
+        base, arc = (hues[parent] + _APART, 360.0 - 2 * _APART) if parent >= 0 else (0.0, 360.0)
+        hues[i] = (base + arc * turn) % 360.0
+    lightness = np.asarray(_LIGHTNESS)[np.asarray(depths, dtype=np.intp) % len(_LIGHTNESS)]
+    return _oklch_to_srgb(lightness, np.full(n, _CHROMA), np.radians(hues))
+
+
+def _oklch_to_srgb(
+    lightness: NDArray[np.float64], chroma: NDArray[np.float64], hue: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """OKLCH to 8-bit sRGB, clipped to the gamut; the constants are those of the definition."""
+    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
+    lms = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ],
+        axis=-1,
+    )
+    to_linear = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip(lms**3 @ to_linear.T, 0.0, 1.0)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(np.round(255 * srgb), dtype=np.uint8)

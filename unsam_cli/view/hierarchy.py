@@ -1,0 +1,94 @@
+"""The masks of one image as a forest, from wholes to parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.io.masks import Annotation
+from unsam_cli.rle import RunTable
+from unsam_cli.rle import parents as containing
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """n masks, in the order of the annotations they come from.
+
+    Attributes
+    ----------
+    order : (n,) int64
+        Indices of the masks from the largest to the smallest: what is painted later lies on top.
+    parents : (n,) int64
+        Index of the mask that contains this one, or -1.
+    depths : (n,) int64
+        Number of ancestors.
+    areas : (n,) int64
+        Pixels.
+    """
+
+    order: NDArray[np.int64]
+    parents: NDArray[np.int64]
+    depths: NDArray[np.int64]
+    areas: NDArray[np.int64]
+
+    def revealed(self, depth: int | None) -> NDArray[np.bool_]:
+        """Masks with at most `depth` ancestors, (n,) bool; all of them for None."""
+        if depth is None:
+            return np.ones(len(self.depths), dtype=np.bool_)
+        return np.asarray(self.depths <= depth)
+
+    def wholes(self, shown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Masks of which a part is shown, (n,) bool."""
+        whole = np.zeros(len(self.parents), dtype=np.bool_)
+        above = self.parents[shown]
+        whole[above[above >= 0]] = True
+        return whole
+
+
+def forest(annotations: Sequence[Annotation], *, containment: float = 0.9) -> Forest:
+    """Order the masks of one image by size and containment.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        The masks of one image, all of one size. Where none of them names a parent, as in files of
+        other programs, parents are the smallest masks that contain them.
+    containment : float
+        Fraction of a mask's pixels, 0..1, that a parent found in this way holds.
+
+    Notes
+    -----
+    A named parent that does not exist counts as none, and a circle of parents is opened: files of
+    strangers are shown, not judged.
+    """
+    table = RunTable.from_rles([annotation.rle for annotation in annotations])
+    named = [annotation.parent_id for annotation in annotations]
+    if any(parent is not None for parent in named):
+        place = {annotation.id: i for i, annotation in enumerate(annotations)}
+        found = np.array([-1 if p is None else place.get(p, -1) for p in named], dtype=np.int64)
+    else:
+        found = containing(table, containment)
+    parents, depths = _measured(found.tolist())
+    order = np.argsort(-table.areas, kind="stable")
+    return Forest(order, parents, depths, table.areas)
+
+
+def _measured(parents: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Parents without circles, and depths."""
+    depths = [-1] * len(parents)
+    for start in range(len(parents)):
+        path, seen, at = [], set(), start
+        while at >= 0 and depths[at] < 0 and at not in seen:
+            path.append(at)
+            seen.add(at)
+            at = parents[at]
+        if at in seen:
+            parents[path[-1]] = at = -1
+        depth = depths[at] if at >= 0 else -1
+        for index in reversed(path):
+            depth += 1
+            depths[index] = depth
+    return np.array(parents, dtype=np.int64), np.array(depths, dtype=np.int64)
