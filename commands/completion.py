@@ -1,4 +1,4 @@
-"""unsam completion SHELL"""  # noqa: D400, D415
+"""unsam completion SHELL"""  # noqa: D400
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""unsam conquer [FEATURES.h5] -o MASKS.json"""  # noqa: D400, D415
+"""unsam conquer [FEATURES.h5] -o MASKS.json"""  # noqa: D400
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def command(
     Reads a features file with a record for each region; writes masks as COCO JSON.
 
     \b
-      unsam extract-features photo.jpg --regions objects.json --whole-image | unsam conquer > masks.json
+      unsam conquer regions.h5 -o masks.json
+      unsam extract-features photo.jpg --regions objects.json --whole-image |
+        unsam conquer > masks.json
     """
     from unsam_cli.conquer.stage import ConquerSettings, conquer
 

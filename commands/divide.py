@@ -1,4 +1,4 @@
-"""unsam divide [FEATURES.h5] -o MASKS.json"""  # noqa: D400, D415
+"""unsam divide [FEATURES.h5] -o MASKS.json"""  # noqa: D400
 
 from __future__ import annotations
 
@@ -25,12 +25,8 @@ from unsam_cli.run.runner import RunSettings
     type=click.FloatRange(-1, 1),
     help="Patches whose cosine similarity is above it are connected.",
 )
-@options.files_option(
-    "--detections", help="Take any detector's COCO results instead of cutting."
-)
-@options.option(
-    "--min-score", default=0.3, type=float, help="With --detections: least score kept."
-)
+@options.files_option("--detections", help="Take any detector's COCO results instead of cutting.")
+@options.option("--min-score", default=0.3, type=float, help="With --detections: least score kept.")
 @options.option(
     "--refine",
     type=click.Choice(["none", "guided"]),

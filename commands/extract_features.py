@@ -1,4 +1,4 @@
-"""unsam extract-features [IMAGES...] -o FEATURES.h5"""  # noqa: D400, D415
+"""unsam extract-features [IMAGES...] -o FEATURES.h5"""  # noqa: D400
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from unsam_cli.run.runner import RunSettings
     "--weights",
     metavar="PATH|ID",
     group="Method",
-    help="A checkpoint (original DINO .pth, timm, safetensors) or a hub id.  [default: the model's own]",
+    help="A checkpoint (original DINO .pth, timm, safetensors) or a hub id.  "
+    "[default: the model's own]",
 )
 @options.option(
     "--facet",

@@ -1,4 +1,4 @@
-"""unsam merge FILE... -o FILE"""  # noqa: D400, D415
+"""unsam merge FILE... -o FILE"""  # noqa: D400
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from unsam_cli import options
 
 
 @options.command("merge", "Join the shards of one run.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
 @options.output_options
 def command(files: tuple[Path, ...], output: str, no_clobber: bool) -> None:
-    """Join shards of one run, features (HDF5) or masks (JSON), into what one run would have written.
+    """Join the shards of one run, features (HDF5) or masks (JSON).
 
-    The shards may come in any order; the result is the same to the last byte.
+    The shards may come in any order; the result is what one run would have written, to the last
+    byte.
 
     \b
       unsam merge features.0.h5 features.1.h5 -o features.h5

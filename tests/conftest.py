@@ -27,7 +27,7 @@ def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw_scene(seed: int = 0, height: int = 96, width: int = 128) -> npt.NDArray[np.uint8]:
-    """Draw a red disc and a blue box with a yellow part on green, with a little noise; RGB uint8."""
+    """Draw a red disc and a blue box with a yellow part on green, a little noisy; RGB uint8."""
     rng = np.random.default_rng(seed)
     rgb = np.empty((height, width, 3))
     rgb[:] = (60, 140, 60)

@@ -1,4 +1,7 @@
-"""The ``unsam`` program: finds its subcommands, and is the one place where errors become exit codes."""
+"""The ``unsam`` program: finds its subcommands, and turns errors into exit codes.
+
+This is the only place where an error is printed.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Numba's compiler, set up once: cached on disk where that is possible, free of the GIL.
 
-Kernels release the GIL, so ``--jobs`` can be threads that share memory. Compiled code is kept beside
-the module, or in ``NUMBA_CACHE_DIR``; where neither can be written it is compiled in each process.
+Kernels release the GIL, so ``--jobs`` can be threads that share memory. Compiled code is kept
+beside the module, or in ``NUMBA_CACHE_DIR``; where neither can be written it is compiled in each
+process.
 """
 
 from __future__ import annotations

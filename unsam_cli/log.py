@@ -1,8 +1,8 @@
 """Logging and progress for the command line: everything that goes to stderr.
 
 The library logs through ``logging.getLogger(__name__)`` and reports progress through a
-:class:`~unsam_cli.run.progress.Reporter`; this module alone decides what that looks like: plain lines, a live bar on a
-terminal, or one JSON object a line.
+:class:`~unsam_cli.run.progress.Reporter`; this module alone decides what that looks like: plain
+lines, a live bar on a terminal, or one JSON object a line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any
 
 from unsam_cli.run.progress import LineReporter, ReporterFactory
-
 
 
 class JsonFormatter(logging.Formatter):

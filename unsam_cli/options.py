@@ -184,7 +184,8 @@ images_argument = bundle(
         "--image-root",
         type=click.Path(file_okay=False, path_type=Path),
         group="Input",
-        help="Folder that the file names of a COCO file are relative to.  [default: the file's own]",
+        help="Folder that the file names of a COCO file are relative to.  "
+        "[default: the file's own]",
     ),
 )
 

@@ -34,7 +34,10 @@ IMAGES = [
     (ImageEntry(4, "ünï/b.jpg", 8, 9), []),
     (
         ImageEntry(9, "c.jpg", 40, 40, b"x" * 1000),
-        [RegionEntry((0, 0, 40, 40), b"", 1.0, (4, 4)), RegionEntry((3, 4, 5, 6), b"T1", 0.5, (1, 2))],
+        [
+            RegionEntry((0, 0, 40, 40), b"", 1.0, (4, 4)),
+            RegionEntry((3, 4, 5, 6), b"T1", 0.5, (1, 2)),
+        ],
     ),
 ]
 TOTALS = FeatureTotals(images=3, regions=3, patches=24, dim=DIM, dtype="float16")

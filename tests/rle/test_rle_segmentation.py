@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import contextlib
 import math
 
 import hypothesis.strategies as st
@@ -101,12 +101,8 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_converted_or_refused(segmentation: object) -> None:
-    try:
-        coded = rle.from_segmentation(segmentation, 4, 5)
-    except ValueError as error:
-        assert "\n" not in json.dumps(str(error))
-        return
-    assert rle.decode(coded).shape == (4, 5)
+    with contextlib.suppress(ValueError):
+        assert rle.decode(rle.from_segmentation(segmentation, 4, 5)).shape == (4, 5)
 
 
 @given(
@@ -118,10 +114,12 @@ def test_any_json_is_converted_or_refused(segmentation: object) -> None:
     st.integers(1, 40),
     st.integers(1, 40),
 )
-def test_any_polygon_is_drawn_or_refused(polygons: object, height: int, width: int) -> None:
+def test_any_polygon_is_drawn_or_refused(
+    polygons: list[list[float]], height: int, width: int
+) -> None:
     try:
         coded = rle.from_segmentation(polygons, height, width)
-    except ValueError as error:
-        assert "three points" in str(error)
+    except ValueError:
+        assert any(len(polygon) % 2 for polygon in polygons)
         return
     assert rle.decode(coded).shape == (height, width)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention, AttentionRope
+from timm.layers import Attention, AttentionRope, PatchEmbed
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
@@ -26,7 +26,8 @@ _PART = {"query": 0, "key": 1, "value": 2}  # the order in a fused projection
 
 def check_model(model: Any, name: str, facet: Facet) -> None:
     """Raise `UsageError` unless `patch_tokens` can take `facet` from `model`."""
-    if not isinstance(model, (VisionTransformer, Eva)):
+    plain = isinstance(model, (VisionTransformer, Eva))
+    if not plain or not isinstance(model.patch_embed, PatchEmbed):
         raise UsageError(
             f"{name} has no patch tokens that features can be taken from: use --backbone builtin "
             "or a plain vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"

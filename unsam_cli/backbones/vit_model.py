@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import logging
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 
-from unsam_cli.backbones import vit_weights
 from unsam_cli.backbones.base import Facet
 from unsam_cli.backbones.vit_facets import check_model
-from unsam_cli.errors import UsageError
+from unsam_cli.backbones.vit_hub import fetch_weights
+from unsam_cli.backbones.vit_weights import identify, load_weights
+from unsam_cli.errors import MissingInputError, UsageError
 
-logger = logging.getLogger(__name__)
+RANDOM = "random"
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz")
 
 
 def create_model(
@@ -38,29 +40,56 @@ def create_model(
     Returns
     -------
     model : timm.models.VisionTransformer or timm.models.Eva
-        In evaluation mode, takes any image size that is a multiple of its patch size.
+        In evaluation mode; takes any image size that is a multiple of its patch size.
     identity : str
         What the weights are.
     """
-    source = vit_weights.find_source(name, weights)
-    # An unknown or unsuitable model shall be refused before anything is downloaded.
-    with torch.device("meta"):
-        check_model(_build(name, options), name, facet)
-    if isinstance(source, vit_weights.RandomSource):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = _build(name, options)
-        identity = f"random:{seed}"
-    elif isinstance(source, vit_weights.FileSource):
+    source = _find_source(name, weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         model = _build(name, options)
-        identity = vit_weights.load_file(model, source.path, name)
+    check_model(model, name, facet)
+    if weights == RANDOM:
+        identity = f"random:{seed}"
+    elif isinstance(source, Path):
+        identity = identify(source)
+        load_weights(model, source)
     else:
-        model, identity = vit_weights.load_hub(name, source, dynamic_img_size=True, **options)
+        path, identity = fetch_weights(name, source)
+        load_weights(model, path)
     return model.eval().requires_grad_(False), identity
+
+
+def _find_source(name: str, weights: str | None) -> Path | str | None:
+    """Return a file, a hub repository, or None for the model's own repository.
+
+    Raises
+    ------
+    MissingInputError
+        `weights` can only be the name of a file, and it does not exist.
+    """
+    if weights is None or weights == RANDOM:
+        return None
+    for prefix in ("hf-hub:", "hf_hub:"):
+        if weights.startswith(prefix):
+            return weights.removeprefix(prefix)
+    path = Path(weights)
+    if path.is_file():
+        return path
+    if path.suffix in _SUFFIXES or weights.count("/") != 1 or weights[0] in "/.~":
+        raise MissingInputError(
+            f"weights {weights!r} for {name} do not exist: give a checkpoint file, or a hub id "
+            "like timm/vit_base_patch8_224.dino"
+        )
+    return weights
 
 
 def _build(name: str, options: dict[str, Any]) -> Any:
     """Make a timm model without pretrained weights; raise `UsageError` if it cannot be."""
+    if name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+        raise UsageError(
+            f"{name!r} is not a model name: give timm's name as --backbone and this as --weights"
+        )
     try:
         return timm.create_model(
             name, pretrained=False, num_classes=0, dynamic_img_size=True, **options
@@ -73,7 +102,7 @@ def _build(name: str, options: dict[str, Any]) -> Any:
             "vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
         ) from error
     except RuntimeError as error:
-        if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
+        if not any(s in str(error) for s in ("Unknown model", "Invalid pretrained tag")):
             raise
         near = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models('vit*')"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.conquer._merge_kernel import MAX_NODES, merge_kernel
+from unsam_cli.conquer._tree_kernels import first_places, owners
 from unsam_cli.errors import DataError
 
 
@@ -61,10 +62,7 @@ class MergeTree:
     def cut(self, threshold: float) -> NDArray[np.int64]:
         """Cluster id of each graph node at `threshold`: (leaves,) int64."""
         done = self.prefix(threshold)
-        owner = np.arange(self.leaves + done, dtype=np.int64)
-        for merge in range(done - 1, -1, -1):  # parents come after their children
-            owner[self.children[merge]] = owner[self.leaves + merge]
-        return owner[: self.leaves]
+        return owners(self.children[:done], self.leaves)
 
     def intervals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Order of the graph's nodes in which every cluster is contiguous.
@@ -76,14 +74,7 @@ class MergeTree:
         first : (nodes,) int64
             A cluster holds the places ``first .. first + size``.
         """
-        first = np.zeros(self.nodes, dtype=np.int64)
-        parent = self.parents()
-        roots = np.flatnonzero(parent < 0)
-        first[roots] = np.concatenate(([0], np.cumsum(self.size[roots])[:-1]))
-        for merge in range(len(self.children) - 1, -1, -1):
-            low, high = self.children[merge]
-            first[low] = first[self.leaves + merge]
-            first[high] = first[low] + self.size[low]
+        first = first_places(self.children, self.size, self.parents())
         return first[: self.leaves].copy(), first
 
 

@@ -45,19 +45,20 @@ class Affinity:
     @property
     def nodes(self) -> int:
         """Number of nodes."""
-        return self.bits.shape[1]
+        return len(self.joined)
 
     @property
     def degree(self) -> NDArray[np.float64]:
         """Row sums of the weights, (n,) float64."""
-        return self.nodes * self.eps + (1 - self.eps) * self.joined
+        joined = self.joined.astype(np.float64)
+        return self.nodes * self.eps + (1 - self.eps) * joined
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Multiply the weights by a vector (n,) float64."""
         return (1 - self.eps) * _multiply(self.bits, x) + self.eps * x.sum()  # type: ignore[no-any-return]
 
     def erased(self, nodes: NDArray[np.bool_]) -> Affinity:
-        """Graph in which the given nodes, (n,) bool, are joined with nothing, not even themselves."""
+        """Graph whose given nodes, (n,) bool, are joined with nothing, not even themselves."""
         keep = np.packbits(~nodes, bitorder="little")
         bits = self.bits & keep[:, None]
         bits[:, nodes] = 0
@@ -116,7 +117,7 @@ def affinity(features: ArrayLike, *, tau: float, eps: float = EPS) -> Affinity:
 
 @kernel()
 def _normalise(features: Array) -> tuple[Array, Array]:
-    """Vectors scaled to length 1 in float32, zero vectors left alone, and the lengths in float64."""
+    """Scale vectors but zero ones to length 1 in float32; return the lengths in float64 too."""
     n, channels = features.shape
     unit = np.zeros((n, channels), np.float32)
     length = np.zeros(n, np.float64)
@@ -187,7 +188,7 @@ def _mirror(bits: Array, strip: int) -> None:
 
 @kernel()
 def _count(bits: Array) -> Array:
-    """Number of set bits of each column."""
+    """Count the bits of each column."""
     groups, n = bits.shape
     ones = np.zeros(256, np.int64)
     for value in range(256):
@@ -201,7 +202,7 @@ def _count(bits: Array) -> Array:
 
 @kernel()
 def _multiply(bits: Array, x: Array) -> Array:
-    """Multiply the 0/1 matrix by a vector: four tables of 256 sums at a time, within the L1 cache."""
+    """Multiply the 0/1 matrix by a vector, four tables of 256 sums at a time: 8 kB of L1 cache."""
     groups, n = bits.shape
     result = np.zeros(n, np.float64)
     table = np.zeros((4, 256), np.float64)

@@ -112,11 +112,14 @@ def _solve(
     constant = start.copy()
     for group in groups:
         constant[group] = constant[group].mean()
-    found = lanczos(normalised, trivial, constant)
-    if found is None:
-        logger.debug("normalised cut of %d nodes: dense solver", graph.nodes)
-        return _dense(graph, trivial, start), 0
-    u, mu, products = found
+    constant -= trivial * (trivial @ constant)
+    u, mu, products = start, -1.0, 0
+    if np.linalg.norm(constant) > 1e-6:  # else the graph holds nothing but one group of cliques
+        found = lanczos(normalised, trivial, constant)
+        if found is None:
+            logger.debug("normalised cut of %d nodes: dense solver", graph.nodes)
+            return _dense(graph, trivial, start), 0
+        u, mu, products = found
     for group in groups:  # the vectors that sum to zero over a group of cliques
         apart = np.zeros_like(start)
         apart[group] = start[group].mean(axis=1, keepdims=True) - start[group].mean()

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """One image of a features file: its size in pixels after EXIF rotation, perhaps a JPEG preview."""
+    """One image of a features file: its size in pixels after EXIF rotation, and a JPEG preview."""
 
     id: int
     file_name: str
@@ -149,16 +149,23 @@ class FeatureFile:
             )
         if int(attributes["version"]) != VERSION:
             raise FeatureFileError(
-                f"{self.path}: features file of version {attributes['version']}, this program reads "
-                f"version {VERSION}; extract again, or use a newer unsam"
+                f"{self.path}: features file of version {attributes['version']}, this program "
+                f"reads version {VERSION}; extract again, or use a newer unsam"
             )
         if not bool(attributes["complete"]):
             raise self._error("incomplete, its writer was interrupted")
-        text = {n: str(attributes[n]) for n in ("backbone", "weights", "facet", "command")}
-        whole = {n: int(attributes[n]) for n in ("layer", "patch_size", "dim", "project", "seed")}
-        history = orjson.loads(attributes.get("history", "[]"))
         return FeatureAttributes(
-            **text, **whole, unsam_version=str(attributes["unsam_version"]), history=history
+            backbone=str(attributes["backbone"]),
+            weights=str(attributes["weights"]),
+            facet=str(attributes["facet"]),
+            layer=int(attributes["layer"]),
+            patch_size=int(attributes["patch_size"]),
+            dim=int(attributes["dim"]),
+            project=int(attributes["project"]),
+            seed=int(attributes["seed"]),
+            command=str(attributes["command"]),
+            unsam_version=str(attributes["unsam_version"]),
+            history=orjson.loads(attributes.get("history", "[]")),
         )
 
     def _read_index(self) -> None:
@@ -198,7 +205,9 @@ class FeatureFile:
             raise self._error(f"/regions/rle has not {r} entries")
         features = self._file["features"]
         if features.ndim != 2 or features.dtype not in (np.float16, np.float32):
-            raise self._error(f"/features is {features.ndim}-d {features.dtype}, not 2-d float16/32")
+            raise self._error(
+                f"/features is {features.ndim}-d {features.dtype}, not 2-d float16 or float32"
+            )
         self._check_regions(region_image, features.shape)
         rows = np.array([self._index[int(i)] for i in region_image], dtype=np.int64)
         self._order = np.argsort(rows, kind="stable")
@@ -256,7 +265,7 @@ class FeatureFile:
 
     def regions(self, index: int) -> list[RegionEntry]:
         """Return what the records of image `index` cover."""
-        return [self._guard(lambda r=r: self._region(r)) for r in self._numbers(index)]
+        return self._guard(lambda: [self._region(int(r)) for r in self._numbers(index)])
 
     def _numbers(self, index: int) -> npt.NDArray[np.int64]:
         numbers: npt.NDArray[np.int64] = self._order[self._first[index] : self._first[index + 1]]
@@ -309,7 +318,8 @@ class FeatureFile:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored features."""
-        return np.dtype(self._file["features"].dtype)
+        kind: np.dtype[Any] = self._file["features"].dtype
+        return kind
 
     def close(self) -> None:
         """Close the file."""

@@ -1,7 +1,7 @@
 """Writing the features file in one pass, in constant memory, the same bytes every time.
 
-All sizes are known before the first byte is written (the run's journal, or the shards to merge, tell
-them), so every dataset is contiguous and the features are copied straight to their place.
+All sizes are known before the first byte is written (the run's journal, or the shards to merge,
+tell them), so every dataset is contiguous and the features are copied straight to their place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from unsam_cli.io.features import FORMAT, VERSION, FeatureAttributes, ImageEntry, RegionEntry
@@ -110,7 +109,7 @@ def _write_index(file: h5py.File, described: Iterable[Described]) -> None:
         images["file_name"][image:stop] = [e.file_name for e in entries]
         images["height"][image:stop] = [e.height for e in entries]
         images["width"][image:stop] = [e.width for e in entries]
-        images["preview"][image:stop] = _ragged([e.preview for e in entries])
+        _write_ragged(images["preview"], image, [e.preview for e in entries])
         image = stop
         owned = [(entry.id, r) for entry, regions in batch for r in regions]
         if not owned:
@@ -119,7 +118,7 @@ def _write_index(file: h5py.File, described: Iterable[Described]) -> None:
         regions_ = file["regions"]
         regions_["image_id"][region:stop] = [i for i, _ in owned]
         regions_["bbox"][region:stop] = [r.bbox for _, r in owned]
-        regions_["rle"][region:stop] = _ragged([r.counts for _, r in owned])
+        _write_ragged(regions_["rle"], region, [r.counts for _, r in owned])
         regions_["score"][region:stop] = [r.score for _, r in owned]
         regions_["grid"][region:stop] = [r.grid for _, r in owned]
         ends = patch + np.cumsum([r.patches for _, r in owned])
@@ -133,11 +132,10 @@ def _batches(described: Iterable[Described]) -> Iterator[list[Described]]:
         yield batch
 
 
-def _ragged(items: list[bytes]) -> npt.NDArray[np.object_]:
-    array = np.empty(len(items), dtype=object)
-    for i, item in enumerate(items):
-        array[i] = np.frombuffer(item, dtype=np.uint8)
-    return array
+def _write_ragged(dataset: h5py.Dataset, start: int, items: list[bytes]) -> None:
+    # One at a time: h5py mistakes an array of equally long items for a two-dimensional one.
+    for i, item in enumerate(items, start):
+        dataset[i] = np.frombuffer(item, dtype=np.uint8)
 
 
 def _allocate_features(file: h5py.File, totals: FeatureTotals) -> int:

@@ -11,6 +11,8 @@ from unsam_cli.rle.runs import IntArray, Rle, checked_size, from_runs, text_of, 
 
 BoolArray = NDArray[np.bool_]
 
+_BLOCK = 64  # pixels looked at together: most blocks are all foreground or all background
+
 
 def encode(mask: BoolArray) -> Rle:
     """Compressed RLE of a mask, the same bytes as pycocotools gives.
@@ -110,16 +112,27 @@ def _scan(columns: NDArray[np.uint8], first: int, height: int) -> IntArray:
     at = 0
     for column in range(w):
         base, before = first + column * height, False
-        for row in range(h):
-            now = columns[column, row] != 0  # Pillow's bool arrays hold 255
-            if now != before:
-                if now:
-                    runs[at, 0] = base + row
-                else:
-                    runs[at, 1] = base + row
-                    at += 1
+        for block in range(0, h, _BLOCK):
+            pixels = columns[column, block : block + _BLOCK]
+            if (pixels[0] != 0) == before and not _changes(pixels):
+                continue
+            for row in range(len(pixels)):
+                now = pixels[row] != 0  # Pillow's bool arrays hold 255
+                if now == before:
+                    continue
+                runs[at, int(before)] = base + block + row
+                at += before
                 before = now
         if before:
             runs[at, 1] = base + h
             at += 1
     return runs
+
+
+@kernel()
+def _changes(pixels: NDArray[np.uint8]) -> bool:
+    """Whether neighbours differ; without a branch in the loop, so that it is vectorised."""
+    count = np.uint8(0)
+    for row in range(1, len(pixels)):
+        count |= pixels[row] ^ pixels[row - 1]
+    return bool(count)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from unsam_cli.errors import DataError, MissingInputError, UsageError
 
@@ -170,7 +170,7 @@ def _leaves_working_folder(path: Path) -> bool:
 
 @contextmanager
 def local_file(argument: str) -> Iterator[Path]:
-    """Give a file argument as a seekable file; standard input (``-``) is spooled to a temporary one.
+    """Give a file argument as a seekable file; standard input (``-``) is spooled to one.
 
     Raises
     ------
@@ -185,14 +185,14 @@ def local_file(argument: str) -> Iterator[Path]:
     if sys.stdin.isatty():
         raise MissingInputError("standard input is a terminal; name a file, or pipe one in")
     with tempfile.NamedTemporaryFile(prefix="unsam-stdin-") as spool:
-        if not _copy(sys.stdin.buffer, spool.file):
+        if not _copy(sys.stdin.buffer, spool):
             raise MissingInputError(
                 "nothing arrived on standard input; see what the command before said"
             )
         yield Path(spool.name)
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> int:
+def _copy(source: BinaryIO, target: IO[bytes]) -> int:
     total = 0
     while chunk := source.read(1 << 20):
         total += target.write(chunk)

@@ -1,10 +1,10 @@
 """The partial output: what a run has finished so far, safe against being killed at any moment.
 
-Beside its target ``OUT`` a run keeps the folder ``OUT.part``: ``journal.ndjson``, a line for the settings
-and then a line an image, and ``blob.bin``, the raw arrays that the lines point into. An image is done
-when its whole line is there, so a half-written one is simply dropped. The final file is composed from
-the journal in the order of the images and renamed into place: whatever was interrupted, skipped or
-resumed on the way, the bytes are the same.
+Beside its target ``OUT`` a run keeps the folder ``OUT.part``: ``journal.ndjson``, a line for the
+settings and then a line an image, and ``blob.bin``, the raw arrays that the lines point into. An
+image is done when its whole line is there, so a half-written one is simply dropped. The final file
+is composed from the journal in the order of the images and renamed into place: whatever was
+interrupted, skipped or resumed on the way, the bytes are the same.
 """
 
 from __future__ import annotations
@@ -165,25 +165,33 @@ def part_folder(target: Path) -> Path:
 
 def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path) -> None:
     """Raise a UsageError that names the first setting in which `old` and `new` differ."""
-    old_flat, new_flat = _flatten(old), _flatten(new)
-    for key in sorted(old_flat.keys() | new_flat.keys()):
-        before, now = old_flat.get(key), new_flat.get(key)
-        if before != now:
-            raise UsageError(
-                f"{where}: cannot resume, {key} was {before!r} and is now {now!r}; "
-                "use the same settings, or start anew without --resume"
-            )
+    difference = first_difference(old, new)
+    if difference is not None:
+        key, before, now = difference
+        raise UsageError(
+            f"{where}: cannot resume, {key} was {before!r} and is now {now!r}; "
+            "use the same settings, or start anew without --resume"
+        )
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, object, object] | None:
+    """Return (dotted key, old value, new value) of a difference, the most telling first."""
+    before, now = _flatten(old), _flatten(new)
+    differing = [k for k in before.keys() | now.keys() if before.get(k) != now.get(k)]
+    if not differing:
+        return None
+    # A command line repeats its options: name it only when nothing else differs.
+    key = min(differing, key=lambda k: (k.endswith("command"), k))
+    return key, before.get(key), now.get(key)
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = ((str(i), v) for i, v in enumerate(value))
-    else:
+    if isinstance(value, list):
+        value = {str(i): inner for i, inner in enumerate(value)}
+    if not isinstance(value, dict):
         return {prefix: value}
     flat: dict[str, Any] = {}
-    for key, inner in items:
+    for key, inner in value.items():
         flat.update(_flatten(inner, f"{prefix}.{key}" if prefix else key))
     return flat
 

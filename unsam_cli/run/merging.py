@@ -15,7 +15,7 @@ from unsam_cli.io.features import FeatureFile, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.masks_lines import Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
-from unsam_cli.run.journal import refuse_other_settings
+from unsam_cli.run.journal import first_difference
 from unsam_cli.run.output import check_output, publish
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -49,10 +49,12 @@ def _is_hdf5(file: Path) -> bool:
 def _refuse_other_run(
     first: Path, history: list[dict[str, Any]], file: Path, other: list[dict[str, Any]]
 ) -> None:
-    try:
-        refuse_other_settings({"history": history}, {"history": other}, file)
-    except ValueError as e:
-        raise DataError(f"{file} and {first} are not shards of one run: {e}") from e
+    difference = first_difference({"history": history}, {"history": other})
+    if difference is not None:
+        key, mine, theirs = difference
+        raise DataError(
+            f"{first} and {file} are not shards of one run: {key} is {mine!r} and {theirs!r}"
+        )
 
 
 def _merge_masks(files: Sequence[Path], output: str) -> None:

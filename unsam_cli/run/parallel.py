@@ -25,8 +25,8 @@ def ordered_map(
     """Yield (item, result or error) in the order of `items`.
 
     Kernels release the GIL, so threads use the cores without copying data. Only a few items are
-    ahead of the one being yielded: memory does not grow with their number. Linear algebra runs on one
-    thread each, which also makes results independent of `jobs`.
+    ahead of the one being yielded: memory does not grow with their number. Linear algebra runs on
+    one thread each, which also makes results independent of `jobs`.
     """
     with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=jobs) as pool:
         pending: deque[tuple[T, Future[R | UnsamError]]] = deque()

@@ -1,7 +1,7 @@
 """Who made a file: the steps that led to it, without anything that does not change results.
 
-Left out on purpose: shards, jobs, paths and times. So merged shards equal one run byte for byte, and
-two outputs can be compared by their bytes.
+Left out on purpose: shards, jobs, paths and times. So merged shards equal one run byte for byte,
+and two outputs can be compared by their bytes.
 """
 
 from __future__ import annotations

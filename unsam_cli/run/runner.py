@@ -36,9 +36,11 @@ class Item(Protocol):
 
 I = TypeVar("I", bound=Item)  # noqa: E741
 R = TypeVar("R")
+I_in = TypeVar("I_in", bound=Item, contravariant=True)
+R_in = TypeVar("R_in", contravariant=True)
 
 
-class Sink(Protocol[I, R]):
+class Sink(Protocol[I_in, R_in]):
     """Where the results of a run go: see :mod:`unsam_cli.run.sinks`."""
 
     @property
@@ -46,7 +48,7 @@ class Sink(Protocol[I, R]):
         """Ids whose results an earlier run left."""
         ...
 
-    def add(self, item: I, result: R) -> None:
+    def add(self, item: I_in, result: R_in) -> None:
         """Store the result of one item."""
 
     def finish(self, order: Iterable[int]) -> None:

@@ -30,8 +30,8 @@ class Shard:
 def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
     """Read ``K/N`` or ``slurm``.
 
-    Under ``slurm`` an array task takes its share by ``SLURM_ARRAY_TASK_ID``, and each task of a step
-    started by ``srun`` takes its share of that.
+    Under ``slurm`` an array task takes its share by ``SLURM_ARRAY_TASK_ID``, and each task of a
+    step started by ``srun`` takes its share of that.
 
     Raises
     ------

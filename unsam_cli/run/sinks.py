@@ -150,9 +150,9 @@ class MaskSink(_JournalSink):
     def _restore(self, path: Path) -> None:
         lines = MaskLines(path)
         refuse_other_settings({"history": lines.history}, self._identity(), path)
-        for image, annotations in lines.groups():
+        for image, group in lines.groups():
             if image["id"] not in self.journal.entries:
-                self.journal.append(image.pop("id"), {**image, "annotations": annotations})
+                self.journal.append(image.pop("id"), {**image, "annotations": group})
 
 
 class FeatureSink(_JournalSink):

@@ -4,7 +4,7 @@
 
 (() => {
   const $ = (id) => document.getElementById(id);
-  const images = [...document.querySelectorAll("script.meta")].map((block, index) => ({
+  const images = [...document.querySelectorAll("script[data-part=meta]")].map((block, index) => ({
     index, ...JSON.parse(block.textContent),
   }));
   const scene = $("scene"), marks = $("marks"), stage = $("stage"), level = $("level");
@@ -57,7 +57,7 @@
     masks.forEach((mask, k) => { if (mask.parent >= 0) masks[mask.parent].children.push(k); });
     current = { ...meta, w: data.w, h: data.h, masks, picture };
     hovered = pinned = picked = -1;
-    $("message").textContent = picture ? "" : meta.error || "";
+    $("message").textContent = picture ? "" : meta.problem;
     $("message").hidden = Boolean(picture);
     for (const item of $("images").children) item.removeAttribute("aria-current");
     const item = $("images").children[index];
@@ -67,6 +67,7 @@
     $("previous").disabled = index === 0;
     $("next").disabled = index === images.length - 1;
     describeImage();
+    describeMask();
     offerModes();
     offerScores();
     fit();
@@ -595,6 +596,6 @@
 
   $("opacity-text").textContent = `${$("opacity").value} %`;
   listImages();
-  if (images.length) fromAddress().then(() => marks.focus());
+  if (images.length) fromAddress();
   else $("message").textContent = "This report holds no images.";
 })();

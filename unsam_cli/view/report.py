@@ -5,34 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
-import logging
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from string import Template
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from unsam_cli import __version__
-from unsam_cli.errors import UnsamError
-from unsam_cli.io.images import encode_preview
-from unsam_cli.io.masks import Annotation, ImageMasks
-from unsam_cli.rle import boxes
-from unsam_cli.view.colours import hierarchy_colours
-from unsam_cli.view.hierarchy import forest
-from unsam_cli.view.overlays import fitted
-
-logger = logging.getLogger(__name__)
-
-LoadImage = Callable[[dict[str, Any]], NDArray[np.uint8]]
-OnError = Callable[[dict[str, Any], UnsamError], None]
-
-_OWN_KEYS = frozenset({"width", "height", "image_id", "category_id", "iscrowd"})
-_LONGEST_VALUE = 200  # characters of a foreign key's value
+from unsam_cli.io.masks import ImageMasks
+from unsam_cli.view.blocks import LoadImage, OnError, image_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +62,8 @@ def write_report(
     settings : ReportSettings, optional
         Title and sizes.
     on_error : callable, optional
-        Takes an image entry and the error of its picture; the image then appears without a picture.
-        Without it the first error is raised.
+        Takes an image entry and what is wrong with its picture; the image then appears without a
+        picture. By default the first error is raised.
 
     Returns
     -------
@@ -94,43 +75,56 @@ def write_report(
     out.write(before)
     count = 0
     for entry in images:
-        blocks = _image_blocks(entry, load_image, settings, on_error)
-        out.write("".join(_script(f"{part}-{count}", *block) for part, block in blocks).encode())
+        blocks = image_blocks(
+            entry, load_image, settings.longest, settings.thumbnail, on_error=on_error
+        )
+        for part, text in blocks.items():
+            out.write(_script(part, count, text))
         count += 1
     out.write(after)
     return count
 
 
 def _page(settings: ReportSettings) -> tuple[bytes, bytes]:
-    """Everything before and after the images, ASCII: what is beyond it is escaped."""
+    """Everything before and after the images, in ASCII; what is beyond it is escaped."""
     room = resources.files("unsam_cli.view")
-    read = {
-        name: room.joinpath(name).read_text(encoding="utf-8")
+    page, css, masks, report = (
+        room.joinpath(name).read_text(encoding="utf-8")
         for name in ("report.html", "report.css", "masks.js", "report.js")
-    }
-    css, js = read["report.css"], f"{{{read['masks.js']}\n{read['report.js']}}}"
+    )
+    js = masks + report
     # Nothing is fetched, and no script but ours runs, whatever a file name says.
     policy = (
-        f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"script-src {_fingerprint(js)}; style-src {_fingerprint(css)}"
     )
-    before, after = read["report.html"].split("$images")
     values = {
         "policy": policy,
         "generator": f"unsam {__version__}",
-        "title": html.escape(settings.title),
-        "caption": html.escape(settings.caption),
+        "title": _escaped(settings.title),
+        "caption": _escaped(settings.caption),
         "css": css,
         "js": js,
     }
-    return _ascii(Template(before).substitute(values)), _ascii(Template(after).substitute(values))
+    before, _, after = page.partition("$images\n")
+    return _filled(before, values), _filled(after, values)
+
+
+def _filled(page: str, values: dict[str, str]) -> bytes:
+    return Template(page).substitute(values).encode("ascii", "xmlcharrefreplace")
+
+
+def _escaped(text: str) -> str:
+    """Text for HTML; control characters and halves of surrogate pairs become U+FFFD."""
+    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in text))
 
 
 def _fingerprint(text: str) -> str:
-    """Source expression of a content security policy for an inline element."""
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    """Source expression of a content security policy that admits one inline element."""
+    digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _ascii(text: str) -> bytes:
-    return text.encode("ascii", "xmlcharrefreplace")
+def _script(part: str, index: int, text: str) -> bytes:
+    """Data for the page's script, which the browser itself never interprets."""
+    return f'<script type="text/plain" data-part="{part}" id="{part}-{index}">{text}</script>\n'.encode()

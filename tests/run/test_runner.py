@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unsam_cli.errors import DataError, OutputError, StoppedError, UnsamError, UsageError
+from unsam_cli.io.features import FeatureAttributes, RegionEntry
+from unsam_cli.run.merging import merge
+from unsam_cli.run.parallel import ItemError, ordered_map
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.shards import Shard
+from unsam_cli.run.sinks import FeatureResult, FeatureSink, ImageResult, MaskSink
+
+
+@dataclass(frozen=True)
+class Item:
+    id: int
+    file_name: str
+
+
+ITEMS = [Item(i, f"{i}.jpg") for i in (2, 3, 5, 8, 13, 21)]
+STEP = Step("divide", {"tau": 0.15})
+
+
+def settings(output: Path, **changes: Any) -> RunSettings:
+    return replace(RunSettings(STEP, str(output), jobs=2), **changes)
+
+
+def masks_of(item: Item) -> ImageResult:
+    annotations = [
+        {"image_id": item.id, "area": item.id * k, "score": 1 / 3, "parent": k - 1 if k else None}
+        for k in range(item.id % 3)
+    ]
+    return ImageResult(10, item.id, annotations)
+
+
+def features_of(item: Item) -> FeatureResult:
+    grids = [(1, item.id % 4 + 1), (2, 2)][: item.id % 3]
+    regions = [RegionEntry((0, 0, 9, 9), b"", 1.0, grid) for grid in grids]
+    arrays = [np.full((*grid, 4), item.id, np.float32) for grid in grids]
+    return FeatureResult(9, 9, b"preview", regions, arrays)
+
+
+def attributes(history: list[dict[str, Any]]) -> FeatureAttributes:
+    return FeatureAttributes("b", "none", "key", -1, 8, 4, 0, 0, "unsam", "0", history)
+
+
+Make = Callable[[RunSettings], Any]
+KINDS = [
+    pytest.param(lambda s: MaskSink(s, []), masks_of, id="masks"),
+    pytest.param(
+        lambda s: FeatureSink(s, [], attributes=attributes, dtype="float16"),
+        features_of,
+        id="features",
+    ),
+]
+
+
+def run(make: Make, function: Callable[[Item], Any], run_settings: RunSettings) -> int:
+    work = partial(ordered_map, function, jobs=run_settings.jobs)
+    return run_items(ITEMS, work, make(run_settings), run_settings)
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_merged_shards_equal_one_run(
+    make: Make, function: Callable[[Item], Any], count: int, tmp_path: Path
+) -> None:
+    run(make, function, settings(tmp_path / "one"))
+    shards = []
+    for k in range(count):
+        shards.append(tmp_path / f"shard{k}")
+        run(make, function, settings(shards[-1], shard=Shard(k, count), jobs=1 + k % 2))
+    merge(shards[::-1], output=str(tmp_path / "merged"))
+    assert (tmp_path / "merged").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_an_interrupted_run_resumed_equals_one_run(
+    make: Make, function: Callable[[Item], Any], tmp_path: Path
+) -> None:
+    run(make, function, settings(tmp_path / "one"))
+    calls = itertools.count()
+
+    def interrupted(item: Item) -> Any:
+        if next(calls) == 3:
+            raise DataError("bad luck")
+        return function(item)
+
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="bad luck"):
+        run(make, interrupted, settings(out))
+    assert not out.exists()
+    done: list[int] = []
+
+    def counted(item: Item) -> Any:
+        done.append(item.id)
+        return function(item)
+
+    assert run(make, counted, settings(out, resume=True)) == 0
+    assert 0 < len(done) < len(ITEMS)
+    assert out.read_bytes() == (tmp_path / "one").read_bytes()
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_skipped_items_are_listed_and_made_up_for(
+    make: Make, function: Callable[[Item], Any], tmp_path: Path
+) -> None:
+    run(make, function, settings(tmp_path / "one"))
+
+    def sometimes(item: Item) -> Any:
+        if item.id in (3, 21):
+            raise DataError(f"{item.file_name}: cannot be read")
+        return function(item)
+
+    out = tmp_path / "out"
+    assert run(make, sometimes, settings(out, on_error="skip")) == 3
+    listed = [json.loads(line) for line in Path(f"{out}.errors.jsonl").read_text().splitlines()]
+    assert listed == [
+        {"file_name": n, "stage": "divide", "error": f"{n}: cannot be read"}
+        for n in ("3.jpg", "21.jpg")
+    ]
+    assert run(make, function, settings(out, resume=True, on_error="skip")) == 0
+    assert out.read_bytes() == (tmp_path / "one").read_bytes()
+    assert not Path(f"{out}.errors.jsonl").exists()
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_a_complete_output_of_other_settings_is_not_resumed(
+    make: Make, function: Callable[[Item], Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(make, function, settings(out))
+    before = out.read_bytes()
+    with pytest.raises(UsageError, match=r"tau was 0.15 and is now 0.2"):
+        run(make, function, settings(out, resume=True, step=Step("divide", {"tau": 0.2})))
+    assert out.read_bytes() == before
+
+
+def test_a_signal_stops_after_the_item_at_hand(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def work(items: Sequence[Item]) -> Any:
+        for item in items:
+            if item.id == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield item, masks_of(item)
+
+    run_settings = settings(out)
+    with pytest.raises(StoppedError, match="SIGTERM with 3 images to go; run again with --resume"):
+        run_items(ITEMS, work, MaskSink(run_settings, []), run_settings)
+    assert not out.exists()
+    run(KINDS[0].values[0], masks_of, settings(out, resume=True))  # type: ignore[arg-type]
+    run(KINDS[0].values[0], masks_of, settings(tmp_path / "one"))  # type: ignore[arg-type]
+    assert out.read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_no_clobber(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(UsageError, match="--no-clobber"):
+        MaskSink(settings(tmp_path / "out", no_clobber=True), [])
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_output_into_a_missing_folder_fails_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="make it first"):
+        MaskSink(settings(tmp_path / "none" / "out"), [])
+
+
+def test_merge_refuses_doubles_and_strangers(tmp_path: Path) -> None:
+    make, function = KINDS[0].values
+    run(make, function, settings(tmp_path / "a", shard=Shard(0, 2)))  # type: ignore[arg-type]
+    run(make, function, settings(tmp_path / "b", step=Step("divide", {"tau": 0.2})))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="image 2 is in both"):
+        merge([tmp_path / "a", tmp_path / "a"], output=str(tmp_path / "m"))
+    with pytest.raises(DataError, match=r"not shards of one run: .*tau is 0.15 and 0.2"):
+        merge([tmp_path / "a", tmp_path / "b"], output=str(tmp_path / "m"))
+    assert not (tmp_path / "m").exists()
+
+
+def test_ordered_map_keeps_order_and_looks_only_a_little_ahead() -> None:
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def square(i: int) -> int:
+        with lock:
+            started.append(i)
+        return i * i
+
+    results = ordered_map(square, range(100), jobs=3)
+    assert [next(results)[1] for _ in range(5)] == [0, 1, 4, 9, 16]
+    assert len(started) <= 5 + 2 * 3 + 1
+    assert [r for _, r in results] == [i * i for i in range(5, 100)]
+
+
+def test_an_unforeseen_failure_becomes_an_error_of_its_item() -> None:
+    def fail(i: int) -> int:
+        raise IndexError("oops")
+
+    ((item, error),) = ordered_map(fail, [7], jobs=1)
+    assert item == 7
+    assert isinstance(error, ItemError)
+    assert isinstance(error, UnsamError)
+    assert "IndexError: oops" in str(error)

@@ -1,0 +1,61 @@
+"""Compiled walks over merge trees and the partitions they induce."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+
+IntArray = NDArray[np.int64]
+
+
+@kernel()
+def owners(children: IntArray, leaves: int) -> IntArray:
+    """Cluster that each leaf is in after the given merges."""
+    owner = np.arange(leaves + len(children))
+    for merge in range(len(children) - 1, -1, -1):  # parents come after their children
+        owner[children[merge, 0]] = owner[leaves + merge]
+        owner[children[merge, 1]] = owner[leaves + merge]
+    return owner[:leaves]
+
+
+@kernel()
+def first_places(children: IntArray, size: IntArray, parent: IntArray) -> IntArray:
+    """First place of every cluster in an order of leaves in which clusters are contiguous."""
+    first = np.zeros(len(size), dtype=np.int64)
+    leaves = len(size) - len(children)
+    used = 0
+    for node in range(len(size)):
+        if parent[node] < 0:
+            first[node] = used
+            used += size[node]
+    for merge in range(len(children) - 1, -1, -1):
+        low, high = children[merge, 0], children[merge, 1]
+        first[low] = first[leaves + merge]
+        first[high] = first[low] + size[low]
+    return first
+
+
+@kernel()
+def number_cells(
+    begin: IntArray, stop: IntArray, position: IntArray
+) -> tuple[NDArray[np.int32], IntArray, IntArray]:
+    """Labels of leaves, ends and enclosing clusters of nested intervals in pre-order."""
+    count = len(begin)
+    place = np.zeros(len(position), dtype=np.int32)
+    end = np.full(count + 1, count + 1, dtype=np.int64)
+    up = np.zeros(count + 1, dtype=np.int64)
+    up[0] = -1
+    around = 0
+    for k in range(1, count + 1):
+        while around > 0 and stop[around - 1] <= begin[k - 1]:
+            end[around] = k
+            around = up[around]
+        up[k] = around
+        around = k
+        place[begin[k - 1] : stop[k - 1]] = k
+    label = np.empty(len(position), dtype=np.int32)
+    for leaf in range(len(position)):
+        label[leaf] = place[position[leaf]]
+    return label, end, up

@@ -1,0 +1,140 @@
+"""Which clusters of a merge tree become masks, and how they nest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.conquer._tree_kernels import number_cells
+from unsam_cli.conquer.merge import MergeTree
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Clusters picked from a merge tree.
+
+    Attributes
+    ----------
+    node : (K,) int64
+        Cluster ids of the tree.
+    level : (K,) float64
+        The highest threshold at which the cluster exists, or has existed.
+    death : (K,) float64
+        The similarity at which the cluster merges into a larger one, at most its own birth;
+        -1 for a cluster that never does.
+    """
+
+    node: IntArray
+    level: FloatArray
+    death: FloatArray
+
+    def take(self, chosen: NDArray[np.bool_] | IntArray) -> Candidates:
+        """Some of the candidates, in the given order."""
+        return Candidates(self.node[chosen], self.level[chosen], self.death[chosen])
+
+
+def level_clusters(
+    tree: MergeTree, thresholds: Sequence[float], min_patches: int
+) -> list[IntArray]:
+    """Clusters that the paper's loop emits after each threshold.
+
+    Parameters
+    ----------
+    tree : MergeTree
+        Merges of one region.
+    thresholds : sequence of float
+        Similarities, falling.
+    min_patches : int
+        Least size.
+
+    Returns
+    -------
+    list of (K,) int64
+        Cluster ids at each threshold: those large enough that still have a neighbour, so never
+        the root. A cluster that lasts through several thresholds is in several lists.
+    """
+    linked = tree.parents() >= 0
+    found = (tree.clusters(theta) for theta in thresholds)
+    return [ids[linked[ids] & (tree.size[ids] >= min_patches)] for ids in found]
+
+
+def persistent_clusters(
+    tree: MergeTree, thresholds: Sequence[float], min_patches: int
+) -> Candidates:
+    """All clusters that exist at some similarity between the highest and the lowest threshold.
+
+    Parameters
+    ----------
+    tree : MergeTree
+        Merges of one region.
+    thresholds : sequence of float
+        Similarities, falling.
+    min_patches : int
+        Least size.
+
+    Returns
+    -------
+    Candidates
+        Each cluster once, ids ascending, roots included.
+    """
+    steps = np.asarray(thresholds, dtype=np.float64)
+    birth = np.concatenate([np.full(tree.leaves, np.inf), tree.height])
+    parent = tree.parents()
+    death = np.where(parent >= 0, birth[parent], -1.0)
+    chosen = (tree.size >= min_patches) & (birth >= steps[-1]) & (death < steps[0])
+    node = np.flatnonzero(chosen)
+    # The first threshold (they fall) that is not above the cluster's birth.
+    at = np.searchsorted(-steps, -birth[node], side="left")
+    return Candidates(node, steps[at], death[node])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The partition that nested clusters induce, numbered so that each cluster is a range.
+
+    Cell 0 is outside all clusters. Cell k > 0 belongs to cluster k, in pre-order: what none of
+    the clusters within it covers. Cluster k is the union of cells ``k .. end[k]``.
+
+    Attributes
+    ----------
+    label : (leaves,) int32
+        Cell of each graph node.
+    order : (K,) int64
+        Cluster k is candidate ``order[k - 1]``.
+    end : (K + 1,) int64
+        End (exclusive) of each cluster's cells; ``end[0]`` is K + 1.
+    up : (K + 1,) int64
+        The cluster around each cluster, 0 for outermost ones; ``up[0]`` is -1.
+    """
+
+    label: NDArray[np.int32]
+    order: IntArray
+    end: IntArray
+    up: IntArray
+
+
+def cells(tree: MergeTree, node: IntArray) -> Cells:
+    """Number the cells of clusters of a tree.
+
+    Parameters
+    ----------
+    tree : MergeTree
+        The tree.
+    node : (K,) int64
+        Distinct cluster ids.
+
+    Returns
+    -------
+    Cells
+    """
+    position, first = tree.intervals()
+    begin, stop = first[node], first[node] + tree.size[node]
+    order = np.lexsort((-stop, begin))
+    label, end, up = number_cells(begin[order], stop[order], position)
+    return Cells(label, order, end, up)

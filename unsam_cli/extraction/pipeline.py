@@ -1,0 +1,176 @@
+"""Features of many images: decoding threads, batches for the network, results in order.
+
+A built-in backbone works in the decoding threads themselves. A network has one thread of its own::
+
+    items -> decode, crop, resize (threads) -> batches (one thread) -> project, convert (threads)
+
+so that it waits neither for images nor for whoever stores the features. At most a window of images
+is under way; memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from unsam_cli.backbones import Backbone
+from unsam_cli.errors import UnsamError
+from unsam_cli.extraction.batches import Batcher, Meter
+from unsam_cli.extraction.plan import PlanSettings, Regions
+from unsam_cli.extraction.prepare import ImageFeatures, PreparedImage, finish_image, prepare_image
+
+__all__ = ["ExtractSettings", "Meter", "extract"]
+
+
+class Item(Protocol):
+    """An image to work on."""
+
+    @property
+    def path(self) -> Path:
+        """Where the image is."""
+        ...
+
+
+T = TypeVar("T", bound=Item)
+Result = ImageFeatures | UnsamError
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """What to extract, and how.
+
+    Parameters
+    ----------
+    plan : PlanSettings
+        Records and their sizes.
+    rank : int
+        ``--project``: channels to keep of each record, 0 = all.
+    storage_dtype : {"float16", "float32"}
+        Element type of the features.
+    preview : bool
+        Add a small JPEG of each image.
+    batch_size : int
+        Crops of one size that the network is given at once.
+    jobs : int
+        Threads for everything but the network.
+    """
+
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    rank: int = 0
+    storage_dtype: str = "float16"
+    preview: bool = True
+    batch_size: int = 8
+    jobs: int = 1
+
+
+def extract(
+    items: Iterable[T],
+    backbone: Backbone,
+    settings: ExtractSettings,
+    *,
+    regions: Callable[[T], Regions | None] | None = None,
+    meter: Meter | None = None,
+) -> Iterator[tuple[T, Result]]:
+    """Extract the features of images.
+
+    Parameters
+    ----------
+    items : iterable
+        Anything with a `path`; consumed a bounded number ahead.
+    backbone : Backbone
+    settings : ExtractSettings
+    regions : callable, optional
+        Gives the masks and scores of an item; called in a worker thread. Without it, and where it
+        returns None, the record is the whole image.
+    meter : Meter, optional
+        Counts what the network does.
+
+    Yields
+    ------
+    item, ImageFeatures or UnsamError
+        In the order of `items`; an error concerns this item only.
+
+    Notes
+    -----
+    Batches are made in the order of the items, whatever thread is ready first, so they depend on
+    `batch_size` but neither on `jobs` nor on timing.
+    """
+    meter = meter or Meter()
+
+    def prepare(item: T) -> PreparedImage:
+        return prepare_image(
+            item.path,
+            regions(item) if regions else None,
+            patch_size=backbone.patch_size,
+            settings=settings.plan,
+            preview=settings.preview,
+        )
+
+    finish = functools.partial(finish_image, rank=settings.rank, dtype=settings.storage_dtype)
+
+    def compute(item: T) -> ImageFeatures:
+        image = prepare(item)
+        with meter.measure(backbone, [crop.shape for crop in image.crops]):
+            grids = [backbone.extract(crop[np.newaxis])[0] for crop in image.crops]
+        return finish(image, grids)
+
+    # One thread each for linear algebra: `jobs` uses the cores, and results do not depend on it.
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(settings.jobs, thread_name_prefix="extract") as pool,
+    ):
+        try:
+            if backbone.threadsafe:
+                yield from _windowed(
+                    items, lambda item: pool.submit(compute, item), 2 * settings.jobs
+                )
+                return
+            with Batcher(backbone, pool, finish, settings.batch_size, meter) as batcher:
+                yield from _windowed(
+                    items,
+                    lambda item: batcher.submit(pool.submit(prepare, item)),
+                    batcher.lag + 2 * settings.jobs + 1,
+                    batcher.flush,
+                )
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _windowed(
+    items: Iterable[T],
+    submit: Callable[[T], Future[ImageFeatures]],
+    window: int,
+    flush: Callable[[], None] | None = None,
+) -> Iterator[tuple[T, Result]]:
+    """Yield results in the order of the items with at most `window` of them under way."""
+    pending: deque[tuple[T, Future[ImageFeatures]]] = deque()
+    for item in items:
+        pending.append((item, submit(item)))
+        if len(pending) >= window:
+            first, future = pending.popleft()
+            yield first, _outcome(first, future)
+    if flush:
+        flush()
+    while pending:
+        first, future = pending.popleft()
+        yield first, _outcome(first, future)
+
+
+def _outcome(item: Item, future: Future[ImageFeatures]) -> Result:
+    """Return the result or the error of one item; what nobody foresaw is an error of the item."""
+    try:
+        return future.result()
+    except UnsamError as error:
+        return error
+    except Exception as error:
+        unforeseen = UnsamError(f"{item.path}: {type(error).__name__}: {error}; --debug shows where")
+        unforeseen.__cause__ = error
+        return unforeseen

@@ -1,0 +1,144 @@
+"""Which rectangles of an image become records, and at which size the network sees them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unsam_cli.errors import MaskFileError
+from unsam_cli.rle import Rle, RunTable
+
+logger = logging.getLogger(__name__)
+
+Regions = Sequence[tuple[Rle, float]]
+"""Masks of one image with their scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPlan:
+    """One record to be.
+
+    Attributes
+    ----------
+    bbox : tuple of int
+        x, y, w, h of the rectangle in original pixels.
+    size : tuple of int
+        Height and width in pixels at which the rectangle is shown to the network; multiples of the
+        patch size.
+    rle : Rle or None
+        The mask; None is the whole rectangle.
+    score : float
+        The mask's score; 1 for the whole image.
+    """
+
+    bbox: tuple[int, int, int, int]
+    size: tuple[int, int]
+    rle: Rle | None = None
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """How records are laid out.
+
+    Parameters
+    ----------
+    size : int
+        Longest side of a whole image after resizing, in pixels.
+    square : bool
+        Squash a whole image to `size` x `size`, as MaskCut does [1]_.
+    region_size : int
+        Side of the square that the box of a mask is resized to, in pixels.
+    whole_image : bool
+        With regions: one record more for the whole image.
+
+    References
+    ----------
+    .. [1] X. Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance
+       Segmentation", 2023, section 4.
+    """
+
+    size: int = 480
+    square: bool = False
+    region_size: int = 256
+    whole_image: bool = False
+
+
+def plan_records(
+    height: int,
+    width: int,
+    *,
+    patch_size: int,
+    settings: PlanSettings,
+    regions: Regions | None = None,
+) -> list[RecordPlan]:
+    """Plan the records of one image.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image in pixels.
+    patch_size : int
+        Of the backbone, in pixels.
+    settings : PlanSettings
+    regions : sequence of (Rle, float), optional
+        Masks and scores; without them there is one record, the whole image.
+
+    Returns
+    -------
+    list of RecordPlan
+        The whole image first, then the regions in their order. Empty masks have no rectangle and
+        are left out, with a warning.
+
+    Raises
+    ------
+    MaskFileError
+        A mask is damaged or not of the image's size.
+    """
+    plans = []
+    if regions is None or settings.whole_image:
+        target = fit_size(
+            height, width, size=settings.size, patch_size=patch_size, square=settings.square
+        )
+        plans.append(RecordPlan((0, 0, width, height), target))
+    if not regions:
+        return plans
+    try:
+        table = RunTable.from_rles([rle for rle, _ in regions], size=(height, width))
+    except ValueError as error:
+        raise MaskFileError(f"{error}: the masks must be of these images, unresized") from error
+    side = nearest_multiple(settings.region_size, patch_size)
+    for index, (rle, score) in enumerate(regions):
+        x, y, w, h = (int(v) for v in table.boxes[index])
+        if table.areas[index] == 0:
+            logger.warning("mask %d is empty: no record for it", index)
+            continue
+        plans.append(RecordPlan((x, y, w, h), (side, side), rle, float(score)))
+    return plans
+
+
+def fit_size(
+    height: int, width: int, *, size: int, patch_size: int, square: bool = False
+) -> tuple[int, int]:
+    """Return the height and width at which a whole image is shown to the network.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image in pixels.
+    size : int
+        Longest side after resizing, smaller images are enlarged to it.
+    patch_size : int
+        Both sides are rounded to the nearest multiple of it, at least one patch.
+    square : bool
+        Both sides are `size`.
+    """
+    scale = size / max(height, width)
+    sides = (size, size) if square else (height * scale, width * scale)
+    return nearest_multiple(sides[0], patch_size), nearest_multiple(sides[1], patch_size)
+
+
+def nearest_multiple(length: float, patch_size: int) -> int:
+    """Round to a multiple of `patch_size`, half up, at least one."""
+    return max(1, int(length / patch_size + 0.5)) * patch_size

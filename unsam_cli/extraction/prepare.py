@@ -1,0 +1,145 @@
+"""One image before the network, and one image after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.errors import DataError
+from unsam_cli.extraction.plan import PlanSettings, RecordPlan, Regions, plan_records
+from unsam_cli.extraction.project import project
+from unsam_cli.io.images import encode_preview, read_image, resize
+from unsam_cli.rle import Rle
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFeatures:
+    """Features of one rectangle of an image.
+
+    Attributes
+    ----------
+    bbox : tuple of int
+        x, y, w, h in original pixels.
+    rle : Rle or None
+        The mask; None is the whole rectangle.
+    score : float
+    features : (h, w, C) float16 or float32
+    """
+
+    bbox: tuple[int, int, int, int]
+    rle: Rle | None
+    score: float
+    features: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """Everything that the features file holds of one image.
+
+    Attributes
+    ----------
+    height, width : int
+        Original size in pixels, after EXIF rotation.
+    preview : bytes
+        A small JPEG, or nothing.
+    records : list of RecordFeatures
+    """
+
+    height: int
+    width: int
+    preview: bytes
+    records: list[RecordFeatures]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image as the network takes it.
+
+    Attributes
+    ----------
+    height, width : int
+    preview : bytes
+    plans : list of RecordPlan
+    crops : list of (h, w, 3) uint8
+        One for each plan, of the plan's size.
+    """
+
+    height: int
+    width: int
+    preview: bytes
+    plans: list[RecordPlan]
+    crops: list[NDArray[np.uint8]]
+
+
+def prepare_image(
+    path: Path,
+    regions: Regions | None,
+    *,
+    patch_size: int,
+    settings: PlanSettings,
+    preview: bool,
+) -> PreparedImage:
+    """Decode an image and cut its records out.
+
+    Raises
+    ------
+    MissingInputError, ImageFileError, MaskFileError
+        The image or its masks cannot be used.
+    """
+    rgb = read_image(path)
+    height, width, _ = rgb.shape
+    plans = plan_records(height, width, patch_size=patch_size, settings=settings, regions=regions)
+    crops = []
+    for plan in plans:
+        x, y, w, h = plan.bbox
+        crops.append(resize(rgb[y : y + h, x : x + w], plan.size))
+    return PreparedImage(height, width, encode_preview(rgb) if preview else b"", plans, crops)
+
+
+def finish_image(
+    image: PreparedImage,
+    grids: Sequence[NDArray[np.float32]],
+    *,
+    rank: int,
+    dtype: str,
+) -> ImageFeatures:
+    """Project and convert the features (h, w, C) of every record of an image.
+
+    Parameters
+    ----------
+    image : PreparedImage
+    grids : sequence of (h, w, C) float32
+        One for each plan.
+    rank : int
+        Channels to keep, 0 = all.
+    dtype : {"float16", "float32"}
+        What is stored.
+
+    Raises
+    ------
+    DataError
+        Features are not finite, or too large for `dtype`.
+    """
+    records = []
+    for plan, grid in zip(image.plans, grids, strict=True):
+        features = project(grid, rank) if rank else grid
+        with np.errstate(over="ignore"):
+            stored = features.astype(dtype)
+        if not np.isfinite(stored).all():
+            raise DataError(_overflow_text(features, dtype))
+        records.append(RecordFeatures(plan.bbox, plan.rle, plan.score, stored))
+    return ImageFeatures(image.height, image.width, image.preview, records)
+
+
+def _overflow_text(features: NDArray[np.float32], dtype: str) -> str:
+    if np.isfinite(features).all():
+        return (
+            f"features up to {np.abs(features).max():.3g} do not fit {dtype}: "
+            "use --storage-dtype float32"
+        )
+    return "the network returned features that are not finite: try --dtype float32"
