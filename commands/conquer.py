@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,7 +62,7 @@ from unsam_cli.run.runner import RunSettings
 @options.format_option
 @options.run_options
 def command(
-    features: str, images: Path | None, kind: str, run: RunSettings, **method: object
+    features: str, images: Path | None, kind: str, run: RunSettings, **method: Any
 ) -> int:
     """Merge patches bottom-up at falling similarities: masks of parts, and of parts of parts.
 
@@ -72,7 +73,7 @@ def command(
       unsam extract-features photo.jpg --regions objects.json --whole-image |
         unsam conquer > masks.json
     """
-    from unsam_cli.conquer.stage import ConquerSettings, conquer
+    from unsam_cli.conquer import stage
 
-    settings = ConquerSettings(**method)  # type: ignore[arg-type]
-    return conquer(features, settings, run, images=images, kind=kind)
+    settings = stage.ConquerSettings(**method)
+    return stage.conquer(features, settings, run, images=images, kind=kind)

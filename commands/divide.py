@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from unsam_cli import options
@@ -9,7 +11,7 @@ from unsam_cli.run.runner import RunSettings
 
 
 @options.command("divide", "Cut images into objects, top-down.")
-@options.file_argument("features", "FEATURES.h5")
+@click.argument("features", required=False, metavar="[FEATURES.h5]")
 @options.option(
     "--method",
     type=click.Choice(["maskcut"]),
@@ -36,7 +38,7 @@ from unsam_cli.run.runner import RunSettings
 @options.format_option
 @options.run_options
 def command(
-    features: str, detections: str | None, kind: str, run: RunSettings, **method: object
+    features: str | None, detections: str | None, kind: str, run: RunSettings, **method: Any
 ) -> int:
     """Cut images into objects by recursive normalized cuts of their patch features.
 
@@ -46,8 +48,10 @@ def command(
       unsam extract-features photo.jpg | unsam divide > objects.json
       unsam divide --detections results.json features.h5 -o objects.json
     """
-    from unsam_cli.divide.stage import DivideSettings, divide
+    from unsam_cli.divide import stage
 
-    method.pop("method")  # MaskCut is the only one
-    settings = DivideSettings(**method)  # type: ignore[arg-type]
-    return divide(features, settings, run, detections=detections, kind=kind)
+    method.pop("method")  # there is but one
+    settings = stage.DivideSettings(**method)
+    if detections is None:
+        return stage.divide(features or "-", settings, run, kind=kind)
+    return stage.divide_detections(detections, settings, run, features=features, kind=kind)

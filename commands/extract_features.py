@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from unsam_cli import options
@@ -74,10 +76,11 @@ from unsam_cli.run.runner import RunSettings
 def command(
     images: ImageQuery,
     regions: str | None,
-    weights: str | None,
     compute: options.Compute,
     run: RunSettings,
-    **method: object,
+    storage_dtype: str,
+    project: int,
+    **method: Any,
 ) -> int:
     """Write the patch features of images to an HDF5 file.
 
@@ -89,13 +92,19 @@ def command(
           --weights dino_vitbase8_pretrain.pth -o features.h5
       unsam extract-features photos/ --regions masks.json --whole-image -o regions.h5
     """
-    from unsam_cli.extraction.stage import ExtractionSettings, extract_features
+    from unsam_cli.extraction import stage
 
-    settings = ExtractionSettings(
-        **method,  # type: ignore[arg-type]
-        weights=weights,
-        device=compute.device,
-        dtype=compute.dtype,
-        batch_size=compute.batch_size,
+    network = {name: method.pop(name) for name in ("backbone", "weights", "facet", "layer")}
+    return stage.extract_features(
+        images,
+        stage.BackboneSettings(**network, device=compute.device, dtype=compute.dtype),
+        stage.ExtractSettings(
+            plan=stage.PlanSettings(**method),
+            rank=project,
+            storage_dtype=storage_dtype,
+            batch_size=compute.batch_size,
+            jobs=run.jobs,
+        ),
+        run,
+        regions=regions,
     )
-    return extract_features(images, settings, run, regions=regions)

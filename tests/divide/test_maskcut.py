@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 import scipy.ndimage
 
-from unsam_cli.divide.maskcut import MAX_NODES, Cut, component, foreground, maskcut
+from unsam_cli.divide.maskcut import MAX_NODES, Cut, foreground, maskcut
 
 
 def oracle(features: np.ndarray, max_masks: int, tau: float) -> list[np.ndarray]:
@@ -182,17 +182,6 @@ def test_corner_rule_turns_the_partition() -> None:
     mask, turned = foreground(v)
     np.testing.assert_array_equal(mask, v < 0)
     np.testing.assert_array_equal(turned, -v)
-
-
-def test_component_is_four_connected() -> None:
-    mask = np.array([[1, 1, 0], [0, 0, 1], [1, 0, 1]], bool)
-    np.testing.assert_array_equal(
-        component(mask, 0), np.array([[1, 1, 0], [0, 0, 0], [0, 0, 0]], bool)
-    )
-    np.testing.assert_array_equal(
-        component(mask, 8), np.array([[0, 0, 0], [0, 0, 1], [0, 0, 1]], bool)
-    )
-    assert not component(mask, 2).any()
 
 
 @pytest.mark.parametrize(

@@ -15,40 +15,42 @@ FACETS: tuple[Facet, ...] = get_args(Facet)
 
 @runtime_checkable
 class Backbone(Protocol):
-    """From images to a grid of patch features.
-
-    Attributes
-    ----------
-    name : str
-        What `--backbone` was.
-    weights : str
-        Identity of the weights: ``sha256:...`` of a file, a hub id, or ``random:SEED``.
-    patch_size : int
-        Side of a patch in pixels.
-    dim : int
-        Channels of a feature.
-    facet : str
-        One of `FACETS`; what the features are taken from.
-    layer : int
-        The block they are taken from, counted from 0.
-    threadsafe : bool
-        True when `extract` may run in several threads at once and gains from it.
-    """
+    """From images to a grid of patch features."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What `--backbone` was."""
+        ...
+
     @property
-    def weights(self) -> str: ...
+    def weights(self) -> str:
+        """Identity of the weights: ``sha256:...`` of a file, a hub id, or ``random:SEED``."""
+        ...
+
     @property
-    def patch_size(self) -> int: ...
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        ...
+
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Channels of a feature."""
+        ...
+
     @property
-    def facet(self) -> str: ...
+    def facet(self) -> str:
+        """What the features are taken from: one of `FACETS` for a transformer."""
+        ...
+
     @property
-    def layer(self) -> int: ...
+    def layer(self) -> int:
+        """The block they are taken from, counted from 0."""
+        ...
+
     @property
-    def threadsafe(self) -> bool: ...
+    def threadsafe(self) -> bool:
+        """True when `extract` may run in several threads at once and gains from it."""
+        ...
 
     def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the features of equally large images.

@@ -95,7 +95,9 @@ def vit_flops(model: Any, *, facet: str, layer: int, height: int, width: int) ->
     """
     h, w = model.patch_embed.dynamic_feat_size((height, width))
     patches, n = h * w, h * w + model.num_prefix_tokens
-    flops = 2.0 * patches * sum(p.numel() for p in model.patch_embed.parameters() if p.ndim == 4)
+    flops: float = (
+        2.0 * patches * sum(p.numel() for p in model.patch_embed.parameters() if p.ndim == 4)
+    )
     for block in model.blocks[: layer + (facet == "token")]:
         weights = sum(p.numel() for p in block.parameters() if p.ndim == 2)
         flops += 2.0 * n * weights + 4.0 * n * n * block.attn.num_heads * block.attn.head_dim

@@ -89,10 +89,10 @@ class VitBackbone:
     ) -> None:
         self.name, self.weights, self.facet, self.layer = name, weights, facet, layer
         self.device, self.dtype = device, dtype
-        patch_h, patch_w = model.patch_embed.patch_size
+        patch_h, patch_w = (int(p) for p in model.patch_embed.patch_size)
         if patch_h != patch_w:
-            raise UsageError(f"{name} has patches of {patch_h} x {patch_w} pixels: they must be square")
-        self.patch_size = int(patch_h)
+            raise UsageError(f"{name} has patches of {patch_h} x {patch_w} pixels, not square ones")
+        self.patch_size = patch_h
         self.dim = facet_dim(model, facet, layer)
         mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
         self._mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-_SCORES_PER_THREAD = 1 << 20
-"""Scores of one block of attention rows for each thread: 2 MB, about a second-level cache."""
+_SCORES_PER_THREAD = 1 << 19
+"""Scores of one block of attention rows for each thread: 1 MB, a second-level cache."""
 
 _MLP_ROWS = 1024
 
@@ -42,7 +42,7 @@ class BlockedAttention(TorchFunctionMode):
     ) -> Any:
         """Call `attend` for plain attention, and anything else as it is."""
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and _is_plain(args, kwargs):
+        if func is functional.scaled_dot_product_attention and _is_plain(args, kwargs):
             return attend(*args)
         return func(*args, **kwargs)
 
@@ -96,6 +96,8 @@ class RowBlocks(nn.Module):
         """Map (B, N, C) to (B, N, C)."""
         out = torch.empty_like(tokens)
         rows, out_rows = tokens.flatten(0, 1), out.view(-1, tokens.shape[-1])
-        for part, target in zip(rows.split(_MLP_ROWS), out_rows.split(_MLP_ROWS), strict=True):
+        for part, target in zip(
+            torch.split(rows, _MLP_ROWS), torch.split(out_rows, _MLP_ROWS), strict=True
+        ):
             target.copy_(self.module(part))
         return out

@@ -11,12 +11,11 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from timm.layers import Attention, AttentionRope, PatchEmbed
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
+from torch.nn import functional
 
 from unsam_cli.backbones.base import Facet
 from unsam_cli.errors import UsageError
@@ -98,7 +97,7 @@ def patch_tokens(model: Any, images: Tensor, *, facet: Facet, layer: int) -> Ten
     features = tokens[:, model.num_prefix_tokens :]
     if facet != "token":
         block = model.blocks[layer]
-        features = F.linear(block.norm1(features), *_projection(block.attn, facet))
+        features = functional.linear(block.norm1(features), *_projection(block.attn, facet))
     return features.reshape(batch, int(h), int(w), -1)
 
 

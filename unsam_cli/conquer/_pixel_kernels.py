@@ -160,7 +160,6 @@ def outline_runs(
     h, w = labels.shape
     x0, y0, wide, tall = box[0], box[1], box[2], box[3]
     count_only = len(out) == 0
-    begun = np.zeros(len(up), dtype=np.int64)
     stopped = np.full(len(up), -1, dtype=np.int64)
     for x in range(wide):
         column = (2 * x + 1) * w // (2 * wide)
@@ -184,6 +183,5 @@ def outline_runs(
                         fill[b] += 1
                         if not count_only:
                             out[fill[b] - 1, 0] = base + y
-                    begun[b] = base + y
                     b = up[b]
             old = new

@@ -21,6 +21,17 @@ def owners(children: IntArray, leaves: int) -> IntArray:
 
 
 @kernel()
+def sums(children: IntArray, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of leaf values in every cluster."""
+    leaves = len(values)
+    total = np.empty(leaves + len(children), dtype=np.float64)
+    total[:leaves] = values
+    for merge in range(len(children)):
+        total[leaves + merge] = total[children[merge, 0]] + total[children[merge, 1]]
+    return total
+
+
+@kernel()
 def first_places(children: IntArray, size: IntArray, parent: IntArray) -> IntArray:
     """First place of every cluster in an order of leaves in which clusters are contiguous."""
     first = np.zeros(len(size), dtype=np.int64)

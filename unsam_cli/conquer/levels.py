@@ -85,8 +85,7 @@ def persistent_clusters(
     """
     steps = np.asarray(thresholds, dtype=np.float64)
     birth = np.concatenate([np.full(tree.leaves, np.inf), tree.height])
-    parent = tree.parents()
-    death = np.where(parent >= 0, birth[parent], -1.0)
+    death = tree.deaths()
     chosen = (tree.size >= min_patches) & (birth >= steps[-1]) & (death < steps[0])
     node = np.flatnonzero(chosen)
     # The first threshold (they fall) that is not above the cluster's birth.

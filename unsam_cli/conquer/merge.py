@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.conquer._merge_kernel import MAX_NODES, merge_kernel
-from unsam_cli.conquer._tree_kernels import first_places, owners
+from unsam_cli.conquer._tree_kernels import first_places, owners, sums
 from unsam_cli.errors import DataError
 
 
@@ -47,6 +47,17 @@ class MergeTree:
         parent = np.full(self.nodes, -1, dtype=np.int64)
         parent[self.children.ravel()] = self.leaves + np.repeat(np.arange(len(self.children)), 2)
         return parent
+
+    def deaths(self) -> NDArray[np.float64]:
+        """Height at which every cluster merges into its parent, -1 for roots: (nodes,) float64."""
+        parent = self.parents()
+        height: NDArray[np.float64] = np.full(self.nodes, -1.0)
+        height[parent >= 0] = self.height[parent[parent >= 0] - self.leaves]
+        return height
+
+    def totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of the values of the graph's nodes in every cluster: (nodes,) float64."""
+        return sums(self.children, np.ascontiguousarray(values, dtype=np.float64))
 
     def prefix(self, threshold: float) -> int:
         """Number of merges done when no pair with similarity >= `threshold` remains."""

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unsam_cli.divide.affinity import Affinity, affinity
 from unsam_cli.divide.ncut import first_largest, ncut
-from unsam_cli.jit import kernel
+from unsam_cli.divide.regions import component
 
 MAX_NODES = 3600
 """Patches of a cut: the 60 x 60 grid that the published masks were made on."""
@@ -182,11 +182,9 @@ def _coarse_shape(h: int, w: int, max_nodes: int) -> tuple[int, int]:
     """Rows and columns of a grid of at most `max_nodes` patches with the same aspect."""
     if h * w <= max_nodes:
         return h, w
-    rows = min(max(int(h * np.sqrt(max_nodes / (h * w))), 1), max_nodes)
-    columns = min(max(int(w * rows / h), 1), max_nodes // rows)
-    if rows == 1 or columns == 1:  # a strip: its long side takes all
-        rows, columns = min(h, max_nodes // columns), min(w, max_nodes // rows)
-    return rows, columns
+    short = int(np.ceil(min(h, w) * np.sqrt(max_nodes / (h * w))))
+    long = min(max(h, w), max_nodes // short)
+    return (short, long) if h <= w else (long, short)
 
 
 def _pool(
@@ -196,28 +194,4 @@ def _pool(
     rows, columns = np.bincount(in_row), np.bincount(in_column)
     top, left = np.cumsum(rows) - rows, np.cumsum(columns) - columns
     total = np.add.reduceat(np.add.reduceat(grid, top, 0, np.float32), left, 1)
-    mean: NDArray[np.float32] = total / np.outer(rows, columns)[..., None].astype(np.float32)
-    return mean
-
-
-@kernel()
-def component(mask: BoolArray, seed: int) -> BoolArray:
-    """Flood the 4-connected component of `mask`, (h, w) bool, that holds flat index `seed`."""
-    h, w = mask.shape
-    result = np.zeros((h, w), np.bool_)
-    if not mask[seed // w, seed % w]:
-        return result
-    stack = np.empty(h * w, np.int64)
-    stack[0] = seed
-    result[seed // w, seed % w] = True
-    size = 1
-    while size:
-        size -= 1
-        y, x = stack[size] // w, stack[size] % w
-        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            ny, nx = y + dy, x + dx
-            if 0 <= ny < h and 0 <= nx < w and mask[ny, nx] and not result[ny, nx]:
-                result[ny, nx] = True
-                stack[size] = ny * w + nx
-                size += 1
-    return result
+    return (total / np.outer(rows, columns)[..., None]).astype(np.float32)

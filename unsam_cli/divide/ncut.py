@@ -180,7 +180,7 @@ def lanczos(
 
 
 def _orthogonal(w: Vector, basis: Vector) -> tuple[Vector, Vector]:
-    """Take the components along the rows of `basis` out of `w`, twice for safety; and return them."""
+    """Take the components along the rows of `basis` out of `w`, twice to be safe; return both."""
     h = basis @ w
     w = w - h @ basis
     again = basis @ w
@@ -195,7 +195,8 @@ def _dense(graph: Affinity, trivial: Vector, start: Vector) -> Vector:
     theta, s = np.linalg.eigh(matrix)
     space = s[:, theta > theta[-1] - 1e-9]
     u: Vector = space @ (space.T @ start)
-    return u / np.linalg.norm(u)
+    u /= np.linalg.norm(u)
+    return u
 
 
 def first_largest(x: Vector) -> int:
@@ -206,5 +207,5 @@ def first_largest(x: Vector) -> int:
 
 def _oriented(v: Vector) -> Vector:
     """Scale to length 1 with a positive entry of largest magnitude."""
-    sign = np.sign(v[first_largest(np.abs(v))])
+    sign = float(np.sign(v[first_largest(np.abs(v))]))
     return v * (sign / np.linalg.norm(v))

@@ -122,16 +122,14 @@ def extract(
             grids = [backbone.extract(crop[np.newaxis])[0] for crop in image.crops]
         return finish(image, grids)
 
-    # One thread each for linear algebra: `jobs` uses the cores, and results do not depend on it.
-    with (
-        threadpool_limits(limits=1, user_api="blas"),
-        ThreadPoolExecutor(settings.jobs, thread_name_prefix="extract") as pool,
-    ):
+    with ThreadPoolExecutor(settings.jobs, thread_name_prefix="extract") as pool:
         try:
             if backbone.threadsafe:
-                yield from _windowed(
-                    items, lambda item: pool.submit(compute, item), 2 * settings.jobs
-                )
+                # `jobs` uses the cores already; and the sums of a product are always the same.
+                with threadpool_limits(limits=1, user_api="blas"):
+                    yield from _windowed(
+                        items, lambda item: pool.submit(compute, item), 2 * settings.jobs
+                    )
                 return
             with Batcher(backbone, pool, finish, settings.batch_size, meter) as batcher:
                 yield from _windowed(
@@ -171,6 +169,7 @@ def _outcome(item: Item, future: Future[ImageFeatures]) -> Result:
     except UnsamError as error:
         return error
     except Exception as error:
-        unforeseen = UnsamError(f"{item.path}: {type(error).__name__}: {error}; --debug shows where")
+        text = f"{item.path}: {type(error).__name__}: {error}; --debug shows where"
+        unforeseen = UnsamError(text)
         unforeseen.__cause__ = error
         return unforeseen

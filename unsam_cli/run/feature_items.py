@@ -1,10 +1,13 @@
-"""The images of a features file as items of a run."""
+"""A features file as the input of a run, and its images as items."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from unsam_cli.io.features import FeatureFile
+from unsam_cli.run.inputs import local_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,13 @@ class FeatureItem:
     id: int
     file_name: str
     index: int
+
+
+@contextmanager
+def open_features(argument: str) -> Iterator[FeatureFile]:
+    """Open a features file by its name, ``-`` being standard input."""
+    with local_file(argument) as path, FeatureFile(path) as file:
+        yield file
 
 
 def feature_items(file: FeatureFile) -> list[FeatureItem]:

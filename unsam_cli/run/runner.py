@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -91,6 +91,10 @@ class RunSettings:
     seed: int = 0
     jobs: int = field(default_factory=usable_cpus)
     report: ReporterFactory = LineReporter
+
+    def with_inputs(self, **inputs: str) -> RunSettings:
+        """Return a copy whose history also names `inputs` by their identities."""
+        return replace(self, step=self.step.with_inputs(**inputs))
 
 
 def run_items(

@@ -40,7 +40,7 @@ def image_blocks(
     entry : ImageMasks
         The image entry and its annotations.
     load_image : callable
-        Gives the picture, (H, W, 3) uint8, for the image entry.
+        Gives the picture, (H, W, 3) uint8, for the image entry; it may be smaller than the masks.
     longest, thumbnail : int
         Longest sides of the two pictures in pixels; the masks get the size of the first.
     on_error : callable, optional
@@ -49,14 +49,15 @@ def image_blocks(
     Returns
     -------
     dict
-        ``meta`` (JSON: what lists and search need), ``thumb`` and ``picture`` (JPEG in base64, empty
-        without a picture), ``masks`` (JSON). All ASCII, without ``<``.
+        ``meta`` (JSON: what lists and search need), ``thumb`` and ``picture`` (JPEG in base64,
+        empty without a picture), ``masks`` (JSON). All ASCII, without ``<``.
     """
     image, rles = entry.image, [annotation.rle for annotation in entry.annotations]
     picture, thumb, problem = b"", b"", ""
+    size = rles[0]["size"] if rles else (image.get("height"), image.get("width"))
     try:
         rgb = load_image(image)
-        height, width, _ = rgb.shape
+        height, width = (size[0] or rgb.shape[0]), (size[1] or rgb.shape[1])
         picture = encode_preview(rgb, longest=longest)
         thumb = encode_preview(rgb, longest=thumbnail)
         w, h = _jpeg_size(picture)
@@ -66,8 +67,7 @@ def image_blocks(
             raise
         on_error(image, error)
         picture, thumb, problem = b"", b"", str(error)
-        height, width = rles[0]["size"] if rles else (image.get("height"), image.get("width"))
-        height, width = height or 3, width or 4
+        height, width = (size[0] or 3), (size[1] or 4)
         scale = min(1.0, longest / max(height, width))
         h, w = max(1, round(height * scale)), max(1, round(width * scale))
         resized = fitted(rles, (h, w))
@@ -92,7 +92,7 @@ def image_blocks(
 
 
 def _mask_records(annotations: Sequence[Annotation], rles: Sequence[Rle]) -> list[dict[str, Any]]:
-    """What the page knows of the masks, from the largest to the smallest."""
+    """Collect what the page knows of the masks, from the largest to the smallest."""
     tree = forest(annotations)
     colours = hierarchy_colours(tree.parents, tree.depths)
     place = np.full(len(annotations) + 1, -1, dtype=np.int64)  # the last one: no parent
@@ -110,7 +110,7 @@ def _mask_records(annotations: Sequence[Annotation], rles: Sequence[Rle]) -> lis
 
 
 def _facts(annotation: Annotation) -> dict[str, Any]:
-    """What the file says of one mask; what it does not say is left out."""
+    """Collect what the file says of one mask; what it does not say is left out."""
     facts = {
         "id": annotation.id,
         "area": annotation.area,
@@ -128,7 +128,7 @@ def _facts(annotation: Annotation) -> dict[str, Any]:
 
 
 def _ranges(ids: list[int]) -> list[list[int]]:
-    """Runs of consecutive numbers as [first, last]."""
+    """Group ids into runs of consecutive numbers as [first, last]."""
     runs: list[list[int]] = []
     for number in sorted(ids):
         if runs and number <= runs[-1][1] + 1:

@@ -14,9 +14,9 @@ _CHROMA = 0.15
 def hierarchy_colours(parents: NDArray[np.int64], depths: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Choose a colour for every mask.
 
-    The k-th child takes its hue from the arc of 240 degrees that keeps 60 degrees from its parent's,
-    at the k-th point of the golden-ratio sequence; the wholes share the circle in the same way. Hues
-    are those of OKLCH [1]_, where equal steps look equal.
+    The k-th child takes its hue from the arc of 240 degrees that keeps 60 degrees from its
+    parent's, at the k-th point of the golden-ratio sequence; the wholes share the circle likewise.
+    Hues are those of OKLCH [1]_, where equal steps look equal.
 
     Parameters
     ----------

@@ -100,17 +100,13 @@ def _label(rles: list[Rle], names: list[int], size: tuple[int, int]) -> NDArray[
     return labels
 
 
-def _blend(
-    rgb: NDArray[np.uint8], colour: NDArray[np.uint8], weight: NDArray[np.float64]
-) -> None:
+def _blend(rgb: NDArray[np.uint8], colour: NDArray[np.uint8], weight: NDArray[np.float64]) -> None:
     """Mix a colour into a picture, in place."""
     share = np.round(256 * weight).astype(np.uint16)[..., None]
     rgb[...] = (rgb * (256 - share) + colour * share) >> 8
 
 
-def _draw_borders(
-    rgb: NDArray[np.uint8], labels: NDArray[np.unsignedinteger], width: int
-) -> None:
+def _draw_borders(rgb: NDArray[np.uint8], labels: NDArray[np.unsignedinteger], width: int) -> None:
     """Draw a light line with a dark one beside it, `width` pixels each, where labels change."""
     light = np.zeros(labels.shape, dtype=np.bool_)
     dark = np.zeros(labels.shape, dtype=np.bool_)
@@ -121,5 +117,5 @@ def _draw_borders(
         dark[:, :-k] |= across
         dark[:-k] |= down
     dark &= ~light
-    rgb[dark] = rgb[dark] // 4
-    rgb[light] = 255 - (255 - rgb[light]) // 5
+    rgb[dark] //= 3
+    rgb[light] = 255 - (255 - rgb[light]) // 3

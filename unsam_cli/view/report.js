@@ -209,6 +209,7 @@
 
   function drawScene() {
     const context = prepare(scene);
+    context.imageSmoothingEnabled = view.scale < 4; // further in, one wants to see the pixels
     context.imageSmoothingQuality = "high";
     if (current.picture) context.drawImage(current.picture, 0, 0, current.w, current.h);
     else { context.fillStyle = "#22262c"; context.fillRect(0, 0, current.w, current.h); }
@@ -218,8 +219,9 @@
     context.drawImage(cut.fill, 0, 0);
     context.globalAlpha = 1;
     if (!$("show-borders").checked) return;
-    line(context, cut.borders, 2.6, "rgba(8, 10, 14, 0.55)");
-    line(context, cut.borders, 1, "rgba(255, 255, 255, 0.8)");
+    const thin = clamp(view.scale / 1.5, 0.5, 1);
+    line(context, cut.borders, 2.6 * thin, "rgba(8, 10, 14, 0.55)");
+    line(context, cut.borders, thin, "rgba(255, 255, 255, 0.8)");
   }
 
   function shapeOf(k) {
@@ -247,7 +249,7 @@
       context.drawImage(hover.bitmap, hover.x, hover.y);
       context.globalAlpha = 1;
       line(context, hover.path, 3.6, "rgba(9, 11, 15, 0.8)");
-      line(context, hover.path, 1.6, current.masks[hovered].color);
+      line(context, hover.path, 1.4, "#ffffff");
     }
   }
 
@@ -284,7 +286,7 @@
     $("tip").hidden = k < 0;
     if (k >= 0) {
       const mask = current.masks[k];
-      $("tip").textContent = `${mask.id} \u00b7 ${share(mask.area)}`;
+      $("tip").textContent = `mask ${mask.id} \u00b7 ${share(mask.area)}`;
       const right = pointer.x > stage.clientWidth - 140;
       $("tip").style.left = `${pointer.x + (right ? -14 : 16)}px`;
       $("tip").style.top = `${clamp(pointer.y + 16, 0, stage.clientHeight - 34)}px`;

@@ -56,7 +56,7 @@ def write_report(
     images : iterable of ImageMasks
         Images, each with its annotations.
     load_image : callable
-        Gives the picture, (H, W, 3) uint8, for an image entry.
+        Gives the picture, (H, W, 3) uint8, for an image entry; it may be smaller than the masks.
     out : binary stream
         Where the page goes.
     settings : ReportSettings, optional
@@ -126,5 +126,6 @@ def _fingerprint(text: str) -> str:
 
 
 def _script(part: str, index: int, text: str) -> bytes:
-    """Data for the page's script, which the browser itself never interprets."""
-    return f'<script type="text/plain" data-part="{part}" id="{part}-{index}">{text}</script>\n'.encode()
+    """Wrap data for the page's script; the browser itself never interprets it."""
+    head = f'<script type="text/plain" data-part="{part}" id="{part}-{index}">'
+    return f"{head}{text}</script>\n".encode()

@@ -1,0 +1,243 @@
+"""Conquer an image: merge the patches of its regions into masks, rank them, relate them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
+from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
+from unsam_cli.conquer.paper import paper_masks
+from unsam_cli.conquer.pixels import ROUNDS, cluster_runs, refine_labels
+from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.io.features import Record
+from unsam_cli.rle import Rle, RunTable, decode_window, from_runs, parents, suppress
+
+Stage = Literal["divide", "conquer"]
+Picture = NDArray[np.uint8]
+CONTAINMENT = 0.9
+"""A mask's parent holds at least this fraction of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConqueredMask:
+    """One mask of an image.
+
+    Attributes
+    ----------
+    rle : Rle
+        The mask, of the image's size.
+    score : float
+        0..1; what ranks masks: how unlike its surroundings the mask is.
+    level : float or None
+        The highest threshold at which the mask exists; None for a region's own mask.
+    parent : int
+        Index of the smallest mask of the image that contains it, -1 if none does.
+    granularity : float
+        0.1 (finest) to 1 (coarsest) among the masks under the same outermost mask.
+    stage : {"divide", "conquer"}
+        Whether the mask is a region itself or a part found in one.
+    """
+
+    rle: Rle
+    score: float
+    level: float | None
+    parent: int
+    granularity: float
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    rle: Rle
+    score: float
+    level: float | None
+
+
+def conquer_image(
+    records: Sequence[Record],
+    preview: Picture | None,
+    size: tuple[int, int],
+    settings: ConquerSettings | None = None,
+) -> list[ConqueredMask]:
+    """Find the parts of all regions of an image, at all scales.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The image's regions with their patch features.
+    preview : (h, w, 3) uint8, optional
+        The image at any size, whose edges the borders follow; without it they follow patches.
+    size : (H, W)
+        The image's size, pixels; masks have it.
+    settings : ConquerSettings, optional
+        The defaults are those of the command.
+
+    Returns
+    -------
+    list of ConqueredMask
+        Best score first among those of one stage; regions before parts.
+
+    Raises
+    ------
+    DataError
+        Features are not finite.
+    """
+    settings = settings or ConquerSettings()
+    regions = [_Found(own_mask(record, size), float(record.score), None) for record in records]
+    parts = [
+        part for record in records for part in _region_parts(record, preview, size, settings)
+    ]
+    found = regions + sorted(parts, key=lambda part: -part.score)
+    if not found:
+        return []
+    table = RunTable.from_rles([one.rle for one in found])
+    order = np.arange(len(found))
+    order = order[table.areas > 0]
+    if settings.preset == "default":
+        stay = suppress(table, order, settings.nms_iou, window=settings.nms_window)
+        order = order[stay[order]]
+        if settings.max_masks:
+            order = order[: settings.max_masks]
+    kept = [found[k] for k in order.tolist()]
+    table = RunTable.from_rles([one.rle for one in kept])
+    parent = parents(table, CONTAINMENT)
+    fineness = granularity(table.areas, parent)
+    return [
+        ConqueredMask(
+            rle=one.rle,
+            score=round(one.score, 6),
+            level=one.level,
+            parent=int(parent[k]),
+            granularity=round(float(fineness[k]), 6),
+            stage="divide" if one.level is None else "conquer",
+        )
+        for k, one in enumerate(kept)
+    ]
+
+
+def own_mask(record: Record, size: tuple[int, int]) -> Rle:
+    """Mask of a region itself, its rectangle where it has none."""
+    if record.rle is not None:
+        return record.rle
+    x, y, w, h = record.bbox
+    begin = np.arange(x, x + w, dtype=np.int64) * size[0] + y
+    return from_runs(np.stack([begin, begin + h], axis=1), size)
+
+
+def granularity(areas: NDArray[np.int64], parent: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Relative size of masks within the family of their outermost mask.
+
+    Parameters
+    ----------
+    areas : (n,) int64
+        Pixels of each mask.
+    parent : (n,) int64
+        Index of a larger mask, -1 for outermost ones.
+
+    Returns
+    -------
+    (n,) float64
+        0.1 for the smallest of a family to 1 for the largest; 1 where all are equally large.
+
+    References
+    ----------
+    UnSAMv2 (arXiv 2511.13714), the definition of granularity.
+    """
+    root = np.arange(len(areas))
+    for mask in np.argsort(-areas, kind="stable"):  # parents are larger: they come first
+        if parent[mask] >= 0:
+            root[mask] = root[parent[mask]]
+    side = np.sqrt(areas)
+    least, most = side.copy(), side.copy()
+    np.minimum.at(least, root, side)
+    np.maximum.at(most, root, side)
+    span = (most - least)[root]
+    share = np.divide(side - least[root], span, out=np.ones(len(areas)), where=span > 0)
+    result: NDArray[np.float64] = 0.1 + 0.9 * share
+    return result
+
+
+def _region_parts(
+    record: Record, preview: Picture | None, size: tuple[int, int], settings: ConquerSettings
+) -> list[_Found]:
+    h, w, channels = record.features.shape
+    paper = settings.preset == "paper"
+    tree = merge_tree(
+        record.features.reshape(-1, channels),
+        grid_edges(h, w),
+        size_exponent=0.0 if paper else settings.size_exponent,
+    )
+    if paper:
+        candidates, masks = paper_masks(tree, record, size, settings)
+    else:
+        candidates, masks = _default_masks(tree, record, preview, size, settings)
+    scores = _scores(candidates)
+    return [
+        _Found(rle, score, level)
+        for rle, score, level in zip(masks, scores.tolist(), candidates.level.tolist(), strict=True)
+    ]
+
+
+def _default_masks(
+    tree: MergeTree,
+    record: Record,
+    preview: Picture | None,
+    size: tuple[int, int],
+    settings: ConquerSettings,
+) -> tuple[Candidates, list[Rle]]:
+    h, w, _ = record.features.shape
+    candidates = persistent_clusters(tree, settings.thresholds, settings.min_patches)
+    if record.rle is not None:
+        covered = _coverage(tree, decode_window(record.rle, *record.bbox), (h, w))
+        candidates = candidates.take(covered[candidates.node] > settings.coverage)
+    if settings.max_masks:  # more than can survive need no pixels
+        best = np.argsort(-_scores(candidates), kind="stable")[: 2 * settings.max_masks]
+        candidates = candidates.take(np.sort(best))
+    partition = cells(tree, candidates.node)
+    label = partition.label.reshape(h, w)
+    if preview is not None and settings.refine == "guided":
+        label = refine_labels(label, _crop(preview, record.bbox, size), rounds=ROUNDS)
+    offsets, runs = cluster_runs(label, partition.up, record.bbox, size)
+    masks = [
+        from_runs(runs[begin:end], size)
+        for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+    ]
+    return candidates.take(partition.order), masks
+
+
+def _scores(candidates: Candidates) -> NDArray[np.float64]:
+    """The cost at which a cluster is given up, mapped to 0..1."""
+    cost = 1.0 - candidates.death
+    result: NDArray[np.float64] = cost / (1.0 + cost)
+    return result
+
+
+def _coverage(
+    tree: MergeTree, inside: NDArray[np.bool_], grid: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Fraction of each cluster that lies in the region's mask, by patches: (nodes,) float64."""
+    rows = np.linspace(0, inside.shape[0], grid[0] + 1)
+    columns = np.linspace(0, inside.shape[1], grid[1] + 1)
+    corners = np.zeros((inside.shape[0] + 1, inside.shape[1] + 1))
+    corners[1:, 1:] = inside.cumsum(0).cumsum(1)
+    sums = corners[np.ix_(np.rint(rows).astype(int), np.rint(columns).astype(int))]
+    part = np.diff(np.diff(sums, axis=0), axis=1)
+    pixels = np.outer(np.diff(np.rint(rows)), np.diff(np.rint(columns)))
+    share = np.divide(part, pixels, out=np.zeros(grid), where=pixels > 0)
+    return tree.totals(share.ravel()) / tree.size
+
+
+def _crop(preview: Picture, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Picture:
+    """The part of the preview that a box of the original covers, at least one pixel."""
+    x, y, w, h = bbox
+    scale_y, scale_x = preview.shape[0] / size[0], preview.shape[1] / size[1]
+    top = min(round(y * scale_y), preview.shape[0] - 1)
+    left = min(round(x * scale_x), preview.shape[1] - 1)
+    bottom = max(top + 1, round((y + h) * scale_y))
+    right = max(left + 1, round((x + w) * scale_x))
+    return preview[top:bottom, left:right]

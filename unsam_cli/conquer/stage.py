@@ -1,0 +1,77 @@
+"""The whole of ``unsam conquer``: features of regions in, masks of their parts out."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from unsam_cli.conquer.conquer import Picture, conquer_image
+from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.hierarchy import FoundMask, annotate
+from unsam_cli.io.features import FeatureFile, ImageEntry
+from unsam_cli.io.images import decode_preview, find_image, read_image
+from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
+from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.sinks import ImageResult, MaskSink
+
+
+def conquer(
+    features: str,
+    settings: ConquerSettings,
+    run: RunSettings,
+    *,
+    images: Path | None,
+    kind: str,
+) -> int:
+    """Merge the patches of every region of a features file and write the masks as `run` says.
+
+    Parameters
+    ----------
+    features : str
+        A features file; ``-`` is standard input.
+    settings : ConquerSettings
+        How to conquer.
+    run : RunSettings
+        How to run and where to write.
+    images : Path, optional
+        Folder of the originals, to refine with instead of the previews.
+    kind : {'coco', 'results', 'ndjson'}
+        Form of the output.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UnsamError
+        The file is missing or damaged, or an original is.
+    """
+    with open_features(features) as file:
+        items = feature_items(file)
+        if images is not None:
+            run = run.with_inputs(guide="originals")
+        sink = MaskSink(run, file.attributes.history, kind=kind)
+        sink.keep_names(items)
+        work = partial(_conquer_image, file=file, settings=settings, images=images)
+        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
+
+
+def _conquer_image(
+    item: FeatureItem, *, file: FeatureFile, settings: ConquerSettings, images: Path | None
+) -> ImageResult:
+    image = file.image(item.index)
+    picture = _picture(image, images) if settings.refine != "none" else None
+    size = (image.height, image.width)
+    found = conquer_image(file.records(item.index), picture, size, settings)
+    masks = [FoundMask(m.rle, m.score, m.stage, m.level) for m in found]
+    return ImageResult(*size, annotate(item.id, masks))
+
+
+def _picture(image: ImageEntry, images: Path | None) -> Picture | None:
+    """Return what borders are refined with: the original, else the preview, else nothing."""
+    if images is not None:
+        return read_image(find_image(images, image.file_name))
+    return decode_preview(image.preview) if image.preview else None

@@ -1,0 +1,188 @@
+"""The whole of ``unsam divide``: features, or detections, in; masks of objects out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from unsam_cli.divide.detections import select_detections
+from unsam_cli.divide.maskcut import maskcut
+from unsam_cli.divide.upsample import Refine, guide_filter, to_pixels
+from unsam_cli.errors import DataError
+from unsam_cli.hierarchy import FoundMask, annotate
+from unsam_cli.io.features import FeatureFile, ImageEntry, Record
+from unsam_cli.io.images import decode_preview
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
+from unsam_cli.run.inputs import local_file
+from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.provenance import file_identity
+from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.seeds import image_seed
+from unsam_cli.run.sinks import ImageResult, MaskSink
+
+
+@dataclass(frozen=True)
+class DivideSettings:
+    """How to divide.
+
+    Parameters
+    ----------
+    max_masks, tau
+        See :func:`~unsam_cli.divide.maskcut.maskcut`.
+    min_score : float
+        Least score of a detection.
+    refine : {'guided', 'none'}
+        Whether borders follow the edges of the picture.
+    """
+
+    max_masks: int = 3
+    tau: float = 0.15
+    min_score: float = 0.3
+    refine: Refine = "guided"
+
+
+def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: str) -> int:
+    """Cut the images of a features file into objects and write the masks as `run` says.
+
+    Parameters
+    ----------
+    features : str
+        A features file with a record for each whole image; ``-`` is standard input.
+    settings : DivideSettings
+        How to divide.
+    run : RunSettings
+        How to run and where to write.
+    kind : {'coco', 'results', 'ndjson'}
+        Form of the output.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UnsamError
+        The file is missing or damaged, or has no record for a whole image.
+    """
+    with open_features(features) as file:
+        items = feature_items(file)
+        sink = MaskSink(run, file.attributes.history, kind=kind)
+        sink.keep_names(items)
+        work = partial(_divide_image, file=file, settings=settings, seed=run.seed)
+        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
+
+
+def _divide_image(
+    item: FeatureItem, *, file: FeatureFile, settings: DivideSettings, seed: int
+) -> ImageResult:
+    image = file.image(item.index)
+    record = _whole_image(file, item, image)
+    cuts = maskcut(
+        record.features,
+        max_masks=settings.max_masks,
+        tau=settings.tau,
+        seed=image_seed(seed, item.id),
+    )
+    guide, refine = None, settings.refine
+    if refine != "none" and image.preview:
+        guide = guide_filter(decode_preview(image.preview), record.features.shape)
+    elif refine != "none":
+        refine = "none"
+    size = (image.height, image.width)
+    masks = [
+        FoundMask(to_pixels(cut, guide, size, refine=refine), cut.score, "divide") for cut in cuts
+    ]
+    return ImageResult(image.height, image.width, annotate(item.id, masks))
+
+
+def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:
+    for record in file.records(item.index):
+        if record.bbox == (0, 0, image.width, image.height) and record.rle is None:
+            return record
+    raise DataError(
+        f"{file.path}: image {item.id} ({item.file_name}) has no record of the whole image; "
+        "run extract-features without --regions, or with --whole-image"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SizedItem:
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+def divide_detections(
+    detections: str,
+    settings: DivideSettings,
+    run: RunSettings,
+    *,
+    features: str | None,
+    kind: str,
+) -> int:
+    """Take a detector's results as objects and write them as `run` says.
+
+    Parameters
+    ----------
+    detections : str
+        A COCO file or a bare list of results.
+    settings : DivideSettings
+        How to divide; `min_score` counts.
+    run : RunSettings
+        How to run and where to write.
+    features : str, optional
+        A features file that lists the images, needed where `detections` is a bare list.
+    kind : {'coco', 'results', 'ndjson'}
+        Form of the output.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    DataError
+        Nothing tells the names and sizes of the images.
+    """
+    with local_file(detections) as path:
+        found = read_masks(path)
+        items, history = _images_of_features(features) if features else _images_of(found)
+        if not items:
+            raise DataError(
+                f"{detections}: lists no images; give a full COCO file, or the features file "
+                "that has them"
+            )
+        run = run.with_inputs(detections=file_identity(path))
+        sink = MaskSink(run, history, kind=kind)
+        sink.keep_names(items)
+        work = partial(_take_detections, found=found, min_score=settings.min_score)
+        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
+
+
+def _images_of_features(features: str) -> tuple[list[_SizedItem], list[dict[str, Any]]]:
+    with open_features(features) as file:
+        images = [file.image(item.index) for item in feature_items(file)]
+        sized = [_SizedItem(i.id, i.file_name, i.height, i.width) for i in images]
+        return sized, file.attributes.history
+
+
+def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]]]:
+    sized = [
+        _SizedItem(i, image.file_name, image.height, image.width)
+        for i, image in sorted(found.images.items())
+    ]
+    return sized, found.info.get("unsam", {}).get("history", [])
+
+
+def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> ImageResult:
+    annotations = found.annotations_of(item.id)
+    rles = [a.segmentation for a in annotations]
+    scores = [1.0 if a.score is None else a.score for a in annotations]
+    chosen = select_detections(rles, scores, min_score=min_score)
+    masks = [FoundMask(rles[i], scores[i], "divide") for i in chosen]
+    return ImageResult(item.height, item.width, annotate(item.id, masks))

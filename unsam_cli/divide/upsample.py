@@ -1,0 +1,131 @@
+"""From the grid to pixels: enlarge a cut's mask and let its border follow the image."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli import rle
+from unsam_cli.divide.maskcut import Cut
+from unsam_cli.divide.regions import drop_specks, fill_holes
+from unsam_cli.guided import GuidedFilter
+from unsam_cli.jit import kernel
+from unsam_cli.rle import Rle
+
+_EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel
+_SPECK = 0.1  # of the largest component's area; less is dropped
+_CHANGED = 0.5  # a refinement whose IoU with the mask before is lower is undone
+
+
+def to_pixels(
+    cut: Cut,
+    guide: NDArray[np.uint8] | GuidedFilter | None,
+    size: tuple[int, int],
+    *,
+    refine: Literal["guided", "none"] = "guided",
+) -> Rle:
+    """Bring a cut to the resolution of its image.
+
+    Parameters
+    ----------
+    cut : Cut
+        The cut; its grid covers the whole image.
+    guide : (gh, gw, 3) uint8 or GuidedFilter
+        The image at any size, such as its preview; or what :func:`guide_filter` made of it, for
+        several cuts of one image. Not used without refinement.
+    size : (H, W)
+        Size of the image, pixels.
+    refine : "guided" or "none"
+        Whether the border follows the edges of the guide, or those of the patches.
+
+    Returns
+    -------
+    Rle
+        The mask. It is empty only if the image has fewer pixels than the grid has patches.
+
+    Raises
+    ------
+    ValueError
+        A guide is needed and missing, or an option is unknown.
+
+    Notes
+    -----
+    MaskCut refines with a dense CRF. Here a guided filter smooths the mask under the guide; as
+    there, holes are then filled and a result whose IoU with the mask before is under 0.5 is not
+    taken: the mask before is kept.
+    """
+    coarse = rle.encode(cut.mask)
+    if refine == "none":
+        return rle.resize(coarse, size)
+    if refine != "guided":
+        raise ValueError(f"refine must be 'guided' or 'none', not {refine!r}")
+    if guide is None:
+        raise ValueError("guided refinement needs a guide: give the image or its preview")
+    filtering = guide if isinstance(guide, GuidedFilter) else guide_filter(guide, cut.mask.shape)
+    before = rle.decode(rle.resize(coarse, filtering.shape))
+    soft = filtering.filter(_bilinear(cut.mask.astype(np.float32), filtering.shape))
+    after = drop_specks(fill_holes(soft > 0.5), _SPECK)
+    if (before & after).sum() <= _CHANGED * (before | after).sum():
+        return rle.resize(coarse, size)
+    # Interpolating the soft mask keeps its border smooth when the image is larger than the guide.
+    soft[~after & (soft > 0.5)] = 0
+    soft[after & (soft <= 0.5)] = 1
+    runs = _threshold_runs(np.ascontiguousarray(soft.T), size[0], size[1])
+    return rle.from_runs(runs, size) if len(runs) else rle.resize(coarse, size)
+
+
+def guide_filter(guide: NDArray[np.uint8], grid: tuple[int, ...]) -> GuidedFilter:
+    """Prepare a guide (gh, gw, 3) uint8 for cuts on a grid (h, w): the radius is one patch."""
+    patch = max(guide.shape[0] / grid[0], guide.shape[1] / grid[1])
+    return GuidedFilter(guide, radius=max(round(patch), 1), eps=_EPS)
+
+
+def _bilinear(grid: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Enlarge (h, w) float32 to `size` by bilinear interpolation between patch centres."""
+    (top, bottom, down), (left, right, across) = (
+        _between(n, m) for n, m in zip(grid.shape, size, strict=True)
+    )
+    rows = grid[top] + (grid[bottom] - grid[top]) * down[:, None]
+    fine: NDArray[np.float32] = rows[:, left] + (rows[:, right] - rows[:, left]) * across
+    return fine
+
+
+def _between(n: int, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For m samples over n cells: the cells on both sides, and how near each is to the second."""
+    at = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+    first = at.astype(np.int64)
+    return first, np.minimum(first + 1, n - 1), (at - first).astype(np.float32)
+
+
+@kernel()
+def _threshold_runs(columns: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Find the runs, column-major, in which a map enlarged to height x width exceeds 1/2.
+
+    `columns` is the map transposed, (gw, gh) float32. No array of the image's size is made.
+    """
+    gw, gh = columns.shape
+    edges = np.empty(1024, np.int64)  # where runs start and end, in turn
+    count = 0
+    column = np.empty(gh + 1, np.float32)
+    for x in range(width):
+        at = min(max((x + 0.5) * gw / width - 0.5, 0.0), gw - 1.0)
+        left = int(at)
+        right, across = min(left + 1, gw - 1), np.float32(at - left)
+        for i in range(gh):
+            column[i] = columns[left, i] + (columns[right, i] - columns[left, i]) * across
+        column[gh] = column[gh - 1]
+        for y in range(height):
+            at = min(max((y + 0.5) * gh / height - 0.5, 0.0), gh - 1.0)
+            top = int(at)
+            value = column[top] + (column[top + 1] - column[top]) * np.float32(at - top)
+            if (value > 0.5) != (count % 2 == 1):
+                if count + 2 > len(edges):
+                    edges = np.concatenate((edges, np.empty_like(edges)))
+                edges[count] = x * height + y
+                count += 1
+    if count % 2:
+        edges[count] = width * height
+        count += 1
+    return edges[:count].copy().reshape(-1, 2)

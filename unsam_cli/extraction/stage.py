@@ -1,0 +1,164 @@
+"""The whole of ``unsam extract-features``: images in, a features file out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from unsam_cli import __version__
+from unsam_cli.backbones import Backbone, create_backbone
+from unsam_cli.errors import UnsamError
+from unsam_cli.extraction.batches import Meter
+from unsam_cli.extraction.pipeline import ExtractSettings, extract
+from unsam_cli.extraction.plan import PlanSettings, Regions
+from unsam_cli.extraction.prepare import ImageFeatures
+from unsam_cli.io.features import FeatureAttributes, RegionEntry
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.run.inputs import ImageItem, ImageQuery, list_images, local_file, same_images
+from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.sinks import FeatureResult, FeatureSink
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Which network, and where it runs: see :func:`~unsam_cli.backbones.create_backbone`."""
+
+    backbone: str = "builtin"
+    weights: str | None = None
+    facet: str = "key"
+    layer: int = -1
+    device: str = "auto"
+    dtype: str = "float32"
+
+
+def extract_features(
+    query: ImageQuery,
+    network: BackboneSettings,
+    settings: ExtractSettings,
+    run: RunSettings,
+    *,
+    regions: str | None = None,
+) -> int:
+    """Extract the features of images and write them as ``run`` says.
+
+    Parameters
+    ----------
+    query : ImageQuery
+        The images.
+    network : BackboneSettings
+        The network.
+    settings : ExtractSettings
+        Records and their sizes.
+    run : RunSettings
+        How to run and where to write.
+    regions : str, optional
+        A masks file, ``-`` for standard input: one record a mask.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UnsamError
+        An input is missing or invalid, or the output cannot be written.
+    """
+    items = list_images(query)
+    with ExitStack() as stack:
+        masks = None
+        if regions is not None:
+            masks = read_masks(stack.enter_context(local_file(regions)))
+            names = {i: image.file_name for i, image in masks.images.items()}
+            same_images(items, names, regions)
+        backbone = create_backbone(
+            network.backbone,
+            weights=network.weights,
+            facet=network.facet,
+            layer=network.layer,
+            device=network.device,
+            dtype=network.dtype,
+            seed=run.seed,
+        )
+        sink = _open_sink(backbone, settings, run, masks)
+        sink.keep_names(items)
+        meter = Meter()
+        work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
+        code = run_items(items, work, sink, run)
+        _report_speed(backbone, meter, network)
+        return code
+
+
+def _open_sink(
+    backbone: Backbone, settings: ExtractSettings, run: RunSettings, masks: MasksFile | None
+) -> FeatureSink:
+    run = run.with_inputs(weights=backbone.weights)
+
+    def attributes(history: list[dict[str, Any]]) -> FeatureAttributes:
+        return FeatureAttributes(
+            backbone=backbone.name,
+            weights=backbone.weights,
+            facet=backbone.facet,
+            layer=backbone.layer,
+            patch_size=backbone.patch_size,
+            dim=settings.rank or backbone.dim,
+            project=settings.rank,
+            seed=run.seed,
+            command=run.step.command_line(),
+            unsam_version=__version__,
+            history=history,
+        )
+
+    history = masks.info.get("unsam", {}).get("history", []) if masks else []
+    return FeatureSink(run, history, attributes=attributes, dtype=settings.storage_dtype)
+
+
+def _work(
+    items: Sequence[ImageItem],
+    *,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    masks: MasksFile | None,
+    meter: Meter,
+) -> Iterator[tuple[ImageItem, FeatureResult | UnsamError]]:
+    def regions_of(item: ImageItem) -> Regions | None:
+        if masks is None:
+            return None
+        found = masks.annotations_of(item.id)
+        return [(a.segmentation, 1.0 if a.score is None else a.score) for a in found]
+
+    for item, features in extract(items, backbone, settings, regions=regions_of, meter=meter):
+        yield item, features if isinstance(features, UnsamError) else _result(features)
+
+
+def _result(features: ImageFeatures) -> FeatureResult:
+    regions = [
+        RegionEntry(
+            record.bbox,
+            record.rle["counts"] if record.rle else b"",
+            record.score,
+            (record.features.shape[0], record.features.shape[1]),
+        )
+        for record in features.records
+    ]
+    arrays = [record.features for record in features.records]
+    return FeatureResult(features.height, features.width, features.preview, regions, arrays)
+
+
+def _report_speed(backbone: Backbone, meter: Meter, network: BackboneSettings) -> None:
+    """Under ``-v``, tell how fast the network was, against what the machine can do."""
+    if not logger.isEnabledFor(logging.INFO) or not meter.seconds:
+        return
+    text = f"{meter.crops / meter.seconds:.3g} crops/s in the backbone"
+    if meter.flops:
+        from unsam_cli.backbones.speed import matmul_rate
+
+        rate = matmul_rate(network.dtype, network.device)
+        text += f", {meter.fraction_of(rate):.0%} of the matmul rate of {rate / 1e9:.0f} GFLOP/s"
+    logger.info(text)

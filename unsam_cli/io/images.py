@@ -1,0 +1,255 @@
+"""Photographs: read upright as RGB whatever the file holds, or refused in one line.
+
+An image is told by its content, not by its name. Nothing is decoded before the size in its header
+has been checked.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile
+
+from unsam_cli.errors import DataError, ImageFileError, MissingInputError
+from unsam_cli.io.pixels import to_rgb
+from unsam_cli.rle import MAX_PIXELS
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"}
+)
+"""Lower-case suffixes by which images are found in folders."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+"""The formats of photographs; others that Pillow opens (EPS, WMF...) run foreign programs."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow checks some formats again while it decodes. Its own limit is below what a panorama has.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def read_image(path: Path, *, longest: int | None = None) -> NDArray[np.uint8]:
+    """Read an image.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    longest : int, optional
+        The longest side wanted in pixels. A JPEG of more than twice that size is then decoded at a
+        half, quarter or eighth of its size, never below what is wanted: much faster, and the
+        caller resizes anyway. Other formats come in full size.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        RGB, upright by the EXIF orientation, the first frame of an animation; see
+        :func:`~unsam_cli.io.pixels.to_rgb` for other kinds of pixels. Writable.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    ImageFileError
+        Not an image, damaged, truncated, or of more than `MAX_PIXELS` pixels.
+    """
+    with _open_file(path) as stream:
+        return _read(stream, str(path), longest)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image in pixels, upright, from its header alone.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    ImageFileError
+        As for `read_image`, as far as the header tells.
+    """
+    with _open_file(path) as stream:
+        try:
+            image = _open_image(stream, str(path))
+            width, height = image.size
+            # Pillow has turned the size of a TIFF already.
+            turned = image.format != "TIFF" and _orientation(image) >= 5
+        except ImageFileError:
+            raise
+        except Exception as error:  # hostile bytes raise anything
+            raise _damaged(str(path), error) from error
+    return (width, height) if turned else (height, width)
+
+
+def encode_preview(rgb: NDArray[np.uint8], longest: int = 640) -> bytes:
+    """JPEG of an image, no larger than `longest` pixels a side and never enlarged.
+
+    Parameters
+    ----------
+    rgb : (H, W, 3) uint8
+        The image.
+    longest : int
+        Limit of the longer side in pixels.
+
+    Notes
+    -----
+    Quality 90 without chroma subsampling: borders between colours stay where they are.
+    """
+    h, w, _ = rgb.shape
+    scale = min(1.0, longest / max(h, w))
+    small = resize(rgb, (max(1, round(h * scale)), max(1, round(w * scale))))
+    buffer = io.BytesIO()
+    Image.fromarray(small).save(buffer, "JPEG", quality=90, subsampling=0)
+    return buffer.getvalue()
+
+
+def decode_preview(data: bytes) -> NDArray[np.uint8]:
+    """Decode what `encode_preview` made.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        RGB.
+
+    Raises
+    ------
+    ImageFileError
+        If it is not an image.
+    """
+    return _read(io.BytesIO(data), "preview", None)
+
+
+def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize an image, bicubic, with antialiasing where it shrinks.
+
+    Parameters
+    ----------
+    rgb : (H, W, 3) uint8
+        The image.
+    size : (h, w)
+        The size wanted in pixels.
+
+    Returns
+    -------
+    (h, w, 3) uint8
+        The image itself if it has that size.
+    """
+    height, width, _ = rgb.shape
+    h, w = size
+    if (height, width) == (h, w):
+        return rgb
+    # Large reductions start with block means; a gap of 3 is indistinguishable from none.
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.array(image.resize((w, h), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def find_image(root: Path, file_name: str) -> Path:
+    """Find the image that a masks or features file names.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the images.
+    file_name : str
+        As stored: relative to the folder, or to one above it; its last part is tried, too.
+
+    Raises
+    ------
+    DataError
+        If the name is absolute or climbs out of the folder.
+    MissingInputError
+        If there is no such file.
+    """
+    name = PurePath(file_name) if isinstance(file_name, str) and "\0" not in file_name else None
+    if name is None or not name.name or name.is_absolute() or ".." in name.parts:
+        raise DataError(
+            f"file_name {file_name!r:.200} is not a path below a folder; "
+            "store names relative to the folder of the images"
+        )
+    tried = list(dict.fromkeys([root / name, root / name.name]))
+    for path in tried:
+        if os.path.isfile(path):  # unlike Path.is_file, false for names that are too long
+            return path
+    raise MissingInputError(
+        f"{' and '.join(map(str, tried))}: no such file; give the folder that holds the images"
+    )
+
+
+def _open_file(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise MissingInputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageFileError(
+            f"{path}: cannot be read ({reason}); an image file is needed"
+        ) from None
+
+
+def _open_image(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
+    """Read the header; the counterpart of `Image.open` for our formats and our limit."""
+    Image.init()
+    prefix = stream.read(16)
+    if not prefix:
+        raise ImageFileError(f"{name}: empty file; copy the image again or remove it")
+    openers = [Image.OPEN[kind] for kind in _FORMATS if kind in Image.OPEN]
+    opener = next(
+        (opener for opener, accepts in openers if accepts and accepts(prefix) is True), None
+    )
+    if opener is None:
+        raise ImageFileError(
+            f"{name}: not an image of a known format ({', '.join(_FORMATS)}); convert or remove it"
+        )
+    stream.seek(0)
+    image = opener(stream, name)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageFileError(
+            f"{name}: {width}x{height} pixels are more than the limit of {MAX_PIXELS}; shrink it"
+        )
+    return image
+
+
+def _read(stream: BinaryIO, name: str, longest: int | None) -> NDArray[np.uint8]:
+    try:
+        image = _open_image(stream, name)
+        if longest is not None and max(image.size) > longest:
+            width, height = image.size
+            scale = longest / max(width, height)
+            image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
+        image.load()
+        turn = _UPRIGHT.get(_orientation(image))
+        rgb = to_rgb(image)
+        return np.array(rgb if turn is None else rgb.transpose(turn))
+    except ImageFileError:
+        raise
+    except Exception as error:  # hostile bytes raise anything
+        raise _damaged(name, error) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1..8; 1 where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged appendix does not spoil the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _damaged(name: str, error: Exception) -> ImageFileError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return ImageFileError(f"{name}: damaged image ({reason}); copy it again or remove it")
