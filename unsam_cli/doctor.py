@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -64,9 +65,16 @@ class Finding:
     status: Status
     text: str
 
-    def as_dict(self) -> dict[str, str]:
-        """Return the finding for JSON."""
-        return asdict(self)
+
+def as_text(findings: list[Finding]) -> str:
+    """Return findings as a table of plain text, a line each."""
+    width = max(len(finding.topic) for finding in findings)
+    return "\n".join(f"{f.status:7}  {f.topic:{width}}  {f.text}" for f in findings)
+
+
+def as_json(findings: list[Finding]) -> str:
+    """Return findings as a JSON list."""
+    return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
 
 
 def examine(*, full: bool = True) -> list[Finding]:
@@ -240,7 +248,7 @@ def _speed() -> Iterator[Finding]:
 def _device_names() -> list[str]:
     """Name the CPU and what torch sees beside it."""
     names = ["cpu"]
-    if "torch" in sys.modules:
+    if sys.modules.get("torch"):
         import torch
 
         names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]

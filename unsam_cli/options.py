@@ -11,6 +11,7 @@ command's function as one object:
                        --resume --shard --on-error --seed --jobs``
 ``@output_options``    ``-o --no-clobber`` alone, for commands without images to iterate over
 ``@format_option``     ``--format coco|results|ndjson``
+``@on_error_option``   ``--on-error fail|skip``
 ``@compute_options``   ``compute``: a :class:`Compute` from ``--device --dtype --batch-size``
 """
 
@@ -265,6 +266,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+on_error_option = run_option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    help="Stop at a bad image, or go on, list it (in OUTPUT.errors.jsonl) and exit with 3.",
+)
+
 run_options = bundle(
     "run",
     _run_settings,
@@ -276,12 +284,7 @@ run_options = bundle(
         metavar="K/N|slurm",
         help="Take images K, K+N, K+2N..., or the share of this Slurm task.",
     ),
-    run_option(
-        "--on-error",
-        type=click.Choice(["fail", "skip"]),
-        default="fail",
-        help="Stop at a bad image, or list it in OUTPUT.errors.jsonl and exit with 3.",
-    ),
+    on_error_option,
     option("--seed", default=0, type=int, group="Run", help="Root of all random numbers."),
     run_option(
         "--jobs",

@@ -64,7 +64,7 @@ def test_a_prepared_filter_gives_the_same() -> None:
     truth = disc(240, 320, 70)
     cut, guide = cut_of(coarse(truth, 16)), photograph(truth)
     prepared = guide_filter(guide, cut.mask.shape)
-    assert prepared.radius == 16
+    assert prepared.radius == 24
     assert to_pixels(cut, prepared, (240, 320)) == to_pixels(cut, guide, (240, 320))
 
 

@@ -77,7 +77,7 @@ def test_nonsense_orientation_is_ignored(rgb: NDArray[np.uint8], tmp_path: Path)
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".webp"])
 def test_lossless_formats(rgb: NDArray[np.uint8], tmp_path: Path, suffix: str) -> None:
-    options = {"lossless": True} if suffix == ".webp" else {}
+    options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
     path = save(Image.fromarray(rgb), tmp_path / f"a{suffix}", **options)
     read = images.read_image(path)
     np.testing.assert_array_equal(read, rgb)
@@ -109,11 +109,12 @@ def test_transparent_palettes_and_colours(tmp_path: Path) -> None:
     palette.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
     palette.putdata([0, 1, 2])
     expected = [[200, 0, 0], [255, 255, 255], [0, 0, 200]]
-    for name, options in {
+    kinds: dict[str, dict[str, Any]] = {
         "index.png": {"transparency": 1},
         "table.png": {"transparency": b"\xff\x00\xff"},
         "index.gif": {"transparency": 1},
-    }.items():
+    }
+    for name, options in kinds.items():
         path = save(palette, tmp_path / name, **options)
         assert images.read_image(path)[0].tolist() == expected, name
     opaque = save(palette, tmp_path / "opaque.png")
@@ -164,7 +165,7 @@ def test_integers_of_32_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 def test_print_colours(rgb: NDArray[np.uint8], tmp_path: Path, mode: str, suffix: str) -> None:
-    options = {"quality": 100} if suffix == ".jpg" else {}
+    options: dict[str, Any] = {"quality": 100} if suffix == ".jpg" else {}
     read = images.read_image(
         save(Image.fromarray(rgb).convert(mode), tmp_path / f"a{suffix}", **options)
     )

@@ -35,7 +35,7 @@ def annotate(number: int, mask: NDArray[np.bool_], **facts: Any) -> Annotation:
         image_id=1,
         rle=encode(mask),
         area=int(mask.sum()),
-        bbox=tuple(int(side) for side in box),
+        bbox=(int(box[0]), int(box[1]), int(box[2]), int(box[3])),
         **facts,
     )
 

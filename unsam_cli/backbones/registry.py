@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unsam_cli.backbones.base import Backbone
+from unsam_cli.errors import UsageError
 
 BUILTIN = ("builtin",)
 """Names that need neither torch nor weights."""
@@ -26,7 +27,7 @@ def create_backbone(
         ``builtin``, or the name of any timm vision transformer with patch tokens.
     weights : str, optional
         A checkpoint file, a hub id, or ``random`` (to try things and for tests); by default the
-        model's own pretrained weights. Has no meaning for the built-in backbone.
+        model's own pretrained weights. The built-in backbone has none.
     facet : {"key", "query", "value", "token"}
         What the features are: a projection of the attention, or the output of the block.
     layer : int
@@ -46,6 +47,8 @@ def create_backbone(
         The weights do not fit, or cannot be had.
     """
     if name in BUILTIN:
+        if weights is not None:
+            raise UsageError(f"--backbone {name} has no weights: leave --weights away")
         from unsam_cli.backbones.builtin import create_builtin
 
         return create_builtin(name, seed)

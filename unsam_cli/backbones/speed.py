@@ -37,7 +37,7 @@ def matmul_rate(dtype: str = "float32", device: str = "cpu", *, seconds: float =
     if (dtype, device) == ("float32", "cpu") and "torch" not in sys.modules:
         product = _numpy_product(side)
     else:
-        product = _torch_product(side, dtype, device)
+        product = torch_product(side, dtype, device)
     product()
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
@@ -57,7 +57,8 @@ def _numpy_product(side: int) -> Callable[[], None]:
     return product
 
 
-def _torch_product(side: int, dtype: str, device: str) -> Callable[[], None]:
+def torch_product(side: int, dtype: str, device: str) -> Callable[[], None]:
+    """Return a product of two `side` x `side` matrices to be timed; it returns when it is done."""
     import torch
 
     generator = torch.Generator().manual_seed(0)

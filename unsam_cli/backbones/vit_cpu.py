@@ -51,7 +51,7 @@ def _is_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Say whether the call has bfloat16 arrays on the CPU and neither mask nor dropout."""
     return (
         len(args) == 3
-        and not any(kwargs.values())
+        and all(v is None or (isinstance(v, bool | float) and not v) for v in kwargs.values())
         and all(x.dtype == torch.bfloat16 and x.device.type == "cpu" for x in args)
     )
 

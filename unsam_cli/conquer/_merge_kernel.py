@@ -62,12 +62,12 @@ def _add(rows: Float32, i: int, j: int, wide: Float64) -> float:
 
 
 @kernel()
-def _similarity(dot: float, norms: float, scale: float) -> float:
-    """Cosine within [-1, 1], 0 for zero features, its distance from 1 scaled."""
+def _similarity(dot: float, norms: float, weight: float) -> float:
+    """Cosine within [-1, 1], 0 for zero features; with a weight > 0 the chord's length decides."""
     cosine = 0.0
     if norms > 0.0:
         cosine = min(1.0, max(-1.0, dot / np.sqrt(norms)))
-    return 1.0 - (1.0 - cosine) * scale
+    return 1.0 / (1.0 + np.sqrt(2.0 - 2.0 * cosine) * weight) if weight > 0.0 else cosine
 
 
 @kernel()
@@ -177,12 +177,12 @@ def _neighbours(
 
 
 @kernel()
-def _first_keys(sums: Float32, edges: Int64, norms: Float64, scale: float, heap: Keys) -> int:
+def _first_keys(sums: Float32, edges: Int64, norms: Float64, weight: float, heap: Keys) -> int:
     count = 0
     for e in range(len(edges)):
         i, j = edges[e, 0], edges[e, 1]
         if i != j:
-            similarity = _similarity(_dot(sums, i, j), norms[i] * norms[j], scale)
+            similarity = _similarity(_dot(sums, i, j), norms[i] * norms[j], weight)
             count = _push(heap, count, _pack(similarity, i, j))
     return count
 
@@ -197,7 +197,7 @@ def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int
     norms = np.empty(2 * n, dtype=np.float64)
     row, root = np.arange(2 * n), np.arange(2 * n)
     mark = np.full(2 * n, -1, dtype=np.int64)
-    scales = (np.arange(n + 1) / n) ** size_exponent
+    weights = np.arange(n + 1) ** size_exponent if size_exponent > 0.0 else np.zeros(n + 1)
     wide = np.empty(channels, dtype=np.float64)
     found = np.empty(n + 1, dtype=np.int64)
     for i in range(n):
@@ -206,7 +206,7 @@ def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int
             return children[:0], height[:0], size[:0]
     head, following = _link(edges, n)
     heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
-    count = _first_keys(sums, edges, norms, scales[1], heap)
+    count = _first_keys(sums, edges, norms, weights[1], heap)
     lowest, merges = 1.0, 0
     while count > 0:
         key = heap[0]
@@ -232,7 +232,7 @@ def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int
             dots = _two_dots(wide, sums, row[found[k]], row[found[k + 1]])
             for side in range(min(2, near - k)):
                 target = found[k + side]
-                scale = scales[min(size[made], size[target])]
-                similarity = _similarity(dots[side], norms[made] * norms[target], scale)
+                weight = weights[min(size[made], size[target])]
+                similarity = _similarity(dots[side], norms[made] * norms[target], weight)
                 count = _push(heap, count, _pack(similarity, made, target))
     return children[:merges], height[:merges], size[: n + merges]

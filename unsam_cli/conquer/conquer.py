@@ -211,9 +211,8 @@ def _default_masks(
 
 
 def _scores(candidates: Candidates) -> NDArray[np.float64]:
-    """The cost at which a cluster is given up, mapped to 0..1."""
-    cost = 1.0 - candidates.death
-    result: NDArray[np.float64] = cost / (1.0 + cost)
+    """How unlike its surroundings a cluster is when it is given up, 0..1."""
+    result: NDArray[np.float64] = (1.0 - candidates.death) / 2.0
     return result
 
 

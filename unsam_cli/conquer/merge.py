@@ -127,7 +127,8 @@ def merge_tree(
         Pairs of neighbouring nodes in any order; repeated pairs and loops do no harm.
     size_exponent : float
         Above 0, small clusters merge first: the similarity of a pair becomes
-        ``1 - (1 - cosine) * (size / N) ** size_exponent``, size being the smaller one's nodes.
+        ``1 / (1 + d * size ** size_exponent)``, where d is the distance of their normalised
+        features and size the number of nodes of the smaller one.
 
     Returns
     -------
@@ -146,9 +147,14 @@ def merge_tree(
     lower id wins, then the lowest higher id. New clusters have higher ids than all before, so a
     flat area merges evenly rather than as one growing cluster.
 
+    The size-aware rule lies between the paper's (exponent 0) and Ward's (0.5: the cost of a merge
+    grows with the smaller cluster), and 1 / (1 + d) keeps apart what differs by orders of
+    magnitude, as small and large clusters do.
+
     References
     ----------
     Wang et al., "Segment Anything without Supervision" (2024), section 3.2: iterative merging.
+    Ward, "Hierarchical Grouping to Optimize an Objective Function" (1963).
     """
     rows = np.ascontiguousarray(features, dtype=np.float32)
     if rows.ndim != 2 or len(rows) == 0:

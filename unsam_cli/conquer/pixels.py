@@ -18,7 +18,7 @@ Labels = NDArray[np.int32]
 
 REACH = 1.5
 """Half side of the window of votes, patches: a border is at most about one patch off."""
-SAMPLES = 3
+SAMPLES = 2
 """Votes along a patch's side: more add cost, not accuracy."""
 CONTRAST = 8.0
 """Distance in CIELAB at which a neighbour's vote has lost 1 - exp(-1/2)."""

@@ -49,7 +49,7 @@ class ConquerSettings:
     nms_window: int = 0
     refine: Refine = "guided"
     preset: Preset = "default"
-    size_exponent: float = 0.3
+    size_exponent: float = 0.15
     max_masks: int = 1000
 
     def __post_init__(self) -> None:

@@ -14,7 +14,11 @@ from unsam_cli.guided import GuidedFilter
 from unsam_cli.jit import kernel
 from unsam_cli.rle import Rle
 
+Refine = Literal["guided", "none"]
+
 _EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel
+_RADIUS = 1.5  # of the filter's box, in patches
+_SURE = 0.05  # least distance from 1/2 of a patch's soft value, on its own side
 _SPECK = 0.1  # of the largest component's area; less is dropped
 _CHANGED = 0.5  # a refinement whose IoU with the mask before is lower is undone
 
@@ -24,7 +28,7 @@ def to_pixels(
     guide: NDArray[np.uint8] | GuidedFilter | None,
     size: tuple[int, int],
     *,
-    refine: Literal["guided", "none"] = "guided",
+    refine: Refine = "guided",
 ) -> Rle:
     """Bring a cut to the resolution of its image.
 
@@ -52,9 +56,9 @@ def to_pixels(
 
     Notes
     -----
-    MaskCut refines with a dense CRF. Here a guided filter smooths the mask under the guide; as
-    there, holes are then filled and a result whose IoU with the mask before is under 0.5 is not
-    taken: the mask before is kept.
+    MaskCut refines with a dense CRF. Here a guided filter smooths the eigenvector, squashed to
+    [0, 1] and cut off one patch outside the mask, under the guide; as there, holes are then filled
+    and a result whose IoU with the mask before is under 0.5 is not taken: the mask before is kept.
     """
     coarse = rle.encode(cut.mask)
     if refine == "none":
@@ -65,7 +69,7 @@ def to_pixels(
         raise ValueError("guided refinement needs a guide: give the image or its preview")
     filtering = guide if isinstance(guide, GuidedFilter) else guide_filter(guide, cut.mask.shape)
     before = rle.decode(rle.resize(coarse, filtering.shape))
-    soft = filtering.filter(_bilinear(cut.mask.astype(np.float32), filtering.shape))
+    soft = filtering.filter(_bilinear(_soft(cut), filtering.shape))
     after = drop_specks(fill_holes(soft > 0.5), _SPECK)
     if (before & after).sum() <= _CHANGED * (before | after).sum():
         return rle.resize(coarse, size)
@@ -77,9 +81,26 @@ def to_pixels(
 
 
 def guide_filter(guide: NDArray[np.uint8], grid: tuple[int, ...]) -> GuidedFilter:
-    """Prepare a guide (gh, gw, 3) uint8 for cuts on a grid (h, w): the radius is one patch."""
+    """Prepare a guide (gh, gw, 3) uint8 for cuts on a grid (h, w)."""
     patch = max(guide.shape[0] / grid[0], guide.shape[1] / grid[1])
-    return GuidedFilter(guide, radius=max(round(patch), 1), eps=_EPS)
+    return GuidedFilter(guide, radius=min(max(round(_RADIUS * patch), 1), 1024), eps=_EPS)
+
+
+def _soft(cut: Cut) -> NDArray[np.float32]:
+    """How surely each patch (h, w) belongs to the mask, in [0, 1]: over 1/2 inside, below outside.
+
+    Patches that the cut was unsure of let the filter move the border across them.
+    """
+    mask, v = cut.mask, cut.eigenvector
+    deviation = float(v.std())
+    sure = 0.5 + 0.5 * np.tanh(1.5 * (v - v.mean()) / (deviation or 1.0))
+    near = mask.copy()
+    near[1:] |= mask[:-1]
+    near[:-1] |= mask[1:]
+    near[:, 1:] |= mask[:, :-1]
+    near[:, :-1] |= mask[:, 1:]
+    outside = np.where(near, np.minimum(sure, 0.5 - _SURE), 0.0)
+    return np.where(mask, np.maximum(sure, 0.5 + _SURE), outside).astype(np.float32)
 
 
 def _bilinear(grid: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

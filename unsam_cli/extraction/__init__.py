@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from unsam_cli.extraction.pipeline import ExtractSettings, Meter, extract
-from unsam_cli.extraction.plan import RecordPlan, fit_size, plan_records
+from unsam_cli.extraction.plan import PlanSettings, RecordPlan, fit_size, plan_records
 from unsam_cli.extraction.prepare import ImageFeatures, RecordFeatures
 from unsam_cli.extraction.project import project
 
@@ -19,6 +19,7 @@ __all__ = [
     "ExtractSettings",
     "ImageFeatures",
     "Meter",
+    "PlanSettings",
     "RecordFeatures",
     "RecordPlan",
     "extract",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from unsam_cli.errors import DataError
 from unsam_cli.extraction.plan import PlanSettings, RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
-from unsam_cli.io.images import encode_preview, read_image, resize
+from unsam_cli.io.images import encode_preview, image_size, read_image, resize
 from unsam_cli.rle import Rle
+
+_PREVIEW = 640  # pixels, longest side
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +94,26 @@ def prepare_image(
     MissingInputError, ImageFileError, MaskFileError
         The image or its masks cannot be used.
     """
-    rgb = read_image(path)
-    height, width, _ = rgb.shape
+    height, width = image_size(path)
     plans = plan_records(height, width, patch_size=patch_size, settings=settings, regions=regions)
-    crops = []
-    for plan in plans:
-        x, y, w, h = plan.bbox
-        crops.append(resize(rgb[y : y + h, x : x + w], plan.size))
-    return PreparedImage(height, width, encode_preview(rgb) if preview else b"", plans, crops)
+    if regions is None:
+        [plan] = plans
+        rgb = read_image(path, longest=_longest_needed(height, width, plan.size))
+        crops = [resize(rgb, plan.size)]
+    else:
+        rgb = read_image(path)
+        boxes = [plan.bbox for plan in plans]
+        crops = [
+            resize(rgb[y : y + h, x : x + w], plan.size)
+            for plan, (x, y, w, h) in zip(plans, boxes, strict=True)
+        ]
+    return PreparedImage(height, width, encode_preview(rgb, _PREVIEW) if preview else b"", plans, crops)
+
+
+def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:
+    """Return the longest side from which an image can be shrunk to `size` and to a preview."""
+    scale = max(size[0] / height, size[1] / width)
+    return max(math.ceil(scale * max(height, width)), _PREVIEW)
 
 
 def finish_image(

@@ -28,6 +28,8 @@ IMAGE_SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """The formats of photographs; others that Pillow opens (EPS, WMF...) run foreign programs."""
 
+_STRIP = 512  # rows
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -234,11 +236,20 @@ def _read(stream: BinaryIO, name: str, longest: int | None) -> NDArray[np.uint8]
         image.load()
         turn = _UPRIGHT.get(_orientation(image))
         rgb = to_rgb(image)
-        return np.array(rgb if turn is None else rgb.transpose(turn))
+        return _pixels(rgb if turn is None else rgb.transpose(turn))
     except ImageFileError:
         raise
     except Exception as error:  # hostile bytes raise anything
         raise _damaged(name, error) from error
+
+
+def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
+    """Copy an image strip by strip: of a large one, Pillow would make two copies more."""
+    pixels = np.empty((rgb.height, rgb.width, 3), dtype=np.uint8)
+    for top in range(0, rgb.height, _STRIP):
+        bottom = min(top + _STRIP, rgb.height)
+        pixels[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
+    return pixels
 
 
 def _orientation(image: Image.Image) -> int:

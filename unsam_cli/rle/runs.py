@@ -48,7 +48,8 @@ def checked_size(size: Any) -> tuple[int, int]:
         If `size` is not a pair of positive integers, or the image exceeds `MAX_PIXELS`.
     """
     try:
-        height, width = (operator.index(side) for side in size)
+        height, width = size
+        height, width = operator.index(height), operator.index(width)
     except (TypeError, ValueError):
         raise ValueError(f"size must be [height, width] in pixels, got {size!r:.80}") from None
     if height < 1 or width < 1 or height * width > MAX_PIXELS:

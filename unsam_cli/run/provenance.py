@@ -44,7 +44,7 @@ class Step:
         for name, value in self.options.items():
             if value is True:
                 words.append(f"--{name}")
-            elif value not in (None, False):
+            elif value is not None and value is not False:
                 words += [f"--{name}", str(value)]
         return shlex.join(words)
 

@@ -4,6 +4,7 @@
 `report`                one self-contained HTML page for any number of images
 `blocks`                what the page holds of one image, safe to embed
 `overlays`              masks drawn over a photograph
+`files`                 pictures in, pictures with masks out
 `hierarchy`             the masks of one image as a forest
 `colours`               colours in which a part never looks like its whole
 ``report.html|css|js``  the page; ``masks.js`` decodes and draws masks in the browser
@@ -12,7 +13,8 @@
 
 from __future__ import annotations
 
+from unsam_cli.view.files import image_loader, write_overlays
 from unsam_cli.view.overlays import draw_overlay
 from unsam_cli.view.report import ReportSettings, write_report
 
-__all__ = ["ReportSettings", "draw_overlay", "write_report"]
+__all__ = ["ReportSettings", "draw_overlay", "image_loader", "write_overlays", "write_report"]

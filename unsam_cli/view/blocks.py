@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from PIL import Image
 from unsam_cli.errors import UnsamError
 from unsam_cli.io.images import encode_preview
 from unsam_cli.io.masks import Annotation, ImageMasks
-from unsam_cli.rle import Rle
 from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
 from unsam_cli.view.overlays import fitted
 
 LoadImage = Callable[[dict[str, Any]], NDArray[np.uint8]]
 OnError = Callable[[dict[str, Any], UnsamError], None]
+
+_LONGEST_TEXT = 200  # characters of a key or value that the format does not know
 
 
 def image_blocks(
@@ -52,48 +54,81 @@ def image_blocks(
         ``meta`` (JSON: what lists and search need), ``thumb`` and ``picture`` (JPEG in base64,
         empty without a picture), ``masks`` (JSON). All ASCII, without ``<``.
     """
-    image, rles = entry.image, [annotation.rle for annotation in entry.annotations]
-    picture, thumb, problem = b"", b"", ""
-    size = rles[0]["size"] if rles else (image.get("height"), image.get("width"))
     try:
-        rgb = load_image(image)
-        height, width = (size[0] or rgb.shape[0]), (size[1] or rgb.shape[1])
-        picture = encode_preview(rgb, longest=longest)
-        thumb = encode_preview(rgb, longest=thumbnail)
-        w, h = _jpeg_size(picture)
-        resized = fitted(rles, (h, w))
+        scene = _with_picture(entry, load_image(entry.image), longest, thumbnail)
     except UnsamError as error:
         if on_error is None:
             raise
-        on_error(image, error)
-        picture, thumb, problem = b"", b"", str(error)
-        height, width = (size[0] or 3), (size[1] or 4)
-        scale = min(1.0, longest / max(height, width))
-        h, w = max(1, round(height * scale)), max(1, round(width * scale))
-        resized = fitted(rles, (h, w))
-    masks = _mask_records(entry.annotations, resized)
+        on_error(entry.image, error)
+        scene = _without_picture(entry, longest, str(error))
+    image = entry.image
     meta = {
-        "id": image.get("id"),
+        "id": _exact(image.get("id", 0)),
         "name": str(image.get("file_name", image.get("id", ""))),
-        "width": int(width),
-        "height": int(height),
-        "count": len(masks),
-        "ids": _ranges([mask["id"] for mask in masks]),
-        "thumb": _jpeg_size(thumb) if thumb else (4, 3),
-        "picture": bool(picture),
-        "problem": problem,
+        "width": scene.size[1],
+        "height": scene.size[0],
+        "count": len(scene.masks),
+        "ids": _ranges([mask["id"] for mask in scene.masks]),
+        "thumb": _jpeg_size(scene.thumb) if scene.thumb else (4, 3),
+        "picture": bool(scene.picture),
+        "problem": scene.problem,
     }
+    h, w = scene.shown
     return {
         "meta": _json(meta),
-        "thumb": base64.b64encode(thumb).decode(),
-        "picture": base64.b64encode(picture).decode(),
-        "masks": _json({"w": w, "h": h, "masks": masks}),
+        "thumb": base64.b64encode(scene.thumb).decode(),
+        "picture": base64.b64encode(scene.picture).decode(),
+        "masks": _json({"w": w, "h": h, "masks": scene.masks}),
     }
 
 
-def _mask_records(annotations: Sequence[Annotation], rles: Sequence[Rle]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """An image to embed: its size (H, W) and the size it is shown at, pictures as JPEG, masks."""
+
+    size: tuple[int, int]
+    shown: tuple[int, int]
+    masks: list[dict[str, Any]]
+    picture: bytes = b""
+    thumb: bytes = b""
+    problem: str = ""
+
+
+def _with_picture(
+    entry: ImageMasks, rgb: NDArray[np.uint8], longest: int, thumbnail: int
+) -> _Scene:
+    height, width, _ = rgb.shape
+    picture = encode_preview(rgb, longest=longest)
+    w, h = _jpeg_size(picture)
+    masks = _mask_records(entry.annotations, (h, w))
+    size = _size(entry, default=(height, width))
+    return _Scene(size, (h, w), masks, picture, encode_preview(rgb, longest=thumbnail))
+
+
+def _without_picture(entry: ImageMasks, longest: int, problem: str) -> _Scene:
+    """Show the masks alone; where these are at odds with each other, nothing."""
+    height, width = size = _size(entry, default=(3, 4))
+    scale = min(1.0, longest / max(height, width))
+    shown = max(1, round(height * scale)), max(1, round(width * scale))
+    try:
+        masks = _mask_records(entry.annotations, shown)
+    except UnsamError:
+        masks = []
+    return _Scene(size, shown, masks, problem=problem)
+
+
+def _size(entry: ImageMasks, *, default: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the original: those of the masks, or else what the file says."""
+    if entry.annotations:
+        height, width = entry.annotations[0].rle["size"]
+        return height, width
+    return entry.image.get("height", default[0]), entry.image.get("width", default[1])
+
+
+def _mask_records(annotations: Sequence[Annotation], size: tuple[int, int]) -> list[dict[str, Any]]:
     """Collect what the page knows of the masks, from the largest to the smallest."""
     tree = forest(annotations)
+    rles = fitted([annotation.rle for annotation in annotations], size)
     colours = hierarchy_colours(tree.parents, tree.depths)
     place = np.full(len(annotations) + 1, -1, dtype=np.int64)  # the last one: no parent
     place[tree.order] = np.arange(len(annotations))
@@ -112,25 +147,39 @@ def _mask_records(annotations: Sequence[Annotation], rles: Sequence[Rle]) -> lis
 def _facts(annotation: Annotation) -> dict[str, Any]:
     """Collect what the file says of one mask; what it does not say is left out."""
     facts = {
-        "id": annotation.id,
         "area": annotation.area,
-        "bbox": [round(float(side), 1) for side in annotation.bbox],
         "score": annotation.score,
         "stage": annotation.stage,
         "level": annotation.level,
         "granularity": annotation.granularity,
+        "crowd": annotation.iscrowd or None,
+    }
+    extra = {
+        name[:_LONGEST_TEXT]: value[:_LONGEST_TEXT] if isinstance(value, str) else _exact(value)
+        for name, value in annotation.extra.items()
+        if _is_fact(value) and isinstance(value, str | int | float)
     }
     return {
-        name: value
-        for name, value in facts.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+        "id": _exact(annotation.id),
+        "bbox": [round(float(side), 1) for side in annotation.bbox],
+        **{name: value for name, value in facts.items() if _is_fact(value)},
+        **({"extra": extra} if extra else {}),
     }
 
 
-def _ranges(ids: list[int]) -> list[list[int]]:
+def _is_fact(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _exact(number: Any) -> Any:
+    """Turn whole numbers beyond the 53 bits of JavaScript into text."""
+    return str(number) if isinstance(number, int) and abs(number) >= 2**53 else number
+
+
+def _ranges(ids: list[int | str]) -> list[list[int]]:
     """Group ids into runs of consecutive numbers as [first, last]."""
     runs: list[list[int]] = []
-    for number in sorted(ids):
+    for number in sorted(map(int, ids)):
         if runs and number <= runs[-1][1] + 1:
             runs[-1][1] = number
         else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.errors import MaskFileError
 from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import RunTable
 from unsam_cli.rle import parents as containing
@@ -59,12 +60,21 @@ def forest(annotations: Sequence[Annotation], *, containment: float = 0.9) -> Fo
     containment : float
         Fraction of a mask's pixels, 0..1, that a parent found in this way holds.
 
+    Raises
+    ------
+    MaskFileError
+        If the masks differ in size.
+
     Notes
     -----
     A named parent that does not exist counts as none, and a circle of parents is opened: files of
     strangers are shown, not judged.
     """
-    table = RunTable.from_rles([annotation.rle for annotation in annotations])
+    try:
+        table = RunTable.from_rles([annotation.rle for annotation in annotations])
+    except ValueError as error:
+        image_id = annotations[0].image_id
+        raise MaskFileError(f"image {image_id}: {error}; make its masks of one size") from error
     named = [annotation.parent_id for annotation in annotations]
     if any(parent is not None for parent in named):
         place = {annotation.id: i for i, annotation in enumerate(annotations)}

@@ -72,9 +72,12 @@
     offerScores();
     fit();
     recut();
-    if (maskId !== undefined) pin(masks.findIndex((mask) => mask.id === maskId), true);
+    if (maskId !== undefined) pin(indexOf(maskId), true);
     remember();
   }
+
+  // Ids are compared as text: beyond 53 bits they are stored as text.
+  const indexOf = (id) => current.masks.findIndex((mask) => String(mask.id) === id);
 
   const step = (by) => {
     const index = clamp(current.index + by, 0, images.length - 1);
@@ -89,8 +92,7 @@
   function fromAddress() {
     const wanted = new URLSearchParams(location.hash.slice(1));
     const index = clamp((Number(wanted.get("image")) || 1) - 1, 0, images.length - 1);
-    const mask = wanted.has("mask") ? Number(wanted.get("mask")) : undefined;
-    return open(Math.floor(index), mask);
+    return open(Math.floor(index), wanted.get("mask") ?? undefined);
   }
 
   // ---------------------------------------------------------------- the hierarchy's cut
@@ -356,7 +358,7 @@
       ["Size", `${current.width} \u00d7 ${current.height} px`],
       ["Masks", masks.length.toLocaleString("en")],
       ["Wholes", masks.filter((mask) => mask.parent < 0).length.toLocaleString("en")],
-      ["Depth", String(masks.reduce((most, mask) => Math.max(most, mask.depth + 1), 0))],
+      ["Depth", String(masks.reduce((most, mask) => Math.max(most, mask.depth), 0))],
       ["Image id", String(current.id)],
     ]);
   }
@@ -401,6 +403,7 @@
       ["Area", `${mask.area.toLocaleString("en")} px \u00b7 ${share(mask.area)}`],
       ["Box", mask.bbox.join(", ")],
       ["Depth", String(mask.depth)],
+      ...known("Crowd", mask.crowd, () => "yes"),
       ...Object.entries(mask.extra ?? {}).map(([name, value]) => [name, String(value)]),
     ]);
     panel.replaceChildren(head, list);
@@ -446,11 +449,11 @@
     const wanted = text.trim().toLowerCase();
     if (!wanted) return [];
     const hits = [];
-    if (/^\d+$/.test(wanted)) {
+    if (/^-?\d+$/.test(wanted)) {
       const id = Number(wanted);
       for (const meta of images) {
         if (meta.ids.some(([first, last]) => first <= id && id <= last)) {
-          hits.push({ index: meta.index, mask: id, text: `Mask ${id}`, note: meta.name });
+          hits.push({ index: meta.index, mask: wanted, text: `Mask ${wanted}`, note: meta.name });
         }
       }
     }
@@ -493,7 +496,7 @@
     if (!hit) return;
     leaveSearch();
     if (hit.index !== current.index) open(hit.index, hit.mask);
-    else if (hit.mask !== undefined) pin(current.masks.findIndex((mask) => mask.id === hit.mask), true);
+    else if (hit.mask !== undefined) pin(indexOf(hit.mask), true);
   }
 
   function leaveSearch() {
@@ -515,10 +518,12 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("help").open || !current) return;
-    const target = event.target, own = target.matches("input:not([type=checkbox]), select");
-    if (own && !(target.type === "range" && ["/", "?"].includes(event.key))) return;
-    if (event.key === " " && target.matches("button, input")) return;
-    const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    // What has the focus keeps its own keys: text all of them, a slider the arrows, a switch Space.
+    const { target, key } = event;
+    if (target.matches("input[type=search], select")) return;
+    if (target.matches("input[type=range]") && key.length > 1 && key !== "Escape") return;
+    if (target.matches("button, input[type=checkbox]") && key === " ") return;
+    const action = keys[key.length === 1 ? key.toLowerCase() : key];
     if (!action) return;
     event.preventDefault();
     action();

@@ -1,0 +1,22 @@
+"""unsam doctor"""  # noqa: D400
+
+from __future__ import annotations
+
+import click
+
+from unsam_cli import options
+
+
+@options.command("doctor", "Tell what this installation can do.")
+@options.run_option("--json", "json", is_flag=True, group="Output", help="Write JSON.")
+@options.run_option("--fast", is_flag=True, help="Import no torch and measure no speed.")
+def command(json: bool, fast: bool) -> None:
+    """Show versions, threads, devices, speed, caches, and what is missing for what.
+
+    \b
+      unsam doctor
+      unsam doctor --json --fast
+    """
+    from unsam_cli.doctor import as_json, as_text, examine
+
+    click.echo((as_json if json else as_text)(examine(full=not fast)))

@@ -1,0 +1,213 @@
+"""One annotation: a record of a masks file, checked and complete."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from unsam_cli.rle import Rle, area, boxes, from_segmentation
+
+_OWN_KEYS = frozenset(
+    {"id", "image_id", "category_id", "iscrowd", "segmentation", "bbox", "area", "score"}
+    | {"parent_id", "level", "stage", "granularity"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image entry of a masks file.
+
+    Attributes
+    ----------
+    id : int
+        As annotations refer to it.
+    file_name : str
+        As stored; see :func:`~unsam_cli.io.images.find_image`.
+    height, width : int
+        Pixels, after EXIF rotation.
+    """
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A mask and what is known of it.
+
+    Attributes
+    ----------
+    id : int
+        Unique in its file; the number of the record where the file gives none.
+    image_id : int
+        Its image.
+    rle : Rle
+        The mask, of the image's size, in canonical form; also called `segmentation`.
+    area : float
+        Pixels, as the file says; counted where it does not say.
+    bbox : tuple of float
+        x, y, w, h in pixels, as the file says; measured where it does not say.
+    category_id : int
+        1 where the file gives none.
+    iscrowd : bool
+        Whether it is a region of many objects, ignored by evaluation.
+    score : float or None
+        What ranks masks.
+    parent_id : int or None
+        Annotation that contains this one.
+    level : float or None
+        Merge threshold at which the mask appeared.
+    stage : str or None
+        ``divide`` or ``conquer``.
+    granularity : float or None
+        0.1 (finest) to 1 (coarsest).
+    extra : dict
+        All other keys of the record.
+    """
+
+    id: int
+    image_id: int
+    rle: Rle
+    area: float
+    bbox: tuple[float, float, float, float]
+    category_id: int = 1
+    iscrowd: bool = False
+    score: float | None = None
+    parent_id: int | None = None
+    level: float | None = None
+    stage: str | None = None
+    granularity: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def segmentation(self) -> Rle:
+        """The mask."""
+        return self.rle
+
+
+def image_info(record: dict[str, Any]) -> ImageInfo:
+    """Check an image entry; SA-1B calls its id `image_id`.
+
+    Raises
+    ------
+    ValueError
+        If a key is missing or has an impossible value.
+    """
+    image_id = whole(record, "id" if "id" in record else "image_id")
+    name = record.get("file_name")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"file_name must be text, got {name!r:.60}")
+    height, width = whole(record, "height"), whole(record, "width")
+    if height < 1 or width < 1:
+        raise ValueError(f"height and width must be positive, got {height} and {width}")
+    return ImageInfo(image_id, name, height, width)
+
+
+def annotation(
+    record: dict[str, Any], *, number: int, image_id: int, image: ImageInfo | None
+) -> Annotation:
+    """Check an annotation and complete it.
+
+    Parameters
+    ----------
+    record : dict
+        As parsed.
+    number : int
+        The id where the record has none.
+    image_id : int
+        Its image.
+    image : ImageInfo, optional
+        Its image's entry. Without it, the mask must be an RLE, which knows its size.
+
+    Raises
+    ------
+    ValueError
+        If a key is missing or has an impossible value.
+    """
+    rle = _mask(record, image)
+    crowd = record.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise ValueError(f"iscrowd must be 0 or 1, got {crowd!r:.60}")
+    stage = record.get("stage")
+    if stage is not None and not isinstance(stage, str):
+        raise ValueError(f"stage must be text, got {stage!r:.60}")
+    size = number_or_none(record, "area")
+    return Annotation(
+        id=whole(record, "id", default=number),
+        image_id=image_id,
+        rle=rle,
+        area=int(area([rle])[0]) if size is None else size,
+        bbox=_box(record, rle),
+        category_id=whole(record, "category_id", default=1),
+        iscrowd=bool(crowd),
+        score=number_or_none(record, "score"),
+        parent_id=whole(record, "parent_id") if record.get("parent_id") is not None else None,
+        level=number_or_none(record, "level"),
+        stage=stage,
+        granularity=number_or_none(record, "granularity"),
+        extra={key: value for key, value in record.items() if key not in _OWN_KEYS},
+    )
+
+
+def whole(record: dict[str, Any], key: str, *, default: int | None = None) -> int:
+    """Whole number of a record, within 64 bits.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or missing without a default.
+    """
+    value = record.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise ValueError(f"{key} must be a whole number, got {value!r:.60}")
+    return value
+
+
+def number_or_none(record: dict[str, Any], key: str) -> float | None:
+    """Finite number of a record, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    value = record.get(key)
+    if value is None:
+        return None
+    if not _is_number(value):
+        raise ValueError(f"{key} must be a finite number, got {value!r:.60}")
+    number: float = value
+    return number
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
+
+
+def _mask(record: dict[str, Any], image: ImageInfo | None) -> Rle:
+    segmentation = record.get("segmentation")
+    if segmentation is None:
+        raise ValueError("segmentation is missing; masks are needed, not only boxes")
+    if image is not None:
+        return from_segmentation(segmentation, image.height, image.width)
+    if isinstance(segmentation, list):
+        raise ValueError("polygons need the image's size; give a file with an images list")
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        raise ValueError("segmentation must be an object with size [height, width] and counts")
+    return from_segmentation(segmentation, *size)
+
+
+def _box(record: dict[str, Any], rle: Rle) -> tuple[float, float, float, float]:
+    box = record.get("bbox")
+    if box is None:
+        box = boxes([rle])[0].tolist()
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise ValueError(f"bbox must be four finite numbers x, y, w, h, got {box!r:.60}")
+    x, y, w, h = box
+    return x, y, w, h

@@ -1,0 +1,152 @@
+"""Masks files: COCO JSON in all the forms that are met, image by image.
+
+Read are full COCO objects, bare lists of results, one annotation a line, and SA-1B files or folders
+of them; compressed with gzip or not; masks as polygons or RLE, compressed or not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from unsam_cli.errors import MaskFileError
+from unsam_cli.io.annotations import Annotation, ImageInfo, annotation
+from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.masks_index import Index, add_source, check_images
+from unsam_cli.io.sources import Spool, json_files, open_path
+
+__all__ = ["Annotation", "ImageInfo", "ImageMasks", "MasksFile", "read_masks"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMasks:
+    """An image and its masks.
+
+    Attributes
+    ----------
+    image : dict
+        `id`, and `file_name`, `height` and `width` where the file lists images.
+    annotations : list of Annotation
+        In the order of the file.
+    """
+
+    image: dict[str, Any]
+    annotations: list[Annotation]
+
+
+class MasksFile:
+    """An indexed masks file; annotations are read and checked when they are asked for.
+
+    May be used from several threads.
+
+    Attributes
+    ----------
+    images : dict
+        `ImageInfo` by id; empty for files that list no images, such as lists of results.
+    info : dict
+        The file's `info`; `unsam` in it is the provenance.
+    """
+
+    def __init__(self, index: Index, spool: Spool) -> None:
+        self.images = index.images
+        self.info = index.info
+        self._sources = index.sources
+        self._rows = index.table()
+        self._spool = spool  # lives as long as this, for the sources
+
+    def __len__(self) -> int:
+        """Count the annotations."""
+        return len(self._rows)
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Ids of the images that are listed or have annotations, ascending."""
+        found: list[int] = np.unique(self._rows[:, 0]).tolist()
+        return sorted(self.images.keys() | set(found))
+
+    def annotations_of(self, image_id: int) -> list[Annotation]:
+        """Read the annotations of one image, in the order of the file; none for an unknown one.
+
+        Raises
+        ------
+        MaskFileError
+            If one of them is invalid; the message names it.
+        """
+        ids = self._rows[:, 0]
+        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
+        image = self.images.get(image_id)
+        return [self._read(row, image) for row in self._rows[first:last].tolist()]
+
+    def by_image(self) -> Iterator[tuple[int, list[Annotation]]]:
+        """Yield every image's id and annotations, ascending; also of images that have none.
+
+        Raises
+        ------
+        MaskFileError
+            If an annotation is invalid; the message names it.
+        """
+        for image_id in self.image_ids:
+            yield image_id, self.annotations_of(image_id)
+
+    def image_masks(self) -> Iterator[ImageMasks]:
+        """Yield every image with its masks, by ascending id.
+
+        Raises
+        ------
+        MaskFileError
+            If an annotation is invalid; the message names it.
+        """
+        for image_id, found in self.by_image():
+            info = self.images.get(image_id)
+            yield ImageMasks(asdict(info) if info else {"id": image_id}, found)
+
+    def _read(self, row: list[int], image: ImageInfo | None) -> Annotation:
+        image_id, number, source_index, start, length = row
+        source = self._sources[source_index]
+        name = f"record {number} of the annotations"
+        try:
+            record = parse_json(source.read_at(start, length))
+            if not isinstance(record, dict):
+                raise ValueError("the file has changed since it was opened")
+            name = f"annotation {record['id']}" if "id" in record else name
+            return annotation(record, number=number, image_id=image_id, image=image)
+        except MaskFileError:
+            raise
+        except ValueError as error:
+            raise MaskFileError(
+                f"{source.name}: {name} (image {image_id}): {error}; mend or remove it"
+            ) from error
+
+
+def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFile:
+    """Open a masks file of any form.
+
+    All records are found, and their ids checked, at once; masks are checked as they are read.
+
+    Parameters
+    ----------
+    source : Path or binary stream
+        A file, a folder of ``.json`` files, or a stream, which is copied to a temporary file.
+    name : str, optional
+        What messages call a stream.
+
+    Raises
+    ------
+    MissingInputError
+        No such file, or a folder without any.
+    MaskFileError
+        Not a masks file, or one of its records is invalid.
+    """
+    index, spool = Index(), Spool()
+    if not isinstance(source, Path):
+        add_source(index, spool.add(name or getattr(source, "name", None) or "stream", source))
+    else:
+        for path in json_files(source) if os.path.isdir(source) else [source]:
+            add_source(index, open_path(path, spool))
+    check_images(index)
+    return MasksFile(index, spool)

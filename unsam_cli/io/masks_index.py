@@ -1,0 +1,204 @@
+"""Which records a masks file has, and where, without keeping them.
+
+Of an annotation only its image and its place in the file are remembered, 40 bytes; it is read again
+when its image is asked for. So a file may be larger than the memory, and the annotations of an
+image may lie anywhere in it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.errors import MaskFileError
+from unsam_cli.io.annotations import ImageInfo, image_info, whole
+from unsam_cli.io.json_stream import Record, parse_json, records
+from unsam_cli.io.sources import Source
+
+_LONGEST_LINE = 2**26  # bytes of a first line that is looked at to tell one record a line
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # with the mark that Windows programs put first
+_FIELDS = 5  # numbers of a row
+_LATER = -(2**63)  # an annotation's image that the file names elsewhere
+
+
+@dataclass(slots=True)
+class Index:
+    """Images, and places of the annotations, of some files.
+
+    Attributes
+    ----------
+    images : dict
+        Image entries by id.
+    info : dict
+        The `info` object; of several files, the last one's.
+    sources : list of Source
+        The files.
+    rows : array of int64
+        Of every annotation: its image, its number in its file from 1, its file, its first byte and
+        its length.
+    """
+
+    images: dict[int, ImageInfo] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+    rows: array[int] = field(default_factory=lambda: array("q"))
+
+    def table(self) -> NDArray[np.int64]:
+        """Return the rows, (n, 5) int64, sorted by image and else in the order of the files."""
+        rows = np.array(self.rows, dtype=np.int64).reshape(-1, _FIELDS)
+        return rows[np.argsort(rows[:, 0], kind="stable")]
+
+
+def add_source(index: Index, source: Source) -> None:
+    """Index one file.
+
+    Raises
+    ------
+    MaskFileError
+        If it is not a masks file, or a record has no id, no image, or one of each too many.
+    """
+    begin, seen = len(index.rows), set[str]()
+    ids = array("q")
+    single: ImageInfo | None = None
+    index.sources.append(source)
+    if not source.read_at(0, 1):
+        raise MaskFileError(f"{source.name}: empty file; make it again")
+    lines = _one_record_a_line(source)
+    for record in _records(source, lines):
+        seen.add(record.key)
+        if record.kind == "key":
+            continue
+        where = f"{source.name}: {record.key}"
+        if record.key in ("annotations", "images") and record.kind == "value":
+            raise MaskFileError(f"{where} must be a list; this is not a COCO file")
+        if record.key in ("annotations", ""):
+            _add_annotation(index, record, ids)
+        elif record.key == "images" or (record.key, record.kind) == ("image", "value"):
+            info = _add_image(index, record, source)
+            single = info if record.key == "image" else single
+        elif (record.key, record.kind) == ("info", "value"):
+            index.info = _checked_info(_parsed(record, where), source)
+    if not seen & {"", "annotations", "images", "image"} and not _is_list(source):
+        raise MaskFileError(
+            f"{source.name}: has neither images nor annotations; a COCO file of masks is needed"
+        )
+    _assign_image(index, begin, single, source)
+    _refuse_repeated(ids, source)
+
+
+def check_images(index: Index) -> None:
+    """Raise MaskFileError if an annotation's image is not listed although images are."""
+    if not index.images:
+        return
+    table = index.table()
+    known = np.fromiter(index.images, dtype=np.int64)
+    strange = table[~np.isin(table[:, 0], known)]
+    if len(strange):
+        image, number, source = strange[0, :3].tolist()
+        raise MaskFileError(
+            f"{index.sources[source].name}: record {number} of the annotations belongs to image "
+            f"{image}, which is not among the images; add the image or remove the annotation"
+        )
+
+
+def _records(source: Source, lines: bool) -> Iterator[Record]:
+    try:
+        yield from records(source.read_at, lines=lines)
+    except MaskFileError:
+        raise
+    except ValueError as error:
+        raise MaskFileError(
+            f"{source.name}: not JSON: {error}; a COCO file of masks is needed"
+        ) from error
+
+
+def _one_record_a_line(source: Source) -> bool:
+    """Whether the first line is an annotation."""
+    line, newline, size = b"", b"", 2**16
+    while not newline and size <= _LONGEST_LINE:
+        head = source.read_at(0, size)
+        line, newline, _ = head.lstrip(_BLANK).partition(b"\n")
+        if len(head) < size:
+            newline = b"\n"
+        size *= 4
+    try:
+        first = parse_json(line) if newline else None
+    except ValueError:
+        return False
+    return isinstance(first, dict) and "image_id" in first and "annotations" not in first
+
+
+def _is_list(source: Source) -> bool:
+    return source.read_at(0, 2**16).lstrip(_BLANK).startswith(b"[")
+
+
+def _parsed(record: Record, where: str) -> dict[str, Any]:
+    try:
+        value = parse_json(record.text)
+    except ValueError as error:
+        raise MaskFileError(f"{where}: damaged at byte {record.start}: {error}") from error
+    if not isinstance(value, dict):
+        raise MaskFileError(f"{where}: must be an object, got {record.text[:40]!r}")
+    return value
+
+
+def _add_annotation(index: Index, record: Record, ids: array[int]) -> None:
+    number, source = len(ids) + 1, index.sources[-1]
+    where = f"{source.name}: record {number} of the annotations"
+    value = _parsed(record, where)
+    try:
+        ids.append(whole(value, "id", default=number))
+        image = whole(value, "image_id") if "image_id" in value else _LATER
+    except ValueError as error:
+        raise MaskFileError(f"{where}: {error}") from error
+    place = (number, len(index.sources) - 1, record.start, len(record.text))
+    index.rows.extend((image, *place))
+
+
+def _add_image(index: Index, record: Record, source: Source) -> ImageInfo:
+    where = f"{source.name}: record {len(index.images) + 1} of the images"
+    value = _parsed(record, where)
+    try:
+        info = image_info(value)
+    except ValueError as error:
+        raise MaskFileError(f"{where}: {error}") from error
+    if info.id in index.images:
+        raise MaskFileError(f"{where}: image id {info.id} is taken; ids must be unique")
+    index.images[info.id] = info
+    return info
+
+
+def _checked_info(info: dict[str, Any], source: Source) -> dict[str, Any]:
+    own = info.get("unsam", {})
+    if not isinstance(own, dict) or not isinstance(own.get("history", []), list):
+        raise MaskFileError(f"{source.name}: info.unsam is not as unsam writes it; remove it")
+    return info
+
+
+def _assign_image(index: Index, begin: int, single: ImageInfo | None, source: Source) -> None:
+    """Give annotations without an image that of their SA-1B file."""
+    for at in range(begin, len(index.rows), _FIELDS):
+        if index.rows[at] == _LATER:
+            if single is None:
+                raise MaskFileError(
+                    f"{source.name}: record {index.rows[at + 1]} of the annotations: "
+                    "image_id is missing"
+                )
+            index.rows[at] = single.id
+
+
+def _refuse_repeated(ids: array[int], source: Source) -> None:
+    values = np.array(ids, dtype=np.int64)
+    order = np.argsort(values, kind="stable")
+    repeated = np.flatnonzero(np.diff(values[order]) == 0)
+    if len(repeated):
+        first, second = np.sort(order[repeated[0] : repeated[0] + 2]) + 1
+        raise MaskFileError(
+            f"{source.name}: annotation id {values[first - 1]} is that of records {first} and "
+            f"{second}; ids must be unique"
+        )

@@ -1,0 +1,133 @@
+"""JSON texts that can be read in parts: plain files, and what was compressed or piped."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+import weakref
+import zlib
+from pathlib import Path
+from typing import IO, Protocol
+
+from unsam_cli.errors import MaskFileError, MissingInputError
+
+_GZIP = b"\x1f\x8b"
+
+
+class Source(Protocol):
+    """A text that can be read in parts, from any thread."""
+
+    name: str
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Read `size` bytes from `start` on, fewer at the end."""
+
+
+class FileSource:
+    """A file, open only while it is read: a folder may hold thousands."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Read `size` bytes from `start` on, fewer at the end."""
+        try:
+            handle = os.open(self.name, os.O_RDONLY)
+            try:
+                return os.pread(handle, size, start)
+            finally:
+                os.close(handle)
+        except FileNotFoundError:
+            raise MissingInputError(f"{self.name}: no such file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise MaskFileError(
+                f"{self.name}: cannot be read ({reason}); give a JSON file of masks"
+            ) from None
+
+
+class SpoolSource:
+    """A part of a temporary file."""
+
+    def __init__(self, name: str, spool: IO[bytes], begin: int) -> None:
+        self.name = name
+        self._spool, self._begin = spool, begin
+        self._size = spool.seek(0, os.SEEK_END) - begin
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Read `size` bytes from `start` on, fewer at the end."""
+        size = min(size, self._size - start)
+        return os.pread(self._spool.fileno(), size, self._begin + start) if size > 0 else b""
+
+
+class Spool:
+    """A temporary file for all that cannot be read in parts where it is; removed with this."""
+
+    _file: IO[bytes] | None = None
+
+    def add(self, name: str, stream: IO[bytes]) -> SpoolSource:
+        """Copy a stream, decompressed.
+
+        Raises
+        ------
+        MaskFileError
+            If it is damaged or cannot be read.
+        """
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as this lives
+            weakref.finalize(self, self._file.close)
+        begin = self._file.seek(0, os.SEEK_END)
+        with tempfile.TemporaryFile() as raw:
+            try:
+                shutil.copyfileobj(stream, raw, 2**20)
+                raw.seek(0)
+                compressed = raw.read(2) == _GZIP
+                raw.seek(0)
+                plain = gzip.GzipFile(fileobj=raw) if compressed else raw
+                shutil.copyfileobj(plain, self._file, 2**20)
+                self._file.flush()
+            except (EOFError, OSError, ValueError, zlib.error) as error:
+                raise MaskFileError(
+                    f"{name}: cannot be read ({error}); copy the file again"
+                ) from error
+        return SpoolSource(name, self._file, begin)
+
+
+def open_path(path: Path, spool: Spool) -> Source:
+    """Open a file, plain or compressed.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    MaskFileError
+        It cannot be read.
+    """
+    plain = FileSource(path)
+    if plain.read_at(0, 2) != _GZIP:
+        return plain
+    with path.open("rb") as stream:
+        return spool.add(str(path), stream)
+
+
+def json_files(folder: Path) -> list[Path]:
+    """All ``.json`` and ``.json.gz`` files below a folder, sorted bytewise, hidden ones left out.
+
+    Raises
+    ------
+    MissingInputError
+        There is none.
+    """
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in names
+            if name.lower().endswith((".json", ".json.gz")) and not name.startswith(".")
+        ]
+    if not found:
+        raise MissingInputError(f"{folder}: holds no .json files; give a folder of masks files")
+    return sorted(found, key=os.fsencode)
