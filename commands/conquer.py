@@ -61,9 +61,7 @@ from unsam_cli.run.runner import RunSettings
 )
 @options.format_option
 @options.run_options
-def command(
-    features: str, images: Path | None, kind: str, run: RunSettings, **method: Any
-) -> int:
+def command(features: str, images: Path | None, kind: str, run: RunSettings, **method: Any) -> int:
     """Merge patches bottom-up at falling similarities: masks of parts, and of parts of parts.
 
     Reads a features file with a record for each region; writes masks as COCO JSON.
@@ -73,7 +71,7 @@ def command(
       unsam extract-features photo.jpg --regions objects.json --whole-image |
         unsam conquer > masks.json
     """
-    from unsam_cli.conquer import stage
+    from unsam_cli.conquer.settings import ConquerSettings
+    from unsam_cli.conquer.stage import conquer
 
-    settings = stage.ConquerSettings(**method)
-    return stage.conquer(features, settings, run, images=images, kind=kind)
+    return conquer(features, ConquerSettings(**method), run, images=images, kind=kind)

@@ -92,14 +92,15 @@ def command(
           --weights dino_vitbase8_pretrain.pth -o features.h5
       unsam extract-features photos/ --regions masks.json --whole-image -o regions.h5
     """
-    from unsam_cli.extraction import stage
+    from unsam_cli.extraction import ExtractSettings, PlanSettings
+    from unsam_cli.extraction.stage import BackboneSettings, extract_features
 
     network = {name: method.pop(name) for name in ("backbone", "weights", "facet", "layer")}
-    return stage.extract_features(
+    return extract_features(
         images,
-        stage.BackboneSettings(**network, device=compute.device, dtype=compute.dtype),
-        stage.ExtractSettings(
-            plan=stage.PlanSettings(**method),
+        BackboneSettings(**network, device=compute.device, dtype=compute.dtype),
+        ExtractSettings(
+            plan=PlanSettings(**method),
             rank=project,
             storage_dtype=storage_dtype,
             batch_size=compute.batch_size,

@@ -5,40 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from PIL import Image
+from support import Invoke, RunProgram, draw_scene
 
 from unsam_cli.cli import cli
 
-Invoke = Callable[..., Result]
-RunProgram = Callable[..., "subprocess.CompletedProcess[bytes]"]
+# The first example of a property may compile kernels: no deadline is fair.
+settings.register_profile("compiled", deadline=None)
+settings.load_profile("compiled")
 
 
 @pytest.fixture(autouse=True)
 def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith(("UNSAM_", "SLURM_"))]:
         monkeypatch.delenv(name)
-
-
-def draw_scene(seed: int = 0, height: int = 96, width: int = 128) -> npt.NDArray[np.uint8]:
-    """Draw a red disc and a blue box with a yellow part on green, a little noisy; RGB uint8."""
-    rng = np.random.default_rng(seed)
-    rgb = np.empty((height, width, 3))
-    rgb[:] = (60, 140, 60)
-    y, x = np.mgrid[:height, :width]
-    cy, cx, r = height * 0.4, width * (0.25 + 0.02 * seed), height * 0.28
-    rgb[(y - cy) ** 2 + (x - cx) ** 2 < r**2] = (200, 40, 40)
-    top, left = int(height * 0.3), int(width * 0.6)
-    rgb[top : int(height * 0.9), left : int(width * 0.9)] = (40, 60, 190)
-    rgb[top + 4 : top + height // 4, left + 4 : left + width // 6] = (230, 210, 50)
-    rgb += rng.normal(0, 4, rgb.shape)
-    return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ LAYERS = [
     {"errors", "jit"},
     {"rle"},
     {"io"},
+    {"colour"},
     {"guided", "hierarchy", "backbones", "run"},
     {"extraction", "divide", "conquer", "view", "doctor"},
     {"log", "options"},

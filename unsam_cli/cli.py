@@ -25,6 +25,7 @@ from unsam_cli.errors import (
     EXIT_USAGE,
     UnsamError,
 )
+from unsam_cli.log import configure
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class UnsamGroup(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run the program and exit."""
+        configure()  # for errors in the options themselves; each command does it anew
         extra["standalone_mode"] = False
         run = super().main
         sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra)) or 0)
@@ -92,10 +94,6 @@ def guarded(run: Callable[[], Any]) -> Any:
 
 def fail(text: str, code: int, e: BaseException) -> NoReturn:
     """Log one line, with a traceback only under ``--debug``, and exit."""
-    if not logging.getLogger().handlers:  # failed before the options were read
-        from unsam_cli.log import configure
-
-        configure()
     one_line = " ".join(text.split("\n"))
     context = click.get_current_context(silent=True)
     debug = bool(context and context.find_root().meta.get("unsam.debug"))

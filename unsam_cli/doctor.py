@@ -28,7 +28,6 @@ NEEDED = {
     "scipy": "eigenvectors, distances",
     "numba": "fast kernels for masks and merging",
     "h5py": "features files",
-    "ijson": "masks files beyond memory",
     "orjson": "masks files",
     "pillow": "images",
     "pycocotools": "masks and evaluation",

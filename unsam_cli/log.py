@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from types import TracebackType
 from typing import Any
 
@@ -67,7 +68,9 @@ def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
     package.setLevel(levels.get(max(verbosity, -1), logging.DEBUG))
     progress = logging.getLogger(LineReporter.logger_name)
     progress.setLevel(logging.ERROR if verbosity < 0 else logging.INFO)
-    logging.captureWarnings(verbosity >= 0)
+    logging.captureWarnings(True)
+    # Pillow warns about metadata that the picture does not need.
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 class BarReporter(LineReporter):

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 import click
 
-from unsam_cli.errors import UsageError
+from unsam_cli.log import configure, reporter_factory
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
@@ -86,8 +86,6 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Set up logging, then run the command; its exit code is what it returns."""
-        from unsam_cli.log import configure
-
         quiet, verbose = ctx.params.pop("quiet"), ctx.params.pop("verbose")
         ctx.find_root().meta["unsam.debug"] = ctx.params.pop("debug")
         as_json = ctx.params.pop("log_json")
@@ -236,8 +234,6 @@ format_option = run_option(
 
 def _run_settings(shard: str, jobs: int | None, **options: Any) -> RunSettings:
     context = click.get_current_context()
-    from unsam_cli.log import reporter_factory
-
     # The commands of a pipe share one terminal on stderr: only the last may draw a live bar.
     piped = options["output"] == "-" and not sys.stdout.isatty()
     plain = piped or context.find_root().meta["unsam.plain"]
@@ -345,9 +341,3 @@ def parse_floats(
         return tuple(float(part) for part in value.split(","))
     except ValueError as e:
         raise click.BadParameter(f"{value!r} is not a list such as 0.6,0.5,0.4") from e
-
-
-def refuse(condition: bool, text: str) -> None:
-    """Raise a UsageError when two options contradict each other."""
-    if condition:
-        raise UsageError(text)

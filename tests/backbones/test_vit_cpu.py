@@ -34,18 +34,24 @@ def test_attend_in_bfloat16_errs_hardly_more_than_the_fused_kernel() -> None:
 
 
 def test_only_plain_bfloat16_attention_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    monkeypatch.setattr(vit_cpu, "attend", lambda q, k, v: calls.append(q.dtype) or q)
+    calls: list[torch.dtype] = []
+
+    def note(query: torch.Tensor, _key: torch.Tensor, _value: torch.Tensor) -> torch.Tensor:
+        calls.append(query.dtype)
+        return query
+
+    monkeypatch.setattr(vit_cpu, "attend", note)
     x = torch.randn(1, 1, 4, 8)
+    y = x.bfloat16()
     attention = functional.scaled_dot_product_attention
     with BlockedAttention():
         attention(x, x, x)
-        attention(*[x.bfloat16()] * 3, is_causal=True)
-        attention(*[x.bfloat16()] * 3, attn_mask=torch.zeros(4, 4, dtype=torch.bfloat16))
+        attention(y, y, y, is_causal=True)
+        attention(y, y, y, attn_mask=torch.zeros(4, 4, dtype=torch.bfloat16))
         assert calls == []
-        attention(*[x.bfloat16()] * 3, attn_mask=None, dropout_p=0.0, is_causal=False)
+        attention(y, y, y, attn_mask=None, dropout_p=0.0, is_causal=False)
     assert calls == [torch.bfloat16]
-    attention(*[x.bfloat16()] * 3)
+    attention(y, y, y)
     assert len(calls) == 1
 
 

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from unsam_cli.backbones import create_backbone
 from unsam_cli.backbones.speed import torch_product
-from unsam_cli.backbones.vit import VitBackbone, create_vit
 from unsam_cli.extraction import ExtractSettings, Meter, PlanSettings, extract
 
 SIDE = 2048
@@ -35,7 +36,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def bench_network(backbone: VitBackbone, dtype: str, sizes: list[tuple[int, int]], n: int) -> None:
+def bench_network(backbone: Any, dtype: str, sizes: list[tuple[int, int]], n: int) -> None:
     """Print the ratio for square images, alone and in batches."""
     product = torch_product(SIDE, dtype, "cpu")
     for size, batch in sizes:
@@ -56,7 +57,7 @@ def bench_network(backbone: VitBackbone, dtype: str, sizes: list[tuple[int, int]
         )
 
 
-def bench_pipeline(backbone: VitBackbone, dtype: str, photos: list[Photo], size: int) -> None:
+def bench_pipeline(backbone: Any, dtype: str, photos: list[Photo], size: int) -> None:
     """Print the same for files on disk, decoding and storing included."""
     product = torch_product(SIDE, dtype, "cpu")
     product()
@@ -79,7 +80,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of images for the pipeline")
     parser.add_argument("--images", type=int, default=4)
     options = parser.parse_args()
-    backbone = create_vit(options.backbone, weights="random", device="cpu", dtype=options.dtype)
+    backbone = create_backbone(
+        options.backbone, weights="random", device="cpu", dtype=options.dtype
+    )
     print(f"{options.backbone} {options.dtype}, weights {backbone.weights}")
     sizes = [(options.size, 1), (options.size, 2), (256, 1), (256, 8)]
     bench_network(backbone, options.dtype, sizes, options.repeats)

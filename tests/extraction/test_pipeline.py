@@ -23,6 +23,7 @@ from unsam_cli.extraction import (
 from unsam_cli.extraction.plan import PlanSettings, Regions
 from unsam_cli.io.images import decode_preview, read_image, resize
 from unsam_cli.rle import Rle, encode_window
+from unsam_cli.run.parallel import ItemError
 
 PATCH = 8
 
@@ -189,10 +190,10 @@ def test_errors_come_in_place(photos: list[Photo], tmp_path: Path, threadsafe: b
         ImageFeatures,
         ImageFileError,
         MaskFileError,
-        UnsamError,
+        ItemError,
     ]
     assert [item for item, _ in pairs] == items
-    assert "3.png: RuntimeError: nobody foresaw this" in str(pairs[-1][1])
+    assert "RuntimeError: nobody foresaw this" in str(pairs[-1][1])
 
 
 @pytest.mark.parametrize("threadsafe", [False, True])

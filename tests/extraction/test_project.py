@@ -1,5 +1,7 @@
 """The projection is the best there is, and always the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from unsam_cli.extraction.project import project
 
 
-def gram(features: NDArray[np.float64]) -> NDArray[np.float64]:
+def gram(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     rows = features.reshape(-1, features.shape[2]).astype(np.float64)
     return rows @ rows.T
 
@@ -25,7 +27,8 @@ def gram(features: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_the_gram_error_is_the_optimum(h: int, w: int, c: int, rank: int, seed: int) -> None:
     features = np.random.default_rng(seed).normal(size=(h, w, c)).astype(np.float32)
     found = project(features, rank)
-    assert (found.shape, found.dtype) == ((h, w, rank), np.float32)
+    assert found.shape == (h, w, rank)
+    assert found.dtype == np.float32
     values = np.linalg.svd(features.reshape(-1, c).astype(np.float64), compute_uv=False)
     optimum = np.sqrt((values[rank:] ** 4).sum())
     error = np.linalg.norm(gram(found) - gram(features))

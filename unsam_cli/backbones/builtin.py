@@ -20,7 +20,7 @@ from unsam_cli.colour import rgb_to_lab
 Floats = NDArray[np.float32]
 
 PATCH = 4
-FREQUENCIES = 64
+FREQUENCIES = 128
 LIGHTNESS = 0.5
 """Weight of lightness against the two axes of colour: shading changes lightness most."""
 BANDWIDTH = 5.0
@@ -124,7 +124,7 @@ def _laplacian_frequencies(depth: int, count: int, bandwidth: float, seed: int) 
     spread = np.abs(rng.standard_normal(4096))
     widths = np.quantile(spread, (np.arange(count) + 0.5) / count)
     frequencies = np.concatenate(normal, axis=1)[:, :count] / rng.permutation(widths)
-    return (frequencies / (2 * np.pi * bandwidth)).astype(np.float32)
+    return np.asarray(frequencies / (2 * np.pi * bandwidth), dtype=np.float32)
 
 
 def _orthogonal(rng: np.random.Generator, depth: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Compiled parts of the built-in descriptor: smoothing, oriented energy, random Fourier features."""
+"""Compiled parts of the built-in descriptor: smoothing, energies, random Fourier features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORIENTATIONS = 4
 def gaussian(sigma: float) -> Floats:
     """Weights of a Gaussian from its centre outwards, summing to 1 over both sides."""
     half = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
-    return (half / (2 * half.sum() - half[0])).astype(np.float32)
+    return np.asarray(half / (2 * half.sum() - half[0]), dtype=np.float32)
 
 
 @kernel(fastmath=True)

@@ -23,7 +23,7 @@ def matmul_rate(dtype: str = "float32", device: str = "cpu", *, seconds: float =
     ----------
     dtype : {"float32", "bfloat16", "float16"}
     device : str
-        ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        As `--device`.
     seconds : float
         How long to measure; at least three products are timed.
 
@@ -33,11 +33,15 @@ def matmul_rate(dtype: str = "float32", device: str = "cpu", *, seconds: float =
         Operations per second, a multiplication and an addition counted as two. numpy's rate as
         long as torch has no part in it: nothing is imported for float32 on the CPU.
     """
-    side = _SIDE[device.partition(":")[0]]
-    if (dtype, device) == ("float32", "cpu") and "torch" not in sys.modules:
+    if dtype == "float32" and device in ("auto", "cpu") and "torch" not in sys.modules:
+        side = _SIDE["cpu"]
         product = _numpy_product(side)
     else:
-        product = torch_product(side, dtype, device)
+        from unsam_cli.backbones.vit_device import resolve_device
+
+        where = resolve_device(device)
+        side = _SIDE[where.type]
+        product = torch_product(side, dtype, str(where))
     product()
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:

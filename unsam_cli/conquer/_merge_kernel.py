@@ -31,6 +31,15 @@ Int64 = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
 
+@kernel()
+def all_finite(bits: NDArray[np.int32]) -> bool:
+    """Whether no float32 of these bits is NaN or infinite: those have all exponent bits set."""
+    worst = 0
+    for k in range(len(bits)):
+        worst = max(worst, bits[k] & 0x7F800000)
+    return worst < 0x7F800000
+
+
 @kernel(fastmath=True)
 def _dot(rows: Float32, i: int, j: int) -> float:
     total = 0.0
@@ -71,15 +80,22 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
 
 
 @kernel()
-def _pack(similarity: float, i: int, j: int) -> int:
+def _pack(similarity: float, i: int, j: int) -> np.uint64:
     steps = np.uint64((similarity + 1.0) * STEPS + 0.5)
     low, high = min(i, j), max(i, j)
     key = (steps << np.uint64(40)) | (np.uint64(ID_MASK - low) << np.uint64(20))
-    return key | np.uint64(ID_MASK - high)  # type: ignore[no-any-return]
+    return key | np.uint64(ID_MASK - high)
 
 
 @kernel()
-def _push(heap: Keys, count: int, key: int) -> int:
+def _unpack(key: np.uint64) -> tuple[int, int]:
+    low = ID_MASK - np.int64((key >> np.uint64(20)) & np.uint64(ID_MASK))
+    high = ID_MASK - np.int64(key & np.uint64(ID_MASK))
+    return low, high  # type: ignore[return-value]  # integers of numpy, to Python
+
+
+@kernel()
+def _push(heap: Keys, count: int, key: np.uint64) -> int:
     at = count
     while at > 0:
         above = (at - 1) >> 1
@@ -92,7 +108,7 @@ def _push(heap: Keys, count: int, key: int) -> int:
 
 
 @kernel()
-def _sift(heap: Keys, count: int, at: int, key: int) -> None:
+def _sift(heap: Keys, count: int, at: int, key: np.uint64) -> None:
     below = 2 * at + 1
     while below < count:
         if below + 1 < count and heap[below + 1] > heap[below]:
@@ -110,8 +126,7 @@ def _compact(heap: Keys, count: int, root: Int64) -> int:
     """Drop stale keys and rebuild the heap."""
     kept = 0
     for at in range(count):
-        i = ID_MASK - np.int64((heap[at] >> np.uint64(20)) & np.uint64(ID_MASK))
-        j = ID_MASK - np.int64(heap[at] & np.uint64(ID_MASK))
+        i, j = _unpack(heap[at])
         if root[i] == i and root[j] == j:
             heap[kept] = heap[at]
             kept += 1
@@ -189,7 +204,7 @@ def _first_keys(sums: Float32, edges: Int64, norms: Float64, weight: float, heap
 
 @kernel()
 def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int64, Float64, Int64]:
-    """Merge all; `sums` is overwritten. Empty results mean features that are not finite."""
+    """Merge all; `sums` is overwritten."""
     n, channels = sums.shape
     children = np.empty((n - 1, 2), dtype=np.int64)
     height = np.empty(n - 1, dtype=np.float64)
@@ -202,8 +217,6 @@ def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int
     found = np.empty(n + 1, dtype=np.int64)
     for i in range(n):
         norms[i] = _dot(sums, i, i)
-        if not np.isfinite(norms[i]):
-            return children[:0], height[:0], size[:0]
     head, following = _link(edges, n)
     heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
     count = _first_keys(sums, edges, norms, weights[1], heap)
@@ -212,8 +225,7 @@ def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int
         key = heap[0]
         count -= 1
         _sift(heap, count, 0, heap[count])
-        i = ID_MASK - np.int64((key >> np.uint64(20)) & np.uint64(ID_MASK))
-        j = ID_MASK - np.int64(key & np.uint64(ID_MASK))
+        i, j = _unpack(key)
         if root[i] != i or root[j] != j:
             continue
         made = n + merges

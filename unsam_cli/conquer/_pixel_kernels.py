@@ -42,6 +42,18 @@ def borders(labels: Labels, reach_y: int, reach_x: int) -> NDArray[np.bool_]:
     return near
 
 
+@kernel()
+def _slot(names: Labels, votes: Floats, count: int, name: int) -> int:
+    """Place of a name among the first `count`, appended without votes if new; -1 if full."""
+    for k in range(count):
+        if names[k] == name:
+            return k
+    if count == len(names):
+        return -1
+    names[count], votes[count] = name, 0.0
+    return count
+
+
 @kernel(fastmath=True)
 def compete(
     labels: Labels,
@@ -74,76 +86,75 @@ def compete(
             a, b, c = colours[y, x, 0], colours[y, x, 1], colours[y, x, 2]
             names[0], votes[0], count, slot = labels[y, x], 0.0, 1, 0
             for v in range(top, min(height, y + reach_y + 1), step):
-                weight_y = falloff_y[abs(v - y)]
                 for u in range(left, min(width, x + reach_x + 1), step):
                     da, db, dc = colours[v, u, 0] - a, colours[v, u, 1] - b, colours[v, u, 2] - c
                     far = min(last, int(da * da + db * db + dc * dc))
-                    name = labels[v, u]
-                    if names[slot] != name:
-                        slot = 0
-                        while slot < count and names[slot] != name:
-                            slot += 1
-                        if slot == MAX_LABELS:
-                            slot = 0
-                            continue
-                        if slot == count:
-                            names[slot], votes[slot] = name, 0.0
-                            count += 1
-                    votes[slot] += weight_y * falloff_x[abs(u - x)] * closeness[far]
-            best = 0
-            for k in range(1, count):
-                if votes[k] > votes[best]:
-                    best = k
-            out[y, x] = names[best]
+                    if names[slot] != labels[v, u]:
+                        slot = max(0, _slot(names, votes, count, labels[v, u]))
+                        count = max(count, slot + 1)
+                    nearness = falloff_y[abs(v - y)] * falloff_x[abs(u - x)]
+                    votes[slot] += nearness * closeness[far]
+            out[y, x] = names[np.argmax(votes[:count])]
     return out
 
 
 @kernel()
-def remove_specks(labels: Labels, least: int) -> None:
-    """Give 4-connected pieces of fewer than `least` pixels to the neighbour with the longest border.
+def _flood(labels: Labels, seen: NDArray[np.bool_], queue: Labels, y: int, x: int) -> int:
+    """Collect the 4-connected piece of (y, x) in `queue`; return its size."""
+    height, width = labels.shape
+    name = labels[y, x]
+    seen[y, x] = True
+    queue[0, 0], queue[0, 1] = y, x
+    done, size = 0, 1
+    while done < size:
+        y, x = queue[done]
+        done += 1
+        for side in range(4):
+            v = y + (side == 0) - (side == 1)
+            u = x + (side == 2) - (side == 3)
+            inside = 0 <= v < height and 0 <= u < width
+            if inside and labels[v, u] == name and not seen[v, u]:
+                seen[v, u] = True
+                queue[size, 0], queue[size, 1] = v, u
+                size += 1
+    return size
 
-    In place, in scan order.
-    """
+
+@kernel()
+def _surroundings(labels: Labels, piece: Labels, names: Labels, votes: Floats) -> int:
+    """Label that a piece has the longest border with; its own if there is none."""
+    height, width = labels.shape
+    own = labels[piece[0, 0], piece[0, 1]]
+    names[0], votes[0], count = own, 0.0, 1
+    for k in range(len(piece)):
+        y, x = piece[k]
+        for side in range(4):
+            v = y + (side == 0) - (side == 1)
+            u = x + (side == 2) - (side == 3)
+            if 0 <= v < height and 0 <= u < width and labels[v, u] != own:
+                slot = _slot(names, votes, count, labels[v, u])
+                if slot >= 0:
+                    votes[slot] += 1.0
+                    count = max(count, slot + 1)
+    return int(names[np.argmax(votes[:count])])
+
+
+@kernel()
+def remove_specks(labels: Labels, least: int) -> None:
+    """Give 4-connected pieces of fewer than `least` pixels to their neighbours, in place."""
     height, width = labels.shape
     seen = np.zeros((height, width), dtype=np.bool_)
     queue = np.empty((height * width, 2), dtype=np.int32)
     names = np.empty(MAX_LABELS, dtype=np.int32)
-    votes = np.empty(MAX_LABELS, dtype=np.int64)
-    for y0 in range(height):
-        for x0 in range(width):
-            if seen[y0, x0]:
-                continue
-            name = labels[y0, x0]
-            seen[y0, x0] = True
-            queue[0, 0], queue[0, 1] = y0, x0
-            done, size, count = 0, 1, 0
-            while done < size:
-                y, x = queue[done, 0], queue[done, 1]
-                done += 1
-                for side in range(4):
-                    v = y + (side == 0) - (side == 1)
-                    u = x + (side == 2) - (side == 3)
-                    if v < 0 or u < 0 or v >= height or u >= width:
-                        continue
-                    other = labels[v, u]
-                    if other == name:
-                        if not seen[v, u]:
-                            seen[v, u] = True
-                            queue[size, 0], queue[size, 1] = v, u
-                            size += 1
-                    elif size < least:
-                        k = 0
-                        while k < count and names[k] != other:
-                            k += 1
-                        if k == count and count < MAX_LABELS:
-                            names[k], votes[k] = other, 0
-                            count += 1
-                        if k < MAX_LABELS:
-                            votes[k] += 1
-            if size < least and count > 0:
-                best = np.argmax(votes[:count])
-                for k in range(size):
-                    labels[queue[k, 0], queue[k, 1]] = names[best]
+    votes = np.empty(MAX_LABELS, dtype=np.float32)
+    for y in range(height):
+        for x in range(width):
+            if not seen[y, x]:
+                size = _flood(labels, seen, queue, y, x)
+                if size < least:
+                    name = _surroundings(labels, queue[:size], names, votes)
+                    for k in range(size):
+                        labels[queue[k, 0], queue[k, 1]] = name
 
 
 @kernel()

@@ -1,10 +1,8 @@
-"""Conquer an image: merge the patches of its regions into masks, rank them, relate them."""
+"""Conquer an image: merge the patches of its regions into masks and rank them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,48 +12,11 @@ from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
 from unsam_cli.conquer.paper import paper_masks
 from unsam_cli.conquer.pixels import ROUNDS, cluster_runs, refine_labels
 from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.hierarchy import FoundMask
 from unsam_cli.io.features import Record
-from unsam_cli.rle import Rle, RunTable, decode_window, from_runs, parents, suppress
+from unsam_cli.rle import Rle, RunTable, decode_window, from_runs, suppress
 
-Stage = Literal["divide", "conquer"]
 Picture = NDArray[np.uint8]
-CONTAINMENT = 0.9
-"""A mask's parent holds at least this fraction of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConqueredMask:
-    """One mask of an image.
-
-    Attributes
-    ----------
-    rle : Rle
-        The mask, of the image's size.
-    score : float
-        0..1; what ranks masks: how unlike its surroundings the mask is.
-    level : float or None
-        The highest threshold at which the mask exists; None for a region's own mask.
-    parent : int
-        Index of the smallest mask of the image that contains it, -1 if none does.
-    granularity : float
-        0.1 (finest) to 1 (coarsest) among the masks under the same outermost mask.
-    stage : {"divide", "conquer"}
-        Whether the mask is a region itself or a part found in one.
-    """
-
-    rle: Rle
-    score: float
-    level: float | None
-    parent: int
-    granularity: float
-    stage: Stage
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    rle: Rle
-    score: float
-    level: float | None
 
 
 def conquer_image(
@@ -63,7 +24,7 @@ def conquer_image(
     preview: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings | None = None,
-) -> list[ConqueredMask]:
+) -> list[FoundMask]:
     """Find the parts of all regions of an image, at all scales.
 
     Parameters
@@ -79,7 +40,7 @@ def conquer_image(
 
     Returns
     -------
-    list of ConqueredMask
+    list of FoundMask
         Best score first among those of one stage; regions before parts.
 
     Raises
@@ -88,10 +49,10 @@ def conquer_image(
         Features are not finite.
     """
     settings = settings or ConquerSettings()
-    regions = [_Found(own_mask(record, size), float(record.score), None) for record in records]
-    parts = [
-        part for record in records for part in _region_parts(record, preview, size, settings)
+    regions = [
+        FoundMask(own_mask(record, size), float(record.score), "divide") for record in records
     ]
+    parts = [part for record in records for part in _region_parts(record, preview, size, settings)]
     found = regions + sorted(parts, key=lambda part: -part.score)
     if not found:
         return []
@@ -103,21 +64,7 @@ def conquer_image(
         order = order[stay[order]]
         if settings.max_masks:
             order = order[: settings.max_masks]
-    kept = [found[k] for k in order.tolist()]
-    table = RunTable.from_rles([one.rle for one in kept])
-    parent = parents(table, CONTAINMENT)
-    fineness = granularity(table.areas, parent)
-    return [
-        ConqueredMask(
-            rle=one.rle,
-            score=round(one.score, 6),
-            level=one.level,
-            parent=int(parent[k]),
-            granularity=round(float(fineness[k]), 6),
-            stage="divide" if one.level is None else "conquer",
-        )
-        for k, one in enumerate(kept)
-    ]
+    return [found[k] for k in order.tolist()]
 
 
 def own_mask(record: Record, size: tuple[int, int]) -> Rle:
@@ -129,42 +76,9 @@ def own_mask(record: Record, size: tuple[int, int]) -> Rle:
     return from_runs(np.stack([begin, begin + h], axis=1), size)
 
 
-def granularity(areas: NDArray[np.int64], parent: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Relative size of masks within the family of their outermost mask.
-
-    Parameters
-    ----------
-    areas : (n,) int64
-        Pixels of each mask.
-    parent : (n,) int64
-        Index of a larger mask, -1 for outermost ones.
-
-    Returns
-    -------
-    (n,) float64
-        0.1 for the smallest of a family to 1 for the largest; 1 where all are equally large.
-
-    References
-    ----------
-    UnSAMv2 (arXiv 2511.13714), the definition of granularity.
-    """
-    root = np.arange(len(areas))
-    for mask in np.argsort(-areas, kind="stable"):  # parents are larger: they come first
-        if parent[mask] >= 0:
-            root[mask] = root[parent[mask]]
-    side = np.sqrt(areas)
-    least, most = side.copy(), side.copy()
-    np.minimum.at(least, root, side)
-    np.maximum.at(most, root, side)
-    span = (most - least)[root]
-    share = np.divide(side - least[root], span, out=np.ones(len(areas)), where=span > 0)
-    result: NDArray[np.float64] = 0.1 + 0.9 * share
-    return result
-
-
 def _region_parts(
     record: Record, preview: Picture | None, size: tuple[int, int], settings: ConquerSettings
-) -> list[_Found]:
+) -> list[FoundMask]:
     h, w, channels = record.features.shape
     paper = settings.preset == "paper"
     tree = merge_tree(
@@ -178,7 +92,7 @@ def _region_parts(
         candidates, masks = _default_masks(tree, record, preview, size, settings)
     scores = _scores(candidates)
     return [
-        _Found(rle, score, level)
+        FoundMask(rle, score, "conquer", level)
         for rle, score, level in zip(masks, scores.tolist(), candidates.level.tolist(), strict=True)
     ]
 
@@ -232,7 +146,7 @@ def _coverage(
 
 
 def _crop(preview: Picture, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Picture:
-    """The part of the preview that a box of the original covers, at least one pixel."""
+    """Cut out what a box of the original covers of the preview, at least one pixel."""
     x, y, w, h = bbox
     scale_y, scale_x = preview.shape[0] / size[0], preview.shape[1] / size[1]
     top = min(round(y * scale_y), preview.shape[0] - 1)

@@ -35,7 +35,7 @@ class Candidates:
     death: FloatArray
 
     def take(self, chosen: NDArray[np.bool_] | IntArray) -> Candidates:
-        """Some of the candidates, in the given order."""
+        """Return some of the candidates, in the given order."""
         return Candidates(self.node[chosen], self.level[chosen], self.death[chosen])
 
 
@@ -119,7 +119,7 @@ class Cells:
 
 
 def cells(tree: MergeTree, node: IntArray) -> Cells:
-    """Number the cells of clusters of a tree.
+    """Partition a tree's leaves into the cells of some clusters.
 
     Parameters
     ----------

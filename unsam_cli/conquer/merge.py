@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer._merge_kernel import MAX_NODES, merge_kernel
+from unsam_cli.conquer._merge_kernel import MAX_NODES, all_finite, merge_kernel
 from unsam_cli.conquer._tree_kernels import first_places, owners, sums
 from unsam_cli.errors import DataError
 
@@ -60,7 +60,7 @@ class MergeTree:
         return sums(self.children, np.ascontiguousarray(values, dtype=np.float64))
 
     def prefix(self, threshold: float) -> int:
-        """Number of merges done when no pair with similarity >= `threshold` remains."""
+        """Count the merges done until no pair has a similarity >= `threshold`."""
         return int(np.searchsorted(-self.height, -threshold, side="right"))
 
     def clusters(self, threshold: float) -> NDArray[np.int64]:
@@ -162,12 +162,11 @@ def merge_tree(
     n, _ = rows.shape
     pairs = np.ascontiguousarray(edges, dtype=np.int64).reshape(-1, 2)
     if n > MAX_NODES:
-        raise DataError(f"{n} nodes to merge: at most {MAX_NODES} are supported; use a coarser grid")
+        raise DataError(f"{n} nodes to merge: at most {MAX_NODES}; use a coarser grid")
     if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
         raise DataError(f"an edge names a node outside 0..{n - 1}")
     if rows is features:  # the kernel sums in place
         rows = rows.copy()
-    children, height, size = merge_kernel(rows, pairs, size_exponent)
-    if len(size) == 0:
+    if not all_finite(rows.view(np.int32).ravel()):
         raise DataError("features hold NaN or infinite values: extract them again")
-    return MergeTree(n, children, height, size)
+    return MergeTree(n, *merge_kernel(rows, pairs, size_exponent))

@@ -81,4 +81,4 @@ def paper_masks(
 def _enlarge(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
     image = Image.fromarray(mask.astype(np.uint8) * 255)
     grey = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    return grey > max(grey.max() / 2, 0)
+    return np.asarray(grey > grey.max() / 2)

@@ -80,7 +80,7 @@ def _falloff(patch: float) -> NDArray[np.float32]:
 def cluster_runs(
     labels: Labels, up: IntArray, box: tuple[int, int, int, int], size: tuple[int, int]
 ) -> tuple[IntArray, IntArray]:
-    """Runs of all clusters of a partition, scaled to their place in an image.
+    """List the runs of all clusters of a partition, scaled to their place in an image.
 
     Parameters
     ----------

@@ -54,7 +54,6 @@ def conquer(
         if images is not None:
             run = run.with_inputs(guide="originals")
         sink = MaskSink(run, file.attributes.history, kind=kind)
-        sink.keep_names(items)
         work = partial(_conquer_image, file=file, settings=settings, images=images)
         return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
 

@@ -70,7 +70,6 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
     with open_features(features) as file:
         items = feature_items(file)
         sink = MaskSink(run, file.attributes.history, kind=kind)
-        sink.keep_names(items)
         work = partial(_divide_image, file=file, settings=settings, seed=run.seed)
         return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
 
@@ -159,7 +158,6 @@ def divide_detections(
             )
         run = run.with_inputs(detections=file_identity(path))
         sink = MaskSink(run, history, kind=kind)
-        sink.keep_names(items)
         work = partial(_take_detections, found=found, min_score=settings.min_score)
         return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from unsam_cli.backbones import Backbone
 from unsam_cli.errors import UnsamError
 from unsam_cli.extraction.batches import Batcher, Meter
 from unsam_cli.extraction.plan import PlanSettings, Regions
 from unsam_cli.extraction.prepare import ImageFeatures, PreparedImage, finish_image, prepare_image
+from unsam_cli.run.parallel import attempt, ordered_map
 
 __all__ = ["ExtractSettings", "Meter", "extract"]
 
@@ -122,15 +122,11 @@ def extract(
             grids = [backbone.extract(crop[np.newaxis])[0] for crop in image.crops]
         return finish(image, grids)
 
+    if backbone.threadsafe:
+        yield from ordered_map(compute, items, jobs=settings.jobs)
+        return
     with ThreadPoolExecutor(settings.jobs, thread_name_prefix="extract") as pool:
         try:
-            if backbone.threadsafe:
-                # `jobs` uses the cores already; and the sums of a product are always the same.
-                with threadpool_limits(limits=1, user_api="blas"):
-                    yield from _windowed(
-                        items, lambda item: pool.submit(compute, item), 2 * settings.jobs
-                    )
-                return
             with Batcher(backbone, pool, finish, settings.batch_size, meter) as batcher:
                 yield from _windowed(
                     items,
@@ -146,7 +142,7 @@ def _windowed(
     items: Iterable[T],
     submit: Callable[[T], Future[ImageFeatures]],
     window: int,
-    flush: Callable[[], None] | None = None,
+    flush: Callable[[], None],
 ) -> Iterator[tuple[T, Result]]:
     """Yield results in the order of the items with at most `window` of them under way."""
     pending: deque[tuple[T, Future[ImageFeatures]]] = deque()
@@ -154,22 +150,8 @@ def _windowed(
         pending.append((item, submit(item)))
         if len(pending) >= window:
             first, future = pending.popleft()
-            yield first, _outcome(first, future)
-    if flush:
-        flush()
+            yield first, attempt(future.result)
+    flush()
     while pending:
         first, future = pending.popleft()
-        yield first, _outcome(first, future)
-
-
-def _outcome(item: Item, future: Future[ImageFeatures]) -> Result:
-    """Return the result or the error of one item; what nobody foresaw is an error of the item."""
-    try:
-        return future.result()
-    except UnsamError as error:
-        return error
-    except Exception as error:
-        text = f"{item.path}: {type(error).__name__}: {error}; --debug shows where"
-        unforeseen = UnsamError(text)
-        unforeseen.__cause__ = error
-        return unforeseen
+        yield first, attempt(future.result)

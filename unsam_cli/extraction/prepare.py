@@ -107,7 +107,9 @@ def prepare_image(
             resize(rgb[y : y + h, x : x + w], plan.size)
             for plan, (x, y, w, h) in zip(plans, boxes, strict=True)
         ]
-    return PreparedImage(height, width, encode_preview(rgb, _PREVIEW) if preview else b"", plans, crops)
+    return PreparedImage(
+        height, width, encode_preview(rgb, _PREVIEW) if preview else b"", plans, crops
+    )
 
 
 def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:

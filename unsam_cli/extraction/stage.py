@@ -14,7 +14,7 @@ from unsam_cli.backbones import Backbone, create_backbone
 from unsam_cli.errors import UnsamError
 from unsam_cli.extraction.batches import Meter
 from unsam_cli.extraction.pipeline import ExtractSettings, extract
-from unsam_cli.extraction.plan import PlanSettings, Regions
+from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.prepare import ImageFeatures
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
@@ -87,7 +87,6 @@ def extract_features(
             seed=run.seed,
         )
         sink = _open_sink(backbone, settings, run, masks)
-        sink.keep_names(items)
         meter = Meter()
         work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
         code = run_items(items, work, sink, run)

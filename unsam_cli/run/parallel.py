@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -16,7 +17,7 @@ R = TypeVar("R")
 
 
 class ItemError(UnsamError):
-    """Something failed on one item that nobody foresaw; the message names both."""
+    """Something failed on one item that nobody foresaw."""
 
 
 def ordered_map(
@@ -32,7 +33,7 @@ def ordered_map(
         pending: deque[tuple[T, Future[R | UnsamError]]] = deque()
         try:
             for item in items:
-                pending.append((item, pool.submit(_attempt, function, item)))
+                pending.append((item, pool.submit(attempt, partial(function, item))))
                 if len(pending) > 2 * jobs:
                     first, future = pending.popleft()
                     yield first, future.result()
@@ -43,9 +44,10 @@ def ordered_map(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _attempt(function: Callable[[T], R], item: T) -> R | UnsamError:
+def attempt(function: Callable[[], R]) -> R | UnsamError:
+    """Return what `function` returns, or its error; one that nobody foresaw as an ItemError."""
     try:
-        return function(item)
+        return function()
     except UnsamError as e:
         return e
     except Exception as e:

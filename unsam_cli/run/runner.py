@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
 from unsam_cli.run.output import STDOUT, output_path
+from unsam_cli.run.parallel import ItemError
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
@@ -50,6 +51,9 @@ class Sink(Protocol[I_in, R_in]):
 
     def add(self, item: I_in, result: R_in) -> None:
         """Store the result of one item."""
+
+    def check_names(self, items: Iterable[Item]) -> None:
+        """Refuse to resume with another list of images."""
 
     def finish(self, order: Iterable[int]) -> None:
         """Publish the results of the given ids, in this order."""
@@ -130,8 +134,9 @@ def run_items(
     """
     mine = settings.shard.take(items)
     todo = [item for item in mine if item.id not in sink.done]
-    errors = ErrorList(settings)
     try:
+        sink.check_names(items)
+        errors = ErrorList(settings)
         _work_through(todo, work, sink, settings, errors)
         sink.finish([item.id for item in mine if item.id in sink.done])
     except BaseException:
@@ -189,6 +194,8 @@ class ErrorList:
         UnsamError
             The error itself, unless failing items are skipped.
         """
+        if isinstance(error, ItemError):
+            error.args = (f"{item.file_name}: {error}",)
         if self.settings.on_error != "skip":
             raise error
         self.count += 1

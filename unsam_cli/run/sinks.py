@@ -78,8 +78,14 @@ class _JournalSink:
         """Keep the partial output for ``--resume``."""
         self.journal.close(discard=False)
 
-    def keep_names(self, items: Iterable[Item]) -> None:
-        """Refuse to resume when an image that is done has another name now."""
+    def check_names(self, items: Iterable[Item]) -> None:
+        """Refuse to resume when an image that is done has another name now.
+
+        Raises
+        ------
+        DataError
+            The list of images has changed.
+        """
         for item in items:
             if item.id in self.journal.entries:
                 before = self.journal.read(item.id)["file_name"]

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unsam_cli.conquer.conquer import conquer_image
+from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.errors import UsageError
+from unsam_cli.io.features import Record
+from unsam_cli.rle import area, decode, encode, iou
+
+COLOURS = np.array([[60, 90, 150], [200, 60, 60], [230, 200, 60], [40, 160, 70]], dtype=np.uint8)
+
+
+def scene(side=128):
+    """A red square holding a yellow one, and a green disc, on blue."""
+    y, x = np.mgrid[:side, :side] * (128 / side)
+    label = np.zeros((side, side), dtype=int)
+    label[(y >= 16) & (y < 80) & (x >= 16) & (x < 80)] = 1
+    label[(y >= 32) & (y < 56) & (x >= 32) & (x < 56)] = 2
+    label[(y - 98) ** 2 + (x - 98) ** 2 < 20**2] = 3
+    return label
+
+
+def record(label, patch=4, bbox=None, mask=None, dtype=np.float32, seed=0, common=0.2):
+    """Features of patches: mean of one vector per label, with a little noise."""
+    n = len(label) // patch
+    rng = np.random.default_rng(seed)
+    vectors = np.eye(4, 8) + common
+    pixels = vectors[label] + rng.normal(0, 0.02, (*label.shape, 8))
+    grid = pixels.reshape(n, patch, n, patch, 8).mean((1, 3)).astype(dtype)
+    return Record(1, bbox or (0, 0, *label.shape[::-1]), mask, 1.0, grid)
+
+
+def best(masks, truth):
+    return iou([mask.rle for mask in masks], [encode(truth)]).max()
+
+
+LABEL = scene()
+PICTURE = COLOURS[LABEL]
+RED, YELLOW, GREEN = (LABEL >= 1) & (LABEL <= 2), LABEL == 2, LABEL == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_objects_and_their_parts_are_found_with_exact_borders(dtype):
+    masks = conquer_image([record(LABEL, dtype=dtype)], PICTURE, LABEL.shape)
+    for truth in (RED, YELLOW, GREEN):
+        assert best(masks, truth) > 0.97
+
+
+def test_without_picture_or_refinement_borders_are_those_of_patches():
+    blocky = ConquerSettings(refine="none")
+    for masks in (
+        conquer_image([record(LABEL)], PICTURE, LABEL.shape, blocky),
+        conquer_image([record(LABEL)], None, LABEL.shape),
+    ):
+        assert best(masks, YELLOW) == 1.0  # it lies on the grid
+        for mask in masks:
+            cells = decode(mask.rle).reshape(32, 4, 32, 4)
+            assert (cells.any((1, 3)) == cells.all((1, 3))).all()
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_same_input_gives_the_same_masks(preset):
+    settings = ConquerSettings(preset=preset)
+    first = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
+    assert first == conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
+    assert first
+
+
+def test_no_two_masks_are_nearly_the_same():
+    whole = record(LABEL)
+    masks = conquer_image([whole, whole, record(LABEL, seed=1)], PICTURE, LABEL.shape)
+    overlap = iou([m.rle for m in masks], [m.rle for m in masks])
+    np.fill_diagonal(overlap, 0)
+    assert overlap.max() <= 0.9
+
+
+def test_masks_of_one_region_nest():
+    masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape)
+    pixels = [decode(m.rle) for m in masks]
+    for a in pixels:
+        for b in pixels:
+            common = (a & b).sum()
+            assert common in (0, min(a.sum(), b.sum()))
+
+
+def test_a_region_keeps_to_its_mask_and_box():
+    crop = np.kron(LABEL[16:80, 16:80], np.ones((2, 2), int))
+    region = record(crop, bbox=(16, 16, 64, 64), mask=encode(RED))
+    masks = conquer_image([region], PICTURE, LABEL.shape)
+    assert masks[0].stage == "divide"
+    assert masks[0].level is None
+    np.testing.assert_array_equal(decode(masks[0].rle), RED)
+    for mask in masks[1:]:
+        pixels = decode(mask.rle)
+        assert (pixels & RED).sum() > 0.85 * pixels.sum()
+    assert best(masks[1:], YELLOW) > 0.97
+
+
+def test_clusters_outside_the_mask_of_a_region_are_left_out():
+    masks = conquer_image([record(LABEL, mask=encode(GREEN))], PICTURE, LABEL.shape)
+    assert best(masks, YELLOW) < 0.1
+
+
+def test_large_images_get_masks_of_their_size():
+    masks = conquer_image([record(LABEL, bbox=(0, 0, 1500, 1000))], PICTURE, (1000, 1500))
+    assert {tuple(m.rle["size"]) for m in masks} == {(1000, 1500)}
+    rows, columns = np.arange(1000) * 128 // 1000, np.arange(1500) * 128 // 1500
+    large = RED[np.ix_(rows, columns)]
+    assert best(masks, large) > 0.95
+
+
+def test_levels_scores_and_stages():
+    settings = ConquerSettings()
+    masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
+    parts = [m for m in masks if m.stage == "conquer"]
+    assert {m.level for m in parts} <= set(settings.thresholds)
+    assert all(0 <= m.score <= 1 for m in masks)
+    scores = [m.score for m in parts]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_least_size_and_most_masks():
+    noise = np.random.default_rng(0).normal(size=(16, 16, 6)).astype(np.float32)
+    noisy = Record(1, (0, 0, 64, 64), None, 1.0, noise)
+    settings = ConquerSettings(thresholds=(1.0, -1.0), min_patches=6, refine="none")
+    masks = conquer_image([noisy], None, (64, 64), settings)
+    assert area([m.rle for m in masks]).min() >= 6 * 16
+    few = conquer_image([noisy], None, (64, 64), ConquerSettings(thresholds=(1, -1), max_masks=5))
+    assert len(few) == 5
+
+
+def test_paper_preset_never_gives_the_root_and_repeats_lasting_clusters():
+    lasting = record(LABEL, common=0)  # at right angles: nothing merges at any threshold
+    masks = conquer_image([lasting], PICTURE, LABEL.shape, ConquerSettings(preset="paper"))
+    parts = [m for m in masks if m.stage == "conquer"]
+    assert max(area([m.rle for m in parts])) < LABEL.size
+    yellow = [m for m in parts if iou([m.rle], [encode(YELLOW)])[0, 0] > 0.9]
+    assert len(yellow) == 2  # of six, as published
+    full = ConquerSettings(preset="paper", nms_window=10_000)
+    assert len(conquer_image([lasting], PICTURE, LABEL.shape, full)) < len(masks)
+
+
+def test_nothing_in_nothing_out():
+    assert conquer_image([], None, (10, 10)) == []
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 12), (12, 1), (2, 3)])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_tiny_grids_and_boxes(grid, preset):
+    features = np.random.default_rng(0).normal(size=(*grid, 4)).astype(np.float32)
+    for bbox in [(3, 4, 1, 1), (0, 0, 20, 10), (19, 9, 1, 1)]:
+        tiny = Record(1, bbox, None, 0.5, features)
+        picture = np.zeros((5, 10, 3), np.uint8)
+        masks = conquer_image([tiny], picture, (10, 20), ConquerSettings(preset=preset))
+        assert masks[0].stage == "divide"
+        assert masks[0].score == 0.5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"thresholds": ()},
+        {"thresholds": (2.0,)},
+        {"min_patches": 0},
+        {"coverage": 1.5},
+        {"nms_window": -1},
+        {"refine": "crf"},
+        {"preset": "best"},
+    ],
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(UsageError):
+        ConquerSettings(**wrong)

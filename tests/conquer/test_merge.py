@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from unsam_cli.conquer.merge import grid_edges, merge_tree
+from unsam_cli.errors import DataError
+
+_spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
+oracle = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(oracle)
+
+THRESHOLDS = (0.9, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, -0.5)
+
+
+def scene(kind, h, w, channels, seed):
+    rng = np.random.default_rng(seed)
+    if kind == "noise":
+        grid = rng.normal(size=(h, w, channels))
+    elif kind == "smooth":
+        grid = sum(
+            s * gaussian_filter(rng.normal(size=(h, w, channels)), (s, s, 0)) for s in (0.7, 3)
+        )
+    else:  # flat areas, zero vectors among them: many exact ties
+        grid = rng.integers(-1, 2, size=(3, channels))[rng.integers(0, 3, size=(h, w))]
+        grid = np.repeat(np.repeat(grid, 2, axis=0), 2, axis=1)[:h, :w]
+    return grid.reshape(-1, channels).astype(np.float32)
+
+
+def members(tree, threshold):
+    owner = tree.cut(threshold)
+    return {int(i): frozenset(np.flatnonzero(owner == i).tolist()) for i in np.unique(owner)}
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    kind=st.sampled_from(["noise", "smooth", "flat"]),
+    h=st.integers(1, 9),
+    w=st.integers(1, 9),
+    channels=st.integers(1, 12),
+    seed=st.integers(0, 10_000),
+)
+def test_clusters_are_those_of_the_plain_loop(kind, h, w, channels, seed):
+    features, edges = scene(kind, h, w, channels, seed), grid_edges(h, w)
+    tree = merge_tree(features, edges)
+    expected, _ = oracle.merge_levels(features, edges, THRESHOLDS)
+    for threshold, clusters in zip(THRESHOLDS, expected, strict=True):
+        assert members(tree, threshold) == clusters
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_any_graph_connected_or_not_with_loops_and_repeated_edges(data, n, seed):
+    pairs = data.draw(
+        st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=40)
+    )
+    edges = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    features = np.random.default_rng(seed).normal(size=(n, 5)).astype(np.float32)
+    tree = merge_tree(features, edges)
+    expected, _ = oracle.merge_levels(features, edges, THRESHOLDS)
+    for threshold, clusters in zip(THRESHOLDS, expected, strict=True):
+        assert members(tree, threshold) == clusters
+
+
+def test_larger_grid_with_network_like_features():
+    features, edges = scene("smooth", 32, 32, 64, 3), grid_edges(32, 32)
+    tree = merge_tree(features, edges)
+    expected, _ = oracle.merge_levels(features, edges, (0.6, 0.3))
+    assert [members(tree, theta) for theta in (0.6, 0.3)] == expected
+
+
+def test_tree_is_complete_and_its_heights_never_rise():
+    tree = merge_tree(scene("smooth", 7, 5, 4, 0), grid_edges(7, 5))
+    assert tree.children.shape == (34, 2)
+    assert (np.diff(tree.height) <= 0).all()
+    assert tree.size[-1] == 35
+    parent = tree.parents()
+    assert parent[-1] == -1
+    assert (parent[:-1] > np.arange(len(parent) - 1)).all()
+    np.testing.assert_array_equal(tree.deaths()[:-1], tree.height[parent[:-1] - 35])
+
+
+def test_intervals_hold_the_leaves_of_every_cluster():
+    tree = merge_tree(scene("noise", 6, 6, 3, 1), grid_edges(6, 6))
+    position, first = tree.intervals()
+    assert sorted(position) == list(range(36))
+    np.testing.assert_array_equal(tree.totals(np.ones(36)), tree.size)
+    low = position.astype(float)
+    for merge, (a, b) in enumerate(tree.children):
+        low = np.append(low, min(low[a], low[b]))
+        assert first[36 + merge] == low[-1]
+        assert {first[a], first[b]} == {first[36 + merge], first[36 + merge] + tree.size[a]}
+
+
+def test_flat_grid_merges_evenly():
+    tree = merge_tree(np.ones((64, 3), np.float32), grid_edges(8, 8))
+    np.testing.assert_array_equal(tree.height, 1.0)
+    largest_child = tree.size[tree.children[31:]].max(axis=1)  # the second round joins pairs
+    assert largest_child.max() <= 32 or tree.size[tree.children[-1]].min() > 1
+    assert (tree.size[tree.children[:20]] == 1).all()
+
+
+def test_size_exponent_lets_small_clusters_go_first():
+    # Two plain halves that differ slightly, and one odd node in the left one.
+    grid = np.zeros((6, 12, 2), np.float32)
+    grid[..., 0] = 1
+    grid[:, 6:, 1] = 0.5
+    grid[2, 2] = (1, 0.6)
+    features, edges = grid.reshape(-1, 2), grid_edges(6, 12)
+    odd = 2 * 12 + 2
+    plain = merge_tree(features, edges)
+    aware = merge_tree(features, edges, size_exponent=0.3)
+    assert odd in plain.children[-1]
+    assert sorted(aware.size[aware.children[-1]].tolist()) == [36, 36]
+    assert ((aware.height >= 0) & (aware.height <= 1)).all()
+
+
+def test_one_node_and_no_edges():
+    tree = merge_tree(np.ones((1, 3), np.float32), grid_edges(1, 1))
+    assert tree.nodes == 1
+    np.testing.assert_array_equal(tree.cut(0.5), [0])
+    assert merge_tree(np.ones((3, 1)), np.empty((0, 2), int)).nodes == 3
+
+
+def test_input_is_left_alone():
+    features = scene("noise", 4, 4, 3, 0)
+    before = features.copy()
+    merge_tree(features, grid_edges(4, 4))
+    np.testing.assert_array_equal(features, before)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(bad):
+    features = np.ones((4, 2), np.float32)
+    features[2, 1] = bad
+    with pytest.raises(DataError, match="NaN or infinite"):
+        merge_tree(features, grid_edges(2, 2))
+
+
+def test_edges_and_shapes_are_checked():
+    with pytest.raises(DataError, match="outside"):
+        merge_tree(np.ones((2, 2)), np.array([[0, 2]]))
+    with pytest.raises(DataError, match="array"):
+        merge_tree(np.ones((2, 2, 2)), grid_edges(2, 2))

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unsam_cli.conquer.levels import cells, persistent_clusters
+from unsam_cli.conquer.merge import grid_edges, merge_tree
+from unsam_cli.conquer.pixels import cluster_runs, refine_labels
+from unsam_cli.rle import decode, from_runs
+
+
+def disc(size, centre, radius):
+    y, x = np.mgrid[:size, :size]
+    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+
+
+def picture(mask, noise=4, seed=0):
+    colour = np.where(mask[..., None], [200, 60, 60], [70, 120, 160]).astype(float)
+    colour += np.random.default_rng(seed).normal(0, noise, colour.shape)
+    return colour.clip(0, 255).astype(np.uint8)
+
+
+def pooled(mask, patch):
+    n = len(mask) // patch
+    return (mask.reshape(n, patch, n, patch).mean((1, 3)) > 0.5).astype(np.int32)
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("patch", [4, 8, 16])
+def test_borders_follow_the_picture(patch):
+    mask = disc(192, (90, 100), 60)
+    coarse = pooled(mask, patch)
+    blocky = refine_labels(coarse, picture(mask), rounds=0) == 1
+    fine = refine_labels(coarse, picture(mask)) == 1
+    assert iou(fine, mask) > 0.97
+    assert iou(fine, mask) > iou(blocky, mask)
+
+
+def test_a_wrong_patch_at_the_border_is_put_right():
+    mask = disc(128, (64, 64), 40)
+    coarse = pooled(mask, 8)
+    coarse[8, 13] = 1  # half a patch outside
+    assert iou(refine_labels(coarse, picture(mask)) == 1, mask) > 0.97
+
+
+def test_noise_leaves_no_specks():
+    mask = disc(128, (64, 64), 40)
+    fine = refine_labels(pooled(mask, 8), picture(mask, noise=25))
+    turns = (np.diff(fine, axis=1) != 0).sum()
+    assert turns < 1.3 * (np.diff(mask.astype(int), axis=1) != 0).sum()
+
+
+def test_a_flat_picture_keeps_straight_borders():
+    labels = np.array([[0, 0, 1, 1]] * 4, dtype=np.int32)
+    fine = refine_labels(labels, np.full((40, 40, 3), 128, np.uint8))
+    np.testing.assert_array_equal(fine[:, 17], 0)
+    np.testing.assert_array_equal(fine[:, 22], 1)
+
+
+def test_one_label_and_tiny_guides():
+    for shape in [(1, 1), (3, 50), (2, 2)]:
+        labels = np.full((4, 5), 7, dtype=np.int32)
+        fine = refine_labels(labels, np.zeros((*shape, 3), np.uint8))
+        assert fine.shape == (max(4, shape[0]), max(5, shape[1]))
+        assert (fine == 7).all()
+
+
+def test_labels_only_come_from_the_neighbourhood():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 50, (12, 12)).astype(np.int32)
+    fine = refine_labels(labels, rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
+    assert set(np.unique(fine)) <= set(np.unique(labels))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    h=st.integers(1, 7),
+    w=st.integers(1, 7),
+    scale=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    corner=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    margin=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    seed=st.integers(0, 100),
+)
+def test_runs_are_those_of_the_masks(h, w, scale, corner, margin, seed):
+    features = np.random.default_rng(seed).normal(size=(h * w, 3))
+    tree = merge_tree(features, grid_edges(h, w))
+    node = persistent_clusters(tree, (1.0, -1.0), 1).node
+    node = node[np.random.default_rng(seed).random(len(node)) < 0.7]
+    partition = cells(tree, node)
+    tall, wide = scale
+    size = (corner[0] + tall + margin[0], corner[1] + wide + margin[1])
+    box = (corner[1], corner[0], wide, tall)
+    labels = partition.label.reshape(h, w)
+    offsets, runs = cluster_runs(labels, partition.up, box, size)
+    rows = (2 * np.arange(tall) + 1) * h // (2 * tall)
+    columns = (2 * np.arange(wide) + 1) * w // (2 * wide)
+    large = labels[rows[:, None], columns]
+    for k in range(1, len(node) + 1):
+        expected = np.zeros(size, dtype=bool)
+        expected[corner[0] : corner[0] + tall, corner[1] : corner[1] + wide] = (large >= k) & (
+            large < partition.end[k]
+        )
+        mine = runs[offsets[k - 1] : offsets[k]]
+        assert (mine[1:, 0] > mine[:-1, 1]).all()
+        np.testing.assert_array_equal(decode(from_runs(mine, size)), expected)
