@@ -30,7 +30,7 @@ demo: $(VENV)/installed-demo ## segment five photographs and leave pictures to l
 	  | $(UNSAM) divide \
 	  | $(UNSAM) extract-features demo/photos --regions - --whole-image \
 	  | $(UNSAM) conquer -o demo/masks.json'
-	$(UNSAM) view demo/masks.json --images demo/photos -o demo/report.html --overlays demo/overlays
+	$(UNSAM) view demo/masks.json --images demo/photos -o demo/report.html --overlays demo/overlays --depth 6
 	@echo
 	@echo "Open demo/report.html in a browser; demo/overlays/ has pictures, demo/masks.json the masks."
 

@@ -25,10 +25,22 @@ from unsam_cli import options
     group="Output",
     help="Also write each picture with its masks drawn over it, as PNG.",
 )
+@options.run_option(
+    "--depth",
+    type=click.IntRange(0),
+    group="Output",
+    help="Draw overlays no deeper than this into the hierarchy; 0 draws wholes.  [default: all]",
+)
 @options.on_error_option
 @options.output_options
 def command(
-    masks: str, images: Path, overlays: Path | None, on_error: str, output: str, no_clobber: bool
+    masks: str,
+    images: Path,
+    overlays: Path | None,
+    depth: int | None,
+    on_error: str,
+    output: str,
+    no_clobber: bool,
 ) -> int:
     """Write one HTML file to look at masks and their hierarchy with; it needs no network.
 
@@ -49,5 +61,6 @@ def command(
         output=None if only_overlays else output,
         no_clobber=no_clobber,
         overlays=overlays,
+        depth=depth,
         on_error=on_error,
     )

@@ -17,6 +17,8 @@ from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, RunTable, decode_window, from_runs, suppress
 
 Picture = NDArray[np.uint8]
+RANK_EXPONENT = 0.15
+"""How much larger masks go before smaller ones; chosen on the training images of BSDS500."""
 
 
 def conquer_image(
@@ -80,25 +82,26 @@ def _region_parts(
     record: Record, preview: Picture | None, size: tuple[int, int], settings: ConquerSettings
 ) -> list[FoundMask]:
     h, w, channels = record.features.shape
+    features, edges = record.features.reshape(-1, channels), grid_edges(h, w)
     paper = settings.preset == "paper"
-    tree = merge_tree(
-        record.features.reshape(-1, channels),
-        grid_edges(h, w),
-        size_exponent=0.0 if paper else settings.size_exponent,
-    )
-    if paper:
-        candidates, masks = paper_masks(tree, record, size, settings)
-    else:
-        candidates, masks = _default_masks(tree, record, preview, size, settings)
-    scores = _scores(candidates)
-    return [
-        FoundMask(rle, score, "conquer", level)
-        for rle, score, level in zip(masks, scores.tolist(), candidates.level.tolist(), strict=True)
-    ]
+    parts = []
+    for exponent in (0.0,) if paper else settings.size_exponents:
+        tree = merge_tree(features, edges, size_exponent=exponent)
+        if paper:
+            candidates, masks = paper_masks(tree, record, size, settings)
+        else:
+            candidates, masks = _default_masks(tree, exponent, record, preview, size, settings)
+        scores, levels = rank(candidates, exponent).tolist(), candidates.level.tolist()
+        parts += [
+            FoundMask(rle, score, "conquer", level)
+            for rle, score, level in zip(masks, scores, levels, strict=True)
+        ]
+    return parts
 
 
 def _default_masks(
     tree: MergeTree,
+    exponent: float,
     record: Record,
     preview: Picture | None,
     size: tuple[int, int],
@@ -110,7 +113,7 @@ def _default_masks(
         covered = _coverage(tree, decode_window(record.rle, *record.bbox), (h, w))
         candidates = candidates.take(covered[candidates.node] > settings.coverage)
     if settings.max_masks:  # more than can survive need no pixels
-        best = np.argsort(-_scores(candidates), kind="stable")[: 2 * settings.max_masks]
+        best = np.argsort(-rank(candidates, exponent), kind="stable")[: 2 * settings.max_masks]
         candidates = candidates.take(np.sort(best))
     partition = cells(tree, candidates.node)
     label = partition.label.reshape(h, w)
@@ -124,9 +127,30 @@ def _default_masks(
     return candidates.take(partition.order), masks
 
 
-def _scores(candidates: Candidates) -> NDArray[np.float64]:
-    """How unlike its surroundings a cluster is when it is given up, 0..1."""
-    result: NDArray[np.float64] = (1.0 - candidates.death) / 2.0
+def rank(candidates: Candidates, exponent: float) -> NDArray[np.float64]:
+    """Score clusters by how unlike their surroundings they are, large ones higher.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Clusters of a merge tree.
+    exponent : float
+        The tree's `size_exponent`.
+
+    Returns
+    -------
+    (K,) float64
+        s / (1 + s), where s is the distance of normalised features at which the cluster is given
+        up, times its size to the power `RANK_EXPONENT`: the same measure for all trees.
+    """
+    death = candidates.death
+    if exponent > 0:  # undo 1 / (1 + distance * size ** exponent)
+        distance = (1.0 / np.maximum(death, 1e-6) - 1.0) * candidates.size**-exponent
+    else:
+        distance = np.sqrt(2.0 - 2.0 * death)
+    distance[death == -1.0] = 2.0  # never given up
+    strength = np.minimum(distance, 2.0) * candidates.size**RANK_EXPONENT
+    result: NDArray[np.float64] = strength / (1.0 + strength)
     return result
 
 

@@ -28,15 +28,20 @@ class Candidates:
     death : (K,) float64
         The similarity at which the cluster merges into a larger one, at most its own birth;
         -1 for a cluster that never does.
+    size : (K,) int64
+        Patches of the cluster.
     """
 
     node: IntArray
     level: FloatArray
     death: FloatArray
+    size: IntArray
 
     def take(self, chosen: NDArray[np.bool_] | IntArray) -> Candidates:
         """Return some of the candidates, in the given order."""
-        return Candidates(self.node[chosen], self.level[chosen], self.death[chosen])
+        return Candidates(
+            self.node[chosen], self.level[chosen], self.death[chosen], self.size[chosen]
+        )
 
 
 def level_clusters(
@@ -90,7 +95,7 @@ def persistent_clusters(
     node = np.flatnonzero(chosen)
     # The first threshold (they fall) that is not above the cluster's birth.
     at = np.searchsorted(-steps, -birth[node], side="left")
-    return Candidates(node, steps[at], death[node])
+    return Candidates(node, steps[at], death[node], tree.size[node])
 
 
 @dataclass(frozen=True)

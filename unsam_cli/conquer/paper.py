@@ -48,11 +48,9 @@ def paper_masks(
     """
     h, w, _ = record.features.shape
     levels = level_clusters(tree, settings.thresholds, settings.min_patches)
-    found = Candidates(
-        np.concatenate(levels),
-        np.repeat(np.asarray(settings.thresholds), [len(ids) for ids in levels]),
-        tree.deaths()[np.concatenate(levels)],
-    )
+    nodes = np.concatenate(levels)
+    level = np.repeat(np.asarray(settings.thresholds), [len(ids) for ids in levels])
+    found = Candidates(nodes, level, tree.deaths()[nodes], tree.size[nodes])
     x, y, wide, tall = record.bbox
     masks: dict[int, Rle] = {}
     for theta, ids in zip(settings.thresholds, levels, strict=True):

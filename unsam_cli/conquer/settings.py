@@ -36,8 +36,9 @@ class ConquerSettings:
         ``guided`` lets borders follow the edges of the picture.
     preset : {"default", "paper"}
         ``paper`` is the published pipeline with its quirks.
-    size_exponent : float
-        How strongly small clusters merge first (see `merge_tree`); ``paper`` has 0.
+    size_exponents : tuple of float
+        How strongly small clusters merge first (see `merge_tree`), one tree for each: different
+        trees know different objects. ``paper`` has the plain tree, 0, alone.
     max_masks : int
         Most masks of an image, the best ones; 0 keeps all. ``paper`` keeps all.
     """
@@ -49,7 +50,7 @@ class ConquerSettings:
     nms_window: int = 0
     refine: Refine = "guided"
     preset: Preset = "default"
-    size_exponent: float = 0.15
+    size_exponents: tuple[float, ...] = (0.0, 0.15, 0.3)
     max_masks: int = 1000
 
     def __post_init__(self) -> None:
@@ -62,8 +63,10 @@ class ConquerSettings:
         for name in ("coverage", "nms_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        if self.nms_window < 0 or self.max_masks < 0 or self.size_exponent < 0:
-            raise UsageError("nms_window, max_masks and size_exponent must not be negative")
+        if self.nms_window < 0 or self.max_masks < 0:
+            raise UsageError("nms_window and max_masks must not be negative")
+        if not self.size_exponents or min(self.size_exponents) < 0:
+            raise UsageError("size_exponents must be one or more numbers, none negative")
         if self.refine not in ("none", "guided"):
             raise UsageError(f"unknown refinement {self.refine!r}: choose none or guided")
         if self.preset not in ("default", "paper"):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.divide.affinity import Affinity
 from unsam_cli.divide.cliques import small_cliques
+from unsam_cli.jit import kernel
 
 logger = logging.getLogger(__name__)
 
@@ -179,12 +180,27 @@ def lanczos(
     return None
 
 
+@kernel(fastmath=True)
 def _orthogonal(w: Vector, basis: Vector) -> tuple[Vector, Vector]:
-    """Take the components along the rows of `basis` out of `w`, twice to be safe; return both."""
-    h = basis @ w
-    w = w - h @ basis
-    again = basis @ w
-    return w - again @ basis, h + again
+    """Take the components along the rows of `basis` out of `w`, twice to be safe; return both.
+
+    BLAS is no faster here, and its rounding errors depend on the number of its threads.
+    """
+    k, n = basis.shape
+    w = w.copy()
+    total = np.zeros(k)
+    part = np.zeros(k)
+    for _ in range(2):
+        for i in range(k):
+            dot = 0.0
+            for j in range(n):
+                dot += basis[i, j] * w[j]
+            part[i] = dot
+        for i in range(k):
+            for j in range(n):
+                w[j] -= part[i] * basis[i, j]
+        total += part
+    return w, total
 
 
 def _dense(graph: Affinity, trivial: Vector, start: Vector) -> Vector:

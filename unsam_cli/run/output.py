@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.errors import OutputError, UnsamError, UsageError
 from unsam_cli.run.journal import output_error
 
 STDOUT = "-"
@@ -60,7 +60,7 @@ def publish(output: str, write: Callable[[Path], None]) -> None:
             write(temporary)
             if path is not None:
                 _rename(temporary, path)
-        except BrokenPipeError:
+        except (UnsamError, BrokenPipeError):
             raise
         except OSError as e:
             raise output_error(path, e) from e

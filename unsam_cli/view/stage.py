@@ -35,6 +35,7 @@ def view(
     output: str | None,
     no_clobber: bool,
     overlays: Path | None,
+    depth: int | None,
     on_error: str,
 ) -> int:
     """Write a report, overlays, or both.
@@ -51,6 +52,8 @@ def view(
         Refuse to replace an existing report.
     overlays : Path, optional
         Folder for one PNG an image.
+    depth : int, optional
+        How deep into the hierarchy overlays show masks.
     on_error : {'fail', 'skip'}
         What an image that cannot be read does.
 
@@ -82,5 +85,5 @@ def view(
             publish(output, write)
         if overlays is not None:
             loader = image_loader(images)
-            write_overlays(found.image_masks(), loader, overlays, on_error=handler)
+            write_overlays(found.image_masks(), loader, overlays, depth=depth, on_error=handler)
     return EXIT_SKIPPED if skipped.ids else 0
