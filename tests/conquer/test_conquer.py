@@ -76,8 +76,9 @@ def test_no_two_masks_are_nearly_the_same():
     assert overlap.max() <= 0.9
 
 
-def test_masks_of_one_region_nest():
-    masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape)
+def test_masks_of_one_tree_nest():
+    settings = ConquerSettings(size_exponents=(0.15,))
+    masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
     pixels = [decode(m.rle) for m in masks]
     for a in pixels:
         for b in pixels:
