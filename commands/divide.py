@@ -36,6 +36,8 @@ from unsam_cli.run.runner import RunSettings
     help="How borders follow the edges of the picture.",
 )
 @options.format_option
+@options.device_option
+@options.batch_size_option
 @options.run_options
 def command(
     features: str | None, detections: str | None, kind: str, run: RunSettings, **method: Any

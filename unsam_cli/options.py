@@ -12,6 +12,7 @@ command's function as one object:
 ``@output_options``    ``-o --no-clobber`` alone, for commands without images to iterate over
 ``@format_option``     ``--format coco|results|ndjson``
 ``@on_error_option``   ``--on-error fail|skip``
+``@device_option``, ``@batch_size_option``   ``--device``, ``--batch-size``
 ``@compute_options``   ``compute``: a :class:`Compute` from ``--device --dtype --batch-size``
 """
 
@@ -300,16 +301,25 @@ class Compute:
     batch_size: int
 
 
+device_option = run_option(
+    "--device",
+    default="auto",
+    metavar="auto|cpu|cuda[:N]|mps",
+    group="Compute",
+    help="Where to compute; auto takes a GPU if there is one.",
+)
+batch_size_option = run_option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=8,
+    group="Compute",
+    help="How much a GPU, or a network, is given at once.",
+)
+
 compute_options = bundle(
     "compute",
     Compute,
-    run_option(
-        "--device",
-        default="auto",
-        metavar="auto|cpu|cuda[:N]|mps",
-        group="Compute",
-        help="Where a network runs.",
-    ),
+    device_option,
     option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -317,13 +327,7 @@ compute_options = bundle(
         group="Compute",
         help="Precision of a network.",
     ),
-    run_option(
-        "--batch-size",
-        type=click.IntRange(1),
-        default=8,
-        group="Compute",
-        help="Crops that pass a network at once.",
-    ),
+    batch_size_option,
 )
 
 

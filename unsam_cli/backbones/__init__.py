@@ -10,13 +10,15 @@
 `vit_weights`     published checkpoints, local files and the hub, read safely and checked
 `vit_device`      device and dtype
 `vit_cpu`         what makes a transformer fast on a CPU: blocked attention and MLP
+`accelerator`     whether there is a GPU, told without torch where there is none
 `speed`           operations counted and matrix multiplication measured
 ================  ===============================================================================
 """
 
 from __future__ import annotations
 
+from unsam_cli.backbones.accelerator import accelerator
 from unsam_cli.backbones.base import FACETS, Backbone, Facet
 from unsam_cli.backbones.registry import BUILTIN, create_backbone
 
-__all__ = ["BUILTIN", "FACETS", "Backbone", "Facet", "create_backbone"]
+__all__ = ["BUILTIN", "FACETS", "Backbone", "Facet", "accelerator", "create_backbone"]

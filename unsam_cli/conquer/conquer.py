@@ -15,8 +15,8 @@ from unsam_cli.hierarchy import FoundMask
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, from_runs, suppress, to_runs
 
-SPARE = 2
-"""Clusters brought to pixels for each mask that can stay: about half repeat others."""
+SPARE = 3
+"""Clusters brought to pixels for each mask that can stay: many repeat others."""
 
 
 def conquer_image(
@@ -71,9 +71,7 @@ def _default(
     size: tuple[int, int],
     settings: ConquerSettings,
 ) -> list[FoundMask]:
-    forest = [
-        grow(one, exponent, settings) for one in records for exponent in settings.size_exponents
-    ]
+    forest = [grown for record in records for grown in grow(record, settings)]
     if settings.max_masks:
         forest = thin(forest, SPARE * settings.max_masks)
     drawn = [draw(grown, preview, size) for grown in forest]

@@ -45,16 +45,22 @@ class Grown:
     score: FloatArray
 
 
-def grow(record: Record, exponent: float, settings: ConquerSettings) -> Grown:
-    """Merge the patches of a region and pick the clusters that lie within its mask."""
+def grow(record: Record, settings: ConquerSettings) -> list[Grown]:
+    """Merge the patches of a region, a tree for each exponent, and pick the clusters inside it."""
     h, w, channels = record.features.shape
-    features = record.features.reshape(-1, channels)
-    tree = merge_tree(features, grid_edges(h, w), size_exponent=exponent)
-    found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
+    features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
+    edges, inside = grid_edges(h, w), None
     if record.rle is not None:
-        covered = coverage(tree, decode_window(record.rle, *record.bbox), (h, w))
-        found = found.take(covered[found.node] > settings.coverage)
-    return Grown(record, tree, found, rank(found, exponent))
+        inside = patch_shares(decode_window(record.rle, *record.bbox), (h, w)).ravel()
+    grown = []
+    for exponent in settings.size_exponents:
+        tree = merge_tree(features, edges, size_exponent=exponent)
+        found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
+        if inside is not None:
+            covered = tree.totals(inside)[found.node]
+            found = found.take(covered > settings.coverage * found.size)
+        grown.append(Grown(record, tree, found, rank(found, exponent)))
+    return grown
 
 
 def thin(forest: Sequence[Grown], most: int) -> list[Grown]:
@@ -134,30 +140,31 @@ def rank(candidates: Candidates, exponent: float) -> FloatArray:
     return result
 
 
-def coverage(tree: MergeTree, inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:
-    """Fraction of each cluster that lies in the region's mask, by patches.
+def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:
+    """Fraction of each patch that lies in a mask.
 
     Parameters
     ----------
-    tree : MergeTree
-        Merges of the region's patches.
     inside : (H, W) bool
-        The region's mask within its box.
+        The mask within the rectangle that the grid covers.
     grid : (h, w)
         Rows and columns of patches.
 
     Returns
     -------
-    (nodes,) float64
+    (h, w) float64
+        0 for patches that are smaller than a pixel and hold none.
     """
     rows = np.rint(np.linspace(0, inside.shape[0], grid[0] + 1)).astype(np.int64)
     columns = np.rint(np.linspace(0, inside.shape[1], grid[1] + 1)).astype(np.int64)
-    corners = np.zeros((inside.shape[0] + 1, inside.shape[1] + 1), dtype=np.int64)
-    corners[1:, 1:] = inside.cumsum(0).cumsum(1)
-    part = np.diff(np.diff(corners[np.ix_(rows, columns)], axis=0), axis=1)
+    down = np.zeros((inside.shape[0] + 1, inside.shape[1]), dtype=np.int32)
+    inside.cumsum(axis=0, out=down[1:])
+    across = np.zeros((grid[0], inside.shape[1] + 1), dtype=np.int64)
+    np.diff(down[rows], axis=0).cumsum(axis=1, out=across[:, 1:])
     pixels = np.outer(np.diff(rows), np.diff(columns))
-    share = np.divide(part, pixels, out=np.zeros(grid), where=pixels > 0)
-    return tree.totals(share.ravel()) / tree.size
+    shares: FloatArray = np.zeros(grid)
+    np.divide(np.diff(across[:, columns], axis=1), pixels, out=shares, where=pixels > 0)
+    return shares
 
 
 def crop(preview: Picture, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Picture:

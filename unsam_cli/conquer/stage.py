@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from unsam_cli.conquer.conquer import Picture, conquer_image
+from unsam_cli.conquer.conquer import conquer_image
+from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.hierarchy import FoundMask, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry

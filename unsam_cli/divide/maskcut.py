@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unsam_cli.divide.affinity import Affinity, affinity
-from unsam_cli.divide.ncut import first_largest, ncut
+from unsam_cli.divide.affinity import Affinity
+from unsam_cli.divide.ncut import cut_value, first_largest, ncut
+from unsam_cli.divide.problem import Problem, pose
 from unsam_cli.divide.regions import component
 
 MAX_NODES = 3600
@@ -90,51 +91,108 @@ def maskcut(
     X. Wang, R. Girdhar, S. Yu, I. Misra, "Cut and Learn for Unsupervised Object Detection and
     Instance Segmentation", CVPR 2023: section 3.2.
     """
-    grid = np.asarray(features)
-    if grid.ndim != 3 or not grid.size:
-        raise ValueError(f"features must be (h, w, C) and not empty, not shape {grid.shape}")
+    problem = pose(features, tau, max_nodes)
+    if problem is None:
+        return []
+    search = _search(problem, max_masks)
+    taken = next(search)
+    try:
+        while True:
+            solution = ncut(problem.rest(taken), seed=seed)
+            taken = search.send((solution.vector, solution.value))
+    except StopIteration as end:
+        return _enlarged(end.value, problem)
+
+
+def maskcut_batch(
+    grids: Sequence[ArrayLike],
+    *,
+    device: str,
+    max_masks: int = 3,
+    tau: float = 0.15,
+    seed: int = 0,
+    max_nodes: int = MAX_NODES,
+) -> list[list[Cut]]:
+    """Find the objects of several images, the eigenvectors of all solved at once.
+
+    Parameters
+    ----------
+    grids : sequence of (h, w, C) float32
+        Patch features, all of one shape.
+    device : str
+        An accelerator as torch names it, such as ``cuda``.
+    max_masks, tau, seed, max_nodes
+        See :func:`maskcut`.
+
+    Returns
+    -------
+    list of list of Cut
+        For each image what `maskcut` finds, up to the rounding of float32.
+
+    Raises
+    ------
+    ValueError
+        As for `maskcut`, or the shapes differ.
+    """
+    from unsam_cli.divide.ncut_batch import ncut_batch
+
+    if len({np.shape(grid) for grid in grids}) > 1:
+        raise ValueError("the grids of a batch must have one shape")
+    posed = [pose(grid, tau, max_nodes) for grid in grids]
+    results: list[list[Cut]] = [[] for _ in grids]
+    open_ = {
+        i: (problem, _search(problem, max_masks)) for i, problem in enumerate(posed) if problem
+    }
+    taken = {i: next(search) for i, (_, search) in open_.items()}
+    while open_:
+        order = list(open_)
+        features = np.stack([open_[i][0].rest_features(taken[i]) for i in order])
+        vectors = ncut_batch(features, tau=tau, seed=seed, device=device).astype(np.float64)
+        for i, vector in zip(order, vectors, strict=True):
+            problem, search = open_[i]
+            try:
+                value = cut_value(problem.rest(taken[i]), vector)
+                taken[i] = search.send((vector, value))
+            except StopIteration as end:
+                del open_[i]
+                results[i] = _enlarged(end.value, problem)
+    return results
+
+
+def _enlarged(cuts: list[Cut], problem: Problem) -> list[Cut]:
+    """Bring cuts back to the grid that was given."""
+    fine = problem.fine
+    return [Cut(cut.mask[fine], cut.eigenvector[fine], cut.score) for cut in cuts]
+
+
+def _search(
+    problem: Problem, max_masks: int
+) -> Generator[BoolArray, tuple[NDArray[np.float64], float], list[Cut]]:
+    """Cut a grid again and again.
+
+    Yields the patches taken so far, (h, w) bool; is sent the eigenvector and eigenvalue of the
+    rest; returns the objects. So the same rules serve one image and a batch.
+    """
     if max_masks < 1:
         raise ValueError(f"max_masks must be at least 1, not {max_masks}")
-    if max_nodes < 2:
-        raise ValueError(f"max_nodes must be at least 2, not {max_nodes}")
-    h, w, channels = grid.shape
-    rows, columns = _coarse_shape(h, w, max_nodes)
-    if rows * columns < 2:
-        return []
-    # Which coarse row or column each fine one falls into.
-    in_row, in_column = np.arange(h) * rows // h, np.arange(w) * columns // w
-    if (rows, columns) != (h, w):
-        grid = _pool(grid, in_row, in_column)
-    graph = affinity(grid.reshape(-1, channels), tau=tau)
-    fine = np.ix_(in_row, in_column)
-    return [
-        Cut(cut.mask[fine], cut.eigenvector[fine], cut.score)
-        for cut in _cut_graph(graph, (rows, columns), max_masks, seed)
-    ]
-
-
-def _cut_graph(graph: Affinity, shape: tuple[int, int], max_masks: int, seed: int) -> list[Cut]:
-    """Cut a graph whose nodes are the patches of a grid."""
     cuts: list[Cut] = []
-    taken = np.zeros(shape, np.bool_)
-    previous = np.zeros(shape, np.bool_)
-    rest = graph
-    mask, v = None, np.zeros(shape)
+    taken = np.zeros(problem.shape, np.bool_)
+    previous = np.zeros(problem.shape, np.bool_)
+    mask, v = None, np.zeros(problem.shape)
     for index in range(max_masks):
         if mask is None:  # the last cut changed the graph
-            solution = ncut(rest, seed=seed)
-            if solution.value > 1 - 1e-9:  # no partition beats a random one
+            vector, value = yield taken
+            if value > 1 - 1e-9:  # no partition beats a random one
                 break
-            mask, v = foreground(solution.vector.reshape(shape))
+            mask, v = foreground(vector.reshape(problem.shape))
         found = mask
         if index and (_iou(found, previous) > _SAME or found.sum() <= _SMALL * found.size):
-            found = np.zeros(shape, np.bool_)
+            found = np.zeros(problem.shape, np.bool_)
         previous = found
         new = found & ~taken
         if new.any():
-            cuts.append(Cut(new, v.astype(np.float32), _score(graph, new.ravel())))
-            taken |= new
-            rest = graph.erased(taken.ravel())
+            cuts.append(Cut(new, v.astype(np.float32), _score(problem.graph, new.ravel())))
+            taken = taken | new
             mask = None
     return cuts
 
@@ -176,22 +234,3 @@ def _score(graph: Affinity, mask: BoolArray) -> float:
 def _iou(a: BoolArray, b: BoolArray) -> float:
     """Intersection over union of two masks, 0 for two empty ones."""
     return float((a & b).sum() / max(int((a | b).sum()), 1))
-
-
-def _coarse_shape(h: int, w: int, max_nodes: int) -> tuple[int, int]:
-    """Rows and columns of a grid of at most `max_nodes` patches with the same aspect."""
-    if h * w <= max_nodes:
-        return h, w
-    short = int(np.ceil(min(h, w) * np.sqrt(max_nodes / (h * w))))
-    long = min(max(h, w), max_nodes // short)
-    return (short, long) if h <= w else (long, short)
-
-
-def _pool(
-    grid: NDArray[Any], in_row: NDArray[np.int64], in_column: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Average the patches (h, w, C) that fall into one coarse patch."""
-    rows, columns = np.bincount(in_row), np.bincount(in_column)
-    top, left = np.cumsum(rows) - rows, np.cumsum(columns) - columns
-    total = np.add.reduceat(np.add.reduceat(grid, top, 0, np.float32), left, 1)
-    return (total / np.outer(rows, columns)[..., None]).astype(np.float32)

@@ -103,6 +103,12 @@ def ncut(graph: Affinity, *, seed: int = 0) -> NormalisedCut:
     return NormalisedCut(_oriented(u / root), 1 - mu, residual, products)
 
 
+def cut_value(graph: Affinity, vector: Vector) -> float:
+    """Return the eigenvalue of an eigenvector, its Rayleigh quotient: in [0, 2]."""
+    degree = graph.degree
+    return 1 - float(vector @ graph.times(vector)) / float(vector @ (degree * vector))
+
+
 def _solve(
     graph: Affinity, normalised: Callable[[Vector], Vector], trivial: Vector, start: Vector
 ) -> tuple[Vector, int]:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, islice
 from typing import Any
 
+from unsam_cli.backbones import accelerator
 from unsam_cli.divide.detections import select_detections
-from unsam_cli.divide.maskcut import maskcut
+from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
 from unsam_cli.divide.upsample import Refine, guide_filter, to_pixels
-from unsam_cli.errors import DataError
+from unsam_cli.errors import DataError, UnsamError
 from unsam_cli.hierarchy import FoundMask, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.images import decode_preview
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
 from unsam_cli.run.inputs import local_file
-from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.provenance import file_identity
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.seeds import image_seed
 from unsam_cli.run.sinks import ImageResult, MaskSink
+
+Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, ImageResult | UnsamError]]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,18 @@ class DivideSettings:
         Least score of a detection.
     refine : {'guided', 'none'}
         Whether borders follow the edges of the picture.
+    device : str
+        Where eigenvectors are computed, see :func:`~unsam_cli.backbones.accelerator`.
+    batch_size : int
+        Images that are cut at once on an accelerator.
     """
 
     max_masks: int = 3
     tau: float = 0.15
     min_score: float = 0.3
     refine: Refine = "guided"
+    device: str = "auto"
+    batch_size: int = 8
 
 
 def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: str) -> int:
@@ -70,8 +81,11 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
     with open_features(features) as file:
         items = feature_items(file)
         sink = MaskSink(run, file.attributes.history, kind=kind)
-        work = partial(_divide_image, file=file, settings=settings, seed=run.seed)
-        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
+        one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
+        work: Work = partial(ordered_map, one, jobs=run.jobs)
+        if device := accelerator(settings.device):
+            work = partial(_divide_batches, file=file, settings=settings, run=run, device=device)
+        return run_items(items, work, sink, run)
 
 
 def _divide_image(
@@ -85,6 +99,47 @@ def _divide_image(
         tau=settings.tau,
         seed=image_seed(seed, item.id),
     )
+    return _to_result(image, record, cuts, settings)
+
+
+def _divide_batches(
+    items: Sequence[FeatureItem],
+    *,
+    file: FeatureFile,
+    settings: DivideSettings,
+    run: RunSettings,
+    device: str,
+) -> Iterator[tuple[FeatureItem, ImageResult | UnsamError]]:
+    """Cut consecutive images with grids of one shape together on an accelerator."""
+
+    def read(item: FeatureItem) -> tuple[ImageEntry, Record]:
+        image = file.image(item.index)
+        return image, _whole_image(file, item, image)
+
+    def shape(pair: tuple[FeatureItem, tuple[ImageEntry, Record] | UnsamError]) -> object:
+        return None if isinstance(pair[1], UnsamError) else pair[1][1].features.shape
+
+    for key, group in groupby(ordered_map(read, items, jobs=run.jobs), key=shape):
+        while batch := list(islice(group, settings.batch_size)):
+            if key is None:
+                yield from ((item, e) for item, e in batch if isinstance(e, UnsamError))
+                continue
+            loaded = [(item, r) for item, r in batch if not isinstance(r, UnsamError)]
+            cuts = maskcut_batch(
+                [record.features for _, (_, record) in loaded],
+                device=device,
+                max_masks=settings.max_masks,
+                tau=settings.tau,
+                seed=run.seed,
+            )
+            for (item, (image, record)), found in zip(loaded, cuts, strict=True):
+                yield item, attempt(partial(_to_result, image, record, found, settings))
+
+
+def _to_result(
+    image: ImageEntry, record: Record, cuts: Sequence[Cut], settings: DivideSettings
+) -> ImageResult:
+    """Bring cuts to pixels."""
     guide, refine = None, settings.refine
     if refine != "none" and image.preview:
         guide = guide_filter(decode_preview(image.preview), record.features.shape)
@@ -94,7 +149,7 @@ def _divide_image(
     masks = [
         FoundMask(to_pixels(cut, guide, size, refine=refine), cut.score, "divide") for cut in cuts
     ]
-    return ImageResult(image.height, image.width, annotate(item.id, masks))
+    return ImageResult(image.height, image.width, annotate(image.id, masks))
 
 
 def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:

@@ -69,6 +69,11 @@ class MasksFile:
         found: list[int] = np.unique(self._rows[:, 0]).tolist()
         return sorted(self.images.keys() | set(found))
 
+    def counts(self) -> dict[int, int]:
+        """Count the annotations of every image that has any."""
+        ids, found = np.unique(self._rows[:, 0], return_counts=True)
+        return dict(zip(ids.tolist(), found.tolist(), strict=True))
+
     def annotations_of(self, image_id: int) -> list[Annotation]:
         """Read the annotations of one image, in the order of the file; none for an unknown one.
 
@@ -81,6 +86,23 @@ class MasksFile:
         first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
         image = self.images.get(image_id)
         return [self._read(row, image) for row in self._rows[first:last].tolist()]
+
+    def records_of(self, image_id: int) -> list[tuple[str, dict[str, Any]]]:
+        """Parse the annotations of one image without checking their keys.
+
+        Returns
+        -------
+        list of (name, record)
+            In the order of the file; the name says which file and annotation, for messages.
+
+        Raises
+        ------
+        MaskFileError
+            If the file has changed since it was opened.
+        """
+        ids = self._rows[:, 0]
+        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
+        return [self._parse(row) for row in self._rows[first:last].tolist()]
 
     def by_image(self) -> Iterator[tuple[int, list[Annotation]]]:
         """Yield every image's id and annotations, ascending; also of images that have none.
@@ -106,21 +128,29 @@ class MasksFile:
             yield ImageMasks(asdict(info) if info else {"id": image_id}, found)
 
     def _read(self, row: list[int], image: ImageInfo | None) -> Annotation:
+        name, record = self._parse(row)
+        try:
+            return annotation(record, number=row[1], image_id=row[0], image=image)
+        except MaskFileError:
+            raise
+        except ValueError as error:
+            raise MaskFileError(f"{name}: {error}; mend or remove it") from error
+
+    def _parse(self, row: list[int]) -> tuple[str, dict[str, Any]]:
         image_id, number, source_index, start, length = row
         source = self._sources[source_index]
         name = f"record {number} of the annotations"
         try:
             record = parse_json(source.read_at(start, length))
-            if not isinstance(record, dict):
-                raise ValueError("the file has changed since it was opened")
-            name = f"annotation {record['id']}" if "id" in record else name
-            return annotation(record, number=number, image_id=image_id, image=image)
-        except MaskFileError:
-            raise
-        except ValueError as error:
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
             raise MaskFileError(
-                f"{source.name}: {name} (image {image_id}): {error}; mend or remove it"
-            ) from error
+                f"{source.name}: {name} (image {image_id}): the file has changed since it was "
+                "opened; run again"
+            )
+        name = f"annotation {record['id']}" if "id" in record else name
+        return f"{source.name}: {name} (image {image_id})", record
 
 
 def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFile:
