@@ -7,23 +7,47 @@ from pathlib import Path
 import click
 
 from unsam_cli import options
+from unsam_cli.errors import UsageError
 
 
-@options.command("merge", "Join the shards of one run.")
+@options.command("merge", "Join the shards of one run, or unite two files of masks.")
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
+@options.option(
+    "--union",
+    is_flag=True,
+    help="All masks of the first file, and those of the second that overlap none of them.",
+)
+@options.option(
+    "--max-iou",
+    type=click.FloatRange(0, 1),
+    default=0.02,
+    help="--union: highest IoU with a mask of the first file that still counts as no overlap.",
+)
 @options.output_options
-def command(files: tuple[Path, ...], output: str, no_clobber: bool) -> None:
+def command(
+    files: tuple[Path, ...], union: bool, max_iou: float, output: str, no_clobber: bool
+) -> None:
     """Join the shards of one run, features (HDF5) or masks (JSON).
 
     The shards may come in any order; the result is what one run would have written, to the last
-    byte.
+    byte. With --union, two files of masks of the same images become one, as UnSAM+ unites SA-1B's
+    masks with pseudo-masks.
 
     \b
       unsam merge features.0.h5 features.1.h5 -o features.h5
       unsam merge masks.*.json -o masks.json
+      unsam merge --union sa1b.json masks.json --max-iou 0.02 -o plus.json
     """
+    if union:
+        from unsam_cli.convert.union import union as unite
+
+        if len(files) != 2:
+            raise UsageError(f"--union is of two files, got {len(files)}")
+        step = options.step_of(click.get_current_context())
+        unite(*files, max_iou=max_iou, output=output, no_clobber=no_clobber, step=step)
+        return
     from unsam_cli.run.merging import merge
 
     merge(files, output=output, no_clobber=no_clobber)

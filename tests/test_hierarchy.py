@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unsam_cli.hierarchy import FoundMask, annotate, granularity
+from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate, granularity
 from unsam_cli.rle import encode
 
 
@@ -20,7 +20,7 @@ def test_annotations_are_ranked_and_nested() -> None:
         box(1, 1, 10, 10, 0.7),
         box(30, 30, 5, 5, 0.8),
     )
-    found = annotate(7, [part_of_part, whole, part, other])
+    found = annotate(7, FoundMasks.of([part_of_part, whole, part, other], (40, 50)))
     assert [a["area"] for a in found] == [9, 25, 100, 400]
     assert [a["parent"] for a in found] == [2, None, 3, None]
     assert [a["bbox"] for a in found][:2] == [[2, 2, 3, 3], [30, 30, 5, 5]]
@@ -43,4 +43,4 @@ def test_equal_areas_are_all_coarse() -> None:
 
 
 def test_no_masks() -> None:
-    assert annotate(1, []) == []
+    assert annotate(1, FoundMasks.of([], (40, 50))) == []

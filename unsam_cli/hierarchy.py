@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,51 @@ class FoundMask:
     score: float
     stage: str
     level: float | None = None
+
+
+@dataclass(frozen=True)
+class FoundMasks(Sequence[FoundMask]):
+    """The masks of an image in columns: what :class:`FoundMask` says, for all of them.
+
+    Attributes
+    ----------
+    table : RunTable
+        n masks.
+    score : (n,) float64
+    stage : (n,) of str
+    level : (n,) of float or None
+    """
+
+    table: RunTable
+    score: NDArray[np.float64]
+    stage: Sequence[str]
+    level: Sequence[float | None]
+
+    @classmethod
+    def of(cls, masks: Sequence[FoundMask], size: tuple[int, int]) -> FoundMasks:
+        """Gather single masks of an image of `size` (H, W)."""
+        return cls(
+            RunTable.from_rles([mask.rle for mask in masks], size=size),
+            np.array([mask.score for mask in masks], dtype=np.float64),
+            [mask.stage for mask in masks],
+            [mask.level for mask in masks],
+        )
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @overload
+    def __getitem__(self, index: int) -> FoundMask: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[FoundMask]: ...
+
+    def __getitem__(self, index: int | slice) -> FoundMask | list[FoundMask]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        i = range(len(self))[index]
+        rle = self.table.take(np.array([i])).to_rles()[0]
+        return FoundMask(rle, float(self.score[i]), self.stage[i], self.level[i])
 
 
 def granularity(areas: IntArray, parent: IntArray) -> NDArray[np.float64]:
@@ -78,31 +123,38 @@ def _roots(parent: IntArray) -> IntArray:
     return root
 
 
-def annotate(image_id: int, masks: Sequence[FoundMask]) -> list[dict[str, Any]]:
+def annotate(image_id: int, masks: FoundMasks) -> list[dict[str, Any]]:
     """Return the masks of one image as COCO annotations, the best first.
 
     ``parent`` is an index into the list, or None; ids are given when the file is written. Scores
     and granularities are rounded to 6 digits, so that files are the same on any machine.
     """
-    if not masks:
-        return []
-    ranked = sorted(masks, key=lambda mask: -mask.score)
-    table = RunTable.from_rles([mask.rle for mask in ranked])
+    order = np.argsort(-masks.score, kind="stable")
+    table = masks.table.take(order)
     parent = parents(table, CONTAINED)
-    fineness = granularity(table.areas, parent)
+    columns = zip(
+        order.tolist(),
+        table.areas.tolist(),
+        table.boxes.tolist(),
+        table.to_rles(),
+        masks.score[order].round(6).tolist(),
+        parent.tolist(),
+        granularity(table.areas, parent).round(6).tolist(),
+        strict=True,
+    )
     return [
         {
             "image_id": image_id,
             "category_id": 1,
             "iscrowd": 0,
-            "area": int(table.areas[i]),
-            "bbox": table.boxes[i].tolist(),
-            "segmentation": {"size": mask.rle["size"], "counts": mask.rle["counts"].decode()},
-            "score": round(float(mask.score), 6),
-            "stage": mask.stage,
-            "level": mask.level,
-            "parent": int(parent[i]) if parent[i] >= 0 else None,
-            "granularity": round(float(fineness[i]), 6),
+            "area": area,
+            "bbox": box,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+            "score": score,
+            "stage": masks.stage[i],
+            "level": masks.level[i],
+            "parent": above if above >= 0 else None,
+            "granularity": fineness,
         }
-        for i, mask in enumerate(ranked)
+        for i, area, box, rle, score, above, fineness in columns
     ]

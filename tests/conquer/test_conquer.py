@@ -64,8 +64,8 @@ def test_without_picture_or_refinement_borders_are_those_of_patches():
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_the_same_input_gives_the_same_masks(preset):
     settings = ConquerSettings(preset=preset)
-    first = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
-    assert first == conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
+    first = list(conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings))
+    assert first == list(conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings))
     assert first
 
 
@@ -156,7 +156,7 @@ def test_paper_preset_never_gives_the_root_and_repeats_lasting_clusters():
 
 
 def test_nothing_in_nothing_out():
-    assert conquer_image([], None, (10, 10)) == []
+    assert list(conquer_image([], None, (10, 10))) == []
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 12), (12, 1), (2, 3)])

@@ -24,10 +24,7 @@ def test_keeps_records_and_blobs(tmp_path: Path) -> None:
     fill(tmp_path / "out", 3)
     with Journal(tmp_path / "out", SETTINGS, resume=True) as journal:
         assert set(journal.entries) == {1, 2, 3}
-        record = journal.read(2)
-        start, stop = record["blob"]
-        journal.blob.seek(start)
-        assert (record["name"], journal.blob.read(stop - start)) == ("image 2", b"\2\2")
+        assert (journal.read(2)["name"], journal.read_blob(2)) == ("image 2", b"\2\2")
     assert not part_folder(tmp_path / "out").exists()
 
 

@@ -196,26 +196,3 @@ def outline_runs(
                             out[fill[b] - 1, 0] = base + y
                     b = up[b]
             old = new
-
-
-@kernel()
-def measure(offsets: IntArray, runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
-    """Areas and boxes (x, y, w, h) of masks given as column-major runs; zeros for empty ones."""
-    count = len(offsets) - 1
-    areas = np.zeros(count, dtype=np.int64)
-    boxes = np.zeros((count, 4), dtype=np.int64)
-    for k in range(count):
-        begin, end = offsets[k], offsets[k + 1]
-        if begin == end:
-            continue
-        top, bottom = height, 0
-        for row in range(begin, end):
-            areas[k] += runs[row, 1] - runs[row, 0]
-            column = runs[row, 0] // height
-            first, last = runs[row, 0] - column * height, runs[row, 1] - column * height
-            if last > height:  # goes on in the next column
-                first, last = 0, height
-            top, bottom = min(top, first), max(bottom, last)
-        left, right = runs[begin, 0] // height, (runs[end - 1, 1] - 1) // height
-        boxes[k] = (left, top, right - left + 1, bottom - top)
-    return areas, boxes

@@ -9,11 +9,10 @@ import numpy as np
 from unsam_cli.conquer.forest import Picture, draw, grow, rank, thin
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.paper import paper_masks
-from unsam_cli.conquer.pixels import run_table
 from unsam_cli.conquer.settings import ConquerSettings
-from unsam_cli.hierarchy import FoundMask
+from unsam_cli.hierarchy import FoundMask, FoundMasks
 from unsam_cli.io.features import Record
-from unsam_cli.rle import Rle, from_runs, suppress, to_runs
+from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 
 SPARE = 3
 """Clusters brought to pixels for each mask that can stay: many repeat others."""
@@ -24,7 +23,7 @@ def conquer_image(
     preview: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings | None = None,
-) -> list[FoundMask]:
+) -> FoundMasks:
     """Find the parts of all regions of an image, at all scales.
 
     Parameters
@@ -40,7 +39,7 @@ def conquer_image(
 
     Returns
     -------
-    list of FoundMask
+    FoundMasks
         The regions' own masks, then their parts, the best first.
 
     Raises
@@ -50,7 +49,7 @@ def conquer_image(
     """
     settings = settings or ConquerSettings()
     if not records:
-        return []
+        return FoundMasks.of([], size)
     if settings.preset == "paper":
         return _paper(records, size, settings)
     return _default(records, preview if settings.refine == "guided" else None, size, settings)
@@ -70,7 +69,7 @@ def _default(
     preview: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings,
-) -> list[FoundMask]:
+) -> FoundMasks:
     forest = [grown for record in records for grown in grow(record, settings)]
     if settings.max_masks:
         forest = thin(forest, SPARE * settings.max_masks)
@@ -78,28 +77,28 @@ def _default(
     own = [to_runs(own_mask(record, size)) for record in records]
     counts = [np.array([len(runs) for runs in own]), *(np.diff(part.offsets) for part in drawn)]
     offsets = np.concatenate([[0], *counts]).cumsum()
-    table = run_table(offsets, np.concatenate([*own, *(part.runs for part in drawn)]), size)
+    runs = np.concatenate([*own, *(part.runs for part in drawn)])
+    table = RunTable.from_runs(offsets, runs, size)
     first = [record.score for record in records]
     score = np.concatenate([first, *(part.score for part in drawn)])
     level = np.concatenate([np.zeros(len(own)), *(part.candidates.level for part in drawn)])
     order = np.lexsort((-score, np.arange(len(score)) >= len(own)))
     order = order[table.areas[order] > 0]
-    stay = suppress(table, order, settings.nms_iou, window=settings.nms_window)
-    order = order[stay[order]][: settings.max_masks or None]
-    return [
-        FoundMask(
-            from_runs(table.runs[table.offsets[k] : table.offsets[k + 1]], size),
-            float(score[k]),
-            "divide" if k < len(own) else "conquer",
-            None if k < len(own) else float(level[k]),
-        )
-        for k in order.tolist()
-    ]
+    stay = suppress(
+        table, order, settings.nms_iou, window=settings.nms_window, most=settings.max_masks
+    )
+    order = order[stay[order]]
+    return FoundMasks(
+        table.take(order),
+        score[order],
+        ["divide" if k < len(own) else "conquer" for k in order.tolist()],
+        [None if k < len(own) else float(level[k]) for k in order.tolist()],
+    )
 
 
 def _paper(
     records: Sequence[Record], size: tuple[int, int], settings: ConquerSettings
-) -> list[FoundMask]:
+) -> FoundMasks:
     regions, parts = [], []
     for record in records:
         h, w, channels = record.features.shape
@@ -112,4 +111,4 @@ def _paper(
                 masks, rank(candidates, 0.0).tolist(), candidates.level.tolist(), strict=True
             )
         ]
-    return regions + sorted(parts, key=lambda part: -part.score)
+    return FoundMasks.of(regions + sorted(parts, key=lambda part: -part.score), size)

@@ -15,11 +15,9 @@ from unsam_cli.conquer._pixel_kernels import (
     borders,
     compete,
     enlarge,
-    measure,
     outline_runs,
     remove_specks,
 )
-from unsam_cli.rle import RunTable
 
 IntArray = NDArray[np.int64]
 Labels = NDArray[np.int32]
@@ -117,19 +115,3 @@ def cluster_runs(
         fill[1:] = offsets[:-1]
         outline_runs(labels, up, place, size[0], runs, fill)
     return offsets, runs
-
-
-def run_table(offsets: IntArray, runs: IntArray, size: tuple[int, int]) -> RunTable:
-    """Measure masks given as runs: a table of their areas and boxes.
-
-    Parameters
-    ----------
-    offsets : (n + 1,) int64
-        Mask i has rows ``offsets[i]:offsets[i + 1]`` of the runs.
-    runs : (R, 2) int64
-        Start and end (exclusive) of every run as column-major pixel indices.
-    size : (H, W)
-        The image's size, pixels.
-    """
-    areas, boxes = measure(offsets, runs, size[0])
-    return RunTable(size, offsets, runs, areas, boxes)

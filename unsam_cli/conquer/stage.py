@@ -8,7 +8,7 @@ from pathlib import Path
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
-from unsam_cli.hierarchy import FoundMask, annotate
+from unsam_cli.hierarchy import annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry
 from unsam_cli.io.images import decode_preview, find_image, read_image
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
@@ -66,8 +66,7 @@ def _conquer_image(
     picture = _picture(image, images) if settings.refine != "none" else None
     size = (image.height, image.width)
     found = conquer_image(file.records(item.index), picture, size, settings)
-    masks = [FoundMask(m.rle, m.score, m.stage, m.level) for m in found]
-    return ImageResult(*size, annotate(item.id, masks))
+    return ImageResult(*size, annotate(item.id, found))
 
 
 def _picture(image: ImageEntry, images: Path | None) -> Picture | None:

@@ -13,7 +13,7 @@ from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
 from unsam_cli.divide.upsample import Refine, guide_filter, to_pixels
 from unsam_cli.errors import DataError, UnsamError
-from unsam_cli.hierarchy import FoundMask, annotate
+from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.images import decode_preview
 from unsam_cli.io.masks import MasksFile, read_masks
@@ -149,7 +149,7 @@ def _to_result(
     masks = [
         FoundMask(to_pixels(cut, guide, size, refine=refine), cut.score, "divide") for cut in cuts
     ]
-    return ImageResult(image.height, image.width, annotate(image.id, masks))
+    return ImageResult(*size, annotate(image.id, FoundMasks.of(masks, size)))
 
 
 def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:
@@ -238,4 +238,5 @@ def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) ->
     scores = [1.0 if a.score is None else a.score for a in annotations]
     chosen = select_detections(rles, scores, min_score=min_score)
     masks = [FoundMask(rles[i], scores[i], "divide") for i in chosen]
-    return ImageResult(item.height, item.width, annotate(item.id, masks))
+    size = (item.height, item.width)
+    return ImageResult(*size, annotate(item.id, FoundMasks.of(masks, size)))

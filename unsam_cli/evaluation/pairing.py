@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
-
-import numpy as np
 
 from unsam_cli.errors import DataError
 from unsam_cli.io.masks import ImageInfo, MasksFile
@@ -96,11 +94,11 @@ def _last_part(file_name: str) -> str:
 
 
 def _unique_names(
-    images: Iterable[ImageInfo], file: str, key: type[_whole] | object
+    images: Iterable[ImageInfo], file: str, key: Callable[[str], str]
 ) -> dict[str, int]:
     names: dict[str, int] = {}
     for image in images:
-        name = key(image.file_name)  # type: ignore[operator]
+        name = key(image.file_name)
         other = names.setdefault(name, image.id)
         if other != image.id:
             raise DataError(
@@ -195,14 +193,3 @@ def _warn_of_the_rest(
             strange.total(),
             len(strange),
         )
-
-
-def shape_of(image: ImageInfo) -> tuple[int, int]:
-    """Height and width."""
-    return image.height, image.width
-
-
-def image_order(truth: MasksFile) -> list[int]:
-    """Return the ids of the ground truth's images in the order of the evaluation."""
-    ids: list[int] = np.unique(list(truth.images)).tolist()
-    return ids

@@ -7,7 +7,6 @@ specification.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy.typing as npt
 import orjson
 
 from unsam_cli.errors import FeatureFileError, MissingInputError
+from unsam_cli.io.half import widen
 from unsam_cli.rle.runs import Rle
 
 FORMAT = "unsam-features"
@@ -68,13 +68,13 @@ class RegionEntry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A grid of patch features, (h, w, C) float16 or float32, and what it covers."""
+    """A grid of patch features, (h, w, C) float32 whatever is stored, and what it covers."""
 
     image_id: int
     bbox: tuple[int, int, int, int]
     rle: Rle | None
     score: float
-    features: npt.NDArray[np.floating[Any]]
+    features: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -288,8 +288,8 @@ class FeatureFile:
         size = [int(self._heights[index]), int(self._widths[index])]
         records = []
         for r, region in zip(self._numbers(index), self.regions(index), strict=True):
-            rows = self.rows(int(r))
-            if not math.isfinite(float(rows.sum(dtype=np.float64))):
+            rows, finite = widen(self.rows(int(r)))
+            if not finite:
                 raise self._error(f"record {r} (image {self.ids[index]}) has features that are NaN")
             rle: Rle | None = {"size": size, "counts": region.counts} if region.counts else None
             grid = rows.reshape(*region.grid, rows.shape[1])

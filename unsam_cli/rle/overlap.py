@@ -76,6 +76,7 @@ def suppress(
     threshold: float,
     *,
     window: int = 0,
+    most: int = 0,
     protected: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Non-maximum suppression on exact mask IoU.
@@ -94,6 +95,8 @@ def suppress(
     window : int
         A kept mask is compared only with the next ``window - 1`` places of the order; 0 compares
         with all of them.
+    most : int
+        Stop when so many are kept, dropping all that follow; 0 goes on to the end.
     protected : (n,) bool, optional
         Masks that are never dropped, though they drop others.
 
@@ -119,7 +122,15 @@ def suppress(
         raise ValueError(f"protected must have one flag for each of the {len(table)} masks")
     reach = window - 1 if window > 0 else len(order)
     keep: NDArray[np.bool_] = _suppress(
-        table.offsets, table.runs, table.areas, table.boxes, order, threshold, reach, protected
+        table.offsets,
+        table.runs,
+        table.areas,
+        table.boxes,
+        order,
+        threshold,
+        reach,
+        most or len(order),
+        protected,
     )
     return keep
 
@@ -208,30 +219,39 @@ def _suppress(
     order: IntArray,
     threshold: float,
     reach: int,
+    most: int,
     protected: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    count = len(order)
     keep = np.zeros(len(areas), dtype=np.bool_)
-    keep[order] = True
-    for place in range(count):
-        a = order[place]
-        if not keep[a] or areas[a] == 0:
-            continue
-        for later in range(place + 1, min(count, place + 1 + reach)):
-            b = order[later]
-            small, large = (a, b) if areas[a] < areas[b] else (b, a)
-            total = areas[a] + areas[b]
-            # No IoU exceeds what the areas, then the boxes, allow.
-            if not keep[b] or protected[b] or areas[small] / areas[large] <= threshold:
+    places = np.empty(len(order), dtype=np.int64)  # of the masks kept so far
+    kept = 0
+    for place in range(len(order)):
+        b = order[place]
+        stays = True
+        for earlier in range(kept if areas[b] and not protected[b] else 0):
+            if place - places[earlier] > reach:
                 continue
-            most = min(areas[small], _box_overlap(boxes[a], boxes[b]))
-            if most / (total - most) <= threshold:
+            a = order[places[earlier]]
+            small, large = (a, b) if areas[a] < areas[b] else (b, a)
+            # No IoU exceeds what the areas, then the boxes, allow.
+            if areas[small] <= threshold * areas[large]:
+                continue
+            total = areas[a] + areas[b]
+            overlap = min(areas[small], _box_overlap(boxes[a], boxes[b]))
+            if overlap / (total - overlap) <= threshold:
                 continue
             # IoU > t means intersection > t (A + B) / (1 + t); one pixel of slack for rounding.
             spare = areas[small] - np.int64(threshold * total / (1 + threshold)) + 1
             shared = _common(offsets, runs, small, large, spare)
             if shared >= 0 and shared / (total - shared) > threshold:
-                keep[b] = False
+                stays = False
+                break
+        if stays:
+            keep[b] = True
+            places[kept] = place
+            kept += 1
+            if kept == most:
+                break
     return keep
 
 

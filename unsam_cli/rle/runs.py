@@ -20,7 +20,7 @@ IntArray = NDArray[np.int64]
 MAX_PIXELS = 2**29
 """Largest image, 512 megapixels: what is larger is taken for damage."""
 
-_LONGEST_COUNT = 7  # characters; 35 bits hold any difference of counts below MAX_PIXELS
+LONGEST_COUNT = 7  # characters; 35 bits hold any difference of counts below MAX_PIXELS
 
 _COMPLAINTS = {
     -1: "counts hold a character outside the RLE alphabet",
@@ -127,7 +127,7 @@ def from_runs(runs: IntArray, size: tuple[int, int] | list[int]) -> Rle:
     """
     height, width = checked_size(size)
     runs = np.ascontiguousarray(runs, dtype=np.int64).reshape(-1, 2)
-    text = np.empty(_LONGEST_COUNT * (2 * len(runs) + 1), dtype=np.uint8)
+    text = np.empty(LONGEST_COUNT * (2 * len(runs) + 1), dtype=np.uint8)
     length = write(runs, height * width, text)
     if length < 0:
         raise ValueError("runs must ascend without overlap and stay inside the image")
@@ -144,7 +144,7 @@ def _read_count(data: NDArray[np.uint8], begin: int, end: int) -> tuple[int, int
         digit = data[begin] - 48
         if digit < 0 or digit > 63:
             return 0, -1
-        if shift == 5 * _LONGEST_COUNT:
+        if shift == 5 * LONGEST_COUNT:
             return 0, -6
         value |= (digit & 31) << shift
         shift += 5

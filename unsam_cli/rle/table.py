@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
-from unsam_cli.rle.runs import IntArray, Rle, checked_size, complain, parse, text_of
+from unsam_cli.rle.runs import (
+    LONGEST_COUNT,
+    IntArray,
+    Rle,
+    checked_size,
+    complain,
+    parse,
+    text_of,
+    write,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,48 @@ class RunTable:
                 )
         return cls(expected, offsets, runs, areas, boxes)
 
+    @classmethod
+    def from_runs(cls, offsets: IntArray, runs: IntArray, size: tuple[int, int]) -> RunTable:
+        """Build the table from runs, whose order is not checked.
+
+        Parameters
+        ----------
+        offsets : (n + 1,) int64
+            Mask i has rows ``offsets[i]:offsets[i + 1]`` of the runs.
+        runs : (R, 2) int64
+            Start and end (exclusive) of every run as column-major pixel indices, ascending and
+            apart within a mask.
+        size : (H, W)
+            The image's size in pixels.
+        """
+        height, width = checked_size(size)
+        sizes = np.tile(np.array([height, width], dtype=np.int64), (len(offsets) - 1, 1))
+        return cls((height, width), offsets, runs, *_measure(offsets, runs, sizes))
+
+    def take(self, order: IntArray) -> RunTable:
+        """Return the table of some of the masks, in the given order."""
+        order = np.asarray(order, dtype=np.int64)
+        offsets, runs = _take_runs(self.offsets, self.runs, order)
+        return RunTable(self.size, offsets, runs, self.areas[order], self.boxes[order])
+
+    def to_rles(self) -> list[Rle]:
+        """Encode all masks.
+
+        Raises
+        ------
+        ValueError
+            If the runs of a mask overlap, descend or leave the image.
+        """
+        text, ends = _write_all(self.offsets, self.runs, self.size[0] * self.size[1])
+        if len(ends) < len(self) + 1:
+            raise ValueError(f"mask {len(ends) - 1}: runs must ascend and stay inside the image")
+        data = text.tobytes()
+        cuts = ends.tolist()
+        return [
+            {"size": list(self.size), "counts": data[begin:end]}
+            for begin, end in pairwise(cuts)
+        ]
+
     @property
     def starts(self) -> IntArray:
         """First pixel of every run, (R,) int64."""
@@ -125,6 +177,36 @@ def _parse_all(
             return offsets[: index + 1], runs[:0], found
         offsets[index + 1] = at + found
     return offsets, runs[: offsets[count]].copy(), 0
+
+
+@kernel()
+def _take_runs(offsets: IntArray, runs: IntArray, order: IntArray) -> tuple[IntArray, IntArray]:
+    """Offsets and runs of the masks in `order`."""
+    taken = np.zeros(len(order) + 1, dtype=np.int64)
+    for place in range(len(order)):
+        taken[place + 1] = taken[place] + offsets[order[place] + 1] - offsets[order[place]]
+    rows = np.empty((taken[-1], 2), dtype=np.int64)
+    for place in range(len(order)):
+        begin = offsets[order[place]]
+        for row in range(taken[place + 1] - taken[place]):
+            rows[taken[place] + row] = runs[begin + row]
+    return taken, rows
+
+
+@kernel()
+def _write_all(
+    offsets: IntArray, runs: IntArray, pixels: int
+) -> tuple[NDArray[np.uint8], IntArray]:
+    """Text of all masks and where each ends; only up to a mask whose runs are not in order."""
+    count = len(offsets) - 1
+    text = np.empty(LONGEST_COUNT * (2 * len(runs) + count), dtype=np.uint8)
+    ends = np.zeros(count + 1, dtype=np.int64)
+    for index in range(count):
+        length = write(runs[offsets[index] : offsets[index + 1]], pixels, text[ends[index] :])
+        if length < 0:
+            return text, ends[: index + 1]
+        ends[index + 1] = ends[index] + length
+    return text[: ends[count]], ends
 
 
 @kernel()

@@ -52,7 +52,7 @@ class Journal:
         try:
             self.folder = self._make_folder(target)
             self._lines: BinaryIO = open(self.folder / "journal.ndjson", "a+b", buffering=0)
-            self.blob: BinaryIO = open(self.folder / "blob.bin", "a+b", buffering=0)
+            self._blob: BinaryIO = open(self.folder / "blob.bin", "a+b", buffering=0)
         except OSError as e:
             raise output_error(target, e) from e
         try:
@@ -63,7 +63,7 @@ class Journal:
                 self._start(settings)
         except BaseException:
             self._lines.close()
-            self.blob.close()
+            self._blob.close()
             raise
 
     @staticmethod
@@ -89,12 +89,12 @@ class Journal:
         if self._lines.seek(0, os.SEEK_END):
             logger.warning("discarding the unfinished %s; --resume continues one", self.folder)
         self._lines.truncate(0)
-        self.blob.truncate(0)
+        self._blob.truncate(0)
         self._append_line(settings)
 
     def _load(self, settings: dict[str, Any]) -> None:
         """Take over whole lines whose blobs are there, and cut off what follows them."""
-        blob_size = self.blob.seek(0, os.SEEK_END)
+        blob_size = self._blob.seek(0, os.SEEK_END)
         line_end = blob_end = 0
         self._lines.seek(0)
         with open(self.folder / "journal.ndjson", "rb") as stream:
@@ -109,7 +109,7 @@ class Journal:
                     blob_end = record["blob"][1]
                 line_end += len(line)
         self._lines.truncate(line_end)
-        self.blob.truncate(blob_end)
+        self._blob.truncate(blob_end)
         if line_end == 0:
             self._append_line(settings)
 
@@ -128,24 +128,30 @@ class Journal:
             The disk is full or fails; what was stored before is intact.
         """
         try:
-            end = self.blob.seek(0, os.SEEK_END)
-            _write_all(self.blob, blob)
+            end = self._blob.seek(0, os.SEEK_END)
+            _write_all(self._blob, blob)
             span = (end, end + len(blob))
             self.entries[image_id] = self._append_line({"id": image_id, "blob": span, **record})
         except OSError as e:
             raise output_error(self.target, e) from e
 
     def read(self, image_id: int) -> dict[str, Any]:
-        """Return the record of an image; its `blob` is (start, end) in the blob file."""
+        """Return the record of an image; `blob` in it is for :meth:`read_blob`."""
         start, length = self.entries[image_id]
         self._lines.seek(start)
         record: dict[str, Any] = orjson.loads(self._lines.read(length))
         return record
 
+    def read_blob(self, image_id: int) -> bytes:
+        """Return the blob of an image."""
+        start, stop = self.read(image_id)["blob"]
+        self._blob.seek(start)
+        return self._blob.read(stop - start)
+
     def close(self, *, discard: bool) -> None:
         """Close the files; `discard` deletes them, and so does having no target to resume."""
         self._lines.close()
-        self.blob.close()
+        self._blob.close()
         if discard or self.target is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from unsam_cli.errors import DataError
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, RegionEntry
@@ -123,9 +124,9 @@ class MaskSink(_JournalSink):
             "file_name": item.file_name,
             "height": result.height,
             "width": result.width,
-            "annotations": result.annotations,
         }
-        self.journal.append(item.id, record)
+        # As a blob, so that the list of images can be written without reading the masks.
+        self.journal.append(item.id, record, orjson.dumps(result.annotations))
 
     def finish(self, order: Iterable[int]) -> None:
         """Write the masks of the given images."""
@@ -138,7 +139,7 @@ class MaskSink(_JournalSink):
                     self.kind,
                     history=self.history,
                     images=map(self._image, ids),
-                    groups=(self.journal.read(i)["annotations"] for i in ids),
+                    groups=map(self._annotations, ids),
                 )
 
         publish(self.settings.output, write)
@@ -153,12 +154,16 @@ class MaskSink(_JournalSink):
             "width": record["width"],
         }
 
+    def _annotations(self, image_id: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = orjson.loads(self.journal.read_blob(image_id))
+        return found
+
     def _restore(self, path: Path) -> None:
         lines = MaskLines(path)
         refuse_other_settings({"history": lines.history}, self._identity(), path)
         for image, group in lines.groups():
             if image["id"] not in self.journal.entries:
-                self.journal.append(image.pop("id"), {**image, "annotations": group})
+                self.journal.append(image.pop("id"), image, orjson.dumps(group))
 
 
 class FeatureSink(_JournalSink):
@@ -252,7 +257,4 @@ class FeatureSink(_JournalSink):
         return entry, regions
 
     def _chunks(self, ids: list[int]) -> Iterator[bytes]:
-        for image_id in ids:
-            start, stop = self.journal.read(image_id)["blob"]
-            self.journal.blob.seek(start)
-            yield self.journal.blob.read(stop - start)
+        return map(self.journal.read_blob, ids)

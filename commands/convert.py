@@ -1,0 +1,89 @@
+"""unsam convert [FORMAT] SOURCE [--to FORMAT] -o OUTPUT"""  # noqa: D400
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unsam_cli import options
+from unsam_cli.convert.formats import BSDS_MIN_AREA, WRITE, parse_request
+from unsam_cli.run.runner import RunSettings
+
+_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@options.command("convert", "Convert datasets and masks between formats.")
+@click.argument("words", nargs=-1, required=True, metavar="[FORMAT] SOURCE")
+@options.files_option(
+    "--images",
+    metavar="DIR",
+    type=_folder,
+    help="Folder of the images: for sizes and names that the source lacks, and for --to tsv.",
+)
+@options.files_option(
+    "--png",
+    metavar="DIR",
+    type=_folder,
+    help="The PNG files of coco-panoptic.  [default: SOURCE without .json]",
+)
+@options.run_option(
+    "--to",
+    type=click.Choice(list(WRITE)),
+    group="Output",
+    help="What to write.  [default: coco]",
+)
+@options.option(
+    "--min-area",
+    type=click.IntRange(0),
+    help=f"Leave out masks of fewer pixels.  [default: {BSDS_MIN_AREA} for bsds500, else 0]",
+)
+@options.option(
+    "--max-iou",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    help="Leave out masks that overlap an earlier one of their image by more; 1 keeps all.",
+)
+@options.option(
+    "--components",
+    is_flag=True,
+    help="labelmap: make every connected piece of a label a mask of its own.",
+)
+@options.option(
+    "--background", type=int, default=0, help="labelmap: the label that stands for nothing."
+)
+@options.option(
+    "--order",
+    type=click.Choice(["area", "score", "file"]),
+    default="area",
+    help="--to labelmap: what lies on top: smaller masks, better ones, or later ones.",
+)
+@options.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="--to polygons, yolo: pixels by which outlines may be simplified; 0 is exact.",
+)
+@options.format_option
+@options.run_options
+def command(
+    words: tuple[str, ...], to: str | None, kind: str, run: RunSettings, **settings: Any
+) -> int:
+    """Convert a dataset to class-agnostic COCO, or masks to other forms.
+
+    FORMAT, the form of SOURCE, is one of coco, sa1b, lvis, ade20k, entityseg, partimagenet, paco,
+    coco-panoptic, bsds500, labelmap, tsv and davis; coco where only --to is given. Every category
+    becomes 1; its name is kept as category_name.
+
+    \b
+      unsam convert lvis lvis_v1_val.json -o lvis.json
+      unsam convert bsds500 BSDS500/data/groundTruth/val -o bsds.json
+      unsam convert --to sa1b masks.json -o sa1b/
+      unsam convert --to tsv masks.json --images photos/ -o SAM-0.tsv
+    """
+    request = parse_request(words, to)
+    from unsam_cli.convert.stage import convert, settings_of
+
+    read, write = settings_of(request, settings)
+    return convert(request, read, write, run, kind=kind)

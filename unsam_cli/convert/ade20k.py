@@ -1,0 +1,111 @@
+"""The full ADE20K: objects, parts and parts of parts as colours of PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unsam_cli.convert.dataset import (
+    Picture,
+    ReadSettings,
+    SourceImage,
+    Truth,
+    files_below,
+    numbered,
+)
+from unsam_cli.convert.label_maps import label_masks, read_pixels
+from unsam_cli.errors import DataError, MaskFileError
+from unsam_cli.hierarchy import CONTAINED
+from unsam_cli.io.json_stream import parse_json
+from unsam_cli.rle import RunTable, parents
+
+_SEG = "_seg.png"
+
+
+class Ade20k:
+    """A folder of ADE20K; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.paths = files_below(path, _SEG, what="the images folder of the full ADE20K")
+        names = [p.relative_to(path).as_posix().removesuffix(_SEG) for p in self.paths]
+        self.images = numbered([f"{name}.jpg" for name in names])
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the objects of an image, then their parts, level by level."""
+        path = self.paths[image.index]
+        stem = path.name.removesuffix(_SEG)
+        names = _category_names(path.with_name(f"{stem}.json"))
+        masks, size = _level(path, 0, names)
+        level = 1
+        while (parts := path.with_name(f"{stem}_parts_{level}.png")).exists():
+            found, other = _level(parts, level, names)
+            if other != size:
+                raise DataError(f"{parts}: its size differs from that of {path.name}")
+            masks += found
+            level += 1
+        return Picture(*size, _with_parents(masks))
+
+
+def _level(
+    path: Path, level: int, names: dict[tuple[int, int], str]
+) -> tuple[list[Truth], tuple[int, int]]:
+    """Masks of a PNG: R / 10 * 256 + G is the class, B tells its instances apart.
+
+    References
+    ----------
+    github.com/CSAILVision/ADE20K, utils/utils_ade20k.py.
+    """
+    colours, mode = read_pixels(path)
+    if not mode.startswith("RGB"):
+        raise DataError(
+            f"{path}: mode {mode}, not colours; the full ADE20K is needed, not the SceneParsing "
+            "benchmark made from it"
+        )
+    masks = []
+    for colour, rle in label_masks(colours):
+        number = (colour & 255) // 10 * 256 + (colour >> 8 & 255)
+        if number:
+            name = names.get((level, number))
+            named = {} if name is None else {"category_name": name}
+            masks.append(Truth(rle, {**named, "class": number, "part_level": level}))
+    h, w = colours.shape
+    return masks, (h, w)
+
+
+def _category_names(path: Path) -> dict[tuple[int, int], str]:
+    """Names by (part level, class), from the file that describes an image; {} without one."""
+    if not path.exists():
+        return {}
+    try:
+        data = path.read_bytes()
+        try:
+            described = parse_json(data)
+        except ValueError:  # some files are Latin-1
+            described = parse_json(data.decode("latin-1").encode())
+        return {
+            (int(item["parts"]["part_level"]), int(item["name_ndx"])): str(item["name"])
+            for item in described["annotation"]["object"]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise MaskFileError(f"{path}: not as ADE20K describes images: {reason}") from error
+
+
+def _with_parents(masks: list[Truth]) -> list[Truth]:
+    """Let parts know what they lie in."""
+    if not masks:
+        return masks
+    found = parents(RunTable.from_rles([mask.rle for mask in masks]), CONTAINED).tolist()
+    return [
+        replace(mask, parent=found[i]) if mask.extra["part_level"] and found[i] >= 0 else mask
+        for i, mask in enumerate(masks)
+    ]
+
+
+def open_ade20k(name: str, path: Path, settings: ReadSettings) -> Ade20k:
+    """Open a folder of the full ADE20K."""
+    return Ade20k(path, settings)

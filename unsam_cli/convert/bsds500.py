@@ -1,0 +1,65 @@
+"""BSDS500: what several people drew, in MATLAB's files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unsam_cli.convert.dataset import (
+    Picture,
+    ReadSettings,
+    SourceImage,
+    Truth,
+    files_below,
+    numbered,
+)
+from unsam_cli.convert.label_maps import LabelArray, component_masks
+from unsam_cli.errors import MaskFileError
+
+
+class Bsds500:
+    """A folder of BSDS500; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.paths = files_below(path, ".mat", what="a groundTruth folder of BSDS500")
+        names = [p.relative_to(path).with_suffix(".jpg") for p in self.paths]
+        self.images = numbered([name.as_posix() for name in names])
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the segments that each annotator drew; every connected piece is a mask."""
+        path = self.paths[image.index]
+        drawn = _segmentations(path)
+        h, w = drawn[0].shape
+        masks = []
+        for annotator, labels in enumerate(drawn, start=1):
+            if labels.shape != (h, w):
+                raise MaskFileError(f"{path}: annotator {annotator} drew on another size")
+            masks += [Truth(rle, {"annotator": annotator}) for _, rle in component_masks(labels)]
+        return Picture(h, w, masks)
+
+
+def _segmentations(path: Path) -> list[LabelArray]:
+    from scipy.io import loadmat
+
+    try:
+        cells = loadmat(path, variable_names=["groundTruth"])["groundTruth"].ravel()
+        found = [np.asarray(cell["Segmentation"].ravel()[0], dtype=np.int64) for cell in cells]
+        if not found or any(labels.ndim != 2 for labels in found):
+            raise ValueError("no segmentation in it")
+    except Exception as error:  # hostile bytes raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MaskFileError(
+            f"{path}: not a file of BSDS500 ({reason}); groundTruth with a Segmentation for each "
+            "annotator is needed"
+        ) from error
+    return found
+
+
+def open_bsds500(name: str, path: Path, settings: ReadSettings) -> Bsds500:
+    """Open a folder of BSDS500."""
+    return Bsds500(path, settings)

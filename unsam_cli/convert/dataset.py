@@ -1,0 +1,217 @@
+"""What every reader of a dataset gives: images to convert, and the masks of each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.io.images import find_image, image_size
+from unsam_cli.rle import Rle, RunTable, suppress
+from unsam_cli.run.provenance import file_identity
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How to read a dataset.
+
+    Parameters
+    ----------
+    images : Path, optional
+        Folder of the images: for sizes and names that the source lacks.
+    png : Path, optional
+        Folder of the PNG files of ``coco-panoptic``.
+    min_area : int
+        Pixels that a mask needs.
+    components : bool
+        Whether each 4-connected piece of a label is a mask of its own.
+    background : int
+        The label that is nothing.
+    max_iou : float
+        A mask that overlaps an earlier one of its image by more is left out; 1 keeps all.
+    """
+
+    images: Path | None = None
+    png: Path | None = None
+    min_area: int = 0
+    components: bool = False
+    background: int = 0
+    max_iou: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """An image of a dataset; `index` is its position there."""
+
+    id: int
+    file_name: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A mask of a dataset.
+
+    Attributes
+    ----------
+    rle : Rle
+        The mask.
+    extra : dict
+        Further keys of the annotation.
+    parent : int or None
+        Index of the mask of the same image that contains it.
+    iscrowd : bool
+        Whether it is a region of many objects, ignored by evaluation.
+    area : float or None
+        Pixels, as the source says; None where it does not.
+    bbox : tuple or None
+        x, y, w, h, as the source says; None where it does not.
+    """
+
+    rle: Rle
+    extra: dict[str, Any] = field(default_factory=dict)
+    parent: int | None = None
+    iscrowd: bool = False
+    area: float | None = None
+    bbox: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Size and masks of one image."""
+
+    height: int
+    width: int
+    masks: list[Truth]
+
+
+class Named(Protocol):
+    """An image with an id and a name."""
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+        ...
+
+    @property
+    def file_name(self) -> str:
+        """Its name."""
+        ...
+
+
+class Dataset(Protocol):
+    """A dataset, opened. `load` may be called from several threads."""
+
+    @property
+    def images(self) -> Sequence[SourceImage]:
+        """All images, by ascending id."""
+        ...
+
+    @property
+    def history(self) -> Sequence[dict[str, Any]]:
+        """The steps that made it, for files of our own."""
+        ...
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the masks of an image."""
+        ...
+
+
+def select(picture: Picture, settings: ReadSettings) -> Picture:
+    """Leave out masks that are too small or there already; the rest keep their order."""
+    masks = picture.masks
+    if not masks or (settings.min_area <= 1 and settings.max_iou >= 1):
+        return picture
+    table = RunTable.from_rles([mask.rle for mask in masks])
+    keep = table.areas >= settings.min_area
+    if settings.max_iou < 1:
+        order = np.flatnonzero(keep)
+        keep &= suppress(table, order, settings.max_iou)
+    place = {int(old): new for new, old in enumerate(np.flatnonzero(keep))}
+    kept = [
+        replace(masks[i], parent=None if (p := masks[i].parent) is None else place.get(p))
+        for i in place
+    ]
+    return Picture(picture.height, picture.width, kept)
+
+
+def to_annotations(image_id: int, masks: Sequence[Truth]) -> list[dict[str, Any]]:
+    """Return masks as COCO annotations without ids; `parent` is an index into the list."""
+    if not masks:
+        return []
+    table = RunTable.from_rles([mask.rle for mask in masks])
+    return [
+        {
+            "image_id": image_id,
+            "category_id": 1,
+            "iscrowd": int(mask.iscrowd),
+            "area": int(table.areas[i]) if mask.area is None else _plain(mask.area),
+            "bbox": table.boxes[i].tolist() if mask.bbox is None else list(mask.bbox),
+            "segmentation": {
+                "size": list(mask.rle["size"]),
+                "counts": mask.rle["counts"].decode(),
+            },
+            **mask.extra,
+            "parent": mask.parent,
+        }
+        for i, mask in enumerate(masks)
+    ]
+
+
+def _plain(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+def files_below(folder: Path, suffix: str, *, what: str) -> list[Path]:
+    """All files below `folder` whose names end with `suffix`, sorted bytewise, no hidden ones.
+
+    Raises
+    ------
+    MissingInputError
+        There is none, or `folder` is not a folder.
+    """
+    found = [path for path in _walk(folder) if path.name.lower().endswith(suffix)]
+    if not found:
+        reason = f"holds no *{suffix}" if folder.is_dir() else "is not a folder"
+        raise MissingInputError(f"{folder}: {reason}; give {what}")
+    return sorted(found, key=os.fsencode)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def numbered(names: Sequence[str]) -> list[SourceImage]:
+    """Give ids from 1 in the order of `names`."""
+    return [SourceImage(i + 1, name, i) for i, name in enumerate(names)]
+
+
+def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]:
+    """Height and width of an image whose size the source does not tell.
+
+    Raises
+    ------
+    DataError
+        No folder of images is given.
+    MissingInputError
+        The image is not there.
+    """
+    if images is None:
+        raise DataError(f"{source}: no height and width of {file_name}; give --images DIR")
+    return image_size(find_image(images, file_name))
+
+
+def source_identity(path: Path, images: Iterable[Named]) -> str:
+    """Identify a source in a history: a file by its content, a folder by its list of images."""
+    if path.is_file():
+        return file_identity(path)
+    listed = "".join(f"{image.id}\t{image.file_name}\n" for image in images)
+    return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()[:16]}"

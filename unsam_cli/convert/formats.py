@@ -1,0 +1,79 @@
+"""Names of all formats, and what a command line asks for; imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unsam_cli.errors import UsageError
+
+READ = {
+    "coco": "any COCO file of masks",
+    "sa1b": "SA-1B: a folder of one JSON file an image",
+    "lvis": "LVIS",
+    "ade20k": "the full ADE20K: a folder of *_seg.png, *_parts_N.png, *.json",
+    "entityseg": "EntitySeg",
+    "partimagenet": "PartImageNet (JSON)",
+    "paco": "PACO, objects and parts",
+    "coco-panoptic": "COCO panoptic: JSON and a folder of PNG",
+    "bsds500": "BSDS500: a folder of .mat",
+    "labelmap": "a folder of pictures whose pixels are labels",
+    "tsv": "training shards of Semantic-SAM and UnSAM",
+    "davis": "DAVIS: a folder of palette PNG for each sequence",
+}
+WRITE = {
+    "coco": "one COCO file",
+    "results": "a bare list of results, as pycocotools loads it",
+    "polygons": "COCO with polygons",
+    "sa1b": "a folder of one JSON file an image",
+    "labelmap": "a folder of PNG whose pixels are labels",
+    "tsv": "a training shard, with its .lineidx",
+    "yolo": "a folder of outlines as text, for Ultralytics YOLO",
+}
+FOLDERS = frozenset({"sa1b", "labelmap", "yolo"})
+"""What is written as a folder."""
+BSDS_MIN_AREA = 64
+"""Pixels that a segment of BSDS500 needs: hand-drawn borders leave slivers between segments."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert into what.
+
+    Attributes
+    ----------
+    source_format, target : str
+        Keys of `READ` and `WRITE`.
+    source : str
+        A file or folder; ``-`` is standard input.
+    """
+
+    source_format: str
+    source: str
+    target: str
+
+
+def parse_request(words: Sequence[str], to: str | None) -> Request:
+    """Make sense of ``[FORMAT] SOURCE`` and ``--to``.
+
+    A format that can only be written may stand in the place of FORMAT, too: ``convert results
+    MASKS.json`` is ``convert --to results MASKS.json``.
+
+    Raises
+    ------
+    UsageError
+        Not so many words, or an unknown format; the known ones are listed.
+    """
+    if not 1 <= len(words) <= 2:
+        raise UsageError(f"give FORMAT and SOURCE, got {len(words)} words")
+    name, source = ("", words[0]) if len(words) == 1 else (words[0], words[1])
+    if not name and source in READ.keys() | WRITE.keys():
+        raise UsageError(f"{source} of what? name a file or folder, - is standard input")
+    if to is None and name in WRITE.keys() - READ.keys():
+        name, to = "coco", name
+    if not name and to is None:
+        raise UsageError(f"which format is {source}? one of {', '.join(READ)}; or give --to")
+    name = name or "coco"
+    if name not in READ:
+        raise UsageError(f"unknown format {name!r}; one of {', '.join(READ)}")
+    return Request(name, source, to or "coco")

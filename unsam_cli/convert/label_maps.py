@@ -1,0 +1,176 @@
+"""Pictures whose pixels are labels: any folder of them, and DAVIS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsam_cli.convert.dataset import (
+    Picture,
+    ReadSettings,
+    SourceImage,
+    Truth,
+    files_below,
+    numbered,
+)
+from unsam_cli.errors import DataError, ImageFileError, MissingInputError
+from unsam_cli.io.images import IMAGE_SUFFIXES
+from unsam_cli.rle import Rle, from_runs
+
+LabelArray = NDArray[np.int64]
+_VOID = 255  # of DAVIS
+
+
+def read_labels(path: Path) -> LabelArray:
+    """Read the labels of a picture.
+
+    Returns
+    -------
+    (H, W) int64
+        Indices of a palette, grey values of 8 or 16 bits, or R + 256 G + 65536 B.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    ImageFileError
+        Not a picture, damaged, or of a kind that cannot hold labels.
+    """
+    return read_pixels(path)[0]
+
+
+def read_pixels(path: Path) -> tuple[LabelArray, str]:
+    """Read the labels of a picture, (H, W) int64, and its mode as Pillow calls it."""
+    try:
+        with Image.open(path) as image:
+            if image.format in ("JPEG", "WEBP", "MPO"):
+                raise ImageFileError(f"{path}: {image.format} does not preserve labels; give PNG")
+            pixels, mode = np.asarray(image), image.mode
+    except ImageFileError:
+        raise
+    except FileNotFoundError:
+        raise MissingInputError(f"{path}: no such file") from None
+    except Exception as error:  # hostile bytes raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageFileError(f"{path}: not a label map ({reason}); copy it again") from error
+    if pixels.ndim == 3 and mode in ("RGB", "RGBA"):
+        r, g, b = (pixels[..., i].astype(np.int64) for i in range(3))
+        return r + 256 * g + 65536 * b, mode
+    if pixels.ndim != 2 or pixels.dtype.kind not in "uib":
+        raise ImageFileError(f"{path}: pixels of mode {mode} are no labels; give grey or palette")
+    return pixels.astype(np.int64), mode
+
+
+def label_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
+    """Return each label of a picture with its pixels, by ascending label.
+
+    Parameters
+    ----------
+    labels : (H, W) int64
+        A label for each pixel.
+    """
+    h, w = labels.shape
+    flat = labels.T.ravel()  # column by column, as runs go
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    runs = np.stack([starts, np.append(starts[1:], flat.size)], axis=1)
+    order = np.argsort(flat[starts], kind="stable")
+    values, first = np.unique(flat[starts][order], return_index=True)
+    groups = np.split(runs[order], first[1:])
+    return [(int(v), from_runs(g, (h, w))) for v, g in zip(values, groups, strict=True)]
+
+
+def component_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
+    """Return each 4-connected piece of a label with its label, by ascending label."""
+    from scipy import ndimage
+
+    pieces = np.zeros(labels.shape, dtype=np.int64)
+    owner = [0]
+    values, inverse = np.unique(labels, return_inverse=True)
+    dense = inverse.reshape(labels.shape)
+    for index, window in enumerate(ndimage.find_objects(dense + 1)):
+        inside = dense[window] == index
+        found, count = ndimage.label(inside)
+        pieces[window][inside] = found[inside] + len(owner) - 1
+        owner += [int(values[index])] * count
+    return [(owner[piece], rle) for piece, rle in label_masks(pieces)]
+
+
+class LabelMaps:
+    """A folder of label maps; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.settings = settings
+        single = path.is_file()
+        what = "a folder of label maps (PNG)"
+        self.paths = [path] if single else files_below(path, ".png", what=what)
+        names = [p.relative_to(path.parent if single else path) for p in self.paths]
+        known = _names_by_stem(settings.images)
+        self.images = numbered([_name(name, known, settings.images) for name in names])
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the masks of an image."""
+        labels = read_labels(self.paths[image.index])
+        h, w = labels.shape
+        split = component_masks if self.settings.components else label_masks
+        masks = [
+            Truth(rle, {"label": value})
+            for value, rle in split(labels)
+            if value != self.settings.background
+        ]
+        return Picture(h, w, masks)
+
+
+def _names_by_stem(images: Path | None) -> dict[Path, str]:
+    if images is None:
+        return {}
+    names = (p.relative_to(images) for p in images.rglob("*"))
+    found = [name for name in names if name.suffix.lower() in IMAGE_SUFFIXES]
+    return {name.with_suffix(""): name.as_posix() for name in sorted(found, reverse=True)}
+
+
+def _name(label_map: Path, known: dict[Path, str], images: Path | None) -> str:
+    if images is None:
+        return label_map.as_posix()
+    if label_map.with_suffix("") not in known:
+        raise MissingInputError(f"{images}: no image named as {label_map}; give their folder")
+    return known[label_map.with_suffix("")]
+
+
+class Davis:
+    """DAVIS's annotations; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        tried = [path / "Annotations" / "480p", path / "Annotations_unsupervised" / "480p", path]
+        folder = next(place for place in tried if place == path or place.is_dir())
+        what = "the root of DAVIS, or a folder of sequences"
+        self.paths = files_below(folder, ".png", what=what)
+        names = [p.relative_to(folder).with_suffix(".jpg") for p in self.paths]
+        if any(len(name.parts) < 2 for name in names):
+            name = next(name for name in names if len(name.parts) < 2)
+            raise DataError(f"{folder}: {name.stem}.png is in no sequence; give the folder above")
+        self.images = numbered([name.as_posix() for name in names])
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the objects of a frame; without the pixels that the annotators left open."""
+        labels, mode = read_pixels(self.paths[image.index])
+        h, w = labels.shape
+        found = [(value, rle) for value, rle in label_masks(labels) if value]
+        # DAVIS 2016 has one object, in white; with a palette, 255 are pixels that do not count.
+        if mode == "P" or len(found) > 1:
+            found = [(value, rle) for value, rle in found if value != _VOID]
+        sequence = Path(image.file_name).parent.as_posix()
+        return Picture(h, w, [Truth(r, {"sequence": sequence, "object": v}) for v, r in found])
+
+
+def open_label_maps(name: str, path: Path, settings: ReadSettings) -> LabelMaps | Davis:
+    """Open a folder of label maps, or DAVIS."""
+    return (Davis if name == "davis" else LabelMaps)(path, settings)

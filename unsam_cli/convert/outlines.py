@@ -1,0 +1,194 @@
+"""Masks as polygons.
+
+Outlines run along the edges of pixels, so polygons of tolerance 0 rasterise, by COCO's rule, to
+exactly the mask they were made of. Holes are joined to the outline around them by a cut of no
+width, since polygons of COCO are united and none can take away from another.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+from unsam_cli.rle import Rle, boxes, decode_window
+
+PointArray = NDArray[np.int64]
+
+
+def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
+    """Outlines of a mask, one for each 4-connected piece, holes joined to it.
+
+    Parameters
+    ----------
+    rle : Rle
+        The mask.
+    tolerance : float
+        Pixels by which points may leave the outline they are thought to lie on; 0 is exact.
+
+    Returns
+    -------
+    list of (n, 2) int64
+        x, y of corners of pixels, 0..W and 0..H; closed, the first point is not repeated. None for
+        an empty mask.
+    """
+    from scipy import ndimage
+
+    x, y, w, h = boxes([rle])[0].tolist()
+    if not w:
+        return []
+    window = np.pad(decode_window(rle, x, y, w, h), 1)
+    pieces, count = ndimage.label(window)
+    points, ends, starts = _trace(np.ascontiguousarray(window))
+    outer: list[PointArray] = [np.empty((0, 2), dtype=np.int64)] * count
+    holes: list[list[PointArray]] = [[] for _ in range(count)]
+    for loop, (row, column) in zip(np.split(points, ends[:-1]), starts, strict=True):
+        piece = pieces[row, column] - 1
+        line = simplify(loop, tolerance) + np.array([x - 1, y - 1])
+        if _turns_right(loop):
+            outer[piece] = line
+        else:
+            holes[piece].append(line)
+    return [join([outer[i], *holes[i]]) for i in range(count)]
+
+
+def join(loops: list[PointArray]) -> PointArray:
+    """One closed line through all of `loops`: each hangs on the first by a cut of no width.
+
+    Filled by the even-odd rule, it covers what the loops cover together.
+    """
+    joined = loops[0]
+    for loop in loops[1:]:
+        distance = np.abs(joined - loop[0]).sum(axis=1)
+        at = int(distance.argmin())
+        joined = np.concatenate([joined[: at + 1], loop, loop[:1], joined[at:]])
+    return joined
+
+
+def simplify(loop: PointArray, tolerance: float) -> PointArray:
+    """Leave out points of a closed line, by Douglas and Peucker's rule.
+
+    Parameters
+    ----------
+    loop : (n, 2) int64
+        Points of a closed line.
+    tolerance : float
+        Pixels by which a point left out may be off the line.
+
+    Returns
+    -------
+    (m, 2) int64
+        At least three of the points; all of them where less would not enclose anything.
+    """
+    if tolerance <= 0 or len(loop) < 5:
+        return loop
+    far = int(((loop - loop[0]) ** 2).sum(axis=1).argmax())
+    closed = np.concatenate([loop, loop[:1]])
+    kept = loop[_important(closed, far, float(tolerance))[:-1]]
+    return kept if len(kept) >= 3 and _twice_area(kept) * _twice_area(loop) > 0 else loop
+
+
+def _turns_right(loop: PointArray) -> bool:
+    return _twice_area(loop) > 0
+
+
+def _twice_area(loop: PointArray) -> int:
+    x, y = loop[:, 0], loop[:, 1]
+    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+
+
+@kernel()
+def _important(line: PointArray, middle: int, tolerance: float) -> NDArray[np.bool_]:
+    """Whether each point is needed, with the ends and `middle` given; the line may be closed."""
+    count = len(line)
+    keep = np.zeros(count, dtype=np.bool_)
+    keep[0] = keep[middle] = keep[count - 1] = True
+    stack = np.empty((count + 2, 2), dtype=np.int64)
+    stack[0] = (0, middle)
+    stack[1] = (middle, count - 1)
+    depth = 2
+    while depth:
+        depth -= 1
+        a, b = stack[depth]
+        dx, dy = line[b, 0] - line[a, 0], line[b, 1] - line[a, 1]
+        length = np.sqrt(float(dx * dx + dy * dy))
+        worst, at = tolerance, -1
+        for i in range(a + 1, b):
+            px, py = line[i, 0] - line[a, 0], line[i, 1] - line[a, 1]
+            off = abs(dx * py - dy * px) / length if length else np.sqrt(float(px * px + py * py))
+            if off > worst:
+                worst, at = off, i
+        if at >= 0:
+            keep[at] = True
+            stack[depth] = (a, at)
+            stack[depth + 1] = (at, b)
+            depth += 2
+    return keep
+
+
+@kernel()
+def _trace(mask: NDArray[np.bool_]) -> tuple[PointArray, PointArray, PointArray]:
+    """Follow all borders of a mask whose outermost pixels are background.
+
+    Returns
+    -------
+    points : (P, 2) int64
+        Corners x, y of all borders; the mask lies to the right of them.
+    ends : (L,) int64
+        Where each border ends in `points`.
+    starts : (L, 2) int64
+        Row and column of a pixel of the mask at each border.
+    """
+    h, w = mask.shape
+    edges, loops = 0, 0
+    for row in range(1, h):
+        for column in range(w):
+            edges += mask[row, column] != mask[row - 1, column]
+            loops += mask[row, column] and not mask[row - 1, column]
+    # A border turns at most twice for each of its horizontal edges.
+    points = np.empty((2 * edges, 2), dtype=np.int64)
+    ends = np.empty(loops, dtype=np.int64)
+    starts = np.empty((loops, 2), dtype=np.int64)
+    seen = np.zeros((h, w), dtype=np.bool_)
+    at, loop = 0, 0
+    for row in range(1, h):
+        for column in range(w):
+            if mask[row, column] and not (mask[row - 1, column] or seen[row, column]):
+                at = _follow(mask, seen, row, column, points, at)
+                ends[loop] = at
+                starts[loop, 0], starts[loop, 1] = row, column
+                loop += 1
+    return points[:at], ends[:loop], starts[:loop]
+
+
+@kernel()
+def _follow(
+    mask: NDArray[np.bool_],
+    seen: NDArray[np.bool_],
+    y: int,
+    x: int,
+    points: PointArray,
+    at: int,
+) -> int:
+    """Follow the border that begins along the top of a pixel; return the end of its points."""
+    step = ((1, 0), (0, 1), (-1, 0), (0, -1))  # east, south, west, north
+    # Row and column, from a corner, of the pixel ahead to the right of each direction; that to
+    # its left is ahead to the right of the direction before.
+    right = ((0, 0), (0, -1), (-1, -1), (-1, 0))
+    heading = 0
+    while heading != 0 or not seen[y, x]:
+        if heading == 0:
+            seen[y, x] = True
+        x += step[heading][0]
+        y += step[heading][1]
+        left = (heading + 3) % 4
+        if not mask[y + right[heading][0], x + right[heading][1]]:
+            turn = 1  # pieces that touch in a corner are apart
+        elif mask[y + right[left][0], x + right[left][1]]:
+            turn = 3
+        else:
+            continue
+        points[at, 0], points[at, 1] = x, y
+        at += 1
+        heading = (heading + turn) % 4
+    return at

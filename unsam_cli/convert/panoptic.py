@@ -1,0 +1,80 @@
+"""COCO panoptic: a JSON file that describes segments, and PNG files that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unsam_cli.convert.coco_json import CocoRecords
+from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth, size_of
+from unsam_cli.convert.label_maps import label_masks, read_labels
+from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.io.annotations import whole
+from unsam_cli.rle import Rle
+
+
+class CocoPanoptic:
+    """COCO's things and stuff; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.folder = settings.png or path.with_suffix("")
+        if not self.folder.is_dir():
+            raise MissingInputError(f"{self.folder}: no such folder of PNG files; give --png DIR")
+        self.file, self.settings = CocoRecords(path), settings
+        infos = sorted(self.file.images.values(), key=lambda info: info.id)
+        self.images = [SourceImage(info.id, info.file_name, i) for i, info in enumerate(infos)]
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the segments of an image."""
+        info = self.file.images[image.id]
+        size = (info.height, info.width)
+        if not all(size):
+            size = size_of(info.file_name, self.settings.images, self.file.name)
+        masks: list[Truth] = []
+        for number, record in self.file.records_of(image.id):
+            try:
+                masks += self._segments(record, size)
+            except (ValueError, AttributeError, TypeError) as error:
+                if isinstance(error, DataError):
+                    raise
+                what = f"record {number} of the annotations (image {image.id}): {error}"
+                raise self.file.error(what) from error
+        return Picture(*size, masks)
+
+    def _segments(self, record: dict[str, Any], size: tuple[int, int]) -> list[Truth]:
+        name, segments = record.get("file_name"), record.get("segments_info")
+        if not isinstance(name, str) or not isinstance(segments, list):
+            raise ValueError("file_name and segments_info are needed; this is no panoptic file")
+        path = self.folder / name
+        labels = read_labels(path)
+        if labels.shape != size:
+            raise DataError(
+                f"{path}: {labels.shape[0]}x{labels.shape[1]} pixels, but the image has "
+                f"{size[0]}x{size[1]}; copy it again"
+            )
+        found = dict(label_masks(labels))
+        found.pop(0, None)  # void
+        masks = [self._segment(segment, found, path) for segment in segments]
+        if found:
+            raise DataError(f"{path}: segment {next(iter(found))} is not in {self.file.name}")
+        return masks
+
+    def _segment(self, segment: dict[str, Any], found: dict[int, Rle], path: Path) -> Truth:
+        segment_id = whole(segment, "id")
+        if segment_id not in found:
+            raise DataError(f"{path}: segment {segment_id} has no pixels")
+        category = self.file.categories.get(segment.get("category_id", 0), {})
+        extra = {
+            name: category[key]
+            for name, key in (("category_name", "name"), ("isthing", "isthing"))
+            if key in category
+        }
+        return Truth(found.pop(segment_id), extra, iscrowd=bool(segment.get("iscrowd", 0)))
+
+
+def open_panoptic(name: str, path: Path, settings: ReadSettings) -> CocoPanoptic:
+    """Open COCO panoptic."""
+    return CocoPanoptic(path, settings)

@@ -1,0 +1,134 @@
+"""SA-1B: one JSON file an image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth
+from unsam_cli.errors import DataError, MaskFileError
+from unsam_cli.io.annotations import annotation, image_info
+from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.sources import Spool, json_files, open_path
+
+_NAME = re.compile(r"sa_(\d{1,18})\.json")
+_PLAIN = ("score", "stage", "level", "granularity")
+_LONGEST = 2**31  # bytes of one image's masks
+
+
+class Sa1b:
+    """A folder of SA-1B; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.paths = json_files(path) if path.is_dir() else [path]
+        # Of files named as SA-1B names them, only the name is looked at here: there are millions.
+        found = [(*_identity(p), i) for i, p in enumerate(self.paths)]
+        found.sort()
+        for one, other in pairwise(found):
+            if one[0] == other[0]:
+                raise DataError(
+                    f"image {one[0]} is in both {self.paths[one[2]]} and {self.paths[other[2]]}; "
+                    "remove one"
+                )
+        self.images = [SourceImage(*row) for row in found]
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the masks of an image."""
+        path = self.paths[image.index]
+        record = _parsed(path)
+        picture, (image_id, file_name) = read_record(record, str(path))
+        if (image_id, file_name) != (image.id, image.file_name):
+            raise MaskFileError(
+                f"{path}: holds image {image_id}, {file_name}; name it sa_{image_id}.json"
+            )
+        return picture
+
+
+def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
+    """Read the object of one image, as files of SA-1B and rows of training shards hold it.
+
+    Parameters
+    ----------
+    record : object
+        As parsed: `image` and `annotations`.
+    where : str
+        What messages call it.
+
+    Returns
+    -------
+    picture : Picture
+        The masks, with all further keys they have.
+    identity : (int, str)
+        Id and file name of the image.
+
+    Raises
+    ------
+    MaskFileError
+        Something is missing or invalid.
+    """
+    try:
+        info = image_info(_member(record, "image", dict))
+        rows = _member(record, "annotations", list)
+    except ValueError as error:
+        raise MaskFileError(f"{where}: {error}; a file of SA-1B is needed") from error
+    found = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            if not isinstance(row, dict):
+                raise ValueError("must be an object")
+            found.append(annotation(row, number=number, image_id=info.id, image=info))
+        except ValueError as error:
+            raise MaskFileError(
+                f"{where}: record {number} of the annotations: {error}; mend or remove it"
+            ) from error
+    place = {one.id: i for i, one in enumerate(found)}
+    masks = [
+        Truth(
+            one.rle,
+            {**{k: getattr(one, k) for k in _PLAIN if k in row}, **one.extra},
+            parent=None if one.parent_id is None else place.get(one.parent_id),
+            iscrowd=one.iscrowd,
+            area=one.area,
+            bbox=one.bbox,
+        )
+        for row, one in zip(rows, found, strict=True)
+    ]
+    return Picture(info.height, info.width, masks), (info.id, info.file_name)
+
+
+def _member(record: Any, key: str, kind: type) -> Any:
+    value = record.get(key) if isinstance(record, Mapping) else None
+    if not isinstance(value, kind):
+        raise ValueError(f"{key} is missing")
+    return value
+
+
+def _parsed(path: Path) -> Any:
+    source = open_path(path, Spool())
+    try:
+        return parse_json(source.read_at(0, _LONGEST))
+    except ValueError as error:
+        raise MaskFileError(f"{path}: not JSON: {error}; copy it again") from error
+
+
+def _identity(path: Path) -> tuple[int, str]:
+    named = _NAME.fullmatch(path.name)
+    if named:
+        return int(named[1]), f"{path.stem}.jpg"
+    try:
+        info = image_info(_member(_parsed(path), "image", dict))
+    except MaskFileError:
+        raise
+    except ValueError as error:
+        raise MaskFileError(f"{path}: {error}; a file of SA-1B is needed") from error
+    return info.id, info.file_name
+
+
+def open_sa1b(name: str, path: Path, settings: ReadSettings) -> Sa1b:
+    """Open a folder, or one file, of SA-1B."""
+    return Sa1b(path, settings)

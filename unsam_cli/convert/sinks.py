@@ -1,0 +1,184 @@
+"""Outputs that are not one JSON file: folders of one file an image, and training shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import Any
+
+from unsam_cli.errors import DataError, OutputError, UsageError
+from unsam_cli.run.journal import Journal
+from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.runner import Item, RunSettings
+
+_YOLO = b"""# Put the images, or a link to them, into the folder images beside labels.
+path: .
+train: images
+val: images
+names:
+  0: entity
+"""
+EXTRA_FILES = {"yolo": {"data.yaml": _YOLO}}
+PLACES = {"sa1b": ("", ".json"), "labelmap": ("", ".png"), "yolo": ("labels", ".txt")}
+"""Subfolder and suffix of the files of each format."""
+
+
+class _Journalled:
+    """What the sinks here share: a journal, which makes them resumable."""
+
+    def __init__(self, target: Path, settings: RunSettings, history: list[dict[str, Any]]) -> None:
+        self.target = target
+        identity = {"history": [*history, settings.step.to_json()]}
+        self.journal = Journal(target, identity, resume=settings.resume)
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Ids of the images that are finished."""
+        return frozenset(self.journal.entries)
+
+    def check_names(self, items: Iterable[Item]) -> None:
+        """Refuse to resume when an image that is done has another name now.
+
+        Raises
+        ------
+        DataError
+            The list of images has changed.
+        """
+        for item in items:
+            if item.id in self.journal.entries:
+                before = self.journal.read(item.id)["file_name"]
+                if before != item.file_name:
+                    raise DataError(
+                        f"{self.target}: image {item.id} was {before} and is now "
+                        f"{item.file_name}; resume with the same source"
+                    )
+
+    def suspend(self) -> None:
+        """Keep the partial output for ``--resume``."""
+        self.journal.close(discard=False)
+
+
+class FolderSink(_Journalled):
+    """A file for each image, each of them there whole or not at all.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The run's settings; the output is a folder, made where it does not exist.
+    history : list of dict
+        The steps that made the input.
+    kind : {'sa1b', 'labelmap', 'yolo'}
+        What is in the files: it gives their subfolder and suffix.
+    items : iterable of Item
+        All images, which get their files' names from it.
+
+    Raises
+    ------
+    UsageError
+        Standard output, or a folder with something in it and `no_clobber` is set.
+    OutputError
+        The folder cannot be made.
+    """
+
+    def __init__(
+        self, settings: RunSettings, history: list[dict[str, Any]], kind: str, items: Iterable[Item]
+    ) -> None:
+        if settings.output == "-":
+            raise UsageError(f"{kind} is a folder of files; give -o DIR")
+        folder = Path(settings.output)
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder}: is a file; give the name of a folder")
+        if settings.no_clobber and folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder}: holds files, and --no-clobber was given")
+        self.kind = kind
+        self.names = _file_names(items, PLACES[kind][1])
+        super().__init__(folder, settings, history)
+
+    def add(self, item: Item, result: bytes) -> None:
+        """Write the file of one image."""
+        self._write(PurePath(PLACES[self.kind][0], self.names[item.id]), result)
+        self.journal.append(item.id, {"file_name": item.file_name})
+
+    def finish(self, order: Iterable[int]) -> None:
+        """Write what belongs to the folder as a whole."""
+        for name, data in EXTRA_FILES.get(self.kind, {}).items():
+            self._write(PurePath(name), data)
+        self.journal.close(discard=True)
+
+    def _write(self, name: PurePath, data: bytes) -> None:
+        path = self.target / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
+        publish(str(path), lambda place: _save(place, data))
+
+
+def _save(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _file_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
+    """Return ``a/b.png`` for ``a/b.jpg``, or ``a/b.jpg.png`` where another image took that name."""
+    names: dict[int, PurePath] = {}
+    taken: set[PurePath] = set()
+    for item in items:
+        name = PurePath(item.file_name)
+        if not name.name or name.is_absolute() or ".." in name.parts or "\0" in item.file_name:
+            raise DataError(
+                f"file_name {item.file_name!r:.200} is not a path below a folder; mend the source"
+            )
+        place = name.with_suffix(suffix)
+        names[item.id] = place if place not in taken else PurePath(f"{name}{suffix}")
+        taken.add(names[item.id])
+    return names
+
+
+class TsvSink(_Journalled):
+    """A training shard, and the index of its rows beside it.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The run's settings; the output is a file that ends with ``.tsv``.
+    history : list of dict
+        The steps that made the input.
+
+    Raises
+    ------
+    UsageError
+        Standard output, or another suffix: the index would have no name.
+    """
+
+    def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:
+        target = Path(settings.output)
+        if target.suffix != ".tsv":
+            raise UsageError("a training shard has an index beside it; give -o FILE.tsv")
+        check_output(settings.output, binary=False, no_clobber=settings.no_clobber)
+        super().__init__(target, settings, history)
+
+    def add(self, item: Item, result: bytes) -> None:
+        """Store the row of one image."""
+        self.journal.append(item.id, {"file_name": item.file_name}, result)
+
+    def finish(self, order: Iterable[int]) -> None:
+        """Write the rows of the given images, then their index."""
+        ids = list(order)
+        spans = [self.journal.read(i)["blob"] for i in ids]
+
+        def write_rows(path: Path) -> None:
+            with path.open("wb") as stream:
+                for start, stop in spans:
+                    self.journal.blob.seek(start)
+                    stream.write(self.journal.blob.read(stop - start))
+
+        def write_index(path: Path) -> None:
+            at = 0
+            with path.open("w", encoding="ascii", newline="\n") as stream:
+                for start, stop in spans:
+                    stream.write(f"{at} {stop - start}\n")
+                    at += stop - start
+
+        publish(str(self.target), write_rows)
+        publish(str(self.target.with_suffix(".lineidx")), write_index)
+        self.journal.close(discard=True)

@@ -1,0 +1,133 @@
+"""The whole of ``unsam convert``: a dataset in, COCO or another form out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unsam_cli.convert import targets
+from unsam_cli.convert.ade20k import open_ade20k
+from unsam_cli.convert.bsds500 import open_bsds500
+from unsam_cli.convert.coco_json import open_coco_json
+from unsam_cli.convert.dataset import (
+    Dataset,
+    ReadSettings,
+    SourceImage,
+    select,
+    source_identity,
+    to_annotations,
+)
+from unsam_cli.convert.formats import BSDS_MIN_AREA, FOLDERS, Request
+from unsam_cli.convert.label_maps import open_label_maps
+from unsam_cli.convert.panoptic import open_panoptic
+from unsam_cli.convert.sa1b import open_sa1b
+from unsam_cli.convert.sinks import FolderSink, TsvSink
+from unsam_cli.convert.targets import WriteSettings
+from unsam_cli.convert.tsv import open_tsv
+from unsam_cli.run.inputs import local_file
+from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.runner import RunSettings, Sink, run_items
+from unsam_cli.run.sinks import ImageResult, MaskSink
+
+Open = Callable[[str, Path, ReadSettings], Dataset]
+Prepare = Callable[[SourceImage, ImageResult, WriteSettings], Any]
+
+OPENERS: dict[str, Open] = {
+    **dict.fromkeys(("coco", "lvis", "entityseg", "partimagenet", "paco"), open_coco_json),
+    **dict.fromkeys(("labelmap", "davis"), open_label_maps),
+    "sa1b": open_sa1b,
+    "ade20k": open_ade20k,
+    "coco-panoptic": open_panoptic,
+    "bsds500": open_bsds500,
+    "tsv": open_tsv,
+}
+PREPARE: dict[str, Prepare] = {
+    "coco": lambda image, result, settings: result,
+    "results": targets.to_results,
+    "polygons": targets.to_polygons,
+    "sa1b": targets.to_sa1b,
+    "labelmap": targets.to_label_map,
+    "tsv": targets.to_tsv,
+    "yolo": targets.to_yolo,
+}
+
+
+def convert(
+    request: Request, read: ReadSettings, write: WriteSettings, run: RunSettings, *, kind: str
+) -> int:
+    """Convert a dataset, image by image.
+
+    Parameters
+    ----------
+    request : Request
+        What to convert into what.
+    read, write : ReadSettings, WriteSettings
+        How to read and how to write.
+    run : RunSettings
+        How to run and where to write.
+    kind : {'coco', 'results', 'ndjson'}
+        Form of COCO output.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UnsamError
+        The source is missing or invalid, or the output cannot be written.
+    """
+    with local_file(request.source) as path:
+        dataset = OPENERS[request.source_format](request.source_format, path, read)
+        run = _with_source(run, request, path, dataset)
+        sink = _sink(request.target, dataset, run, kind)
+        work = partial(
+            _convert_image,
+            dataset=dataset,
+            read=read,
+            write=write,
+            prepare=PREPARE[request.target],
+        )
+        return run_items(dataset.images, partial(ordered_map, work, jobs=run.jobs), sink, run)
+
+
+def settings_of(request: Request, options: Mapping[str, Any]) -> tuple[ReadSettings, WriteSettings]:
+    """Sort the options of the command into how to read and how to write."""
+    least = options["min_area"]
+    if least is None:
+        least = BSDS_MIN_AREA if request.source_format == "bsds500" else 0
+    taken = {f.name: options[f.name] for f in fields(ReadSettings)}
+    read = ReadSettings(**{**taken, "min_area": least})
+    return read, WriteSettings(**{f.name: options[f.name] for f in fields(WriteSettings)})
+
+
+def _convert_image(
+    image: SourceImage,
+    *,
+    dataset: Dataset,
+    read: ReadSettings,
+    write: WriteSettings,
+    prepare: Prepare,
+) -> Any:
+    picture = select(dataset.load(image), read)
+    result = ImageResult(picture.height, picture.width, to_annotations(image.id, picture.masks))
+    return prepare(image, result, write)
+
+
+def _with_source(run: RunSettings, request: Request, path: Path, dataset: Dataset) -> RunSettings:
+    """Name the formats and the source in the history."""
+    options = {"format": request.source_format, **run.step.options, "to": request.target}
+    step = replace(run.step, options=options)
+    return replace(run, step=step).with_inputs(source=source_identity(path, dataset.images))
+
+
+def _sink(target: str, dataset: Dataset, run: RunSettings, kind: str) -> Sink[SourceImage, Any]:
+    if target in FOLDERS:
+        return FolderSink(run, list(dataset.history), target, dataset.images)
+    if target == "tsv":
+        return TsvSink(run, list(dataset.history))
+    return MaskSink(run, list(dataset.history), kind="results" if target == "results" else kind)

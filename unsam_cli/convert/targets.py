@@ -1,0 +1,184 @@
+"""Masks in other forms than COCO, one image at a time; the work that threads share."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from PIL import Image
+
+from unsam_cli.convert.dataset import SourceImage
+from unsam_cli.convert.outlines import join, outlines
+from unsam_cli.errors import DataError
+from unsam_cli.io.images import find_image, read_image
+from unsam_cli.rle import Rle, to_runs
+from unsam_cli.run.sinks import ImageResult
+
+_JPEG = b"\xff\xd8\xff"
+_RESULT_KEYS = ("image_id", "category_id", "segmentation", "score")
+
+
+@dataclass(frozen=True)
+class WriteSettings:
+    """How to write.
+
+    Parameters
+    ----------
+    images : Path, optional
+        Folder of the images, for ``tsv``.
+    order : {'area', 'score', 'file'}
+        Which masks are painted over which in a label map: smaller over larger, better over worse,
+        later over earlier.
+    tolerance : float
+        Pixels by which polygons may differ from the outlines of masks; 0 is exact.
+    """
+
+    images: Path | None = None
+    order: str = "area"
+    tolerance: float = 0.0
+
+
+def to_results(image: SourceImage, result: ImageResult, settings: WriteSettings) -> ImageResult:
+    """Keep what a result has; without `bbox`, from which pycocotools would take the area."""
+    kept = [
+        {key: {"score": 1.0, **a}[key] for key in _RESULT_KEYS}
+        for a in result.annotations
+        if not a["iscrowd"]
+    ]
+    return ImageResult(result.height, result.width, kept)
+
+
+def to_polygons(image: SourceImage, result: ImageResult, settings: WriteSettings) -> ImageResult:
+    """Replace RLE by polygons; crowd regions stay RLE, as COCO wants, and so do empty masks."""
+    changed = []
+    for a in result.annotations:
+        loops = [] if a["iscrowd"] else outlines(_rle(a), tolerance=settings.tolerance)
+        polygons = [loop.ravel().tolist() for loop in loops]
+        changed.append({**a, "segmentation": polygons} if polygons else a)
+    return ImageResult(result.height, result.width, changed)
+
+
+def to_sa1b(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+    """One file of SA-1B, with all keys that the masks have."""
+    return orjson.dumps(_record(image, result))
+
+
+def to_tsv(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+    """One row of a training shard: name, JSON, base64 of a JPEG.
+
+    Raises
+    ------
+    DataError
+        No folder of images is given, or the image has another size than its masks.
+    """
+    if settings.images is None:
+        raise DataError(f"{image.file_name}: a training shard holds images; give --images DIR")
+    path = find_image(settings.images, image.file_name)
+    rgb = read_image(path)  # also of a JPEG, so that no shard holds a damaged one
+    if rgb.shape[:2] != (result.height, result.width):
+        raise DataError(
+            f"{path}: {rgb.shape[0]}x{rgb.shape[1]} pixels, but its masks have "
+            f"{result.height}x{result.width}; give the images that belong to the masks"
+        )
+    data = path.read_bytes()
+    if not data.startswith(_JPEG):
+        buffer = io.BytesIO()
+        Image.fromarray(rgb).save(buffer, "JPEG", quality=95, subsampling=0)
+        data = buffer.getvalue()
+    name = image.file_name.replace("\t", " ").replace("\n", " ").encode()
+    return b"\t".join((name, orjson.dumps(_record(image, result)), base64.b64encode(data))) + b"\n"
+
+
+def to_label_map(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+    """Render one PNG: the k-th mask of the image, from 1, has the value k where it is on top.
+
+    Raises
+    ------
+    DataError
+        More masks than a label map can tell apart.
+    """
+    found = result.annotations
+    if len(found) > 65535:
+        raise DataError(f"{image.file_name}: {len(found)} masks; a label map holds 65535")
+    kind = np.uint8 if len(found) < 256 else np.uint16
+    flat = np.zeros(result.height * result.width, dtype=kind)
+    for k in painting_order(found, settings.order):
+        for start, end in to_runs(_rle(found[k])):
+            flat[start:end] = k + 1
+    buffer = io.BytesIO()
+    Image.fromarray(flat.reshape(result.width, result.height).T.copy()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def painting_order(annotations: list[dict[str, Any]], order: str) -> list[int]:
+    """Order masks from the lowest to the one on top; equal ones as they stand in the file."""
+    places = range(len(annotations))
+    if order == "area":
+        return sorted(places, key=lambda k: -annotations[k]["area"])
+    if order == "score":
+        return sorted(places, key=lambda k: annotations[k].get("score") or 0.0)
+    return list(places)
+
+
+def to_yolo(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+    """Class 0 and the outline of every mask, in fractions of width and height, one a line."""
+    lines = []
+    for a in result.annotations:
+        loops = [] if a["iscrowd"] else outlines(_rle(a), tolerance=settings.tolerance)
+        if loops:
+            points = join(loops) / (result.width, result.height)
+            lines.append("0 " + " ".join(f"{v:.6g}" for v in points.ravel()) + "\n")
+    return "".join(lines).encode()
+
+
+def _rle(annotation: dict[str, Any]) -> Rle:
+    found = annotation["segmentation"]
+    return {"size": found["size"], "counts": found["counts"].encode()}
+
+
+def _record(image: SourceImage, result: ImageResult) -> dict[str, Any]:
+    """Describe an image as SA-1B does; `id`, too, which readers of UnSAM's want."""
+    entry = {
+        "image_id": image.id,
+        "id": image.id,
+        "width": result.width,
+        "height": result.height,
+        "file_name": image.file_name,
+    }
+    rows = [
+        _sa1b_annotation(number, a, result) for number, a in enumerate(result.annotations, start=1)
+    ]
+    return {"image": entry, "annotations": rows}
+
+
+def _sa1b_annotation(
+    number: int, annotation: dict[str, Any], result: ImageResult
+) -> dict[str, Any]:
+    """Complete an annotation by what SA-1B's have."""
+    kept = {k: v for k, v in annotation.items() if k not in ("image_id", "parent")}
+    score = annotation.get("score", 1.0)
+    parent = annotation["parent"]
+    defaults = {
+        "predicted_iou": score,
+        "stability_score": score,
+        "point_coords": [_inner_point(_rle(annotation))],
+        "crop_box": [0.0, 0.0, float(result.width), float(result.height)],
+        "parent_id": None if parent is None else parent + 1,
+    }
+    return {"id": number, **defaults, **kept}
+
+
+def _inner_point(rle: Rle) -> list[float]:
+    """Return x, y of the middle of the longest run, which lies in the mask; 0, 0 without one."""
+    runs = to_runs(rle)
+    if not len(runs):
+        return [0.0, 0.0]
+    height = rle["size"][0]
+    longest = runs[(runs[:, 1] - runs[:, 0]).argmax()]
+    middle = int(longest.sum() - 1) // 2
+    return [float(middle // height), float(middle % height)]

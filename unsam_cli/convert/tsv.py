@@ -1,0 +1,138 @@
+"""Training shards of Semantic-SAM and UnSAM: a row of name, JSON and base64 JPEG an image.
+
+``NAME.lineidx`` beside ``NAME.tsv`` holds the first byte of every row; where it is missing, the
+rows are looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, files_below
+from unsam_cli.convert.sa1b import read_record
+from unsam_cli.errors import DataError, MaskFileError
+from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.sources import FileSource
+
+_HEAD = 2**14  # bytes of a row in which the image's entry is looked for
+_CHUNK = 2**20
+_IMAGE = re.compile(rb'"image"\s*:\s*(\{[^{}]*\})')
+
+
+class Tsv:
+    """Training shards; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+
+    history: Sequence[dict[str, Any]] = ()
+
+    def __init__(self, path: Path, settings: ReadSettings) -> None:
+        what = "a .tsv file, or a folder of them"
+        paths = [path] if path.is_file() else files_below(path, ".tsv", what=what)
+        self.rows = [(p, row, start) for p in paths for row, start in _starts(p)]
+        found = sorted((*_identity(*row), i) for i, row in enumerate(self.rows))
+        for one, other in pairwise(found):
+            if one[0] == other[0]:
+                places = [_where(*self.rows[k][:2]) for k in (one[2], other[2])]
+                raise DataError(f"image {one[0]} is in {' and '.join(places)}; remove one")
+        self.images = [SourceImage(*row) for row in found]
+
+    def load(self, image: SourceImage) -> Picture:
+        """Read the masks of an image."""
+        path, row, start = self.rows[image.index]
+        _, text = _columns(path, row, start)
+        return read_record(_named(_json(text, path, row), image), _where(path, row))[0]
+
+
+def _named(record: Any, image: SourceImage) -> Any:
+    """Complete an image's entry by what the row's name told."""
+    if isinstance(record, dict) and isinstance(record.get("image"), dict):
+        return {**record, "image": {"file_name": image.file_name, **record["image"]}}
+    return record
+
+
+def _where(path: Path, row: int) -> str:
+    return f"{path}, row {row}"
+
+
+def _starts(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield number and first byte of every row."""
+    index = path.with_suffix(".lineidx")
+    if not index.exists():
+        yield from _scan(path)
+        return
+    size = path.stat().st_size
+    for row, line in enumerate(index.read_bytes().splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if not fields[0].isdigit() or int(fields[0]) >= size:
+            raise MaskFileError(
+                f"{index}, line {row}: {line[:40].decode(errors='replace')!r} is not the start "
+                f"of a row of {path.name}; remove the index, rows are then looked for"
+            )
+        yield row, int(fields[0])
+
+
+def _scan(path: Path) -> Iterator[tuple[int, int]]:
+    row = position = 0
+    begins = True
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            at = 0
+            while at < len(chunk):
+                if begins:
+                    row += 1
+                    yield row, position + at
+                end = chunk.find(b"\n", at)
+                begins = end >= 0
+                at = end + 1 if begins else len(chunk)
+            position += len(chunk)
+
+
+def _columns(path: Path, row: int, start: int) -> tuple[str, bytes]:
+    """Read the first two columns of a row: its name, and its JSON."""
+    source = FileSource(path)
+    text = b""
+    size = _CHUNK
+    while text.count(b"\t") < 2 and b"\n" not in text[-size:]:
+        more = source.read_at(start + len(text), size)
+        if not more:
+            break
+        text += more
+    columns = text.partition(b"\n")[0].split(b"\t", 2)
+    if len(columns) < 3:
+        raise MaskFileError(
+            f"{_where(path, row)}: {len(columns)} columns; name, JSON and image are needed"
+        )
+    return columns[0].decode(errors="replace"), columns[1]
+
+
+def _identity(path: Path, row: int, start: int) -> tuple[int, str]:
+    """Id and name of a row's image; mostly its first bytes tell."""
+    head = FileSource(path).read_at(start, _HEAD)
+    found = _IMAGE.search(head)
+    if found and b"\t" in head[: found.start()]:
+        name, entry = head.partition(b"\t")[0].decode(errors="replace"), _json(found[1], path, row)
+    else:
+        name, text = _columns(path, row, start)
+        record = _json(text, path, row)
+        entry = record.get("image") if isinstance(record, dict) else None
+    image_id = entry.get("id", entry.get("image_id")) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(image_id, int):
+        raise MaskFileError(f"{_where(path, row)}: no image with an id; mend or remove the row")
+    return image_id, str(entry.get("file_name") or PurePosixPath(name).name)
+
+
+def _json(text: bytes, path: Path, row: int) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise MaskFileError(f"{_where(path, row)}: not JSON: {error}; remove the row") from error
+
+
+def open_tsv(name: str, path: Path, settings: ReadSettings) -> Tsv:
+    """Open a training shard, or a folder of them."""
+    return Tsv(path, settings)

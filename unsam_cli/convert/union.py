@@ -1,0 +1,264 @@
+"""UnSAM+: all masks of one file, and those of another that the first has nothing like.
+
+References
+----------
+X. Wang et al., "Segment Anything without Supervision", NeurIPS 2024, arXiv 2406.20081: SA-1B's
+masks and the pseudo-masks whose highest IoU with any of them is at most 0.02.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.convert.dataset import Truth, source_identity, to_annotations
+from unsam_cli.errors import DataError, UnsamError, UsageError
+from unsam_cli.hierarchy import CONTAINED, granularity
+from unsam_cli.io.annotations import Annotation, ImageInfo
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.rle import Rle, RunTable, intersections, parents
+from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.resources import usable_cpus
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UnionCounts:
+    """What a union took.
+
+    Attributes
+    ----------
+    images : int
+        Images in the output.
+    first : int
+        Masks of the first file, all of them kept.
+    kept, second : int
+        Masks of the second file: kept, and in all.
+    """
+
+    images: int
+    first: int
+    kept: int
+    second: int
+
+
+def union(
+    first: Path,
+    second: Path,
+    *,
+    max_iou: float = 0.02,
+    output: str = "-",
+    no_clobber: bool = False,
+    step: Step | None = None,
+    jobs: int | None = None,
+) -> UnionCounts:
+    """Write all masks of one file, and those of another that overlap none of them.
+
+    Images are matched by id. Parents and granularity are found anew among all masks of an image;
+    `source` names the file that a mask comes from; all other keys are kept.
+
+    Parameters
+    ----------
+    first, second : Path
+        Masks files of any form.
+    max_iou : float
+        A mask of `second` is kept if its highest IoU with any mask of the same image in `first` is
+        at most this, 0..1.
+    output : str
+        Where to write; ``-`` is standard output.
+    no_clobber : bool
+        Refuse to replace an existing output.
+    step : Step, optional
+        The command, for the history of the output.
+    jobs : int, optional
+        Worker threads; by default the CPUs this process may use.
+
+    Returns
+    -------
+    UnionCounts
+        How many masks came from where.
+
+    Raises
+    ------
+    UsageError
+        One file is given twice.
+    DataError
+        An image has another name or size in the other file, or neither file lists it.
+    """
+    if first.resolve() == second.resolve():
+        raise UsageError(f"{first} is given twice; a union is of two files")
+    check_output(output, binary=False, no_clobber=no_clobber)
+    pair = _Pair(first, second, max_iou)
+    step = (step or Step("merge", {"union": True, "max-iou": max_iou})).with_inputs(
+        first=pair.identity(0), second=pair.identity(1)
+    )
+    history = [*_history(pair.first), *_history(pair.second), step.to_json()]
+    kept = 0
+
+    def groups() -> Iterator[list[dict[str, Any]]]:
+        nonlocal kept
+        for _, found in ordered_map(pair.unite, list(pair.images), jobs=jobs or usable_cpus()):
+            if isinstance(found, UnsamError):
+                raise found
+            kept += sum(a["source"] == pair.names[1] for a in found)
+            yield found
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
+            images = map(_entry, pair.images.values())
+            write_masks(stream, "coco", history=history, images=images, groups=groups())
+
+    publish(output, write)
+    counts = UnionCounts(len(pair.images), len(pair.first), kept, len(pair.second))
+    _report(counts, pair, max_iou)
+    return counts
+
+
+def novel(first: list[Rle], second: list[Rle], max_iou: float) -> NDArray[np.bool_]:
+    """Tell which masks overlap none of some others.
+
+    Parameters
+    ----------
+    first : list of Rle, n
+        The masks to compare with.
+    second : list of Rle, m
+        The masks in question, of the same image.
+    max_iou : float
+        Highest IoU, 0..1, that still counts as no overlap.
+
+    Returns
+    -------
+    (m,) bool
+        Whether the highest IoU with any mask of `first` is at most `max_iou`.
+    """
+    n, m = len(first), len(second)
+    if not n or not m:
+        return np.ones(m, dtype=np.bool_)
+    table = RunTable.from_rles([*first, *second])
+    pairs = np.stack(np.meshgrid(np.arange(n), np.arange(n, n + m), indexing="ij"), axis=-1)
+    common = intersections(table, pairs.reshape(-1, 2)).reshape(n, m)
+    whole = table.areas[:n, None] + table.areas[None, n:] - common
+    highest = (common / np.maximum(whole, 1)).max(axis=0)
+    result: NDArray[np.bool_] = highest <= max_iou
+    return result
+
+
+class _Pair:
+    """Two masks files of the same images."""
+
+    def __init__(self, first: Path, second: Path, max_iou: float) -> None:
+        self.first, self.second, self.max_iou = read_masks(first), read_masks(second), max_iou
+        self.names = _names(first, second)
+        self.paths = (first, second)
+        ids = sorted({*self.first.image_ids, *self.second.image_ids})
+        self.images = {image_id: self._image(image_id) for image_id in ids}
+
+    def unite(self, image_id: int) -> list[dict[str, Any]]:
+        """Return the annotations of one image."""
+        mine, others = self.first.annotations_of(image_id), self.second.annotations_of(image_id)
+        image = self.images[image_id]
+        for path, found in zip(self.paths, (mine, others), strict=True):
+            for a in found:
+                if a.rle["size"] != [image.height, image.width]:
+                    raise DataError(
+                        f"{path}: annotation {a.id} is of {'x'.join(map(str, a.rle['size']))} "
+                        f"pixels, but image {image_id} has {image.height}x{image.width}"
+                    )
+        new = novel([a.rle for a in mine], [a.rle for a in others], self.max_iou)
+        chosen = [(a, self.names[0]) for a in mine]
+        chosen += [(a, self.names[1]) for a, keep in zip(others, new, strict=True) if keep]
+        return _annotations(image_id, chosen)
+
+    def identity(self, which: int) -> str:
+        """Identify the first (0) or the second (1) file in the history."""
+        file = (self.first, self.second)[which]
+        return source_identity(self.paths[which], file.images.values())
+
+    def _image(self, image_id: int) -> ImageInfo:
+        mine, other = self.first.images.get(image_id), self.second.images.get(image_id)
+        if mine is None and other is None:
+            raise DataError(
+                f"image {image_id}: neither {self.paths[0]} nor {self.paths[1]} lists it; "
+                "give a full COCO file for at least one of them"
+            )
+        if mine is not None and other is not None and mine != other:
+            one, two = (f"{i.file_name} ({i.height}x{i.width})" for i in (mine, other))
+            raise DataError(
+                f"image {image_id} is {one} in {self.paths[0]} and {two} in {self.paths[1]}; "
+                "both files must number the same images"
+            )
+        chosen = mine or other
+        assert chosen is not None
+        return chosen
+
+
+def _annotations(image_id: int, found: list[tuple[Annotation, str]]) -> list[dict[str, Any]]:
+    if not found:
+        return []
+    table = RunTable.from_rles([a.rle for a, _ in found])
+    parent = parents(table, CONTAINED)
+    fineness = granularity(table.areas, parent)
+    masks = [
+        Truth(
+            a.rle,
+            {**_said(a), "granularity": round(float(fineness[i]), 6), "source": name},
+            parent=int(parent[i]) if parent[i] >= 0 else None,
+            iscrowd=a.iscrowd,
+            area=a.area,
+            bbox=a.bbox,
+        )
+        for i, (a, name) in enumerate(found)
+    ]
+    return to_annotations(image_id, masks)
+
+
+def _said(a: Annotation) -> dict[str, Any]:
+    plain = {"score": a.score, "stage": a.stage, "level": a.level}
+    return {**{k: v for k, v in plain.items() if v is not None}, **a.extra}
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """Names of the files, with as many folders as it takes to tell them apart."""
+    one, two = first.resolve().parts, second.resolve().parts
+    length = next(k for k in range(1, max(len(one), len(two)) + 1) if one[-k:] != two[-k:])
+    return Path(*one[-length:]).as_posix(), Path(*two[-length:]).as_posix()
+
+
+def _history(file: MasksFile) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = file.info.get("unsam", {}).get("history", [])
+    return found
+
+
+def _entry(image: ImageInfo) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "file_name": image.file_name,
+        "height": image.height,
+        "width": image.width,
+    }
+
+
+def _report(counts: UnionCounts, pair: _Pair, max_iou: float) -> None:
+    one, two = pair.names
+    alone = [len(set(a.image_ids) - set(b.image_ids)) for a, b in _both_ways(pair)]
+    logger.info(
+        "union: %d masks of %s, %d of %d masks of %s (IoU at most %g), %d images, "
+        "of which %d only in %s and %d only in %s",
+        *(counts.first, one, counts.kept, counts.second, two, max_iou, counts.images),
+        *(alone[0], one, alone[1], two),
+        extra={"fields": vars(counts)},
+    )
+
+
+def _both_ways(pair: _Pair) -> list[tuple[MasksFile, MasksFile]]:
+    return [(pair.first, pair.second), (pair.second, pair.first)]

@@ -1,0 +1,42 @@
+"""Metrics of every image as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unsam_cli.evaluation.matches import THRESHOLDS, FileResult, ImageResult, unpack
+from unsam_cli.evaluation.report import Header
+
+
+def write_per_image(path: Path, header: Header, images: Sequence[ImageResult]) -> None:
+    """Write one line for every image and file of predictions.
+
+    AR of an image is the recall of its own masks, the mean over IoU thresholds; empty where it has
+    none.
+    """
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(
+            ["image_id", "file_name", "file", "ground_truths", "crowds", "predictions"]
+            + [f"AR@{k}" for k in header.max_dets]
+        )
+        for image in images:
+            start = [image.image_id, image.file_name]
+            for name, found in zip(header.names, image.files, strict=True):
+                counts = [image.truths, image.crowds, found.predictions]
+                writer.writerow([*start, name, *counts, *_recalls(found, header.max_dets)])
+
+
+def _recalls(found: FileResult, max_dets: Sequence[int]) -> Iterator[str]:
+    m = found.matches
+    positives = int(m.positives[0])
+    for k in max_dets:
+        right = [
+            int((unpack(m.matched[0, :k], t) & ~unpack(m.ignored[0, :k], t)).sum())
+            for t in range(len(THRESHOLDS))
+        ]
+        yield repr(float(np.mean(np.array(right) / positives))) if positives else ""

@@ -1,0 +1,142 @@
+"""Masks from prompts: how good they are for the masks that were meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.errors import DataError
+from unsam_cli.evaluation.clicks import MAX_CLICKS, clicks_needed
+from unsam_cli.evaluation.matches import PointResult
+from unsam_cli.evaluation.metrics import Metrics
+from unsam_cli.evaluation.sets import rle_of, score_of
+from unsam_cli.io.annotations import Annotation, whole
+from unsam_cli.io.masks import MasksFile
+from unsam_cli.rle import Rle, iou
+
+POINT_METRICS = ("1-IoU-max", "1-IoU-oracle", "NoC@80", "NoC@90")
+_NOC_LEVELS = (0.8, 0.9)
+Segments = list[list[float | None]]
+Prompt = tuple[str, int]
+
+
+def point_result(
+    truth: Sequence[Annotation],
+    masks: MasksFile,
+    image_id: int,
+    *,
+    size: tuple[int, int],
+    score_key: str | None,
+) -> PointResult:
+    """Measure the masks of one image against the masks they were prompted for.
+
+    Every mask of the ground truth but crowds is a segment. A segment without predictions counts as
+    missed; one with several prompts as their mean.
+
+    Parameters
+    ----------
+    truth : sequence of Annotation
+        Ground truth of the image.
+    masks : MasksFile
+        Predictions with the keys `target_id`, the annotation that was meant, and, where there are
+        several prompts for one, `prompt_id`; `clicks` is the number of clicks, 1 by default.
+    image_id : int
+        The image, as `masks` calls it.
+    size : (H, W)
+        Of the image.
+    score_key : str, optional
+        What ranks the masks of one prompt.
+
+    Raises
+    ------
+    DataError
+        A prediction has no target, or one that is not in this image; or its mask is invalid.
+
+    References
+    ----------
+    Li et al., Semantic-SAM, 2023, section 4: "1-IoU", Max and Oracle.
+    """
+    targets = {a.id: a for a in truth if not a.iscrowd}
+    prompts = _prompts(masks, image_id, {a.id for a in truth}, size, score_key)
+    told = any(click for masks_of in prompts.values() for _, click, _ in masks_of)
+    found: dict[int, list[list[float]]] = defaultdict(list)
+    for (_, target), answers in prompts.items():
+        if target in targets:
+            found[target].append(_measure(answers, targets[target].rle))
+    missed = [0.0, 0.0, float(MAX_CLICKS), float(MAX_CLICKS)]
+    segments = [np.mean(found.get(t, [missed]), axis=0).tolist() for t in targets]
+    if not told:
+        segments = [[best, oracle, None, None] for best, oracle, _, _ in segments]
+    return PointResult(sum(map(len, prompts.values())), segments)
+
+
+def measure_points(images: Sequence[Segments]) -> Metrics:
+    """Mean over the segments of all images; None where nothing is known."""
+    rows = [row for segments in images for row in segments]
+    metrics: Metrics = {}
+    for column, name in enumerate(POINT_METRICS):
+        values = [row[column] for row in rows]
+        known = [v for v in values if v is not None]
+        metrics[name] = float(np.mean(known)) if known else None
+    return metrics
+
+
+def _prompts(
+    masks: MasksFile,
+    image_id: int,
+    known: set[int],
+    size: tuple[int, int],
+    score_key: str | None,
+) -> dict[Prompt, list[tuple[float, int, Rle]]]:
+    """Score, clicks (0: not told) and mask of every answer, by prompt."""
+    prompts: dict[Prompt, list[tuple[float, int, Rle]]] = defaultdict(list)
+    for name, record in masks.records_of(image_id):
+        target = _target(name, record)
+        if target not in known:
+            raise DataError(
+                f"{name}: target_id {target} is no annotation of this image in the ground truth; "
+                "were the prompts made from another file?"
+            )
+        clicks = whole(record, "clicks", default=0)
+        answer = (score_of(name, record, score_key), clicks, rle_of(name, record, size))
+        prompts[str(record.get("prompt_id")), target].append(answer)
+    return prompts
+
+
+def _target(name: str, record: dict[str, Any]) -> int:
+    if "target_id" not in record:
+        raise DataError(
+            f"{name}: has no target_id, the mask that was prompted for; make predictions with "
+            "predict --prompts-from GROUND_TRUTH, or evaluate with --protocol whole-image"
+        )
+    try:
+        return whole(record, "target_id")
+    except ValueError as error:
+        raise DataError(f"{name}: {error}; mend or remove it") from error
+
+
+def _measure(answers: Sequence[tuple[float, int, Rle]], target: Rle) -> list[float]:
+    """Max, Oracle and clicks of one prompt."""
+    ious = iou([rle for _, _, rle in answers], [target])[:, 0]
+    scores = np.array([score for score, _, _ in answers])
+    clicks = np.maximum([click for _, click, _ in answers], 1)
+    first = clicks == clicks.min()
+    best = ious[first][scores[first].argmax()]
+    after = _after_every_click(ious, scores, clicks)
+    needed = [float(clicks_needed(after, level)) for level in _NOC_LEVELS]
+    return [float(best), float(ious[first].max()), *needed]
+
+
+def _after_every_click(
+    ious: NDArray[np.float64], scores: NDArray[np.float64], clicks: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """IoU of the mask with the highest score after every click; 0 where there is none."""
+    after = np.zeros(MAX_CLICKS)
+    for click in np.unique(clicks[clicks <= MAX_CLICKS]):
+        mine = clicks == click
+        after[click - 1] = ious[mine][scores[mine].argmax()]
+    return after

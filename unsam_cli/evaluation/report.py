@@ -1,0 +1,157 @@
+"""The report of an evaluation: a JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unsam_cli.errors import DataError
+from unsam_cli.evaluation.bootstrap import compare, masks_draw, points_draw
+from unsam_cli.evaluation.matches import THRESHOLDS, FileResult, ImageResult, Matches
+from unsam_cli.evaluation.metrics import measure, pool, recall
+from unsam_cli.evaluation.points import measure_points
+
+
+@dataclass(frozen=True)
+class Header:
+    """What every part of an evaluation has in common; parts with other headers do not fit.
+
+    Attributes
+    ----------
+    history : list of dict
+        The command, its options and the identities of its inputs.
+    names : list of str
+        What the files of predictions are called, without folders.
+    protocol : {'whole-image', 'point'}
+        What was measured.
+    max_dets : list of int
+        Ascending.
+    by : str or None
+        The key that metrics are split by.
+    bootstrap : int
+        Draws.
+    seed : int
+        Of the draws.
+    images : int
+        Images of the whole evaluation.
+    """
+
+    history: list[dict[str, Any]]
+    names: list[str]
+    protocol: str
+    max_dets: list[int]
+    by: str | None
+    bootstrap: int
+    seed: int
+    images: int
+
+
+def build_report(header: Header, images: Sequence[ImageResult]) -> dict[str, Any]:
+    """Measure over all images.
+
+    Parameters
+    ----------
+    header : Header
+        What was evaluated.
+    images : sequence of ImageResult
+        All images, in order.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; with several files of predictions, `predictions` and `metrics` are those
+        of the first, and `files` has all of them.
+
+    Raises
+    ------
+    DataError
+        No mask of the ground truth has the key to split by.
+    """
+    points = header.protocol == "point"
+    files = [(_points if points else _masks)(header, images, f) for f in range(len(header.names))]
+    report: dict[str, Any] = {
+        "protocol": header.protocol,
+        "images": len(images),
+        "ground_truths": sum(i.truths for i in images),
+        "crowds": sum(i.crowds for i in images),
+        **files[0],
+    }
+    if len(files) > 1:
+        names = header.names
+        report["files"] = [{"name": n} | f for n, f in zip(names, files, strict=True)]
+        report["differences"] = [
+            {"name": name, "from": names[0], "metrics": metrics}
+            for name, metrics in zip(names[1:], _differences(header, images, files), strict=True)
+        ]
+    return report | {"unsam": {"history": header.history}}
+
+
+def _points(header: Header, images: Sequence[ImageResult], file: int) -> dict[str, Any]:
+    found = [i.points[file] for i in images]
+    return {
+        "predictions": sum(p.predictions for p in found),
+        "metrics": measure_points([p.segments for p in found]),
+    }
+
+
+def _masks(header: Header, images: Sequence[ImageResult], file: int) -> dict[str, Any]:
+    found = [i.files[file] for i in images]
+    matches = [f.matches for f in found]
+    over_iou = recall(pool(matches), 0, header.max_dets[-1])
+    result: dict[str, Any] = {
+        "predictions": sum(f.predictions for f in found),
+        "metrics": measure(matches, header.max_dets),
+        "recall_over_iou": {
+            "iou": [round(float(t), 2) for t in THRESHOLDS],
+            "recall": None if over_iou is None else over_iou.tolist(),
+        },
+    }
+    if header.by is not None:
+        result["by"] = {"key": header.by, "values": _by(header, header.by, found)}
+    return result
+
+
+def _by(header: Header, key: str, images: Sequence[FileResult]) -> dict[str, Any]:
+    values = sorted({value for f in images for value in f.by}, key=_natural)
+    if not values:
+        raise DataError(f"no mask of the ground truth has the key {key}; --by needs one that has")
+    return {
+        value: {
+            "ground_truths": int(sum(m.positives[0] for m in found)),
+            "metrics": measure(found, header.max_dets),
+        }
+        for value in values
+        for found in [[_of_value(f, value) for f in images]]
+    }
+
+
+def _of_value(image: FileResult, value: str) -> Matches:
+    found = image.by.get(value, image.rest)
+    assert found is not None
+    return found
+
+
+def _natural(value: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(value), value)
+    except ValueError:
+        return (1, 0.0, value)
+
+
+def _differences(
+    header: Header, images: Sequence[ImageResult], files: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    if header.protocol == "point":
+        draw = points_draw([[i.points[f].segments for i in images] for f in range(len(files))])
+    else:
+        draw = masks_draw(
+            [[i.files[f].matches for i in images] for f in range(len(files))], header.max_dets
+        )
+    return compare(
+        [f["metrics"] for f in files],
+        draw,
+        images=len(images),
+        repeats=header.bootstrap,
+        seed=header.seed,
+    )

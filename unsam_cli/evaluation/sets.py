@@ -1,0 +1,194 @@
+"""The masks of one image in one file, ready to be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.errors import DataError
+from unsam_cli.io.annotations import Annotation, number_or_none, whole
+from unsam_cli.io.masks import MasksFile
+from unsam_cli.rle import Rle, RunTable, from_segmentation
+
+_AREA_TOLERANCE = 0.1  # polygons and the pixels they cover differ by less
+
+
+@dataclass(frozen=True, slots=True)
+class TruthSet:
+    """Ground truth of an image, in the order in which COCO's matching looks at it.
+
+    Attributes
+    ----------
+    rles : list of Rle
+        The masks.
+    table : RunTable
+        Their runs.
+    areas : (n,) float64
+        Pixels as the file says, which is what size ranges go by, as in pycocotools.
+    crowd : (n,) bool
+        Regions of many objects.
+    values : list
+        Of the key that metrics are split by; None without one.
+    odd_areas : int
+        Masks whose stated area is far from the pixels they cover.
+    """
+
+    rles: list[Rle]
+    table: RunTable
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    values: list[str | None]
+    odd_areas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSet:
+    """Predictions of an image, best first, no more than the evaluation keeps.
+
+    Attributes
+    ----------
+    rles : list of Rle
+        The masks.
+    table : RunTable
+        Their runs; its areas are what size ranges go by, whatever boxes or areas the file holds.
+    scores : (n,) float64
+        Descending.
+    """
+
+    rles: list[Rle]
+    table: RunTable
+    scores: NDArray[np.float64]
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+def truth_set(truth: MasksFile, image_id: int, *, by: str | None = None) -> TruthSet:
+    """Read the ground truth of one image.
+
+    Raises
+    ------
+    MaskFileError
+        An annotation is invalid.
+    """
+    image = truth.images[image_id]
+    # Among equals the first wins, and pycocotools goes through the categories one by one.
+    found = sorted(truth.annotations_of(image_id), key=lambda a: a.category_id)
+    rles = [a.rle for a in found]
+    table = RunTable.from_rles(rles, size=(image.height, image.width))
+    areas = np.array([a.area for a in found], dtype=np.float64)
+    off = np.abs(areas - table.areas) > _AREA_TOLERANCE * np.maximum(table.areas, 64)
+    return TruthSet(
+        rles=rles,
+        table=table,
+        areas=areas,
+        crowd=np.array([a.iscrowd for a in found], dtype=bool),
+        values=[None if by is None else _value_of(a, by) for a in found],
+        odd_areas=int(off.sum()),
+    )
+
+
+def _value_of(found: Annotation, key: str) -> str | None:
+    known = key in ("level", "stage", "granularity", "category_id", "parent_id", "iscrowd")
+    value = getattr(found, key) if known else found.extra.get(key)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int | float):
+        raise DataError(
+            f"annotation {found.id} (image {found.image_id}): {key} is {value!r:.40}; --by needs "
+            "a number or text"
+        )
+    return str(value)
+
+
+def prediction_set(
+    masks: MasksFile, image_id: int, *, size: tuple[int, int], keep: int, score_key: str | None
+) -> PredictionSet:
+    """Read the predictions of one image.
+
+    Parameters
+    ----------
+    masks : MasksFile
+        The predictions.
+    image_id : int
+        The image, as this file calls it.
+    size : (H, W)
+        Of the image, in pixels.
+    keep : int
+        Most predictions wanted: those with the highest scores.
+    score_key : str, optional
+        The key that ranks them; without one they rank as they stand in the file.
+
+    Raises
+    ------
+    DataError
+        A score is missing, or a mask is malformed or of another size; the message names it.
+    """
+    records = masks.records_of(image_id)
+    scores = np.array([score_of(name, record, score_key) for name, record in records])
+    categories = [_category(name, record) for name, record in records]
+    order = np.argsort(categories, kind="stable")  # as in truth_set
+    order = order[np.argsort(-scores[order], kind="stable")][:keep]
+    chosen = [records[i] for i in order]
+    rles = [rle_of(name, record, size) for name, record in chosen]
+    try:
+        table = RunTable.from_rles(rles, size=size)
+    except ValueError:
+        _complain([name for name, _ in chosen], rles, size)
+        raise
+    notes = {"category 0": categories.count(0), "dropped": len(records) - len(chosen)}
+    return PredictionSet(rles, table, scores[order], notes)
+
+
+def empty_predictions(size: tuple[int, int]) -> PredictionSet:
+    """Predictions of an image that has none."""
+    return PredictionSet([], RunTable.from_rles([], size=size), np.empty(0))
+
+
+def score_of(name: str, record: dict[str, Any], key: str | None) -> float:
+    """Score of a record, 0 without a key; a DataError where it is missing."""
+    if key is None:
+        return 0.0
+    try:
+        score = number_or_none(record, key)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}; mend or remove it") from error
+    if score is None:
+        raise DataError(
+            f"{name}: has no {key}, and masks are ranked by it; name another key with --score-key "
+            "(none: the order of the file)"
+        )
+    return float(score)
+
+
+def _category(name: str, record: dict[str, Any]) -> int:
+    try:
+        return whole(record, "category_id", default=1)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}; mend or remove it") from error
+
+
+def rle_of(name: str, record: dict[str, Any], size: tuple[int, int]) -> Rle:
+    """Mask of a record; compressed RLE, by far the most frequent, is checked later, all at once."""
+    mask = record.get("segmentation")
+    if mask is None:
+        raise DataError(f"{name}: has no segmentation; masks are needed, not only boxes")
+    if isinstance(mask, dict) and isinstance(mask.get("counts"), str):
+        return {"size": mask.get("size"), "counts": mask["counts"]}  # type: ignore[typeddict-item]
+    try:
+        return from_segmentation(mask, *size)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}; mend or remove it") from error
+
+
+def _complain(names: list[str], rles: list[Rle], size: tuple[int, int]) -> None:
+    for name, rle in zip(names, rles, strict=True):
+        try:
+            RunTable.from_rles([rle], size=size)
+        except ValueError as error:
+            text = str(error).removeprefix("mask 0: ")
+            hint = "predict at the size of the ground truth" if "differs" in text else "mend it"
+            raise DataError(f"{name}: {text}; {hint}") from error
