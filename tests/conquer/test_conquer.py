@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -186,3 +188,10 @@ def test_tiny_grids_and_boxes(grid, preset):
 def test_settings_are_checked(wrong):
     with pytest.raises(UsageError):
         ConquerSettings(**wrong)
+
+
+def test_threads_change_nothing():
+    records = [record(LABEL), record(LABEL, seed=1)]
+    with ThreadPoolExecutor(3) as pool:
+        shared = conquer_image(records, PICTURE, LABEL.shape, mapper=pool.map)
+    assert list(shared) == list(conquer_image(records, PICTURE, LABEL.shape))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from unsam_cli.hierarchy import FoundMask, FoundMasks
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 
+MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 SPARE = 3
 """Clusters brought to pixels for each mask that can stay: many repeat others."""
 
@@ -23,6 +27,8 @@ def conquer_image(
     preview: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings | None = None,
+    *,
+    mapper: MapFunctor = map,
 ) -> FoundMasks:
     """Find the parts of all regions of an image, at all scales.
 
@@ -36,6 +42,8 @@ def conquer_image(
         The image's size, pixels; masks have it.
     settings : ConquerSettings, optional
         The defaults are those of the command.
+    mapper : callable
+        Like `map`, the built-in; that of a thread pool works on several trees at once.
 
     Returns
     -------
@@ -52,7 +60,8 @@ def conquer_image(
         return FoundMasks.of([], size)
     if settings.preset == "paper":
         return _paper(records, size, settings)
-    return _default(records, preview if settings.refine == "guided" else None, size, settings)
+    guide = preview if settings.refine == "guided" else None
+    return _default(records, guide, size, settings, mapper)
 
 
 def own_mask(record: Record, size: tuple[int, int]) -> Rle:
@@ -69,11 +78,12 @@ def _default(
     preview: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings,
+    mapper: MapFunctor,
 ) -> FoundMasks:
-    forest = [grown for record in records for grown in grow(record, settings)]
+    forest = list(chain.from_iterable(mapper(partial(grow, settings=settings), records)))
     if settings.max_masks:
         forest = thin(forest, SPARE * settings.max_masks)
-    drawn = [draw(grown, preview, size) for grown in forest]
+    drawn = list(mapper(partial(draw, preview=preview, size=size), forest))
     own = [to_runs(own_mask(record, size)) for record in records]
     counts = [np.array([len(runs) for runs in own]), *(np.diff(part.offsets) for part in drawn)]
     offsets = np.concatenate([[0], *counts]).cumsum()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from unsam_cli.conquer.conquer import conquer_image
+from unsam_cli.conquer.conquer import MapFunctor, conquer_image
 from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.hierarchy import annotate
@@ -55,17 +56,26 @@ def conquer(
         if images is not None:
             run = run.with_inputs(guide="originals")
         sink = MaskSink(run, file.attributes.history, kind=kind)
-        work = partial(_conquer_image, file=file, settings=settings, images=images)
-        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
+        one = partial(_conquer_image, file=file, settings=settings, images=images)
+        if len(items) >= run.jobs:
+            return run_items(items, partial(ordered_map, one, jobs=run.jobs), sink, run)
+        with ThreadPoolExecutor(run.jobs) as pool:  # a few images: the cores share their regions
+            work = partial(ordered_map, partial(one, mapper=pool.map), jobs=1)
+            return run_items(items, work, sink, run)
 
 
 def _conquer_image(
-    item: FeatureItem, *, file: FeatureFile, settings: ConquerSettings, images: Path | None
+    item: FeatureItem,
+    *,
+    file: FeatureFile,
+    settings: ConquerSettings,
+    images: Path | None,
+    mapper: MapFunctor = map,
 ) -> ImageResult:
     image = file.image(item.index)
     picture = _picture(image, images) if settings.refine != "none" else None
     size = (image.height, image.width)
-    found = conquer_image(file.records(item.index), picture, size, settings)
+    found = conquer_image(file.records(item.index), picture, size, settings, mapper=mapper)
     return ImageResult(*size, annotate(item.id, found))
 
 
