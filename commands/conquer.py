@@ -42,6 +42,12 @@ from unsam_cli.run.runner import RunSettings
     help="Compare a mask only with the next WINDOW - 1 by size; 0 compares all.",
 )
 @options.option(
+    "--max-masks",
+    default=1000,
+    type=click.IntRange(0),
+    help="Most masks of an image, the best; 0 keeps all, and so does --preset paper.",
+)
+@options.option(
     "--refine",
     type=click.Choice(["none", "guided"]),
     default="guided",

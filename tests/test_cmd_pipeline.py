@@ -404,3 +404,21 @@ def test_garbage_never_gives_a_traceback(
             assert ran.exit_code in (0, 65, 66), (command, ran.exit_code, ran.stderr)
             assert "Traceback" not in ran.stderr
             assert "internal error" not in ran.stderr
+
+
+def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
+    features = tmp_path / "f.h5"
+    invoke("extract-features", scenes, "-o", features)
+
+    def count(*arguments: str) -> dict[int, int]:
+        ran = invoke("conquer", features, *arguments)
+        assert ran.exit_code == 0, ran.stderr
+        masks = json.loads(ran.stdout)["annotations"]
+        assert {a["level"] for a in masks} <= {None, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1}
+        return {i: sum(a["image_id"] == i for a in masks) for i in range(1, 6)}
+
+    assert max(count("--max-masks", "5").values()) == 5
+    everything = count("--max-masks", "0")
+    paper = count("--preset", "paper")
+    assert all(0 < paper[i] < everything[i] for i in everything)
+    assert count("--refine", "none") != {}
