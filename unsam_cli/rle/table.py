@@ -116,8 +116,7 @@ class RunTable:
         data = text.tobytes()
         cuts = ends.tolist()
         return [
-            {"size": list(self.size), "counts": data[begin:end]}
-            for begin, end in pairwise(cuts)
+            {"size": list(self.size), "counts": data[begin:end]} for begin, end in pairwise(cuts)
         ]
 
     @property
