@@ -25,7 +25,7 @@ LAYERS = [
     {"io"},
     {"colour"},
     {"guided", "hierarchy", "backbones", "run"},
-    {"extraction", "divide", "conquer", "convert", "view", "doctor"},
+    {"extraction", "divide", "conquer", "convert", "evaluation", "view", "doctor"},
     {"log"},
     {"options"},
     {"commands"},

@@ -15,6 +15,8 @@ from unsam_cli.rle import Rle, boxes, decode_window
 
 PointArray = NDArray[np.int64]
 
+_NEAREST = 100  # loops, up to which each is joined where it is nearest
+
 
 def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
     """Outlines of a mask, one for each 4-connected piece, holes joined to it.
@@ -32,31 +34,42 @@ def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
         x, y of corners of pixels, 0..W and 0..H; closed, the first point is not repeated. None for
         an empty mask.
     """
-    from scipy import ndimage
-
     x, y, w, h = boxes([rle])[0].tolist()
     if not w:
         return []
-    window = np.pad(decode_window(rle, x, y, w, h), 1)
+    window = np.zeros((h + 2, w + 2), dtype=np.bool_)
+    window[1:-1, 1:-1] = decode_window(rle, x, y, w, h)
+    points, ends, starts = _trace(window)
+    place = np.array([x - 1, y - 1])
+    loops = np.split(points, ends[:-1])
+    lines = [simplify(loop, tolerance) + place for loop in loops]
+    return lines if len(lines) == 1 else _by_piece(window, loops, lines, starts)
+
+
+def _by_piece(
+    window: NDArray[np.bool_], loops: list[PointArray], lines: list[PointArray], starts: PointArray
+) -> list[PointArray]:
+    """Join the lines of each piece: the loop around it turns right, those of its holes left."""
+    from scipy import ndimage
+
     pieces, count = ndimage.label(window)
-    points, ends, starts = _trace(np.ascontiguousarray(window))
-    outer: list[PointArray] = [np.empty((0, 2), dtype=np.int64)] * count
-    holes: list[list[PointArray]] = [[] for _ in range(count)]
-    for loop, (row, column) in zip(np.split(points, ends[:-1]), starts, strict=True):
-        piece = pieces[row, column] - 1
-        line = simplify(loop, tolerance) + np.array([x - 1, y - 1])
-        if _turns_right(loop):
-            outer[piece] = line
-        else:
-            holes[piece].append(line)
-    return [join([outer[i], *holes[i]]) for i in range(count)]
+    found: list[list[PointArray]] = [[] for _ in range(count)]
+    for loop, line, (row, column) in zip(loops, lines, starts, strict=True):
+        of_piece = found[pieces[row, column] - 1]
+        of_piece.insert(0 if _twice_area(loop) > 0 else len(of_piece), line)
+    return [join(of_piece) for of_piece in found]
 
 
 def join(loops: list[PointArray]) -> PointArray:
-    """One closed line through all of `loops`: each hangs on the first by a cut of no width.
+    """One closed line through all of `loops`, which are joined by cuts of no width.
 
-    Filled by the even-odd rule, it covers what the loops cover together.
+    Filled by the even-odd rule, it covers what the loops cover together. A loop hangs on the point
+    nearest to it; many hang on one another, which takes time in proportion to their points.
     """
+    if len(loops) > _NEAREST:
+        there = [np.concatenate([loop, loop[:1]]) for loop in loops]
+        back = [loop[:1] for loop in loops[-2::-1]]
+        return np.concatenate([*there, *back])
     joined = loops[0]
     for loop in loops[1:]:
         distance = np.abs(joined - loop[0]).sum(axis=1)
@@ -86,10 +99,6 @@ def simplify(loop: PointArray, tolerance: float) -> PointArray:
     closed = np.concatenate([loop, loop[:1]])
     kept = loop[_important(closed, far, float(tolerance))[:-1]]
     return kept if len(kept) >= 3 and _twice_area(kept) * _twice_area(loop) > 0 else loop
-
-
-def _turns_right(loop: PointArray) -> bool:
-    return _twice_area(loop) > 0
 
 
 def _twice_area(loop: PointArray) -> int:

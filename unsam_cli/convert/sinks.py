@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -26,10 +27,10 @@ PLACES = {"sa1b": ("", ".json"), "labelmap": ("", ".png"), "yolo": ("labels", ".
 class _Journalled:
     """What the sinks here share: a journal, which makes them resumable."""
 
-    def __init__(self, target: Path, settings: RunSettings, history: list[dict[str, Any]]) -> None:
-        self.target = target
+    def __init__(self, journal: Path, settings: RunSettings, history: list[dict[str, Any]]) -> None:
+        self.target = Path(settings.output)
         identity = {"history": [*history, settings.step.to_json()]}
-        self.journal = Journal(target, identity, resume=settings.resume)
+        self.journal = Journal(journal, identity, resume=settings.resume)
 
     @property
     def done(self) -> frozenset[int]:
@@ -92,7 +93,10 @@ class FolderSink(_Journalled):
             raise UsageError(f"{folder}: holds files, and --no-clobber was given")
         self.kind = kind
         self.names = _file_names(items, PLACES[kind][1])
-        super().__init__(folder, settings, history)
+        # Shards may fill one folder at the same time, each with its own journal.
+        part = settings.shard
+        name = f"{folder.name}.{part.index}-{part.count}" if part.count > 1 else folder.name
+        super().__init__(folder.with_name(name), settings, history)
 
     def add(self, item: Item, result: bytes) -> None:
         """Write the file of one image."""
@@ -164,20 +168,16 @@ class TsvSink(_Journalled):
     def finish(self, order: Iterable[int]) -> None:
         """Write the rows of the given images, then their index."""
         ids = list(order)
-        spans = [self.journal.read(i)["blob"] for i in ids]
+        lengths: list[int] = []
 
         def write_rows(path: Path) -> None:
             with path.open("wb") as stream:
-                for start, stop in spans:
-                    self.journal.blob.seek(start)
-                    stream.write(self.journal.blob.read(stop - start))
+                lengths.extend(stream.write(self.journal.read_blob(i)) for i in ids)
 
         def write_index(path: Path) -> None:
-            at = 0
-            with path.open("w", encoding="ascii", newline="\n") as stream:
-                for start, stop in spans:
-                    stream.write(f"{at} {stop - start}\n")
-                    at += stop - start
+            starts = accumulate(lengths, initial=0)
+            lines = (f"{start} {length}\n" for start, length in zip(starts, lengths, strict=False))
+            path.write_text("".join(lines), encoding="ascii", newline="\n")
 
         publish(str(self.target), write_rows)
         publish(str(self.target.with_suffix(".lineidx")), write_index)

@@ -16,7 +16,7 @@ from unsam_cli.convert.dataset import SourceImage
 from unsam_cli.convert.outlines import join, outlines
 from unsam_cli.errors import DataError
 from unsam_cli.io.images import find_image, read_image
-from unsam_cli.rle import Rle, to_runs
+from unsam_cli.rle import Rle, area, to_runs
 from unsam_cli.run.sinks import ImageResult
 
 _JPEG = b"\xff\xd8\xff"
@@ -107,19 +107,20 @@ def to_label_map(image: SourceImage, result: ImageResult, settings: WriteSetting
         raise DataError(f"{image.file_name}: {len(found)} masks; a label map holds 65535")
     kind = np.uint8 if len(found) < 256 else np.uint16
     flat = np.zeros(result.height * result.width, dtype=kind)
-    for k in painting_order(found, settings.order):
-        for start, end in to_runs(_rle(found[k])):
+    rles = [_rle(a) for a in found]
+    for k in painting_order(found, area(rles).tolist(), settings.order):
+        for start, end in to_runs(rles[k]):
             flat[start:end] = k + 1
     buffer = io.BytesIO()
     Image.fromarray(flat.reshape(result.width, result.height).T.copy()).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def painting_order(annotations: list[dict[str, Any]], order: str) -> list[int]:
+def painting_order(annotations: list[dict[str, Any]], areas: list[int], order: str) -> list[int]:
     """Order masks from the lowest to the one on top; equal ones as they stand in the file."""
     places = range(len(annotations))
     if order == "area":
-        return sorted(places, key=lambda k: -annotations[k]["area"])
+        return sorted(places, key=lambda k: -areas[k])
     if order == "score":
         return sorted(places, key=lambda k: annotations[k].get("score") or 0.0)
     return list(places)

@@ -26,10 +26,12 @@ from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.rle import Rle, RunTable, intersections, parents
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.progress import LineReporter
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 
-logger = logging.getLogger(__name__)
+# How many masks came from where is said by default, as progress is.
+logger = logging.getLogger(LineReporter.logger_name)
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,19 @@
 `points` `clicks`       masks from prompts: 1-IoU; clicks simulated until a mask is good: NoC
 `report` `partial`      the JSON report; parts of it that can be merged
 `table` `files` `plot`  the report as text, as CSV, as a picture
-`stage`                 the whole of ``unsam evaluate``
+`images` `stage`        the whole of ``unsam evaluate``
 ======================  =========================================================================
 """
 
 from __future__ import annotations
 
 from unsam_cli.evaluation.clicks import Promptable, clicks_needed, next_click, simulate_clicks
+from unsam_cli.evaluation.images import EvaluateSettings
 from unsam_cli.evaluation.partial import is_partial, merge_reports
-from unsam_cli.evaluation.stage import EvaluateSettings, evaluate
+from unsam_cli.evaluation.stage import EvaluateOutputs, evaluate
 
 __all__ = [
+    "EvaluateOutputs",
     "EvaluateSettings",
     "Promptable",
     "clicks_needed",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.evaluation.matches import RANGES, RECALLS, THRESHOLDS, Matches
+from unsam_cli.evaluation.matches import RANGES, RECALLS, THRESHOLDS, Matches, PointResult
 from unsam_cli.evaluation.metrics import SIZES, Metrics, Pool, pool
-from unsam_cli.evaluation.points import POINT_METRICS, Segments
+from unsam_cli.evaluation.points import POINT_METRICS
 from unsam_cli.jit import kernel
 
 _EPSILON = float(np.spacing(1))
@@ -67,9 +67,7 @@ def compare(
     ]
 
 
-def _interval(
-    first: float | None, other: float | None, drawn: NDArray[np.float64]
-) -> Interval:
+def _interval(first: float | None, other: float | None, drawn: NDArray[np.float64]) -> Interval:
     if first is None or other is None:
         return {"difference": None, "low": None, "high": None}
     interval: Interval = {"difference": other - first, "low": None, "high": None}
@@ -86,12 +84,12 @@ def masks_draw(images: Sequence[Sequence[Matches]], max_dets: Sequence[int]) -> 
     return lambda weights: [file.measure(weights) for file in files]
 
 
-def points_draw(images: Sequence[Sequence[Segments]]) -> Draw:
+def points_draw(images: Sequence[Sequence[PointResult]]) -> Draw:
     """How to measure files of masks from prompts, each given by the segments of every image."""
     files = []
     for found in images:
         width = len(POINT_METRICS)
-        rows = [np.array(s, dtype=np.float64).reshape(-1, width) for s in found]
+        rows = [np.array(p.segments, dtype=np.float64).reshape(-1, width) for p in found]
         files.append((np.array([r.sum(axis=0) for r in rows]), np.array([len(r) for r in rows])))
 
     def draw(weights: NDArray[np.int64]) -> list[dict[str, float]]:

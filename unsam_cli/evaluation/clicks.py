@@ -17,9 +17,7 @@ class Promptable(Protocol):
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Look at an image, (H, W, 3) uint8 RGB; clicks refer to it until the next one."""
 
-    def predict(
-        self, points: NDArray[np.int64], labels: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
+    def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Segment what was clicked.
 
         Parameters

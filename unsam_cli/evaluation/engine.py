@@ -1,13 +1,13 @@
 """The greedy matching of COCO, by hotcoco, over a chunk of images.
 
 hotcoco is a port of pycocotools that shows, image by image, which predictions it matched, and
-releases the GIL. It is given only masks that can match (see :mod:`~unsam_cli.evaluation.overlap`);
-what cannot is unmatched by definition.
+releases the GIL. It is given only masks that can match, every cluster of them as an image of its
+own (see :mod:`~unsam_cli.evaluation.overlap`); the rest is unmatched by definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.evaluation.matches import RANGES, THRESHOLDS, Matches, in_range, pack
-from unsam_cli.evaluation.overlap import matchable
+from unsam_cli.evaluation.overlap import clusters
 from unsam_cli.evaluation.sets import PredictionSet, TruthSet
 from unsam_cli.rle import Rle
 
 _EVERY = np.uint16(2 ** len(THRESHOLDS) - 1)
+NO_VALUE = "\0"  # no annotation has it
 _OUTSIDE = -1.0  # an area that belongs to no size range, so that a mask is ignored in all
 
 
@@ -32,19 +33,30 @@ class Problem:
     ----------
     truth, found : TruthSet, PredictionSet
         Its masks.
-    left, right : (n,), (m,) int64
+    clusters : list of ((n,) int64, (m,) int64)
         The predictions and the ground truth that can match.
     """
 
     truth: TruthSet
     found: PredictionSet
+    clusters: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """One cluster of an image: masks, and the areas of the ground truth."""
+
+    place: int
+    found: list[Rle]
+    truth: list[Rle]
+    areas: list[float]
+    crowd: list[bool]
     left: NDArray[np.int64]
-    right: NDArray[np.int64]
 
 
 def problem(truth: TruthSet, found: PredictionSet) -> Problem:
     """Prepare one image for :func:`match`."""
-    return Problem(truth, found, *matchable(truth, found, threshold=float(THRESHOLDS[0])))
+    return Problem(truth, found, clusters(truth, found, threshold=float(THRESHOLDS[0])))
 
 
 def match(problems: Sequence[Problem], *, value: str | None = None) -> list[Matches]:
@@ -56,22 +68,26 @@ def match(problems: Sequence[Problem], *, value: str | None = None) -> list[Matc
         The images.
     value : str, optional
         Only masks with this value count; all others are ignored, as are masks of other sizes.
+        `NO_VALUE`: none counts.
 
     Returns
     -------
     list of Matches
         One for each image.
     """
-    counted = [_counted(p.truth, value) for p in problems]
-    results = [_unmatched(p, areas) for p, areas in zip(problems, counted, strict=True)]
-    busy = [i for i, p in enumerate(problems) if len(p.left)]
-    for image_id, area_range, detail in _evaluate([(problems[i], counted[i]) for i in busy]):
-        place = busy[image_id - 1]
-        left, result = problems[place].left, results[place]
+    areas = [_counted(p.truth, value) for p in problems]
+    results = [_unmatched(p, a) for p, a in zip(problems, areas, strict=True)]
+    parts = [
+        part
+        for place, (p, a) in enumerate(zip(problems, areas, strict=True))
+        for part in _parts(place, p, a)
+    ]
+    for number, area_range, detail in _evaluate(parts):
+        part = parts[number - 1]
         matched = np.array(detail["dtMatches"]) > 0
         ignored = np.array(detail["dtIgnore"], dtype=bool)
-        result.matched[area_range, left] = pack(matched)
-        result.ignored[area_range, left] = pack(ignored)
+        results[part.place].matched[area_range, part.left] = pack(matched)
+        results[part.place].ignored[area_range, part.left] = pack(ignored)
     return results
 
 
@@ -95,43 +111,55 @@ def _unmatched(p: Problem, areas: NDArray[np.float64]) -> Matches:
     )
 
 
-def _evaluate(
-    problems: Sequence[tuple[Problem, NDArray[np.float64]]],
-) -> list[tuple[int, int, dict[str, Any]]]:
-    """Return (image number from 1, index of the size range, details) of all images."""
-    if not problems:
-        return []
-    truth, found = hotcoco.COCO(_truth(problems)), _found(problems)
-    evaluator = hotcoco.COCOeval(truth, truth.load_res(found), "segm")
+def _parts(place: int, p: Problem, areas: NDArray[np.float64]) -> Iterator[_Cluster]:
+    for left, right in p.clusters:
+        yield _Cluster(
+            place,
+            found=[p.found.rles[i] for i in left],
+            truth=[p.truth.rles[i] for i in right],
+            areas=areas[right].tolist(),
+            crowd=p.truth.crowd[right].tolist(),
+            left=left,
+        )
+
+
+def _evaluate(parts: Sequence[_Cluster]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield (number of the cluster from 1, index of the size range, details)."""
+    if not parts:
+        return
+    truth = hotcoco.COCO(_truth(parts))
+    evaluator = hotcoco.COCOeval(truth, truth.load_res(_found(parts)), "segm")
     evaluator.params.use_cats = False
-    evaluator.params.max_dets = [max(len(p.left) for p, _ in problems)]
+    evaluator.params.max_dets = [max(len(part.left) for part in parts)]
     evaluator.params.iou_thrs = THRESHOLDS.tolist()
     evaluator.params.area_rng = [list(limits) for limits in RANGES.values()]
     evaluator.params.area_rng_lbl = list(RANGES)
     evaluator.evaluate()
     index = {limits: i for i, limits in enumerate(RANGES.values())}
-    return [(e["image_id"], index[tuple(e["aRng"])], e) for e in evaluator.eval_imgs if e]
+    for detail in evaluator.eval_imgs:
+        if detail is not None:
+            yield detail["image_id"], index[tuple(detail["aRng"])], detail
 
 
-def _truth(problems: Sequence[tuple[Problem, NDArray[np.float64]]]) -> dict[str, Any]:
-    images, annotations = [], []
-    for number, (p, areas) in enumerate(problems, start=1):
-        height, width = p.truth.table.size
+def _truth(parts: Sequence[_Cluster]) -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, part in enumerate(parts, start=1):
+        height, width = part.truth[0]["size"]
         images.append({"id": number, "height": height, "width": width, "file_name": ""})
-        for i in p.right.tolist():
-            entry = _entry(number, p.truth.rles[i])
-            entry |= {"id": len(annotations) + 1, "iscrowd": int(p.truth.crowd[i])}
-            annotations.append(entry | {"area": float(areas[i]), "bbox": [0, 0, 0, 0]})
+        for rle, area, crowd in zip(part.truth, part.areas, part.crowd, strict=True):
+            own = {"id": len(annotations) + 1, "iscrowd": int(crowd), "area": area}
+            annotations.append(_entry(number, rle) | own | {"bbox": [0, 0, 0, 0]})
     categories = [{"id": 1, "name": "entity"}]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _found(problems: Sequence[tuple[Problem, NDArray[np.float64]]]) -> list[dict[str, Any]]:
+def _found(parts: Sequence[_Cluster]) -> list[dict[str, Any]]:
     return [
         # Ranks, since the order is all that matters here.
-        _entry(number, p.found.rles[i]) | {"score": -float(i)}
-        for number, (p, _) in enumerate(problems, start=1)
-        for i in p.left.tolist()
+        _entry(number, rle) | {"score": -float(rank)}
+        for number, part in enumerate(parts, start=1)
+        for rank, rle in enumerate(part.found)
     ]
 
 

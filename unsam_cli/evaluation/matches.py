@@ -45,7 +45,7 @@ class Matches:
 def pack(flags: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """Fold (T, n) flags into the bits of (n,) numbers."""
     bits = np.uint16(1) << np.arange(len(flags), dtype=np.uint16)
-    return (flags * bits[:, None]).sum(axis=0, dtype=np.uint16)
+    return np.asarray((flags * bits[:, None]).sum(axis=0, dtype=np.uint16))
 
 
 def unpack(bits: NDArray[np.uint16], threshold: int) -> NDArray[np.bool_]:
@@ -53,7 +53,7 @@ def unpack(bits: NDArray[np.uint16], threshold: int) -> NDArray[np.bool_]:
     return np.asarray((bits >> np.uint16(threshold)) & np.uint16(1), dtype=bool)
 
 
-def in_range(areas: NDArray[np.generic], name: str) -> NDArray[np.bool_]:
+def in_range(areas: NDArray[np.float64] | NDArray[np.int64], name: str) -> NDArray[np.bool_]:
     """Whether areas belong to a size range."""
     low, high = RANGES[name]
     return np.asarray((areas >= low) & (areas <= high))
@@ -91,11 +91,17 @@ class PointResult:
         All masks of the image.
     segments : list of [max, oracle, clicks80, clicks90]
         For every target: IoU of the mask with the highest score, best IoU, and clicks until the IoU
-        reached 0.8 and 0.9, None where the file does not tell clicks.
+        reached 0.8 and 0.9.
+    clicks : bool
+        Whether the predictions tell with how many clicks they were made.
+    missed : int
+        Targets without predictions.
     """
 
     predictions: int
-    segments: list[list[float | None]]
+    segments: list[list[float]]
+    clicks: bool
+    missed: int
 
 
 @dataclass(frozen=True, slots=True)

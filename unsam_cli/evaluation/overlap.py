@@ -1,7 +1,8 @@
-"""Which masks can match at all.
+"""Which masks can match at all, and which of them compete for each other.
 
 Of a thousand predictions few reach half the union with any mask of the ground truth. What cannot is
-told by areas and boxes, then by runs, and needs no matching.
+told by areas and boxes, then by runs, and needs no matching. The rest falls into clusters that have
+nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from unsam_cli.rle import RunTable, intersections
 from unsam_cli.rle.runs import IntArray
 
 
-def matchable(
+def clusters(
     truth: TruthSet, found: PredictionSet, *, threshold: float
-) -> tuple[IntArray, IntArray]:
-    """Find the masks that overlap one of the other file enough to be matched.
+) -> list[tuple[IntArray, IntArray]]:
+    """Find the masks that overlap one of the other file enough to be matched, as clusters.
+
+    Masks of different clusters cannot be matched, so each cluster can be matched by itself.
 
     Parameters
     ----------
@@ -28,12 +31,12 @@ def matchable(
 
     Returns
     -------
-    (n,) int64, (m,) int64
-        Indices, ascending, of the predictions and of the ground truth.
+    list of ((n,) int64, (m,) int64)
+        For every cluster the indices, ascending, of the predictions and of the ground truth.
     """
     g, d = truth.table, found.table
     if not len(g) or not len(d):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        return []
     # Sums of floats near the threshold may round either way: leave the engine to decide.
     least = threshold - 1e-6
     bound = np.minimum(_box_overlap(d.boxes, g.boxes), d.areas[:, None])
@@ -42,7 +45,26 @@ def matchable(
     exact = intersections(_joined(d, g), pairs + np.array([0, len(d)]))
     left, right = pairs.T
     good = _reaches(exact, d.areas[left], g.areas[right], truth.crowd[right], least)
-    return np.unique(left[good]), np.unique(right[good])
+    return _connected(left[good], right[good], len(g))
+
+
+def _connected(left: IntArray, right: IntArray, count: int) -> list[tuple[IntArray, IntArray]]:
+    """Split pairs into connected components; `count` is the number of masks on the right."""
+    label = np.arange(count)
+    while True:
+        # The smallest label spreads from right to left and back.
+        of_left = np.full(left.max(initial=-1) + 1, count)
+        np.minimum.at(of_left, left, label[right])
+        spread = label.copy()
+        np.minimum.at(spread, right, of_left[left])
+        if (spread == label).all():
+            break
+        label = spread
+    of_pair = label[right]
+    order = np.argsort(of_pair, kind="stable")
+    starts = np.flatnonzero(np.diff(of_pair[order], prepend=-1))
+    parts = zip(np.split(left[order], starts[1:]), np.split(right[order], starts[1:]), strict=True)
+    return [(np.unique(a), np.unique(b)) for a, b in parts if len(a)]
 
 
 def _reaches(

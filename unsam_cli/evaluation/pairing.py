@@ -68,9 +68,7 @@ def _ids_by_id(truth: MasksFile, masks: MasksFile) -> dict[int, int]:
     return {i: i for i in masks.image_ids if i in truth.images}
 
 
-def _ids_by_name(
-    truth: MasksFile, truth_name: str, masks: MasksFile, name: str
-) -> dict[int, int]:
+def _ids_by_name(truth: MasksFile, truth_name: str, masks: MasksFile, name: str) -> dict[int, int]:
     """Match by whole file names, or by the last part of them where that finds nothing."""
     if not masks.images:
         raise DataError(
@@ -172,9 +170,7 @@ def _refuse_other_names(
         )
 
 
-def _warn_of_the_rest(
-    truth: MasksFile, masks: MasksFile, name: str, ids: dict[int, int]
-) -> None:
+def _warn_of_the_rest(truth: MasksFile, masks: MasksFile, name: str, ids: dict[int, int]) -> None:
     counts = masks.counts()
     missed = sum(not counts.get(theirs) for theirs in ids.values()) + len(truth.images) - len(ids)
     if missed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,12 @@ def _check_parts(parts: Sequence[Part]) -> None:
                 f"{first.path} is one of {first.shard.count} shards and {part.path} one of "
                 f"{part.shard.count}; merge the shards of one run"
             )
-        other = seen.setdefault(part.shard.index, part.path)
-        if other is not part.path:
+        if part.shard.index in seen:
+            other = seen[part.shard.index]
             raise DataError(
                 f"{other} and {part.path} are both shard {part.shard.index}; merge each once"
             )
+        seen[part.shard.index] = part.path
     missing = [str(k) for k in range(first.shard.count) if k not in seen]
     if missing:
         raise DataError(
@@ -100,9 +101,7 @@ def _check_parts(parts: Sequence[Part]) -> None:
         )
 
 
-def write_part(
-    path: Path, header: Header, shard: Shard, images: Iterable[ImageResult]
-) -> None:
+def write_part(path: Path, header: Header, shard: Shard, images: Iterable[ImageResult]) -> None:
     """Write a part, one image a line."""
     head = orjson.dumps({"header": asdict(header), "shard": [shard.index, shard.count]})
     with path.open("wb") as stream:
@@ -162,7 +161,7 @@ def _packed(image: ImageResult) -> dict[str, Any]:
 def _unpacked(entry: dict[str, Any]) -> ImageResult:
     files = []
     for f in entry.pop("files"):
-        scores = _array(f["scores"], np.float64)
+        scores = _array(f["scores"], "f8")
 
         def matches(packed: dict[str, Any], scores: NDArray[np.float64] = scores) -> Matches:
             return _unpacked_matches(packed, scores)
@@ -185,7 +184,7 @@ def _packed_matches(m: Matches) -> dict[str, Any]:
 def _unpacked_matches(packed: dict[str, Any], scores: NDArray[np.float64]) -> Matches:
     positives = np.array(packed["positives"], dtype=np.int64)
     flags = [
-        _array(packed[key], np.uint16).reshape(len(positives), len(scores))
+        _array(packed[key], "u2").reshape(len(positives), len(scores))
         for key in ("matched", "ignored")
     ]
     return Matches(scores, flags[0], flags[1], positives)
@@ -196,6 +195,6 @@ def _text(values: NDArray[Any]) -> str:
     return base64.b64encode(zlib.compress(little.tobytes(), 1)).decode()
 
 
-def _array(text: str, dtype: Callable[..., Any]) -> NDArray[Any]:
+def _array(text: str, dtype: str) -> NDArray[Any]:
     data = zlib.decompress(base64.b64decode(text))
-    return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype)
+    return np.frombuffer(data, dtype=f"<{dtype}").astype(dtype)

@@ -20,14 +20,13 @@ from unsam_cli.rle import Rle, iou
 
 POINT_METRICS = ("1-IoU-max", "1-IoU-oracle", "NoC@80", "NoC@90")
 _NOC_LEVELS = (0.8, 0.9)
-Segments = list[list[float | None]]
 Prompt = tuple[str, int]
 
 
 def point_result(
     truth: Sequence[Annotation],
     masks: MasksFile,
-    image_id: int,
+    image_id: int | None,
     *,
     size: tuple[int, int],
     score_key: str | None,
@@ -44,8 +43,8 @@ def point_result(
     masks : MasksFile
         Predictions with the keys `target_id`, the annotation that was meant, and, where there are
         several prompts for one, `prompt_id`; `clicks` is the number of clicks, 1 by default.
-    image_id : int
-        The image, as `masks` calls it.
+    image_id : int, optional
+        The image, as `masks` calls it; None if it has none.
     size : (H, W)
         Of the image.
     score_key : str, optional
@@ -69,39 +68,40 @@ def point_result(
             found[target].append(_measure(answers, targets[target].rle))
     missed = [0.0, 0.0, float(MAX_CLICKS), float(MAX_CLICKS)]
     segments = [np.mean(found.get(t, [missed]), axis=0).tolist() for t in targets]
-    if not told:
-        segments = [[best, oracle, None, None] for best, oracle, _, _ in segments]
-    return PointResult(sum(map(len, prompts.values())), segments)
+    return PointResult(
+        sum(map(len, prompts.values())), segments, told, len(targets.keys() - found.keys())
+    )
 
 
-def measure_points(images: Sequence[Segments]) -> Metrics:
-    """Mean over the segments of all images; None where nothing is known."""
-    rows = [row for segments in images for row in segments]
-    metrics: Metrics = {}
-    for column, name in enumerate(POINT_METRICS):
-        values = [row[column] for row in rows]
-        known = [v for v in values if v is not None]
-        metrics[name] = float(np.mean(known)) if known else None
-    return metrics
+def measure_points(images: Sequence[PointResult]) -> Metrics:
+    """Mean over the segments of all images; clicks only where the file tells them, else None."""
+    rows = np.array([row for image in images for row in image.segments], dtype=np.float64)
+    if not len(rows):
+        return dict.fromkeys(POINT_METRICS)
+    told = any(image.clicks for image in images)
+    return {
+        name: float(rows[:, i].mean()) if told or not name.startswith("NoC") else None
+        for i, name in enumerate(POINT_METRICS)
+    }
 
 
 def _prompts(
     masks: MasksFile,
-    image_id: int,
+    image_id: int | None,
     known: set[int],
     size: tuple[int, int],
     score_key: str | None,
 ) -> dict[Prompt, list[tuple[float, int, Rle]]]:
     """Score, clicks (0: not told) and mask of every answer, by prompt."""
     prompts: dict[Prompt, list[tuple[float, int, Rle]]] = defaultdict(list)
-    for name, record in masks.records_of(image_id):
+    for name, record in [] if image_id is None else masks.records_of(image_id):
         target = _target(name, record)
         if target not in known:
             raise DataError(
                 f"{name}: target_id {target} is no annotation of this image in the ground truth; "
                 "were the prompts made from another file?"
             )
-        clicks = whole(record, "clicks", default=0)
+        clicks = _whole(name, record, "clicks", default=0)
         answer = (score_of(name, record, score_key), clicks, rle_of(name, record, size))
         prompts[str(record.get("prompt_id")), target].append(answer)
     return prompts
@@ -113,8 +113,12 @@ def _target(name: str, record: dict[str, Any]) -> int:
             f"{name}: has no target_id, the mask that was prompted for; make predictions with "
             "predict --prompts-from GROUND_TRUTH, or evaluate with --protocol whole-image"
         )
+    return _whole(name, record, "target_id")
+
+
+def _whole(name: str, record: dict[str, Any], key: str, *, default: int | None = None) -> int:
     try:
-        return whole(record, "target_id")
+        return whole(record, key, default=default)
     except ValueError as error:
         raise DataError(f"{name}: {error}; mend or remove it") from error
 

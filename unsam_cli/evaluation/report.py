@@ -91,7 +91,7 @@ def _points(header: Header, images: Sequence[ImageResult], file: int) -> dict[st
     found = [i.points[file] for i in images]
     return {
         "predictions": sum(p.predictions for p in found),
-        "metrics": measure_points([p.segments for p in found]),
+        "metrics": measure_points(found),
     }
 
 
@@ -143,7 +143,7 @@ def _differences(
     header: Header, images: Sequence[ImageResult], files: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     if header.protocol == "point":
-        draw = points_draw([[i.points[f].segments for i in images] for f in range(len(files))])
+        draw = points_draw([[i.points[f] for i in images] for f in range(len(files))])
     else:
         draw = masks_draw(
             [[i.files[f].matches for i in images] for f in range(len(files))], header.max_dets

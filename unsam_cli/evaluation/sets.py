@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,12 +56,17 @@ class PredictionSet:
         Their runs; its areas are what size ranges go by, whatever boxes or areas the file holds.
     scores : (n,) float64
         Descending.
+    total : int
+        All predictions of the image, also those not kept.
+    category_zero : int
+        How many of them are of category 0.
     """
 
     rles: list[Rle]
     table: RunTable
     scores: NDArray[np.float64]
-    notes: dict[str, int] = field(default_factory=dict)
+    total: int
+    category_zero: int
 
 
 def truth_set(truth: MasksFile, image_id: int, *, by: str | None = None) -> TruthSet:
@@ -105,7 +110,12 @@ def _value_of(found: Annotation, key: str) -> str | None:
 
 
 def prediction_set(
-    masks: MasksFile, image_id: int, *, size: tuple[int, int], keep: int, score_key: str | None
+    masks: MasksFile,
+    image_id: int | None,
+    *,
+    size: tuple[int, int],
+    keep: int,
+    score_key: str | None,
 ) -> PredictionSet:
     """Read the predictions of one image.
 
@@ -113,8 +123,8 @@ def prediction_set(
     ----------
     masks : MasksFile
         The predictions.
-    image_id : int
-        The image, as this file calls it.
+    image_id : int, optional
+        The image, as this file calls it; None if it has none.
     size : (H, W)
         Of the image, in pixels.
     keep : int
@@ -127,9 +137,9 @@ def prediction_set(
     DataError
         A score is missing, or a mask is malformed or of another size; the message names it.
     """
-    records = masks.records_of(image_id)
-    scores = np.array([score_of(name, record, score_key) for name, record in records])
-    categories = [_category(name, record) for name, record in records]
+    records = [] if image_id is None else masks.records_of(image_id)
+    scores = np.array([score_of(n, record, score_key) for n, record in records], dtype=np.float64)
+    categories = np.array([_category(n, record) for n, record in records], dtype=np.int64)
     order = np.argsort(categories, kind="stable")  # as in truth_set
     order = order[np.argsort(-scores[order], kind="stable")][:keep]
     chosen = [records[i] for i in order]
@@ -139,13 +149,8 @@ def prediction_set(
     except ValueError:
         _complain([name for name, _ in chosen], rles, size)
         raise
-    notes = {"category 0": categories.count(0), "dropped": len(records) - len(chosen)}
-    return PredictionSet(rles, table, scores[order], notes)
-
-
-def empty_predictions(size: tuple[int, int]) -> PredictionSet:
-    """Predictions of an image that has none."""
-    return PredictionSet([], RunTable.from_rles([], size=size), np.empty(0))
+    zero = int((categories == 0).sum())
+    return PredictionSet(rles, table, scores[order], total=len(records), category_zero=zero)
 
 
 def score_of(name: str, record: dict[str, Any], key: str | None) -> float:

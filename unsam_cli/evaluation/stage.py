@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from unsam_cli.errors import DataError, UnsamError, UsageError
-from unsam_cli.evaluation.engine import NO_VALUE, match, problem
+from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.files import write_per_image
-from unsam_cli.evaluation.matches import FileResult, ImageResult
-from unsam_cli.evaluation.pairing import Match, Predictions, pair
+from unsam_cli.evaluation.images import EvaluateSettings, Inputs, evaluate_images
+from unsam_cli.evaluation.matches import ImageResult
+from unsam_cli.evaluation.pairing import pair
 from unsam_cli.evaluation.partial import write_part, write_report
 from unsam_cli.evaluation.plot import check_plot, draw
-from unsam_cli.evaluation.points import point_result
 from unsam_cli.evaluation.report import Header, build_report
-from unsam_cli.evaluation.sets import PredictionSet, TruthSet, prediction_set, truth_set
-from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks import read_masks
+from unsam_cli.io.sources import json_files
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.output import check_output, publish
-from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.progress import LineReporter, ReporterFactory
-from unsam_cli.run.provenance import Step, content_identity
+from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import Shard
-
-logger = logging.getLogger(__name__)
-
-CHUNK = 8  # images; more would only cost memory
-
-
-@dataclass(frozen=True)
-class EvaluateSettings:
-    """What is measured.
-
-    Parameters
-    ----------
-    protocol : {'whole-image', 'point'}
-        All masks of an image, ranked by score; or the answers to prompts.
-    max_dets : tuple of int
-        Predictions kept of every image, for AR; AP is that of the largest.
-    by : str, optional
-        Key of the ground truth's annotations: metrics also for each of its values.
-    match : {'id', 'file-name'}
-        How images of the files are matched.
-    score_key : str, optional
-        What ranks predictions; None: their order in the file.
-    bootstrap : int
-        Draws of images for the intervals of differences.
-    seed : int
-        Seeds them.
-    """
-
-    protocol: Literal["whole-image", "point"] = "whole-image"
-    max_dets: tuple[int, ...] = (1, 10, 100, 1000)
-    by: str | None = None
-    match: Match = "id"
-    score_key: str | None = "score"
-    bootstrap: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,15 +57,6 @@ class EvaluateOutputs:
     jobs: int = field(default_factory=usable_cpus)
     step: Step = field(default_factory=lambda: Step("evaluate"))
     progress: ReporterFactory = LineReporter
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """The opened files."""
-
-    truth: MasksFile
-    predictions: list[Predictions]
-    settings: EvaluateSettings
 
 
 def evaluate(
@@ -146,7 +98,10 @@ def evaluate(
             for masks, name in zip(files[1:], names[1:], strict=True)
         ]
         header = _header(names[1:], paths, settings, outputs.step, len(files[0].images))
-        images = _images(_Inputs(files[0], pairs, settings), outputs)
+        inputs = Inputs(files[0], pairs, settings)
+        total = len(outputs.shard.take(list(files[0].images)))
+        with outputs.progress("evaluate", total) as progress:
+            images = evaluate_images(inputs, outputs.shard, jobs=outputs.jobs, progress=progress)
     return _publish(header, images, outputs)
 
 
@@ -169,7 +124,7 @@ def _check(
 def _header(
     names: Sequence[str], paths: Sequence[Path], settings: EvaluateSettings, step: Step, images: int
 ) -> Header:
-    truth, *others = [content_identity(path) for path in paths]
+    truth, *others = [_identity(path) for path in paths]
     inputs = {"ground-truth": truth} | {
         f"predictions-{i}": identity for i, identity in enumerate(others, start=1)
     }
@@ -185,6 +140,16 @@ def _header(
     )
 
 
+def _identity(path: Path) -> str:
+    """Identity of a file, or of all files of a folder."""
+    if not path.is_dir():
+        return file_identity(path)
+    digest = hashlib.sha256()
+    for file in json_files(path):
+        digest.update(f"{file.name} {file_identity(file)}\n".encode())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
 def _labels(names: Sequence[str]) -> list[str]:
     """Name files by their last part, or by as much of the path as tells them apart."""
     parts = [Path(name).parts for name in names]
@@ -193,126 +158,6 @@ def _labels(names: Sequence[str]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     return [f"{i}: {Path(name).name}" for i, name in enumerate(names, start=1)]
-
-
-def _images(inputs: _Inputs, outputs: EvaluateOutputs) -> list[ImageResult]:
-    order = list(enumerate(sorted(inputs.truth.images)))
-    mine = outputs.shard.take(order)
-    chunks = [mine[i : i + CHUNK] for i in range(0, len(mine), CHUNK)]
-    work: Callable[[Sequence[tuple[int, int]]], tuple[list[ImageResult], Counter[str]]]
-    work = partial(_points if inputs.settings.protocol == "point" else _whole, inputs)
-    images: list[ImageResult] = []
-    notes: Counter[str] = Counter()
-    with outputs.progress("evaluate", len(mine)) as progress:
-        for _, result in ordered_map(work, chunks, jobs=outputs.jobs):
-            if isinstance(result, UnsamError):
-                raise result
-            images += result[0]
-            notes += result[1]
-            for _ in result[0]:
-                progress.advance()
-    for note, count in sorted(notes.items()):
-        logger.warning("%d %s", count, note)
-    return images
-
-
-def _whole(
-    inputs: _Inputs, chunk: Sequence[tuple[int, int]]
-) -> tuple[list[ImageResult], Counter[str]]:
-    """Evaluate some images as wholes."""
-    truths = [truth_set(inputs.truth, image_id, by=inputs.settings.by) for _, image_id in chunk]
-    notes = Counter(
-        {
-            "masks of the ground truth have an area more than 10 % off the pixels they cover; "
-            "size ranges go by the area in the file, as in pycocotools": sum(
-                t.odd_areas for t in truths
-            )
-        }
-    )
-    columns = [_file_results(inputs, p, chunk, truths, notes) for p in inputs.predictions]
-    results = [
-        ImageResult(
-            index=index,
-            image_id=image_id,
-            file_name=inputs.truth.images[image_id].file_name,
-            truths=int((~t.crowd).sum()),
-            crowds=int(t.crowd.sum()),
-            files=[column[place] for column in columns],
-        )
-        for place, ((index, image_id), t) in enumerate(zip(chunk, truths, strict=True))
-    ]
-    return results, +notes
-
-
-def _file_results(
-    inputs: _Inputs,
-    predictions: Predictions,
-    chunk: Sequence[tuple[int, int]],
-    truths: Sequence[TruthSet],
-    notes: Counter[str],
-) -> list[FileResult]:
-    found = [_predictions_of(inputs, predictions, i, notes) for _, i in chunk]
-    problems = [problem(t, f) for t, f in zip(truths, found, strict=True)]
-    every = match(problems)
-    values = sorted({v for t in truths for v in t.values if v is not None})
-    by = {value: match(problems, value=value) for value in values}
-    rest = match(problems, value=NO_VALUE) if inputs.settings.by is not None else None
-    return [
-        FileResult(
-            predictions=found[i].total,
-            matches=every[i],
-            by={value: by[value][i] for value in values if value in truths[i].values},
-            rest=None if rest is None else rest[i],
-        )
-        for i in range(len(chunk))
-    ]
-
-
-def _predictions_of(
-    inputs: _Inputs, predictions: Predictions, image_id: int, notes: Counter[str]
-) -> PredictionSet:
-    image, settings = inputs.truth.images[image_id], inputs.settings
-    found = prediction_set(
-        predictions.masks,
-        predictions.ids.get(image_id),
-        size=(image.height, image.width),
-        keep=settings.max_dets[-1],
-        score_key=settings.score_key,
-    )
-    notes[
-        f"predictions of {predictions.name} are of category 0; categories play no part here, but "
-        "pycocotools and detectron2 drop 0"
-    ] += found.category_zero
-    return found
-
-
-def _points(
-    inputs: _Inputs, chunk: Sequence[tuple[int, int]]
-) -> tuple[list[ImageResult], Counter[str]]:
-    """Evaluate the answers to prompts in some images."""
-    results = []
-    for index, image_id in chunk:
-        image, truth = inputs.truth.images[image_id], inputs.truth.annotations_of(image_id)
-        results.append(
-            ImageResult(
-                index=index,
-                image_id=image_id,
-                file_name=image.file_name,
-                truths=sum(not a.iscrowd for a in truth),
-                crowds=sum(a.iscrowd for a in truth),
-                points=[
-                    point_result(
-                        truth,
-                        p.masks,
-                        p.ids.get(image_id),
-                        size=(image.height, image.width),
-                        score_key=inputs.settings.score_key,
-                    )
-                    for p in inputs.predictions
-                ],
-            )
-        )
-    return results, Counter()
 
 
 def _publish(

@@ -1,0 +1,392 @@
+"""unsam evaluate as a command: outputs, refusals, shards."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coco_scenes import Scene, box, oracle, random_scene
+from support import Invoke, RunProgram
+
+from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.evaluation import is_partial, merge_reports
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return random_scene(1, images=6)
+
+
+def load(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text())
+    return value
+
+
+def coco(scene: Scene, path: Path, **changes: Any) -> Path:
+    """Write the predictions as a full COCO object."""
+    value = scene.truth_object() | {"annotations": scene.found} | changes
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_prints_a_plain_table_and_writes_a_report(
+    scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    truth, found = scene.write(tmp_path)
+    ran = invoke("evaluate", truth, found, "-o", tmp_path / "r.json", "-q")
+    assert ran.exit_code == 0, ran.stderr
+    report = load(tmp_path / "r.json")
+    expected = oracle(scene)
+    assert report["metrics"] == expected
+    assert report["protocol"] == "whole-image"
+    assert report["images"] == 6
+    assert report["ground_truths"] + report["crowds"] == len(scene.truth)
+    assert report["predictions"] == len(scene.found)
+    lines = dict(line.split() for line in ran.stdout.splitlines() if line.startswith("A"))
+    assert lines["AP"] == f"{100 * expected['AP']:.2f}"
+    assert "\x1b" not in ran.stdout
+    history = report["unsam"]["history"][-1]
+    assert history["inputs"]["ground-truth"].startswith("sha256:")
+    assert str(tmp_path) not in json.dumps(report)
+
+
+def test_report_on_stdout_is_only_json(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, found = scene.write(tmp_path)
+    ran = invoke("evaluate", truth, found, "-o", "-")
+    assert json.loads(ran.stdout)["metrics"] == oracle(scene)
+    assert "6/6 images" in ran.stderr
+
+
+def test_reads_pipes_and_compressed_files(
+    scene: Scene, tmp_path: Path, program: RunProgram
+) -> None:
+    _, found = scene.write(tmp_path)
+    (tmp_path / "dt.json.gz").write_bytes(gzip.compress(found.read_bytes()))
+    ran = program(
+        "unsam evaluate gt.json dt.json.gz -o a.json && unsam evaluate gt.json - -o - <dt.json"
+    )
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout[ran.stdout.index(b"{") :])
+    assert report["metrics"] == load(tmp_path / "a.json")["metrics"] == oracle(scene)
+
+
+def test_forms_of_predictions_agree(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, found = scene.write(tmp_path)
+    full = coco(scene, tmp_path / "full.json")
+    lines = tmp_path / "lines.ndjson"
+    lines.write_text("".join(json.dumps(a) + "\n" for a in scene.found))
+    ran = invoke("evaluate", truth, found, full, lines, "-o", "-", "--bootstrap", 20)
+    report = json.loads(ran.stdout)
+    assert [f["metrics"] for f in report["files"]] == [oracle(scene)] * 3
+    for difference in report["differences"]:
+        assert {v for m in difference["metrics"].values() for v in m.values()} <= {0.0, None}
+
+
+def test_a_terminal_gets_a_drawn_table() -> None:
+    from unsam_cli.evaluation.table import as_text
+
+    report = {"protocol": "whole-image", "images": 1, "ground_truths": 2, "predictions": 3}
+    text = as_text(report | {"metrics": {"AP": 0.5, "AR@1": None}}, terminal=True)
+    assert "50.00" in text
+    assert "┃" in text
+
+
+# What would mislead is refused
+
+
+def refused(invoke: Invoke, *arguments: object) -> str:
+    ran = invoke("evaluate", *arguments, "-q")
+    assert ran.exit_code == 65, ran.output
+    assert ran.stdout == ""
+    assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+    return ran.stderr
+
+
+def test_no_image_in_common(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, _ = scene.write(tmp_path)
+    for entry in scene.found:
+        entry["image_id"] += 1000
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps(scene.found))
+    assert "no image id in common" in refused(invoke, truth, bare)
+    images = [i | {"id": i["id"] + 1000} for i in scene.images]
+    full = coco(scene, tmp_path / "full.json", images=images)
+    assert "--match file-name" in refused(invoke, truth, full)
+    ran = invoke("evaluate", truth, full, "--match", "file-name", "-o", "-")
+    assert json.loads(ran.stdout)["metrics"]["AR@1000"] == oracle_after(scene)["AR@1000"]
+    assert "lists no images" in refused(invoke, truth, bare, "--match", "file-name")
+
+
+def oracle_after(scene: Scene) -> dict[str, float | None]:
+    for entry in scene.found:
+        entry["image_id"] -= 1000
+    return oracle(scene)
+
+
+def test_ids_of_other_images(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, _ = scene.write(tmp_path)
+    names = [i["file_name"] for i in scene.images]
+    turned = [i | {"file_name": f"x/{n}"} for i, n in zip(scene.images, names[::-1], strict=True)]
+    full = coco(scene, tmp_path / "full.json", images=turned)
+    assert "the ids differ" in refused(invoke, truth, full)
+    assert invoke("evaluate", truth, full, "--match", "file-name").exit_code == 0
+
+
+def test_other_names_under_the_same_ids_are_counted(
+    scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    truth, _ = scene.write(tmp_path)
+    renamed = [i | {"file_name": f"renamed_{i['id']}.jpg"} for i in scene.images]
+    ran = invoke("evaluate", truth, coco(scene, tmp_path / "full.json", images=renamed))
+    assert ran.exit_code == 0
+    assert "6 of 6 images have another file name" in ran.stderr
+
+
+def test_two_images_of_one_name(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, _ = scene.write(tmp_path)
+    doubled = [i | {"file_name": "a.png"} for i in scene.images]
+    full = coco(scene, tmp_path / "full.json", images=doubled)
+    assert "both called a.png" in refused(invoke, truth, full, "--match", "file-name")
+
+
+def test_images_of_another_size(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, _ = scene.write(tmp_path)
+    larger = [i | {"height": 400} for i in scene.images]
+    full = coco(scene, tmp_path / "full.json", images=larger, annotations=[])
+    assert "200 x 400 pixels" in refused(invoke, truth, full)
+
+
+def test_masks_of_another_size(tmp_path: Path, invoke: Invoke) -> None:
+    scene = Scene()
+    scene.add_truth(scene.image(), box(0, 0, 50, 50))
+    scene.add_found(1, box(0, 0, 50, 50), 0.5)
+    scene.add_found(1, box(0, 0, 50, 50, height=100), 0.6)
+    message = refused(invoke, *scene.write(tmp_path))
+    assert "record 2 of the annotations (image 1)" in message
+    assert "100x200 differs from the image's 200x200" in message
+
+
+@pytest.mark.parametrize("counts", ["~~~", "0", "é"])
+def test_malformed_masks(counts: str, tmp_path: Path, invoke: Invoke) -> None:
+    scene = Scene()
+    scene.add_truth(scene.image(), box(0, 0, 50, 50))
+    scene.add_found(1, box(0, 0, 9, 9), 0.1)
+    scene.add_found(1, {"size": [200, 200], "counts": counts}, 0.5)
+    assert "record 2 of the annotations" in refused(invoke, *scene.write(tmp_path))
+
+
+def test_predictions_without_scores(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    for entry in scene.found:
+        entry["predicted_iou"] = entry.pop("score")
+    truth, found = scene.write(tmp_path)
+    assert "has no score" in refused(invoke, truth, found)
+    ran = invoke("evaluate", truth, found, "--score-key", "predicted_iou", "-o", "-")
+    for entry in scene.found:
+        entry["score"] = entry.pop("predicted_iou")
+    assert json.loads(ran.stdout)["metrics"] == oracle(scene)
+    ran = invoke("evaluate", truth, found, "--score-key", "none", "-o", "-")
+    for entry in scene.found:
+        entry["score"] = 0.0
+    assert json.loads(ran.stdout)["metrics"] == oracle(scene)
+
+
+def test_repeated_annotation_ids(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    scene.truth[1]["id"] = scene.truth[0]["id"]
+    assert "ids must be unique" in refused(invoke, *scene.write(tmp_path))
+
+
+def test_ground_truth_must_list_images_and_have_masks(
+    scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    _, found = scene.write(tmp_path)
+    assert "lists no images" in refused(invoke, found, found)
+    scene.truth.clear()
+    assert "has no masks" in refused(invoke, *scene.write(tmp_path))
+
+
+def test_category_zero_and_missing_images_are_counted(tmp_path: Path, invoke: Invoke) -> None:
+    scene = Scene()
+    for _ in range(3):
+        scene.add_truth(scene.image(), box(0, 0, 50, 50))
+    scene.add_found(1, box(0, 0, 50, 50), 0.5, category_id=0)
+    scene.add_found(77, box(0, 0, 50, 50), 0.5)
+    ran = invoke("evaluate", *scene.write(tmp_path), "-o", tmp_path / "r.json")
+    assert ran.exit_code == 0
+    assert "1 predictions of" in ran.stderr
+    assert "category 0" in ran.stderr
+    assert "no predictions for 2 of 3 images" in ran.stderr
+    assert "1 predictions in 1 images that the ground truth does not list" in ran.stderr
+    assert load(tmp_path / "r.json")["metrics"]["AR@1"] == pytest.approx(1 / 3)
+
+
+def test_odd_areas_of_the_ground_truth_are_counted(tmp_path: Path, invoke: Invoke) -> None:
+    scene = Scene()
+    scene.add_truth(scene.image(), box(0, 0, 50, 50), area=40000)
+    scene.add_found(1, box(0, 0, 50, 50), 0.5)
+    ran = invoke("evaluate", *scene.write(tmp_path))
+    assert "1 masks of the ground truth have an area more than 10 % off" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-dets", "1,x"], "not a list"),
+        (["--max-dets", "0,5"], "numbers from 1"),
+        (["--plot", "a.pdf"], ".png or .svg"),
+        (["--plot", "a.png", "--shard", "0/2"], "leave out --shard"),
+        (["--protocol", "point", "--by", "level"], "--by needs"),
+        (["-"], "only one file"),
+    ],
+)
+def test_usage(
+    arguments: list[str], message: str, scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    truth, _ = scene.write(tmp_path)
+    ran = invoke("evaluate", truth, "-", *arguments)
+    assert ran.exit_code == 2
+    assert message in ran.stderr
+
+
+def test_nothing_is_replaced_on_request(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, found = scene.write(tmp_path)
+    ran = invoke("evaluate", truth, found, "-o", found, "--no-clobber")
+    assert ran.exit_code == 2
+    assert json.loads(found.read_text()) == scene.found
+
+
+# Splits, tables, plots
+
+
+def test_by_a_key_counts_only_its_masks(tmp_path: Path, invoke: Invoke) -> None:
+    scene = random_scene(4, images=6)
+    for i, entry in enumerate(scene.truth):
+        if i % 5:
+            entry["annotator"] = i % 3
+    ran = invoke("evaluate", *scene.write(tmp_path), "--by", "annotator", "-o", "-")
+    by = json.loads(ran.stdout)["by"]
+    assert by["key"] == "annotator"
+    assert list(by["values"]) == ["0", "1", "2"]
+    for value, entry in by["values"].items():
+        # Ignored by their area, as masks of another size are.
+        other = random_scene(4, images=6)
+        for i, mask in enumerate(other.truth):
+            if i % 5 == 0 or i % 3 != int(value):
+                mask["area"] = -1
+        assert entry["metrics"] == oracle(other)
+        counted = [m for m in other.truth if m["area"] >= 0 and not m["iscrowd"]]
+        assert entry["ground_truths"] == len(counted)
+
+
+def test_by_a_key_that_nobody_has(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    assert (
+        "has the key depth"
+        in invoke("evaluate", *scene.write(tmp_path), "--by", "depth", "-q").stderr
+    )
+
+
+def test_per_image_csv(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, found = scene.write(tmp_path)
+    out = tmp_path / "images.csv"
+    assert invoke("evaluate", truth, found, "--per-image", out).exit_code == 0
+    with out.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["file_name"] for row in rows] == [i["file_name"] for i in scene.images]
+    right = sum(float(r["AR@1000"] or 0) * int(r["ground_truths"]) for r in rows)
+    total = sum(int(r["ground_truths"]) for r in rows)
+    assert right / total == pytest.approx(oracle(scene)["AR@1000"])
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_plots_are_drawn_and_reproducible(
+    kind: str, scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    pytest.importorskip("matplotlib")
+    truth, found = scene.write(tmp_path)
+    pictures = []
+    for name in ("a", "b"):
+        out = tmp_path / f"{name}.{kind}"
+        ran = invoke("evaluate", truth, found, coco(scene, tmp_path / "c.json"), "--plot", out)
+        assert ran.exit_code == 0, ran.stderr
+        pictures.append(out.read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0].startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+
+
+def test_plot_without_matplotlib(
+    scene: Scene, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("unsam_cli.evaluation.plot.find_spec", lambda name: None)
+    ran = invoke("evaluate", *scene.write(tmp_path), "--plot", tmp_path / "a.png")
+    assert ran.exit_code == 2
+    assert "pip install 'unsam-cli[plot]'" in ran.stderr
+
+
+def test_several_files_with_intervals(tmp_path: Path, invoke: Invoke) -> None:
+    scene = random_scene(8, images=12)
+    truth, found = scene.write(tmp_path)
+    worse = [a for i, a in enumerate(scene.found) if i % 2]
+    (tmp_path / "worse.json").write_text(json.dumps(worse))
+    arguments = ("evaluate", truth, found, tmp_path / "worse.json", "--bootstrap", 200)
+    ran = invoke(*arguments, "-o", tmp_path / "r.json", "-q")
+    report = load(tmp_path / "r.json")
+    assert [f["name"] for f in report["files"]] == ["dt.json", "worse.json"]
+    recall = report["differences"][0]["metrics"]["AR@1000"]
+    assert recall["low"] < recall["difference"] < recall["high"] <= 0
+    assert "worse.json - dt.json" in ran.stdout
+    again = invoke(*arguments, "-o", "-", "-q")
+    assert json.loads(again.stdout) == report
+
+
+# Shards
+
+
+def parts_of(scene: Scene, folder: Path, invoke: Invoke, count: int, *extra: object) -> list[Path]:
+    truth, found = scene.write(folder)
+    paths = [folder / f"part.{k}.json" for k in range(count)]
+    for k, path in enumerate(paths):
+        ran = invoke("evaluate", truth, found, *extra, "--shard", f"{k}/{count}", "-o", path)
+        assert ran.exit_code == 0, ran.stderr
+        assert ran.stdout == ""
+    return paths
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])  # nine shards of six images: some are empty
+@pytest.mark.parametrize("extra", [[], ["--by", "category_id"], ["full.json", "--bootstrap", 30]])
+def test_merged_parts_equal_one_run(
+    count: int, extra: list[Any], scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    extra = [coco(scene, tmp_path / e) if e == "full.json" else e for e in extra]
+    paths = parts_of(scene, tmp_path, invoke, count, *extra)
+    truth, found = scene.write(tmp_path)
+    whole = tmp_path / "whole.json"
+    assert invoke("evaluate", truth, found, *extra, "-o", whole).exit_code == 0
+    assert all(is_partial(path) for path in paths)
+    assert not is_partial(whole)
+    merged = tmp_path / "merged.json"
+    merge_reports(paths[::-1], output=str(merged))
+    assert merged.read_bytes() == whole.read_bytes()
+
+
+def test_parts_that_do_not_fit(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    paths = parts_of(scene, tmp_path, invoke, 3)
+    out = str(tmp_path / "merged.json")
+    with pytest.raises(DataError, match="shard 1 of 3 is missing"):
+        merge_reports([paths[0], paths[2]], output=out)
+    with pytest.raises(DataError, match="both shard 0"):
+        merge_reports([paths[0], paths[0]], output=out)
+    with pytest.raises(MissingInputError):
+        merge_reports([paths[0], tmp_path / "no.json"], output=out)
+    (tmp_path / "other").mkdir()
+    other = parts_of(scene, tmp_path / "other", invoke, 3, "--max-dets", "5")
+    with pytest.raises(DataError, match="not parts of one evaluation"):
+        merge_reports([*paths[:2], other[2]], output=out)
+    paths[0].write_bytes(paths[0].read_bytes()[:-20])
+    with pytest.raises(DataError, match="damaged"):
+        merge_reports(paths, output=out)
+    assert not Path(out).exists()
