@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import cog
 from click.testing import CliRunner
 
 from unsam_cli.cli import cli
 
 
 def show(name: str) -> None:
-    """Print the help of a command as a block of Markdown."""
+    """Write the help of a command as a block of Markdown."""
     ran = CliRunner().invoke(cli, [name, "--help"], terminal_width=96)
     assert ran.exit_code == 0, ran.output
-    print("```text\n" + ran.output.rstrip() + "\n```")
+    cog.out("```text\n" + ran.output.rstrip() + "\n```\n")

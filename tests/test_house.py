@@ -132,6 +132,11 @@ def test_generated_help_is_current() -> None:
     assert ran.returncode == 0, ran.stdout.decode() + "run make docs"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_pages_show_the_help(name: str) -> None:
+    assert f"Usage: unsam {name}" in (ROOT / "docs" / f"{name}.md").read_text()
+
+
 def test_links_in_the_documentation_are_alive() -> None:
     dead = []
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:

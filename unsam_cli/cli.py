@@ -106,7 +106,7 @@ def silence_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-@click.group(cls=UnsamGroup, context_settings={"auto_envvar_prefix": "UNSAM"})
+@click.group("unsam", cls=UnsamGroup, context_settings={"auto_envvar_prefix": "UNSAM"})
 @click.version_option(__version__, prog_name="unsam")
 def cli() -> None:
     """Segment images into everything they contain, from scenes to small parts, without labels.

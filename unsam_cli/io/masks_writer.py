@@ -49,7 +49,7 @@ def write_masks(
     stream : binary stream
         Where.
     kind : {'coco', 'results', 'ndjson'}
-        A full COCO object, the bare list of annotations, or one annotation a line.
+        A full COCO object, the bare list of annotations (without boxes), or one annotation a line.
     history : list of dict
         The steps that made the masks, for ``info.unsam``.
     images : iterable of dict
@@ -62,7 +62,8 @@ def write_masks(
         for annotation in annotations:
             stream.write(orjson.dumps(annotation) + b"\n")
     elif kind == "results":
-        _write_list(stream, annotations)
+        # A result with a box would be ranged by size by its box, not by its mask.
+        _write_list(stream, ({k: v for k, v in a.items() if k != "bbox"} for a in annotations))
         stream.write(b"\n")
     else:
         info = {"description": "unsam masks", "unsam": {"history": history}}
