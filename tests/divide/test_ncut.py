@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from unsam_cli.divide import ncut as ncut_module
@@ -43,6 +43,7 @@ def scene(seed: int, n: int = 400, objects: int = 4, noise: float = 0.8) -> np.n
     return (centres[labels] + noise * rng.standard_normal((n, 24))).astype(np.float32)
 
 
+@example(n=127, channels=17, tau=0.15, zeros=False, seed=95)  # a tie, once decided two ways
 @settings(max_examples=40, deadline=None)
 @given(
     n=st.integers(1, 700),

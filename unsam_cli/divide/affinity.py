@@ -164,7 +164,8 @@ def _decide_ties(
             total = 0.0
             for c in range(features.shape[1]):
                 total += np.float64(a[c]) * np.float64(b[c])
-            if total > tau * length[start + i] * length[start + j]:
+            # The product of the lengths first: it is the same for (i, j) and (j, i).
+            if total > tau * (length[start + i] * length[start + j]):
                 out[j] |= bit
             else:
                 out[j] &= ~bit

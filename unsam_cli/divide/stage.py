@@ -80,10 +80,11 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
     """
     with open_features(features) as file:
         items = feature_items(file)
+        device = accelerator(settings.device)
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
         work: Work = partial(ordered_map, one, jobs=run.jobs)
-        if device := accelerator(settings.device):
+        if device is not None:
             work = partial(_divide_batches, file=file, settings=settings, run=run, device=device)
         return run_items(items, work, sink, run)
 
