@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from unsam_cli.errors import DataError, OutputError, UsageError
-from unsam_cli.run.journal import Journal
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.runner import Item, RunSettings
+from unsam_cli.run.sinks import JournalSink
 
 _YOLO = b"""# Put the images, or a link to them, into the folder images beside labels.
 path: .
@@ -24,42 +24,7 @@ PLACES = {"sa1b": ("", ".json"), "labelmap": ("", ".png"), "yolo": ("labels", ".
 """Subfolder and suffix of the files of each format."""
 
 
-class _Journalled:
-    """What the sinks here share: a journal, which makes them resumable."""
-
-    def __init__(self, journal: Path, settings: RunSettings, history: list[dict[str, Any]]) -> None:
-        self.target = Path(settings.output)
-        identity = {"history": [*history, settings.step.to_json()]}
-        self.journal = Journal(journal, identity, resume=settings.resume)
-
-    @property
-    def done(self) -> frozenset[int]:
-        """Ids of the images that are finished."""
-        return frozenset(self.journal.entries)
-
-    def check_names(self, items: Iterable[Item]) -> None:
-        """Refuse to resume when an image that is done has another name now.
-
-        Raises
-        ------
-        DataError
-            The list of images has changed.
-        """
-        for item in items:
-            if item.id in self.journal.entries:
-                before = self.journal.read(item.id)["file_name"]
-                if before != item.file_name:
-                    raise DataError(
-                        f"{self.target}: image {item.id} was {before} and is now "
-                        f"{item.file_name}; resume with the same source"
-                    )
-
-    def suspend(self) -> None:
-        """Keep the partial output for ``--resume``."""
-        self.journal.close(discard=False)
-
-
-class FolderSink(_Journalled):
+class FolderSink(JournalSink):
     """A file for each image, each of them there whole or not at all.
 
     Parameters
@@ -96,7 +61,7 @@ class FolderSink(_Journalled):
         # Shards may fill one folder at the same time, each with its own journal.
         part = settings.shard
         name = f"{folder.name}.{part.index}-{part.count}" if part.count > 1 else folder.name
-        super().__init__(folder.with_name(name), settings, history)
+        super().__init__(settings, history, folder.with_name(name))
 
     def add(self, item: Item, result: bytes) -> None:
         """Write the file of one image."""
@@ -110,7 +75,7 @@ class FolderSink(_Journalled):
         self.journal.close(discard=True)
 
     def _write(self, name: PurePath, data: bytes) -> None:
-        path = self.target / name
+        path = Path(self.output, name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -138,7 +103,7 @@ def _file_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
     return names
 
 
-class TsvSink(_Journalled):
+class TsvSink(JournalSink):
     """A training shard, and the index of its rows beside it.
 
     Parameters
@@ -159,7 +124,7 @@ class TsvSink(_Journalled):
         if target.suffix != ".tsv":
             raise UsageError("a training shard has an index beside it; give -o FILE.tsv")
         check_output(settings.output, binary=False, no_clobber=settings.no_clobber)
-        super().__init__(target, settings, history)
+        super().__init__(settings, history, target)
 
     def add(self, item: Item, result: bytes) -> None:
         """Store the row of one image."""
@@ -179,6 +144,6 @@ class TsvSink(_Journalled):
             lines = (f"{start} {length}\n" for start, length in zip(starts, lengths, strict=False))
             path.write_text("".join(lines), encoding="ascii", newline="\n")
 
-        publish(str(self.target), write_rows)
-        publish(str(self.target.with_suffix(".lineidx")), write_index)
+        publish(self.output, write_rows)
+        publish(str(Path(self.output).with_suffix(".lineidx")), write_index)
         self.journal.close(discard=True)

@@ -46,29 +46,26 @@ class FeatureResult:
     features: list[npt.NDArray[Any]]
 
 
-class _JournalSink:
-    """What both sinks share: the journal, and taking over a complete earlier output."""
+class JournalSink:
+    """What resumable sinks share: a journal of the images that are done.
 
-    binary: bool
+    Parameters
+    ----------
+    settings : RunSettings
+        The run's settings.
+    history : list of dict
+        The steps that made the input.
+    journal : Path or None
+        What the journal belongs to, see :class:`~unsam_cli.run.journal.Journal`.
+    """
 
-    def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:
-        check_output(settings.output, binary=self.binary, no_clobber=settings.no_clobber)
+    def __init__(
+        self, settings: RunSettings, history: list[dict[str, Any]], journal: Path | None
+    ) -> None:
         self.settings = settings
         self.history = [*history, settings.step.to_json()]
-        self.target = output_path(settings.output)
-        self.journal = Journal(self.target, self._identity(), resume=settings.resume)
-        try:
-            if settings.resume and self.target is not None and self.target.exists():
-                self._restore(self.target)
-        except BaseException:
-            self.journal.close(discard=not self.journal.entries)
-            raise
-
-    def _identity(self) -> dict[str, Any]:
-        return {"history": self.history}
-
-    def _restore(self, path: Path) -> None:
-        raise NotImplementedError
+        self.output = settings.output
+        self.journal = Journal(journal, {"history": self.history}, resume=settings.resume)
 
     @property
     def done(self) -> frozenset[int]:
@@ -92,12 +89,35 @@ class _JournalSink:
                 before = self.journal.read(item.id)["file_name"]
                 if before != item.file_name:
                     raise DataError(
-                        f"{self.target}: image {item.id} was {before} and is now "
+                        f"{self.output}: image {item.id} was {before} and is now "
                         f"{item.file_name}; resume with the same list of images"
                     )
 
 
-class MaskSink(_JournalSink):
+class _FileSink(JournalSink):
+    """A sink that makes one file, and takes over what a complete earlier one holds."""
+
+    binary: bool
+
+    def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:
+        check_output(settings.output, binary=self.binary, no_clobber=settings.no_clobber)
+        target = output_path(settings.output)
+        super().__init__(settings, history, target)
+        try:
+            if settings.resume and target is not None and target.exists():
+                self._restore(target)
+        except BaseException:
+            self.journal.close(discard=not self.journal.entries)
+            raise
+
+    def _refuse_other_history(self, path: Path, history: list[dict[str, Any]]) -> None:
+        refuse_other_settings({"history": history}, {"history": self.history}, path)
+
+    def _restore(self, path: Path) -> None:
+        raise NotImplementedError
+
+
+class MaskSink(_FileSink):
     """Masks as COCO JSON.
 
     Parameters
@@ -160,13 +180,13 @@ class MaskSink(_JournalSink):
 
     def _restore(self, path: Path) -> None:
         lines = MaskLines(path)
-        refuse_other_settings({"history": lines.history}, self._identity(), path)
+        self._refuse_other_history(path, lines.history)
         for image, group in lines.groups():
             if image["id"] not in self.journal.entries:
                 self.journal.append(image.pop("id"), image, orjson.dumps(group))
 
 
-class FeatureSink(_JournalSink):
+class FeatureSink(_FileSink):
     """Features as HDF5.
 
     Parameters
@@ -215,7 +235,7 @@ class FeatureSink(_JournalSink):
 
     def _restore(self, path: Path) -> None:
         with FeatureFile(path) as file:
-            refuse_other_settings({"history": file.attributes.history}, self._identity(), path)
+            self._refuse_other_history(path, file.attributes.history)
             for i in range(len(file)):
                 image = file.image(i)
                 if image.id not in self.journal.entries:
