@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,8 +18,24 @@ STDOUT = "-"
 
 
 def output_path(output: str) -> Path | None:
-    """Return the output as a path, None for standard output."""
-    return None if output == STDOUT else Path(output)
+    """Return the output as the path of a file, None for a stream.
+
+    Standard output is a stream, and so is anything that exists and is no regular file: a device
+    such as ``/dev/null``, or a named pipe. It is written to, never replaced. A symbolic link stays
+    a link: the file it points to is replaced.
+    """
+    if output == STDOUT or is_special(output):
+        return None
+    return Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
+
+
+def is_special(output: str) -> bool:
+    """Say whether a path is that of a device, a pipe or a socket."""
+    try:
+        mode = os.stat(output).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
@@ -33,7 +50,7 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
     """
     path = output_path(output)
     if path is None:
-        if binary and sys.stdout.isatty():
+        if binary and output == STDOUT and sys.stdout.isatty():
             raise UsageError("binary output on a terminal; give -o FILE, or pipe it on")
         return
     if path.is_dir():
@@ -45,7 +62,7 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
 
 
 def publish(output: str, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then rename it to `output` or copy it to standard output.
+    """Let `write` fill a temporary file, then rename it to `output` or copy it to a stream.
 
     Raises
     ------
@@ -65,7 +82,7 @@ def publish(output: str, write: Callable[[Path], None]) -> None:
         except OSError as e:
             raise output_error(path, e) from e
         if path is None:
-            copy_to_stdout(temporary)
+            _copy_to_stream(temporary, output)
 
 
 @contextmanager
@@ -87,8 +104,11 @@ def _rename(temporary: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def copy_to_stdout(path: Path) -> None:
-    """Copy a file to standard output."""
-    with path.open("rb") as stream:
-        shutil.copyfileobj(stream, sys.stdout.buffer, 1 << 20)
-    sys.stdout.buffer.flush()
+def _copy_to_stream(path: Path, output: str) -> None:
+    with path.open("rb") as source:
+        if output == STDOUT:
+            shutil.copyfileobj(source, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+            return
+        with open(output, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
