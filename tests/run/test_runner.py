@@ -191,6 +191,18 @@ def test_merge_refuses_doubles_and_strangers(tmp_path: Path) -> None:
     assert not (tmp_path / "m").exists()
 
 
+def test_merge_tells_when_a_shard_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, function = KINDS[0].values
+    items = [Item(i, f"{i}.jpg") for i in range(1, 9)]
+    for k in (0, 1, 3):
+        shard = settings(tmp_path / str(k), shard=Shard(k, 4))
+        run_items(items, partial(ordered_map, function, jobs=1), make(shard), shard)  # type: ignore[operator]
+    merge([tmp_path / "0", tmp_path / "1", tmp_path / "3"], output=str(tmp_path / "m"))
+    assert "2 of the images 1 to 8 are in no file (3, 7): is a shard missing?" in caplog.text
+
+
 def test_ordered_map_keeps_order_and_looks_only_a_little_ahead() -> None:
     started: list[int] = []
     lock = threading.Lock()

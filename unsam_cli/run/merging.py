@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,8 @@ from unsam_cli.io.masks_lines import Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.journal import first_difference
 from unsam_cli.run.output import check_output, publish
+
+logger = logging.getLogger(__name__)
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -86,6 +89,20 @@ def _refuse_doubles(shards: Sequence[tuple[Path, list[int]]]) -> None:
                 raise DataError(
                     f"image {image_id} is in both {other} and {path}; merge each shard once"
                 )
+    _warn_of_gaps(sorted(seen))
+
+
+def _warn_of_gaps(ids: Sequence[int]) -> None:
+    """Tell when ids are missing: a shard may be, or the images were skipped or chosen by hand."""
+    missing = sorted(set(range(1, ids[-1] + 1)).difference(ids)) if ids else []
+    if missing and len(missing) < ids[-1] / 2:  # else the ids are those of some COCO file
+        some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        logger.warning(
+            "%d of the images 1 to %d are in no file (%s): is a shard missing?",
+            len(missing),
+            ids[-1],
+            some,
+        )
 
 
 def _merge_features(files: Sequence[Path], output: str) -> None:
