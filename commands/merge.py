@@ -29,7 +29,7 @@ from unsam_cli.errors import UsageError
 def command(
     files: tuple[Path, ...], union: bool, max_iou: float, output: str, no_clobber: bool
 ) -> None:
-    """Join the shards of one run, features (HDF5) or masks (JSON).
+    """Join the shards of one run: features (HDF5), masks (JSON) or evaluations (JSON).
 
     The shards may come in any order; the result is what one run would have written, to the last
     byte. With --union, two files of masks of the same images become one, as UnSAM+ unites SA-1B's
@@ -48,6 +48,8 @@ def command(
         step = options.step_of(click.get_current_context())
         unite(*files, max_iou=max_iou, output=output, no_clobber=no_clobber, step=step)
         return
+    from unsam_cli.evaluation.partial import is_partial, merge_reports
     from unsam_cli.run.merging import merge
 
-    merge(files, output=output, no_clobber=no_clobber)
+    join = merge_reports if all(map(is_partial, files)) else merge
+    join(files, output=output, no_clobber=no_clobber)

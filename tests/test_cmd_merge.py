@@ -217,3 +217,21 @@ def test_novel_masks_against_pycocotools(seed: int, limit: float) -> None:
     else:
         expected = np.ones(len(second), dtype=bool)
     np.testing.assert_array_equal(novel(first, second, limit), expected)
+
+
+def test_parts_of_an_evaluation_make_the_report_of_one_run(invoke: Invoke, tmp_path: Path) -> None:
+    images = {i: f"{i}.jpg" for i in (1, 2, 3)}
+    truth = write(tmp_path / "gt.json", [row(i, block(5, 5, 9 + i, 9)) for i in images], images)
+    found = [row(i, block(5, 6, 9 + i, 9), score=i / 4) for i in images]
+    masks = write(tmp_path / "m.json", found, images)
+    parts = [tmp_path / f"part{k}.json" for k in range(2)]
+    for k, part in enumerate(parts):
+        ran = invoke("evaluate", truth, masks, "--shard", f"{k}/2", "-o", part)
+        assert ran.exit_code == 0, ran.stderr
+    assert invoke("evaluate", truth, masks, "-o", tmp_path / "one.json").exit_code == 0
+    ran = invoke("merge", *parts[::-1], "-o", tmp_path / "merged.json")
+    assert ran.exit_code == 0, ran.stderr
+    assert (tmp_path / "merged.json").read_bytes() == (tmp_path / "one.json").read_bytes()
+    ran = invoke("merge", parts[0], "-o", tmp_path / "half.json")
+    assert ran.exit_code == 65
+    assert not (tmp_path / "half.json").exists()

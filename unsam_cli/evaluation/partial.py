@@ -39,7 +39,9 @@ class Part:
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a file is a part of an evaluation."""
+    """Whether a file exists and is a part of an evaluation."""
+    if not path.is_file():
+        return False
     with path.open("rb") as stream:
         return stream.read(len(_START)) == _START
 

@@ -20,6 +20,9 @@ from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.masks_index import Index, add_source, check_images
 from unsam_cli.io.sources import Spool, json_files, open_path
 
+Row = list[int]  # as in masks_index.Index
+_GAP = 4096  # bytes
+
 __all__ = ["Annotation", "ImageInfo", "ImageMasks", "MasksFile", "read_masks"]
 
 
@@ -82,10 +85,8 @@ class MasksFile:
         MaskFileError
             If one of them is invalid; the message names it.
         """
-        ids = self._rows[:, 0]
-        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
         image = self.images.get(image_id)
-        return [self._read(row, image) for row in self._rows[first:last].tolist()]
+        return [self._annotation(row, text, image) for row, text in self._texts(image_id)]
 
     def records_of(self, image_id: int) -> list[tuple[str, dict[str, Any]]]:
         """Parse the annotations of one image without checking their keys.
@@ -100,9 +101,7 @@ class MasksFile:
         MaskFileError
             If the file has changed since it was opened.
         """
-        ids = self._rows[:, 0]
-        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
-        return [self._parse(row) for row in self._rows[first:last].tolist()]
+        return [self._parse(row, text) for row, text in self._texts(image_id)]
 
     def by_image(self) -> Iterator[tuple[int, list[Annotation]]]:
         """Yield every image's id and annotations, ascending; also of images that have none.
@@ -127,8 +126,23 @@ class MasksFile:
             info = self.images.get(image_id)
             yield ImageMasks(asdict(info) if info else {"id": image_id}, found)
 
-    def _read(self, row: list[int], image: ImageInfo | None) -> Annotation:
-        name, record = self._parse(row)
+    def _texts(self, image_id: int) -> Iterator[tuple[Row, bytes]]:
+        """Yield the rows of an image and the text of each; neighbours are read at once."""
+        ids = self._rows[:, 0]
+        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
+        rows: list[Row] = self._rows[first:last].tolist()
+        begin = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or not _neighbours(rows[end - 1], rows[end]):
+                place = rows[begin][3]
+                size = rows[end - 1][3] + rows[end - 1][4] - place
+                block = self._sources[rows[begin][2]].read_at(place, size)
+                for row in rows[begin:end]:
+                    yield row, block[row[3] - place : row[3] - place + row[4]]
+                begin = end
+
+    def _annotation(self, row: Row, text: bytes, image: ImageInfo | None) -> Annotation:
+        name, record = self._parse(row, text)
         try:
             return annotation(record, number=row[1], image_id=row[0], image=image)
         except MaskFileError:
@@ -136,12 +150,12 @@ class MasksFile:
         except ValueError as error:
             raise MaskFileError(f"{name}: {error}; mend or remove it") from error
 
-    def _parse(self, row: list[int]) -> tuple[str, dict[str, Any]]:
-        image_id, number, source_index, start, length = row
+    def _parse(self, row: Row, text: bytes) -> tuple[str, dict[str, Any]]:
+        image_id, number, source_index, _, _ = row
         source = self._sources[source_index]
         name = f"record {number} of the annotations"
         try:
-            record = parse_json(source.read_at(start, length))
+            record = parse_json(text)
         except ValueError:
             record = None
         if not isinstance(record, dict):
@@ -151,6 +165,12 @@ class MasksFile:
             )
         name = f"annotation {record['id']}" if "id" in record else name
         return f"{source.name}: {name} (image {image_id})", record
+
+
+def _neighbours(row: Row, following: Row) -> bool:
+    """Whether two rows lie so close in one file that the gap may be read too."""
+    gap = following[3] - (row[3] + row[4])
+    return row[2] == following[2] and 0 <= gap < _GAP
 
 
 def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFile:
