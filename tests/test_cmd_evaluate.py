@@ -390,3 +390,21 @@ def test_parts_that_do_not_fit(scene: Scene, tmp_path: Path, invoke: Invoke) -> 
     with pytest.raises(DataError, match="damaged"):
         merge_reports(paths, output=out)
     assert not Path(out).exists()
+
+
+def test_merge_joins_parts(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    paths = parts_of(scene, tmp_path, invoke, 2)
+    truth, found = scene.write(tmp_path)
+    whole = tmp_path / "whole.json"
+    assert invoke("evaluate", truth, found, "-o", whole).exit_code == 0
+    ran = invoke("merge", *paths, "-o", tmp_path / "merged.json")
+    assert ran.exit_code == 0, ran.stderr
+    assert (tmp_path / "merged.json").read_bytes() == whole.read_bytes()
+
+
+def test_standard_input_is_called_so(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, found = scene.write(tmp_path)
+    broken = found.read_bytes().replace(b'"score"', b'"xcore"', 1)
+    ran = invoke("evaluate", truth, "-", "-q", stdin=broken)
+    assert ran.exit_code == 65
+    assert "standard input: record" in ran.stderr

@@ -53,6 +53,16 @@ class _Cluster:
     crowd: list[bool]
     left: NDArray[np.int64]
 
+    @property
+    def uniform(self) -> bool:
+        """Whether every size range holds all of the ground truth, or none, and there are no crowds.
+
+        Matching goes by which masks are ignored relative to others, so it is then the same in all.
+        """
+        areas = np.array(self.areas)
+        inside = [in_range(areas, name) for name in RANGES]
+        return not any(self.crowd) and all((i == i[0]).all() for i in inside)
+
 
 def problem(truth: TruthSet, found: PredictionSet) -> Problem:
     """Prepare one image for :func:`match`."""
@@ -82,13 +92,23 @@ def match(problems: Sequence[Problem], *, value: str | None = None) -> list[Matc
         for place, (p, a) in enumerate(zip(problems, areas, strict=True))
         for part in _parts(place, p, a)
     ]
-    for number, area_range, detail in _evaluate(parts):
-        part = parts[number - 1]
+    for part, _, detail in _evaluate([p for p in parts if p.uniform], ["all"]):
+        _set_all_ranges(results[part.place], part, pack(np.array(detail["dtMatches"]) > 0))
+    for part, area_range, detail in _evaluate([p for p in parts if not p.uniform], list(RANGES)):
         matched = np.array(detail["dtMatches"]) > 0
         ignored = np.array(detail["dtIgnore"], dtype=bool)
         results[part.place].matched[area_range, part.left] = pack(matched)
         results[part.place].ignored[area_range, part.left] = pack(ignored)
     return results
+
+
+def _set_all_ranges(result: Matches, part: _Cluster, matched: NDArray[np.uint16]) -> None:
+    """Store the matching of a cluster in which all size ranges give the same one."""
+    for area_range, name in enumerate(RANGES):
+        counts = bool(in_range(np.array(part.areas[:1]), name)[0])
+        unmatched = result.ignored[area_range, part.left] & ~matched
+        result.matched[area_range, part.left] = matched
+        result.ignored[area_range, part.left] = unmatched | (np.uint16(0) if counts else matched)
 
 
 def _counted(truth: TruthSet, value: str | None) -> NDArray[np.float64]:
@@ -123,8 +143,10 @@ def _parts(place: int, p: Problem, areas: NDArray[np.float64]) -> Iterator[_Clus
         )
 
 
-def _evaluate(parts: Sequence[_Cluster]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield (number of the cluster from 1, index of the size range, details)."""
+def _evaluate(
+    parts: Sequence[_Cluster], ranges: Sequence[str]
+) -> Iterator[tuple[_Cluster, int, dict[str, Any]]]:
+    """Yield (cluster, index of the size range, details)."""
     if not parts:
         return
     truth = hotcoco.COCO(_truth(parts))
@@ -132,13 +154,13 @@ def _evaluate(parts: Sequence[_Cluster]) -> Iterator[tuple[int, int, dict[str, A
     evaluator.params.use_cats = False
     evaluator.params.max_dets = [max(len(part.left) for part in parts)]
     evaluator.params.iou_thrs = THRESHOLDS.tolist()
-    evaluator.params.area_rng = [list(limits) for limits in RANGES.values()]
-    evaluator.params.area_rng_lbl = list(RANGES)
+    evaluator.params.area_rng = [list(RANGES[name]) for name in ranges]
+    evaluator.params.area_rng_lbl = list(ranges)
     evaluator.evaluate()
     index = {limits: i for i, limits in enumerate(RANGES.values())}
     for detail in evaluator.eval_imgs:
         if detail is not None:
-            yield detail["image_id"], index[tuple(detail["aRng"])], detail
+            yield parts[detail["image_id"] - 1], index[tuple(detail["aRng"])], detail
 
 
 def _truth(parts: Sequence[_Cluster]) -> dict[str, Any]:

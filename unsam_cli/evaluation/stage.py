@@ -17,7 +17,7 @@ from unsam_cli.evaluation.pairing import pair
 from unsam_cli.evaluation.partial import write_part, write_report
 from unsam_cli.evaluation.plot import check_plot, draw
 from unsam_cli.evaluation.report import Header, build_report
-from unsam_cli.io.masks import read_masks
+from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.sources import json_files
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.output import check_output, publish
@@ -25,6 +25,8 @@ from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import Shard
+
+STDIN_NAME = "standard input"
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def evaluate(
     _check(truth, predictions, settings, outputs)
     with ExitStack() as stack:
         paths = [stack.enter_context(local_file(name)) for name in (truth, *predictions)]
-        names = ["standard input" if n == STDIN else n for n in (truth, *predictions)]
-        files = [read_masks(path) for path in paths]
+        names = [STDIN_NAME if n == STDIN else n for n in (truth, *predictions)]
+        files = [_read(path, name) for path, name in zip(paths, names, strict=True)]
         pairs = [
             pair(files[0], names[0], masks, name, match=settings.match)
             for masks, name in zip(files[1:], names[1:], strict=True)
@@ -138,6 +140,14 @@ def _header(
         seed=settings.seed,
         images=images,
     )
+
+
+def _read(path: Path, name: str) -> MasksFile:
+    """Index a file; what came from standard input is called so, not by its temporary name."""
+    if name != STDIN_NAME:
+        return read_masks(path)
+    with path.open("rb") as stream:
+        return read_masks(stream, name=name)
 
 
 def _identity(path: Path) -> str:

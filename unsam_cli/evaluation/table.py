@@ -25,7 +25,8 @@ def as_text(report: dict[str, Any], *, terminal: bool) -> str:
     console = Console(file=out, force_terminal=terminal, no_color=None if terminal else True)
     for title, rows in _tables(report):
         if terminal:
-            console.print(_drawn(title, rows))
+            console.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
+            console.print(_drawn(rows))
         else:
             out.write(f"{title}\n{_plain(rows)}\n")
     return out.getvalue()
@@ -92,8 +93,8 @@ def _difference(interval: dict[str, float | None], metric: str) -> str:
     return f"{text} [{scale * low:+.2f}, {scale * high:+.2f}]"
 
 
-def _drawn(title: str, rows: Rows) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+def _drawn(rows: Rows) -> Table:
+    table = Table()
     for i, name in enumerate(rows[0]):
         table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows[1:]:
