@@ -1,0 +1,1 @@
+"""Whole-image segmenters: networks from an image to masks and scores."""

@@ -1,0 +1,1 @@
+"""Promptable segmenters: SAM and its relatives."""

@@ -1,0 +1,1 @@
+"""From masks and images to a trained network: one trainer, two tasks."""

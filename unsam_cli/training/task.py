@@ -1,0 +1,71 @@
+"""What the trainer needs to know of what it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+S = TypeVar("S")
+
+
+class Batch(Protocol):
+    """Samples together, as :meth:`Task.collate` makes them."""
+
+    def to(self, device: str) -> Batch:
+        """Move all tensors to a device."""
+        ...
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the images, for messages."""
+        ...
+
+
+class Task(Protocol[S]):
+    """A model, its data and its losses.
+
+    Nothing here depends on the number of processes: randomness comes from the seed of a sample alone,
+    and losses are sums over samples divided by totals over the whole step. So two processes with
+    two images each make the step that one process with four makes.
+    """
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained: ``forward(batch, totals) -> {name: weighted loss}``.
+
+        The step minimises the sum of all losses. `totals` is the sum of :meth:`amounts` over all
+        batches of the step, of all processes, divided by the number of processes (gradients are
+        averaged over processes).
+        """
+        ...
+
+    def __len__(self) -> int:
+        """Samples in an epoch."""
+        ...
+
+    def sample(self, index: int, seed: int) -> S:
+        """Read and augment a sample, in a worker; `seed` is all that chance depends on."""
+        ...
+
+    def collate(self, samples: Sequence[S]) -> Batch:
+        """Join samples into a batch, in a worker."""
+        ...
+
+    def amounts(self, batch: Batch) -> Tensor:
+        """Count what the losses are divided by, (K,) float64: of masks, of weights of queries."""
+        ...
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimizer: ``params``, ``lr_scale``, ``weight_decay``."""
+        ...
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write a model folder that others can open, with these weights (of `module`)."""
+        ...
+
+    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        """Measure on the validation set; the first value is the one to maximise."""
+        ...
