@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unsam_cli.backbones.registry import create_backbone
+from unsam_cli.backbones.registry import create_backbone, usual_size
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.divide.maskcut import maskcut
@@ -46,11 +46,12 @@ def segment(backbone, rgb, image_id, settings):
     """All masks of one image, by the four stages."""
     size = rgb.shape[:2]
     preview = decode_preview(encode_preview(rgb))
-    [whole] = extract(backbone, rgb, image_id, PlanSettings())
+    side = usual_size(backbone.name)
+    [whole] = extract(backbone, rgb, image_id, PlanSettings(size=side))
     guide = guide_filter(preview, whole.features.shape)
     cuts = maskcut(whole.features.astype(np.float32))
     regions = [(to_pixels(cut, guide, size), cut.score) for cut in cuts]
-    records = extract(backbone, rgb, image_id, PlanSettings(whole_image=True), regions)
+    records = extract(backbone, rgb, image_id, PlanSettings(size=side, whole_image=True), regions)
     return conquer_image(records, preview, size, settings)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from unsam_cli.conquer.forest import Picture, draw, grow, rank, thin
+from unsam_cli.conquer.forest import Guide, Picture, draw, grow, thin
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.paper import paper_masks
+from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.hierarchy import FoundMask, FoundMasks
 from unsam_cli.io.features import Record
@@ -60,7 +61,7 @@ def conquer_image(
         return FoundMasks.of([], size)
     if settings.preset == "paper":
         return _paper(records, size, settings)
-    guide = preview if settings.refine == "guided" else None
+    guide = None if preview is None or settings.refine == "none" else Guide.of(preview)
     return _default(records, guide, size, settings, mapper)
 
 
@@ -75,7 +76,7 @@ def own_mask(record: Record, size: tuple[int, int]) -> Rle:
 
 def _default(
     records: Sequence[Record],
-    preview: Picture | None,
+    guide: Guide | None,
     size: tuple[int, int],
     settings: ConquerSettings,
     mapper: MapFunctor,
@@ -83,7 +84,7 @@ def _default(
     forest = list(chain.from_iterable(mapper(partial(grow, settings=settings), records)))
     if settings.max_masks:
         forest = thin(forest, SPARE * settings.max_masks)
-    drawn = list(mapper(partial(draw, preview=preview, size=size), forest))
+    drawn = list(mapper(partial(draw, guide=guide, size=size), forest))
     own = [to_runs(own_mask(record, size)) for record in records]
     counts = [np.array([len(runs) for runs in own]), *(np.diff(part.offsets) for part in drawn)]
     offsets = np.concatenate([[0], *counts]).cumsum()
@@ -115,10 +116,11 @@ def _paper(
         tree = merge_tree(record.features.reshape(-1, channels), grid_edges(h, w))
         candidates, masks = paper_masks(tree, record, size, settings)
         regions.append(FoundMask(own_mask(record, size), float(record.score), "divide"))
+        score = prominence(candidates, separation(candidates, 0.0))
         parts += [
             FoundMask(rle, score, "conquer", level)
             for rle, score, level in zip(
-                masks, rank(candidates, 0.0).tolist(), candidates.level.tolist(), strict=True
+                masks, score.tolist(), candidates.level.tolist(), strict=True
             )
         ]
     return FoundMasks.of(regions + sorted(parts, key=lambda part: -part.score), size)

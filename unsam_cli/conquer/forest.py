@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.conquer.borders import Contrast, contrast_of, measure, no_contrast
 from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
 from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
-from unsam_cli.conquer.pixels import cluster_runs, refine_labels
+from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
+from unsam_cli.conquer.ranking import merit, prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.io.features import Record
 from unsam_cli.rle import decode_window
@@ -18,9 +20,6 @@ from unsam_cli.rle import decode_window
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Picture = NDArray[np.uint8]
-
-RANK_EXPONENT = 0.15
-"""How much larger masks go before smaller ones; chosen on the training images of BSDS500."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Grown:
         Merges of its patches.
     candidates : Candidates
         Clusters, (K,).
-    score : (K,) float64
-        See `rank`.
+    distance : (K,) float64
+        See `separation`.
     """
 
     record: Record
     tree: MergeTree
     candidates: Candidates
-    score: FloatArray
+    distance: FloatArray
 
 
 def grow(record: Record, settings: ConquerSettings) -> list[Grown]:
@@ -59,20 +58,20 @@ def grow(record: Record, settings: ConquerSettings) -> list[Grown]:
         if inside is not None:
             covered = tree.totals(inside)[found.node]
             found = found.take(covered > settings.coverage * found.size)
-        grown.append(Grown(record, tree, found, rank(found, exponent)))
+        grown.append(Grown(record, tree, found, separation(found, exponent)))
     return grown
 
 
 def thin(forest: Sequence[Grown], most: int) -> list[Grown]:
     """Keep about the `most` best clusters of all trees together."""
-    scores = np.concatenate([grown.score for grown in forest])
-    if len(scores) <= most:
+    scores = [prominence(grown.candidates, grown.distance) for grown in forest]
+    total = sum(map(len, scores))
+    if total <= most:
         return list(forest)
-    least = np.partition(scores, len(scores) - most)[len(scores) - most]
-    chosen = [grown.score >= least for grown in forest]
+    least = np.partition(np.concatenate(scores), total - most)[total - most]
     return [
-        replace(grown, candidates=grown.candidates.take(stay), score=grown.score[stay])
-        for grown, stay in zip(forest, chosen, strict=True)
+        replace(grown, candidates=grown.candidates.take(stay), distance=grown.distance[stay])
+        for grown, stay in zip(forest, (score >= least for score in scores), strict=True)
     ]
 
 
@@ -86,15 +85,28 @@ class Drawn:
     runs: IntArray
 
 
-def draw(grown: Grown, preview: Picture | None, size: tuple[int, int]) -> Drawn:
-    """Bring clusters to pixels.
+@dataclass(frozen=True)
+class Guide:
+    """The picture that borders follow, (h, w, 3) uint8 at any size, and its contrast."""
+
+    picture: Picture
+    contrast: Contrast
+
+    @classmethod
+    def of(cls, picture: Picture) -> Guide:
+        """Prepare a picture."""
+        return cls(picture, contrast_of(picture))
+
+
+def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
+    """Bring clusters to pixels, and score them.
 
     Parameters
     ----------
     grown : Grown
         A tree and its clusters.
-    preview : (h, w, 3) uint8, optional
-        The whole image at any size; without it borders are those of patches.
+    guide : Guide, optional
+        The whole image; without it borders are those of patches.
     size : (H, W)
         The image's size, pixels.
 
@@ -105,39 +117,21 @@ def draw(grown: Grown, preview: Picture | None, size: tuple[int, int]) -> Drawn:
     """
     h, w, _ = grown.record.features.shape
     partition = cells(grown.tree, grown.candidates.node)
-    label = partition.label.reshape(h, w)
-    if preview is not None:
-        label = refine_labels(label, crop(preview, grown.record.bbox, size))
+    label = coarse = partition.label.reshape(h, w)
+    contrast = no_contrast(h, w)
+    if guide is not None:
+        rows, columns = window(guide.picture.shape[:2], grown.record.bbox, size)
+        contrast = guide.contrast.window(rows, columns)
+        label = refine_labels(coarse, guide.picture[rows, columns])
+        coarse = sample(label, rows.stop - rows.start, columns.stop - columns.start)
+    area, length, mean = measure(coarse, partition.end, partition.up, contrast)
     offsets, runs = cluster_runs(label, partition.up, grown.record.bbox, size)
     order = partition.order
-    return Drawn(grown.candidates.take(order), grown.score[order], offsets, runs)
-
-
-def rank(candidates: Candidates, exponent: float) -> FloatArray:
-    """Score clusters by how unlike their surroundings they are, large ones higher.
-
-    Parameters
-    ----------
-    candidates : Candidates
-        Clusters of a merge tree.
-    exponent : float
-        The tree's `size_exponent`.
-
-    Returns
-    -------
-    (K,) float64
-        s / (1 + s), where s is the distance of normalised features at which the cluster is given
-        up, times its size to the power `RANK_EXPONENT`: the same measure for all trees.
-    """
-    death = candidates.death
-    if exponent > 0:  # undo 1 / (1 + distance * size ** exponent)
-        distance = (1.0 / np.maximum(death, 1e-6) - 1.0) * candidates.size**-exponent
-    else:
-        distance = np.sqrt(2.0 - 2.0 * death)
-    distance[death == -1.0] = 2.0  # never given up
-    strength = np.minimum(distance, 2.0) * candidates.size**RANK_EXPONENT
-    result: FloatArray = strength / (1.0 + strength)
-    return result
+    pixels = coarse.size * size[0] * size[1] / (grown.record.bbox[2] * grown.record.bbox[3])
+    share: FloatArray = np.divide(area, pixels, dtype=np.float64)
+    roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
+    score = merit(grown.distance[order], share, roughness, mean)
+    return Drawn(grown.candidates.take(order), score, offsets, runs)
 
 
 def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:
@@ -167,12 +161,14 @@ def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray
     return shares
 
 
-def crop(preview: Picture, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Picture:
-    """Cut out what a box of the original covers of the preview, at least one pixel."""
+def window(
+    picture: tuple[int, int], bbox: tuple[int, int, int, int], size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Rows and columns of a picture that a box of the original covers, at least one pixel."""
     x, y, w, h = bbox
-    scale_y, scale_x = preview.shape[0] / size[0], preview.shape[1] / size[1]
-    top = min(round(y * scale_y), preview.shape[0] - 1)
-    left = min(round(x * scale_x), preview.shape[1] - 1)
+    scale_y, scale_x = picture[0] / size[0], picture[1] / size[1]
+    top = min(round(y * scale_y), picture[0] - 1)
+    left = min(round(x * scale_x), picture[1] - 1)
     bottom = max(top + 1, round((y + h) * scale_y))
     right = max(left + 1, round((x + w) * scale_x))
-    return preview[top:bottom, left:right]
+    return slice(top, bottom), slice(left, right)

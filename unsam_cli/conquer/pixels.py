@@ -77,6 +77,13 @@ def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROU
     return fine
 
 
+def sample(labels: Labels, height: int, width: int) -> Labels:
+    """Shrink a label image to at most (height, width), taking every n-th label."""
+    h, w = min(height, labels.shape[0]), min(width, labels.shape[1])
+    resized: Labels = enlarge(labels, h, w)
+    return resized
+
+
 def _falloff(patch: float) -> NDArray[np.float32]:
     """Weights of a vote by its distance in pixels along one axis."""
     reach = max(2, round(REACH * patch))

@@ -15,6 +15,7 @@ from unsam_cli.io.images import decode_preview, find_image, read_image
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
 
@@ -55,6 +56,7 @@ def conquer(
         items = feature_items(file)
         if images is not None:
             run = run.with_inputs(guide="originals")
+        run = run.within(parts_of(file.attributes.shard, file.name))
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_conquer_image, file=file, settings=settings, images=images)
         if len(items) >= run.jobs:

@@ -1,0 +1,72 @@
+"""Borders of clusters against counting the pixels of every mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support import draw_scene
+
+from unsam_cli.conquer.borders import Contrast, contrast_of, measure, no_contrast
+from unsam_cli.conquer.levels import cells, persistent_clusters
+from unsam_cli.conquer.merge import grid_edges, merge_tree
+
+
+def counted(inside: np.ndarray, contrast: Contrast) -> tuple[int, int, float]:
+    """Area, length and mean contrast of one mask, edge by edge."""
+    h, w = inside.shape
+    wide = np.pad(inside, 1)
+    values = []
+    for y in range(h):
+        for x in range(w + 1):
+            if wide[y + 1, x] != wide[y + 1, x + 1] and contrast.across[y, x] >= 0:
+                values.append(contrast.across[y, x])
+    for y in range(h + 1):
+        for x in range(w):
+            if wide[y, x + 1] != wide[y + 1, x + 1] and contrast.down[y, x] >= 0:
+                values.append(contrast.down[y, x])
+    return int(inside.sum()), len(values), float(np.mean(values)) if values else 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_measures_are_those_of_every_mask(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    h, w = 9, 12
+    tree = merge_tree(rng.normal(size=(h * w, 3)) + 1, grid_edges(h, w))
+    found = persistent_clusters(tree, (0.99, -1.0), 2)
+    chosen = found.node[rng.random(len(found.node)) < 0.6]
+    partition = cells(tree, chosen)
+    labels = partition.label.reshape(h, w)
+    contrast = contrast_of(draw_scene(seed, h + 4, w + 5)).window(slice(0, h), slice(5, w + 5))
+    area, length, mean = measure(labels, partition.end, partition.up, contrast)
+    assert len(area) == len(chosen) > 5
+    for k in range(1, len(chosen) + 1):
+        inside = (labels >= k) & (labels < partition.end[k])
+        expected = counted(inside, contrast)
+        assert (area[k - 1], length[k - 1]) == expected[:2]
+        assert mean[k - 1] == pytest.approx(expected[2])
+
+
+def test_contrast_is_where_colours_change() -> None:
+    picture = np.full((20, 30, 3), 50, dtype=np.uint8)
+    picture[:, 15:] = 200
+    contrast = contrast_of(picture)
+    assert contrast.across[1:-1, 1:-1].argmax(axis=1).tolist() == [14] * 18  # of edges 1, 2, ...
+    assert contrast.down[1:-1].max() == pytest.approx(0, abs=1e-3)
+    assert (contrast.across[:, [0, -1]] == -1).all()
+    assert (contrast.down[[0, -1]] == -1).all()
+
+
+def test_a_picture_of_one_pixel_has_no_edges() -> None:
+    contrast = contrast_of(np.zeros((1, 1, 3), dtype=np.uint8))
+    assert contrast.across.tolist() == [[-1, -1]]
+    assert contrast.down.tolist() == [[-1], [-1]]
+
+
+def test_without_a_picture_all_edges_are_alike() -> None:
+    contrast = no_contrast(3, 4)
+    assert contrast.across.shape == (3, 5)
+    assert contrast.down.shape == (4, 4)
+    labels = np.zeros((3, 4), dtype=np.int32)
+    labels[1, 1] = 1
+    area, length, mean = measure(labels, np.array([2, 2]), np.array([-1, 0]), contrast)
+    assert (area.tolist(), length.tolist(), mean.tolist()) == ([1], [4], [0.0])

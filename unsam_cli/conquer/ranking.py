@@ -1,0 +1,81 @@
+"""Which clusters go first: how unlike their surroundings, how large, how compact, how sharp."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.conquer.levels import Candidates
+
+FloatArray = NDArray[np.float64]
+
+FURTHEST = 2.0
+"""Largest distance of normalised features."""
+
+# Exponents of `prominence` and `merit`, chosen on the training images of BSDS500.
+SIZE_EXPONENT = 0.15
+SHARE_EXPONENT = 0.3
+CONTRAST_EXPONENT = 0.8
+
+
+def separation(candidates: Candidates, exponent: float) -> FloatArray:
+    """How unlike their surroundings clusters are.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Clusters of a merge tree.
+    exponent : float
+        The tree's `size_exponent`.
+
+    Returns
+    -------
+    (K,) float64
+        The distance of normalised features at which each cluster is given up, 0 to 2: the same
+        measure for all trees.
+    """
+    death = candidates.death
+    if exponent > 0:  # undo 1 / (1 + distance * size ** exponent)
+        distance = (1.0 / np.maximum(death, 1e-6) - 1.0) * candidates.size**-exponent
+    else:
+        distance = np.sqrt(2.0 - 2.0 * death)
+    distance[death == -1.0] = FURTHEST  # never given up
+    result: FloatArray = np.minimum(distance, FURTHEST)
+    return result
+
+
+def prominence(candidates: Candidates, distance: FloatArray) -> FloatArray:
+    """Score clusters by their distance and size alone, (K,) float64 from 0 to 1."""
+    return _squash(distance * candidates.size**SIZE_EXPONENT)
+
+
+def merit(
+    distance: FloatArray, share: FloatArray, roughness: FloatArray, contrast: FloatArray
+) -> FloatArray:
+    """Score clusters by their distance, size, shape and border.
+
+    Parameters
+    ----------
+    distance : (K,) float64
+        See `separation`.
+    share : (K,) float64
+        Area as a fraction of the image.
+    roughness : (K,) float64
+        Length of the border over the root of the area.
+    contrast : (K,) float64
+        Mean difference of colour across the border, in units of CIELAB.
+
+    Returns
+    -------
+    (K,) float64
+        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * compactness`` and
+        the compactness is 1 for a border as short as that of a disc.
+    """
+    disc = 2.0 * np.sqrt(np.pi)
+    sharp = (1.0 + contrast) ** CONTRAST_EXPONENT
+    return _squash(distance * share**SHARE_EXPONENT * sharp * disc / np.maximum(roughness, 1.0))
+
+
+def _squash(strength: FloatArray) -> FloatArray:
+    result: FloatArray = strength / (1.0 + strength)
+    return result
