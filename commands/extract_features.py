@@ -11,6 +11,12 @@ from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.runner import RunSettings
 
 
+def _size(context: click.Context, parameter: click.Parameter, value: int | None) -> int:
+    from unsam_cli.backbones.registry import usual_size
+
+    return value or usual_size(context.params["backbone"])
+
+
 @options.command("extract-features", "Write patch features of images, or of their masks.")
 @options.images_argument
 @options.files_option(
@@ -27,6 +33,7 @@ from unsam_cli.run.runner import RunSettings
 @options.option(
     "--backbone",
     default="builtin",
+    is_eager=True,  # the default of --size depends on it
     metavar="NAME",
     help="The built-in weight-free descriptor, or any timm model with patch tokens.",
 )
@@ -46,9 +53,9 @@ from unsam_cli.run.runner import RunSettings
 @options.option("--layer", default=-1, type=int, help="Which block; negative counts from the end.")
 @options.option(
     "--size",
-    default=480,
     type=click.IntRange(1),
-    help="Longest side after resizing, in pixels.",
+    callback=_size,
+    help="Longest side after resizing, in pixels.  [default: 480; 640 for the built-in descriptor]",
 )
 @options.option("--square", is_flag=True, help="Squash to SIZE x SIZE, as MaskCut does.")
 @options.option(

@@ -11,6 +11,15 @@ BUILTIN = ("builtin",)
 """Names that need neither torch nor weights."""
 
 
+def usual_size(name: str) -> int:
+    """Longest side in pixels at which a backbone does best.
+
+    MaskCut's 480 for networks; more for the built-in descriptor, which sees fine texture (chosen on
+    the training images of BSDS500).
+    """
+    return 640 if name in BUILTIN else 480
+
+
 def create_backbone(
     name: str = "builtin",
     *,
