@@ -24,7 +24,7 @@ from unsam_cli.run.runner import RunSettings
 @options.option(
     "--tau",
     default=0.15,
-    type=click.FloatRange(-1, 1),
+    type=click.FloatRange(-1, 1, max_open=True),
     help="Patches whose cosine similarity is above it are connected.",
 )
 @options.files_option("--detections", help="Take any detector's COCO results instead of cutting.")

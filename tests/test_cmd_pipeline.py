@@ -107,6 +107,13 @@ def test_results_depend_neither_on_jobs_nor_shards(
         "unsam merge r1.h5 r0.h5 -o rm.h5",
         "unsam merge d1.json d0.json -o dm.json",
         "unsam merge c1.json c0.json > cm.json",
+        # The whole chain on shards of its own, whose marks are handed on.
+        f"{EXTRACT} --coco d0.json --image-root scenes --regions d0.json --whole-image"
+        " | unsam conquer -o e0.json",
+        f"{EXTRACT} scenes --shard 1/2 --regions d1.json --whole-image | unsam conquer -o e1.json",
+        "unsam merge e0.json e1.json > em.json",
+        "! unsam merge f0.h5 -o half.h5",
+        "! unsam merge e0.json e0.json e1.json -o half.json && test ! -e half.json -a ! -e half.h5",
     ]
     ran = program(" && ".join(lines))
     assert ran.returncode == 0, ran.stderr.decode()
@@ -115,6 +122,7 @@ def test_results_depend_neither_on_jobs_nor_shards(
         ("r.h5", "rm.h5"),
         ("d.json", "dm.json"),
         ("c.json", "cm.json"),
+        ("c.json", "em.json"),
     ]:
         assert (tmp_path / one).read_bytes() == (tmp_path / merged).read_bytes(), one
 
@@ -194,7 +202,7 @@ def test_resume_is_refused_with_the_differing_setting_named(
     assert invoke("extract-features", scenes, "-o", out).exit_code == 0
     ran = invoke("extract-features", scenes, "-o", out, "--resume", "--size", "320")
     assert ran.exit_code == 2
-    assert "size was 480 and is now 320" in ran.stderr
+    assert "size was 640 and is now 320" in ran.stderr
 
 
 def test_resume_takes_in_new_images(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
@@ -422,3 +430,74 @@ def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path
     paper = count("--preset", "paper")
     assert all(0 < paper[i] < everything[i] for i in everything)
     assert count("--refine", "none") != {}
+
+
+def test_a_shard_without_masks_keeps_its_history(
+    scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    features, masks, regions = (tmp_path / name for name in ("f.h5", "d.json", "r.h5"))
+    share = ["--shard", "6/7"]  # of five images
+    assert invoke("extract-features", scenes, *share, "-o", features).exit_code == 0
+    assert invoke("divide", features, "-o", masks).exit_code == 0
+    ran = invoke("extract-features", scenes, *share, "--regions", masks, "-o", regions)
+    assert ran.exit_code == 0
+    history = json.loads(invoke("conquer", regions).stdout)["info"]["unsam"]["history"]
+    steps = [step["command"].split()[1] for step in history]
+    assert steps == ["extract-features", "divide", "extract-features", "conquer"]
+
+
+def test_masks_of_another_size_name_the_image(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
+    from PIL import Image
+
+    invoke("extract-features", scenes, "-o", tmp_path / "f.h5")
+    invoke("divide", tmp_path / "f.h5", "-o", tmp_path / "d.json")
+    Image.fromarray(draw_scene(0, height=90)).save(scenes / "1.png")
+    ran = invoke(
+        "extract-features", scenes, "--regions", tmp_path / "d.json", "-o", tmp_path / "r.h5"
+    )
+    assert ran.exit_code == 65
+    assert "1.png: mask 0: size 96x128 differs from the image's 90x128" in ran.stderr
+
+
+@pytest.mark.parametrize("change", ["size", "name"])
+def test_detections_of_other_images_are_refused(
+    change: str, scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    features, masks = tmp_path / "f.h5", tmp_path / "d.json"
+    invoke("extract-features", scenes, "-o", features)
+    invoke("divide", features, "-o", masks)
+    if change == "size":
+        Image.fromarray(draw_scene(0, height=90)).save(scenes / "1.png")
+    else:
+        (scenes / "1.png").rename(scenes / "10.png")
+    invoke("extract-features", scenes, "-o", features)
+    ran = invoke("divide", features, "--detections", masks, "-o", tmp_path / "out.json")
+    assert ran.exit_code == 65
+    said = {"size": "1.png: mask 0: size 96x128", "name": "image 1 is 1.png there and 10.png here"}
+    assert said[change] in ran.stderr
+
+
+def test_missing_images_of_a_list_are_skipped_on_request(
+    scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    features, listed = tmp_path / "f.h5", tmp_path / "list.txt"
+    listed.write_text(f"{scenes}/1.png\n{scenes}/none.png\n")
+    assert invoke("extract-features", f"@{listed}", "-o", features).exit_code == 66
+    ran = invoke("extract-features", f"@{listed}", "-o", features, "--on-error", "skip")
+    assert ran.exit_code == 3
+    errors = Path(f"{features}.errors.jsonl").read_text().splitlines()
+    assert [json.loads(line)["file_name"] for line in errors] == ["none.png"]
+
+
+def test_a_list_of_results_cannot_be_resumed(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
+    out = tmp_path / "d.ndjson"
+    invoke("extract-features", scenes, "-o", tmp_path / "f.h5")
+    divide = ["divide", tmp_path / "f.h5", "--format", "ndjson", "-o", out]
+    assert invoke(*divide).exit_code == 0
+    before = out.read_bytes()
+    ran = invoke(*divide, "--resume")
+    assert ran.exit_code == 2
+    assert "use --format coco" in ran.stderr
+    assert out.read_bytes() == before

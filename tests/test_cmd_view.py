@@ -76,3 +76,43 @@ def test_a_missing_picture(masks: Path, scenes: Path, invoke: Invoke, tmp_path: 
     assert ran.exit_code == 3
     assert ran.stderr.count("1.png: no such file") == 1
     assert report.exists()
+
+
+def test_overlays_never_replace_the_pictures(masks: Path, scenes: Path, invoke: Invoke) -> None:
+    before = (scenes / "1.png").read_bytes()
+    ran = invoke("view", masks, "--images", scenes, "--overlays", scenes / "more" / "..")
+    assert ran.exit_code == 2
+    assert "would replace the pictures" in ran.stderr
+    assert (scenes / "1.png").read_bytes() == before
+
+
+def test_no_clobber_holds_for_overlays(
+    masks: Path, scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.png").write_text("precious")
+    ran = invoke("view", masks, "--images", scenes, "--overlays", tmp_path / "out", "--no-clobber")
+    assert ran.exit_code == 2
+    assert "--no-clobber" in ran.stderr
+    assert (tmp_path / "out" / "1.png").read_text() == "precious"
+
+
+def test_skipped_images_are_listed_whatever_is_wrong_with_them(
+    masks: Path, scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    content = json.loads(masks.read_bytes())
+    content["annotations"][1]["segmentation"]["counts"] = "not counts"
+    masks.write_text(json.dumps(content))
+    (scenes / "more" / "5.png").write_bytes(b"")
+    report, overlays = tmp_path / "report.html", tmp_path / "overlays"
+    arguments = ["view", masks, "--images", scenes, "--overlays", overlays]
+    assert invoke(*arguments, "-o", report).exit_code == 65
+    ran = invoke(*arguments, "-o", report, "--on-error", "skip")
+    assert ran.exit_code == 3
+    listed = Path(f"{report}.errors.jsonl").read_text().splitlines()
+    assert [(json.loads(line)["file_name"], json.loads(line)["stage"]) for line in listed] == [
+        ("1.png", "view"),
+        ("more/5.png", "view"),
+    ]
+    assert invoke(*arguments, "--on-error", "skip").exit_code == 3
+    assert len(Path(f"{overlays}.errors.jsonl").read_text().splitlines()) == 2

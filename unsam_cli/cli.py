@@ -5,8 +5,8 @@ This is the only place where an error is printed.
 
 from __future__ import annotations
 
-import errno
 import importlib
+import io
 import logging
 import os
 import pkgutil
@@ -22,10 +22,12 @@ from unsam_cli.errors import (
     EXIT_IO,
     EXIT_SIGINT,
     EXIT_SIGPIPE,
+    EXIT_STOPPED,
     EXIT_USAGE,
     UnsamError,
 )
 from unsam_cli.log import configure
+from unsam_cli.run.signals import SignalExit, exit_on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -59,37 +61,50 @@ class UnsamGroup(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run the program and exit."""
-        configure()  # for errors in the options themselves; each command does it anew
+        open_missing_streams()
+        words = sys.argv[1:] if args is None else args
+        # For errors in the options themselves; each command does it anew.
+        configure(as_json="--log-json" in words)
         extra["standalone_mode"] = False
         run = super().main
-        sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra)) or 0)
+        with exit_on_signals():
+            sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra)) or 0)
 
 
 def guarded(run: Callable[[], Any]) -> Any:
-    """Return what `run` returns, or raise ``click.exceptions.Exit`` with the exit code."""
+    """Return what `run` returns, or raise SystemExit with the exit code."""
     try:
         return run()
     except click.exceptions.Exit as e:
         raise SystemExit(e.exit_code) from None
-    except click.UsageError as e:
-        where = e.ctx.command_path if e.ctx else "unsam"
-        fail(f"{e.format_message()} (see {where} --help)", EXIT_USAGE, e)
-    except click.ClickException as e:
-        fail(e.format_message(), e.exit_code, e)
-    except UnsamError as e:
-        fail(str(e), e.exit_code, e)
     except (KeyboardInterrupt, click.Abort):
         raise SystemExit(EXIT_SIGINT) from None
-    except OSError as e:
-        if e.errno == errno.EPIPE:
-            silence_stdout()
-            raise SystemExit(EXIT_SIGPIPE) from None
-        fail(f"{e.filename or 'input/output'}: {e.strerror or e}", EXIT_IO, e)
-    except MemoryError as e:
-        fail("out of memory; try fewer --jobs, or a smaller --size", EXIT_FAILURE, e)
-    except Exception as e:
-        text = f"internal error, please report it: {type(e).__name__}: {e} (--debug shows where)"
-        fail(text, EXIT_FAILURE, e)
+    except BrokenPipeError:
+        silence_stdout()
+        raise SystemExit(EXIT_SIGPIPE) from None
+    except (Exception, SignalExit) as e:
+        text, code = explained(e)
+        fail(text, code, e)
+
+
+def explained(e: BaseException) -> tuple[str, int]:
+    """Return what to say of an error, and the exit code."""
+    match e:
+        case click.UsageError():
+            where = e.ctx.command_path if e.ctx else "unsam"
+            return f"{e.format_message()} (see {where} --help)", EXIT_USAGE
+        case click.ClickException():
+            return e.format_message(), e.exit_code
+        case UnsamError():
+            return str(e), e.exit_code
+        case SignalExit():
+            return f"stopped by {e}; run again, with --resume where there is one", EXIT_STOPPED
+        case OSError():  # only what is written to standard output has no name
+            return f"{e.filename or 'standard output'}: {e.strerror or e}", EXIT_IO
+        case MemoryError():
+            return "out of memory; try fewer --jobs, or a smaller --size", EXIT_FAILURE
+    text = f"internal error, please report it: {type(e).__name__}: {e} (--debug shows where)"
+    return text, EXIT_FAILURE
 
 
 def fail(text: str, code: int, e: BaseException) -> NoReturn:
@@ -104,6 +119,19 @@ def fail(text: str, code: int, e: BaseException) -> NoReturn:
 def silence_stdout() -> None:
     """Let the interpreter flush into nothing at exit: the reader of the pipe is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def open_missing_streams() -> None:
+    """Open what the caller has closed (``>&-``): the next file opened would take its place.
+
+    Standard output is opened for reading, so that writing to it is an error, as it should be.
+    """
+    flags = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
+    for number, name in enumerate(flags):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, flags[name]), number)
+            raw = io.FileIO(number, "w" if number else "r", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(raw, write_through=True))  # nothing left to flush
 
 
 @click.group("unsam", cls=UnsamGroup, context_settings={"auto_envvar_prefix": "UNSAM"})

@@ -38,7 +38,7 @@ from unsam_cli.run.shards import parse_shard
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
-GROUPS = ("Input", "Output", "Method", "Compute", "Run")
+GROUPS = ("Input", "Output", "Method", "Network", "Samples", "Losses", "Training", "Compute", "Run")
 
 
 class Option(click.Option):
@@ -103,6 +103,8 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         table = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise click.BadParameter(f"{path}: not TOML: {e}") from e
+    if not isinstance(table, dict):
+        raise click.BadParameter(f"{path}: {ctx.info_name} is no table; write [{ctx.info_name}]")
     values = {key.replace("-", "_"): value for key, value in table.items()}
     known = {p.name for p in ctx.command.params if isinstance(p, click.Option)}
     for key in values.keys() - known:
@@ -223,13 +225,17 @@ def output_options(function: F) -> F:
     return function
 
 
-format_option = run_option(
-    "--format",
+# The parameter is called as the option is: environment variables and config files go by its name.
+format_option = bundle(
     "kind",
-    type=click.Choice(["coco", "results", "ndjson"]),
-    default="coco",
-    group="Output",
-    help="A full COCO object, the bare list of annotations, or one annotation a line.",
+    lambda **values: values["format"],
+    run_option(
+        "--format",
+        type=click.Choice(["coco", "results", "ndjson"]),
+        default="coco",
+        group="Output",
+        help="A full COCO object, the bare list of annotations, or one annotation a line.",
+    ),
 )
 
 

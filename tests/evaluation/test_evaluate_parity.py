@@ -14,7 +14,8 @@ from unsam_cli.evaluation import EvaluateOutputs, EvaluateSettings, evaluate
 
 def measure(scene: Scene, folder: Path, **settings: Any) -> dict[str, Any]:
     truth, found = scene.write(folder)
-    report = evaluate(str(truth), [str(found)], EvaluateSettings(**settings), EvaluateOutputs())
+    how = EvaluateSettings(**settings)
+    report, _ = evaluate(str(truth), [str(found)], how, EvaluateOutputs())
     assert report is not None
     return report
 
@@ -201,7 +202,7 @@ def test_neither_chunks_nor_jobs_change_anything(
     for chunk, jobs in ((1, 1), (3, 4), (100, 2)):
         monkeypatch.setattr(images, "CHUNK", chunk)
         outputs = EvaluateOutputs(jobs=jobs)
-        reports.append(evaluate(str(truth), [str(found)], EvaluateSettings(), outputs))
+        reports.append(evaluate(str(truth), [str(found)], EvaluateSettings(), outputs).report)
     assert reports[0] == reports[1] == reports[2]
     assert reports[0] is not None
     assert reports[0]["metrics"] == oracle(scene)

@@ -14,8 +14,10 @@ import pytest
 from unsam_cli.errors import FeatureFileError, MissingInputError
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
+from unsam_cli.rle import encode_window
 
 DIM = 5
+COUNTS = encode_window(np.ones((6, 5), bool), 3, 4, (40, 40))["counts"]
 ATTRIBUTES = FeatureAttributes(
     backbone="builtin",
     weights="none",
@@ -36,7 +38,7 @@ IMAGES = [
         ImageEntry(9, "c.jpg", 40, 40, b"x" * 1000),
         [
             RegionEntry((0, 0, 40, 40), b"", 1.0, (4, 4)),
-            RegionEntry((3, 4, 5, 6), b"T1", 0.5, (1, 2)),
+            RegionEntry((3, 4, 5, 6), COUNTS, 0.5, (1, 2)),
         ],
     ),
 ]
@@ -60,7 +62,7 @@ def test_reads_back_what_was_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(records[0].features, ROWS[6:22].reshape(4, 4, DIM))
         np.testing.assert_array_equal(records[1].features, ROWS[22:].reshape(1, 2, DIM))
         assert records[0].rle is None
-        assert records[1].rle == {"size": [40, 40], "counts": b"T1"}
+        assert records[1].rle == {"size": [40, 40], "counts": COUNTS}
         assert file.dtype == np.float16
 
 
@@ -100,6 +102,16 @@ def set_item(name: str, index: int, value: object) -> Callable[[h5py.File], None
     return lambda file: file[name].__setitem__(index, value)
 
 
+def claim(name: str, shape: tuple[int, ...], kind: str) -> Callable[[h5py.File], None]:
+    """Put a dataset there that says it is huge and takes no room."""
+
+    def damage(file: h5py.File) -> None:
+        del file[name]
+        file.create_dataset(name, shape=shape, dtype=kind)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -114,6 +126,11 @@ def set_item(name: str, index: int, value: object) -> Callable[[h5py.File], None
         (set_item("regions/offset", 1, 5), "record 0 .*offsets"),
         (set_item("images/id", 1, 1), "occurs twice"),
         (set_item("images/height", 0, 0), "image 1 has no pixels"),
+        (set_item("images/width", slice(None), 2**31 - 1), "image 1 has more than"),
+        (set_attribute("history", "[1]"), "not a list of steps"),
+        (claim("images/id", (2**40,), "<i8"), r"/images/id claims 8796093022208 bytes"),
+        (claim("regions/bbox", (2**33, 4), "<i4"), r"/regions/bbox claims"),
+        (claim("features", (2**40, DIM), "<f2"), r"/features claims"),
         (lambda file: file.__delitem__("features"), "damaged HDF5"),
         (lambda file: file["images"].__delitem__("width"), "damaged HDF5"),
     ],
@@ -136,6 +153,17 @@ def test_features_that_are_not_numbers_are_named(tmp_path: Path) -> None:
         file.records(0)
         with pytest.raises(FeatureFileError, match=r"record 1 \(image 9\)"):
             file.records(2)
+
+
+def test_a_damaged_mask_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.h5")
+    with h5py.File(path, "r+") as file:
+        file["regions/rle"][2] = np.frombuffer(b"T1", np.uint8)
+    with (
+        FeatureFile(path, name="standard input") as file,
+        pytest.raises(FeatureFileError, match=r"standard input: record 2 \(image 9\): counts"),
+    ):
+        file.records(2)
 
 
 def read_everything(path: Path) -> None:

@@ -375,6 +375,13 @@ def test_previews_keep_colours_and_proportions() -> None:
         images.decode_preview(b"nothing")
 
 
+def test_a_preview_that_is_too_large_is_not_decoded() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (images.PREVIEW + 1, images.PREVIEW)).save(buffer, "JPEG")
+    with pytest.raises(ImageFileError, match="641x640 pixels are more than the limit"):
+        images.decode_preview(buffer.getvalue())
+
+
 def test_resize(rgb: NDArray[np.uint8]) -> None:
     assert images.resize(rgb, (H, W)) is rgb
     assert images.resize(rgb, (7, 5)).shape == (7, 5, 3)

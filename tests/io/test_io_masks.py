@@ -57,7 +57,7 @@ def save(value: Any, path: Path, **options: Any) -> Path:
 
 
 def ids(found: MasksFile) -> dict[int, list[int]]:
-    return {image: [annotation.id for annotation in them] for image, them in found.by_image()}
+    return {m.image["id"]: [a.id for a in m.annotations] for m in found.image_masks()}
 
 
 @pytest.mark.parametrize("options", [{}, {"indent": 2}, {"separators": (",", ":")}])
@@ -145,7 +145,7 @@ def test_what_we_write_we_read(tmp_path: Path, kind: str, count: int) -> None:
 def test_files_without_masks(tmp_path: Path, value: Any) -> None:
     found = read_masks(save(value, tmp_path / "a.json"))
     assert len(found) == 0
-    assert list(found.by_image()) == []
+    assert list(found.image_masks()) == []
 
 
 def sa1b(image_id: int) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def without(key: str) -> dict[str, Any]:
 def test_the_bad_record_is_named(tmp_path: Path, value: Any, message: str) -> None:
     path = save(value, tmp_path / "masks.json")
     with pytest.raises(MaskFileError) as caught:
-        list(read_masks(path).by_image())
+        list(read_masks(path).image_masks())
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -114,3 +115,50 @@ def test_lists_that_disagree_are_refused(folder: Path) -> None:
     same_images(items, {1: "B.jpeg"}, "masks.json")
     with pytest.raises(DataError, match=r"image 2 is x.jpg there and a.PNG here"):
         same_images(items, {2: "x.jpg"}, "masks.json")
+
+
+def test_names_never_climb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = folder / "sub" / "deep"
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+    files = ("../../b.jpg", "../c.tif", "../../sub/deep/../../a.PNG")
+    assert named(ImageQuery(files)) == [(1, "b.jpg"), (2, "a.PNG"), (3, "sub/c.tif")]
+
+
+def test_missing_images_of_lists_can_be_left_to_the_run(folder: Path) -> None:
+    Path("list.txt").write_text("photos/b.jpg\nnone.jpg\n")
+    with pytest.raises(MissingInputError, match=r"none\.jpg"):
+        list_images(ImageQuery(("@list.txt",)))
+    found = list_images(ImageQuery(("@list.txt",)), keep_missing=True)
+    assert [item.file_name for item in found] == ["none.jpg", "photos/b.jpg"]
+    with pytest.raises(MissingInputError, match=r"none\.jpg"):
+        list_images(ImageQuery(("none.jpg",)), keep_missing=True)
+
+
+def test_missing_images_of_coco_can_be_left_to_the_run(folder: Path) -> None:
+    images = [{"id": 3, "file_name": "none.jpg", "width": 1, "height": 1}]
+    coco = folder.parent / "coco.json"
+    coco.write_text(json.dumps({"images": images, "annotations": []}))
+    query = ImageQuery(coco=coco, image_root=folder)
+    with pytest.raises(MissingInputError, match=r"none\.jpg"):
+        list_images(query)
+    assert [item.id for item in list_images(query, keep_missing=True)] == [3]
+    images[0]["file_name"] = "../none.jpg"
+    coco.write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(DataError, match="not a path below a folder"):
+        list_images(query, keep_missing=True)
+
+
+def test_folders_that_cannot_be_read_are_not_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def denied(path: str) -> object:
+        if os.path.basename(path) == "sub":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(MissingInputError, match=r"sub: cannot be read \(Permission denied\)"):
+        list_images(ImageQuery((str(folder),)))

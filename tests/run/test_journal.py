@@ -81,3 +81,27 @@ def test_without_a_target_nothing_stays(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == [journal.folder]
     journal.close(discard=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_else_is_in_the_folder_stays(tmp_path: Path) -> None:
+    folder = part_folder(tmp_path / "out")
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    Journal(tmp_path / "out", SETTINGS, resume=False).close(discard=True)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_writer_that_comes_while_another_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has opened files that the other deletes before it gets the lock."""
+    first = Journal(tmp_path / "out", SETTINGS, resume=False)
+    lock = Journal._lock
+
+    def late(journal: Journal) -> None:
+        first.close(discard=True)
+        lock(journal)
+
+    monkeypatch.setattr(Journal, "_lock", late)
+    with pytest.raises(OutputError, match="another process"):
+        Journal(tmp_path / "out", SETTINGS, resume=False)

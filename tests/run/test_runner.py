@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from unsam_cli.errors import DataError, OutputError, StoppedError, UnsamError, UsageError
-from unsam_cli.io.features import FeatureAttributes, RegionEntry
+from unsam_cli.io.features import FeatureAttributes, FeatureFile, RegionEntry
 from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ItemError, ordered_map
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import RunSettings, run_items
-from unsam_cli.run.shards import Shard
+from unsam_cli.run.shards import Parts, Shard
 from unsam_cli.run.sinks import FeatureResult, FeatureSink, ImageResult, MaskSink
 
 
@@ -180,27 +180,85 @@ def test_output_into_a_missing_folder_fails_before_any_work(tmp_path: Path) -> N
         MaskSink(settings(tmp_path / "none" / "out"), [])
 
 
-def test_merge_refuses_doubles_and_strangers(tmp_path: Path) -> None:
+def shards_of(make: Make, function: Callable[[Item], Any], folder: Path, count: int) -> list[Path]:
+    shards = [folder / f"{k}-{count}" for k in range(count)]
+    for k, shard in enumerate(shards):
+        run(make, function, settings(shard, shard=Shard(k, count)))
+    return shards
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_merge_names_shards_that_are_missing_or_doubled(
+    make: Make, function: Callable[[Item], Any], tmp_path: Path
+) -> None:
+    a, b, c, d = shards_of(make, function, tmp_path, 4)
+    run(make, function, settings(tmp_path / "one"))
+    out = tmp_path / "m"
+    for files, message in [
+        ([a, b, d], r"shard 2 of 4 is missing"),
+        ([d], r"shard 0, 1, 2 of 4 is missing"),
+        ([a, b, a, c, d], r"0-4 and .*0-4 both hold shard 0 of 4; merge each once"),
+        ([a, b, c, tmp_path / "one"], r"0-4 is a shard of 4 and .*one is no shard"),
+        ([tmp_path / "one", tmp_path / "one"], r"image 2 is in both"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            merge(files, output=str(out))
+    other = shards_of(make, function, tmp_path, 3)
+    with pytest.raises(DataError, match=r"a shard of 4 and .* a shard of 3"):
+        merge([a, other[1]], output=str(out))
+    assert not out.exists()
+
+
+def test_merge_refuses_other_settings(tmp_path: Path) -> None:
     make, function = KINDS[0].values
     run(make, function, settings(tmp_path / "a", shard=Shard(0, 2)))  # type: ignore[arg-type]
     run(make, function, settings(tmp_path / "b", step=Step("divide", {"tau": 0.2})))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="image 2 is in both"):
-        merge([tmp_path / "a", tmp_path / "a"], output=str(tmp_path / "m"))
     with pytest.raises(DataError, match=r"not shards of one run: .*tau is 0.15 and 0.2"):
         merge([tmp_path / "a", tmp_path / "b"], output=str(tmp_path / "m"))
-    assert not (tmp_path / "m").exists()
 
 
-def test_merge_tells_when_a_shard_is_missing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_a_partial_merge_can_be_completed(
+    make: Make, function: Callable[[Item], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make, function = KINDS[0].values
-    items = [Item(i, f"{i}.jpg") for i in range(1, 9)]
-    for k in (0, 1, 3):
-        shard = settings(tmp_path / str(k), shard=Shard(k, 4))
-        run_items(items, partial(ordered_map, function, jobs=1), make(shard), shard)  # type: ignore[operator]
-    merge([tmp_path / "0", tmp_path / "1", tmp_path / "3"], output=str(tmp_path / "m"))
-    assert "2 of the images 1 to 8 are in no file (3, 7): is a shard missing?" in caplog.text
+    a, b, c, d = shards_of(make, function, tmp_path, 4)
+    run(make, function, settings(tmp_path / "one"))
+    merge([d, a], output=str(tmp_path / "some"), partial=True)
+    assert "shard 1, 2 of 4 is missing; the output is marked as 0,3/4" in caplog.text
+    with pytest.raises(DataError, match="shard 2 of 4 is missing"):
+        merge([tmp_path / "some", b], output=str(tmp_path / "m"))
+    with pytest.raises(DataError, match=r"some and .*3-4 both hold shard 3 of 4"):
+        merge([tmp_path / "some", b, c, d], output=str(tmp_path / "m"))
+    merge([tmp_path / "some", b, c], output=str(tmp_path / "m"))
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_a_shard_of_a_shard_is_one_of_more(
+    make: Make, function: Callable[[Item], Any], tmp_path: Path
+) -> None:
+    """As when a stage is run with ``--shard`` on a file that is itself a shard."""
+    run(make, function, settings(tmp_path / "one"))
+    shards = []
+    for outer, inner in itertools.product(range(2), range(3)):
+        shards.append(tmp_path / f"{outer}{inner}")
+        nested = settings(shards[-1], shard=Shard(inner, 3)).within(Parts(frozenset({outer}), 2))
+        mine = Shard(outer, 2).take(ITEMS)
+        run_items(mine, partial(ordered_map, function, jobs=1), make(nested), nested)
+    with pytest.raises(DataError, match=r"shard 5 of 6 is missing"):
+        merge(shards[:-1], output=str(tmp_path / "m"))
+    merge(shards[::-1], output=str(tmp_path / "m"))
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_a_shard_can_be_resumed_and_keeps_its_mark(tmp_path: Path) -> None:
+    make, function = KINDS[1].values
+    (shard, _) = shards_of(make, function, tmp_path, 2)  # type: ignore[arg-type]
+    before = shard.read_bytes()
+    run(make, function, settings(shard, shard=Shard(0, 2), resume=True))  # type: ignore[arg-type]
+    assert shard.read_bytes() == before
+    with FeatureFile(shard) as file:
+        assert file.attributes.shard == "0/2"
 
 
 def test_ordered_map_keeps_order_and_looks_only_a_little_ahead() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsam_cli.errors import UsageError
-from unsam_cli.run.shards import Shard, parse_shard
+from unsam_cli.errors import DataError, UsageError
+from unsam_cli.run.shards import WHOLE, Parts, Shard, parse_shard, parts_of
 
 
 @given(st.integers(0, 50), st.integers(1, 9))
@@ -53,3 +53,35 @@ def test_slurm_batch_shell_without_srun_is_not_a_step() -> None:
 def test_slurm_nonsense_is_named() -> None:
     with pytest.raises(UsageError, match="SLURM_ARRAY_TASK_COUNT"):
         parse_shard("slurm", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "x"})
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 40))
+def test_the_parts_of_parts_are_parts(outer: int, inner: int, length: int) -> None:
+    """A shard of a shard holds what the shard that it is marked as would hold."""
+    items = list(range(length))
+    marks = set()
+    for k in range(outer):
+        mine = WHOLE.cut(Shard(k, outer))
+        for j in range(inner):
+            cut = mine.cut(Shard(j, inner))
+            (index,) = cut.indices
+            assert Shard(index, cut.count).take(items) == Shard(k, outer).take(items)[j::inner]
+            marks |= cut.indices
+    assert marks == set(range(outer * inner))
+
+
+@given(st.sets(st.integers(0, 8), min_size=1), st.integers(10, 12))
+def test_marks_are_read_as_they_are_written(indices: set[int], count: int) -> None:
+    parts = Parts(frozenset(indices), count)
+    assert parts_of(parts.mark, "file") == parts
+
+
+def test_a_whole_run_has_no_mark() -> None:
+    assert WHOLE.mark == Parts(frozenset({0, 1, 2}), 3).mark == ""
+    assert parts_of(None, "file") == parts_of("", "file") == WHOLE
+
+
+@pytest.mark.parametrize("mark", ["2/2", "1", 3, "a/b", "0,/2", "0,5/4", "1/0"])
+def test_a_strange_mark_is_refused(mark: object) -> None:
+    with pytest.raises(DataError, match=r"a\.json: its shard is .*, not K/N"):
+        parts_of(mark, "a.json")

@@ -37,6 +37,16 @@ def test_overlays_are_written_below_the_folder(folder: Path, tmp_path: Path, ent
         assert (np.asarray(written) == expected).all()
 
 
+def test_no_overlay_replaces_another(folder: Path, tmp_path: Path, entry: Entry) -> None:
+    # The second takes the name that the fourth would fall back to.
+    names = ["house.png", "house.bmp.jpg", "house.png", "house.bmp"]
+    Image.open(folder / "house.png").convert("RGB").save(folder / "house.bmp.jpg")
+    entries = [entry(i, name) for i, name in enumerate(names, start=1)]
+    assert write_overlays(entries, image_loader(folder), tmp_path / "out") == 4
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["house.bmp.4.png", "house.bmp.png", "house.png", "house.png.png"]
+
+
 def test_large_pictures_are_read_at_a_reduced_size(folder: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo).save(folder / "house.jpg")
     entry = {"id": 1, "file_name": "house.jpg"}

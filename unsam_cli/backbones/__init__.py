@@ -7,7 +7,9 @@
 `vit`             any timm vision transformer with patch tokens
 `vit_facets`      the forward pass up to one projection of one block, and not further
 `vit_model`       from a model name to a timm model that can do that
-`vit_weights`     published checkpoints, local files and the hub, read safely and checked
+`vit_weights`     published checkpoints of transformers, fitted to the model
+`checkpoints`     files of weights, read safely and checked against the model
+`pretrained`      model folders of transformers
 `vit_device`      device and dtype
 `vit_cpu`         what makes a transformer fast on a CPU: blocked attention and MLP
 `accelerator`     whether there is a GPU, told without torch where there is none

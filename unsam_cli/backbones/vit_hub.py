@@ -5,17 +5,54 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import timm
-
-from unsam_cli.errors import WeightsUnavailableError
+from unsam_cli.errors import MissingInputError, WeightsUnavailableError
 
 logger = logging.getLogger(__name__)
 
+RANDOM = "random"
+"""In the place of weights: none, but random numbers."""
 _FILES = ("model.safetensors", "pytorch_model.bin")
+_FOLDER = ("config.json", "unsam.json", "*.safetensors", "*.safetensors.index.json")
+_PREFIXES = ("hf-hub:", "hf_hub:")
+_MEND = "give --weights FILE, or use --backbone builtin, which needs none"
 _PROBE_SECONDS = 5.0
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".pkl")
+"""Of files of weights."""
 
 
-def fetch_weights(name: str, repository: str | None) -> tuple[Path, str]:
+def hub_id(text: str) -> str | None:
+    """Return ``owner/name`` or ``owner/name@revision`` out of a text that can be no path."""
+    for prefix in _PREFIXES:
+        if text.startswith(prefix):
+            return text.removeprefix(prefix)
+    if text.count("/") != 1 or text[0] in "/.~" or Path(text).suffix in SUFFIXES:
+        return None
+    return text
+
+
+def find_source(name: str, weights: str | None) -> Path | str | None:
+    """Return a file, a hub repository, or None for the model's own repository.
+
+    Raises
+    ------
+    MissingInputError
+        `weights` can only be the name of a file, and it does not exist.
+    """
+    if weights is None or weights == RANDOM:
+        return None
+    path = Path(weights)
+    if path.is_file():
+        return path
+    repository = hub_id(weights)
+    if repository is None:
+        raise MissingInputError(
+            f"weights {weights!r} for {name} do not exist: give a checkpoint file, or a hub id "
+            "like timm/vit_base_patch8_224.dino"
+        )
+    return repository
+
+
+def fetch_weights(name: str, repository: str | None, *, mend: str = _MEND) -> tuple[Path, str]:
     """Return a weights file of the hub, downloaded unless it is in the cache.
 
     Parameters
@@ -24,6 +61,8 @@ def fetch_weights(name: str, repository: str | None) -> tuple[Path, str]:
         The timm model.
     repository : str, optional
         ``owner/name`` or ``owner/name@revision``; by default the one timm knows for the model.
+    mend : str
+        What else a user can do.
 
     Returns
     -------
@@ -39,7 +78,7 @@ def fetch_weights(name: str, repository: str | None) -> tuple[Path, str]:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
-    repository, files = _locate(name, repository)
+    repository, files = _locate(name, repository, mend)
     repo_id, _, revision = repository.partition("@")
     for file in files:
         cached = try_to_load_from_cache(repo_id, file, revision=revision or None)
@@ -57,20 +96,70 @@ def fetch_weights(name: str, repository: str | None) -> tuple[Path, str]:
     # Hub and HTTP libraries raise classes of their own, which changed between versions.
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise _unavailable(name, repo_id, reason) from error
-    raise _unavailable(name, repo_id, reason)
+        raise _unavailable(name, repo_id, reason, mend) from error
+    raise _unavailable(name, repo_id, reason, mend)
 
 
-def _locate(name: str, repository: str | None) -> tuple[str, tuple[str, ...]]:
+def fetch_folder(repository: str, *, mend: str) -> tuple[Path, str]:
+    """Return a model folder of the hub, downloaded unless it is in the cache.
+
+    Parameters
+    ----------
+    repository : str
+        ``owner/name`` or ``owner/name@revision``.
+    mend : str
+        What else a user can do.
+
+    Returns
+    -------
+    folder : Path
+        Has the model's configuration and its weights.
+    identity : str
+        ``hf-hub:owner/name@commit``.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        It is neither in the cache nor to be had from here.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repo_id, _, revision = repository.partition("@")
+
+    def snapshot(patterns: list[str], *, cached: bool) -> Path:
+        found = snapshot_download(
+            repo_id, revision=revision or None, allow_patterns=patterns, local_files_only=cached
+        )
+        return Path(found)
+
+    try:
+        folder = snapshot([*_FOLDER, "*.bin"], cached=True)
+        if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
+            return folder, _identity(repo_id, folder / "config.json")
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        _probe()
+        folder = snapshot(list(_FOLDER), cached=False)
+        if not any(folder.glob("*.safetensors")):
+            folder = snapshot(["*.bin"], cached=False)
+    # Hub and HTTP libraries raise classes of their own, which changed between versions.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise _unavailable(repo_id, repo_id, reason, mend) from error
+    return folder, _identity(repo_id, folder / "config.json")
+
+
+def _locate(name: str, repository: str | None, mend: str) -> tuple[str, tuple[str, ...]]:
     """Return the repository and the names that its weights may have."""
     if repository is not None:
         return repository, _FILES
+    import timm
+
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
-        raise WeightsUnavailableError(
-            f"no pretrained weights are published for {name}: give --weights FILE, or use "
-            "--backbone builtin, which needs none"
-        )
+        raise WeightsUnavailableError(f"no pretrained weights are published for {name}: {mend}")
     return config.hf_hub_id, (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
 
 
@@ -86,9 +175,8 @@ def _identity(repo_id: str, path: Path) -> str:
     return f"hf-hub:{repo_id}@{path.parent.name[:12]}"
 
 
-def _unavailable(name: str, repo_id: str, reason: str) -> WeightsUnavailableError:
+def _unavailable(name: str, repo_id: str, reason: str, mend: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
         f"weights of {name} are not in the cache and cannot be downloaded ({reason}): run "
-        f"`huggingface-cli download {repo_id}` where there is a network and copy HF_HOME, or give "
-        "--weights FILE, or use --backbone builtin, which needs none"
+        f"`huggingface-cli download {repo_id}` where there is a network and copy HF_HOME, or {mend}"
     )

@@ -11,12 +11,9 @@ import torch
 
 from unsam_cli.backbones.base import Facet
 from unsam_cli.backbones.vit_facets import check_model
-from unsam_cli.backbones.vit_hub import fetch_weights
+from unsam_cli.backbones.vit_hub import RANDOM, fetch_weights, find_source
 from unsam_cli.backbones.vit_weights import identify, load_weights
-from unsam_cli.errors import MissingInputError, UsageError
-
-RANDOM = "random"
-_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz")
+from unsam_cli.errors import UsageError
 
 
 def create_model(
@@ -44,7 +41,7 @@ def create_model(
     identity : str
         What the weights are.
     """
-    source = _find_source(name, weights)
+    source = find_source(name, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build(name, options)
@@ -58,30 +55,6 @@ def create_model(
         path, identity = fetch_weights(name, source)
         load_weights(model, path)
     return model.eval().requires_grad_(False), identity
-
-
-def _find_source(name: str, weights: str | None) -> Path | str | None:
-    """Return a file, a hub repository, or None for the model's own repository.
-
-    Raises
-    ------
-    MissingInputError
-        `weights` can only be the name of a file, and it does not exist.
-    """
-    if weights is None or weights == RANDOM:
-        return None
-    for prefix in ("hf-hub:", "hf_hub:"):
-        if weights.startswith(prefix):
-            return weights.removeprefix(prefix)
-    path = Path(weights)
-    if path.is_file():
-        return path
-    if path.suffix in _SUFFIXES or weights.count("/") != 1 or weights[0] in "/.~":
-        raise MissingInputError(
-            f"weights {weights!r} for {name} do not exist: give a checkpoint file, or a hub id "
-            "like timm/vit_base_patch8_224.dino"
-        )
-    return weights
 
 
 def _build(name: str, options: dict[str, Any]) -> Any:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth, size_of
 from unsam_cli.errors import MaskFileError
-from unsam_cli.io.annotations import Annotation, ImageInfo, annotation, whole
+from unsam_cli.io.annotations import Annotation, ImageInfo, annotation, file_name_of, whole
 from unsam_cli.io.json_stream import Record, parse_json, records
 from unsam_cli.io.sources import Spool, open_path
 
@@ -124,21 +123,11 @@ class CocoRecords:
 
 
 def _image(record: dict[str, Any]) -> ImageInfo:
-    """Read an image entry; LVIS names the file by its address only."""
-    name = record.get("file_name") or _name_in(record.get("coco_url"))
-    if not isinstance(name, str):
-        raise ValueError(f"file_name must be text, got {name!r:.60}")
+    """Read an image entry, whose size may be missing."""
     sides = [whole(record, key, default=0) for key in ("height", "width")]
     if min(sides) < 0:
         raise ValueError(f"height and width must be positive, got {sides[0]} and {sides[1]}")
-    return ImageInfo(whole(record, "id"), name, *sides)
-
-
-def _name_in(url: Any) -> Any:
-    """Folder and name: half of LVIS's validation images are COCO's training images."""
-    if not isinstance(url, str):
-        return url
-    return "/".join(PurePosixPath(urlsplit(url).path).parts[-2:])
+    return ImageInfo(whole(record, "id"), file_name_of(record), *sides)
 
 
 @dataclass(frozen=True)

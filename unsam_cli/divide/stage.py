@@ -12,17 +12,18 @@ from unsam_cli.backbones import accelerator
 from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
 from unsam_cli.divide.upsample import Refine, guide_filter, to_pixels
-from unsam_cli.errors import DataError, UnsamError
+from unsam_cli.errors import DataError, MaskFileError, UnsamError, UsageError
 from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.images import decode_preview
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
-from unsam_cli.run.inputs import local_file
+from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.provenance import file_identity
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.seeds import image_seed
+from unsam_cli.run.shards import Parts, parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
 Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, ImageResult | UnsamError]]]
@@ -53,6 +54,10 @@ class DivideSettings:
     device: str = "auto"
     batch_size: int = 8
 
+    def __post_init__(self) -> None:
+        if not -1 <= self.tau < 1:
+            raise UsageError(f"tau is a cosine from -1 to less than 1, not {self.tau}")
+
 
 def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: str) -> int:
     """Cut the images of a features file into objects and write the masks as `run` says.
@@ -81,6 +86,7 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
     with open_features(features) as file:
         items = feature_items(file)
         device = accelerator(settings.device)
+        run = run.within(parts_of(file.attributes.shard, file.name))
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
         work: Work = partial(ordered_map, one, jobs=run.jobs)
@@ -158,7 +164,7 @@ def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Rec
         if record.bbox == (0, 0, image.width, image.height) and record.rle is None:
             return record
     raise DataError(
-        f"{file.path}: image {item.id} ({item.file_name}) has no record of the whole image; "
+        f"{file.name}: image {item.id} ({item.file_name}) has no record of the whole image; "
         "run extract-features without --regions, or with --whole-image"
     )
 
@@ -205,32 +211,35 @@ def divide_detections(
         Nothing tells the names and sizes of the images.
     """
     with local_file(detections) as path:
-        found = read_masks(path)
-        items, history = _images_of_features(features) if features else _images_of(found)
-        if not items:
+        name = name_of(detections)
+        found = read_masks(path, name=name)
+        items, history, parts = _images_of_features(features) if features else _images_of(found)
+        same_images(items, {i: image.file_name for i, image in found.images.items()}, name)
+        if not items and not features:
             raise DataError(
-                f"{detections}: lists no images; give a full COCO file, or the features file "
+                f"{name}: lists no images; give a full COCO file, or the features file "
                 "that has them"
             )
-        run = run.with_inputs(detections=file_identity(path))
+        run = run.with_inputs(detections=file_identity(path)).within(parts)
         sink = MaskSink(run, history, kind=kind)
         work = partial(_take_detections, found=found, min_score=settings.min_score)
         return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
 
 
-def _images_of_features(features: str) -> tuple[list[_SizedItem], list[dict[str, Any]]]:
+def _images_of_features(features: str) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
     with open_features(features) as file:
         images = [file.image(item.index) for item in feature_items(file)]
         sized = [_SizedItem(i.id, i.file_name, i.height, i.width) for i in images]
-        return sized, file.attributes.history
+        return sized, file.attributes.history, parts_of(file.attributes.shard, file.name)
 
 
-def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]]]:
+def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
     sized = [
         _SizedItem(i, image.file_name, image.height, image.width)
         for i, image in sorted(found.images.items())
     ]
-    return sized, found.info.get("unsam", {}).get("history", [])
+    own = found.info.get("unsam", {})
+    return sized, own.get("history", []), parts_of(own.get("shard"), "the detections")
 
 
 def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> ImageResult:
@@ -238,6 +247,9 @@ def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) ->
     rles = [a.segmentation for a in annotations]
     scores = [1.0 if a.score is None else a.score for a in annotations]
     chosen = select_detections(rles, scores, min_score=min_score)
-    masks = [FoundMask(rles[i], scores[i], "divide") for i in chosen]
     size = (item.height, item.width)
-    return ImageResult(*size, annotate(item.id, FoundMasks.of(masks, size)))
+    try:
+        masks = FoundMasks.of([FoundMask(rles[i], scores[i], "divide") for i in chosen], size)
+    except ValueError as e:
+        raise MaskFileError(f"{item.file_name}: {e}; the detections must be of this image") from e
+    return ImageResult(*size, annotate(item.id, masks))

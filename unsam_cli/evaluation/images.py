@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -16,14 +16,17 @@ from unsam_cli.evaluation.pairing import Match, Predictions
 from unsam_cli.evaluation.points import point_result
 from unsam_cli.evaluation.sets import PredictionSet, TruthSet, prediction_set, truth_set
 from unsam_cli.io.masks import MasksFile
-from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.progress import Reporter
+from unsam_cli.run.runner import ErrorList
 from unsam_cli.run.shards import Shard
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 8  # images; more would only cost memory
 Chunk = Sequence[tuple[int, int]]  # index and id of images
+Result = tuple[list[ImageResult], Counter[str]]
+Work = Callable[[Chunk], Result]
 
 
 @dataclass(frozen=True)
@@ -67,34 +70,47 @@ class Inputs:
 
 
 def evaluate_images(
-    inputs: Inputs, shard: Shard, *, jobs: int, progress: Reporter
+    inputs: Inputs, shard: Shard, errors: ErrorList, *, jobs: int, progress: Reporter
 ) -> list[ImageResult]:
     """Evaluate the images of a shard, by ascending id, and log what is remarkable.
 
     Raises
     ------
     UnsamError
-        A mask is invalid, or lacks what is needed.
+        A mask is invalid, or lacks what is needed, and bad images are not skipped.
     """
     mine = shard.take(list(enumerate(sorted(inputs.truth.images))))
     chunks = [mine[i : i + CHUNK] for i in range(0, len(mine), CHUNK)]
-    work: Callable[[Chunk], tuple[list[ImageResult], Counter[str]]]
+    work: Work
     work = partial(_points if inputs.settings.protocol == "point" else _whole, inputs)
     images: list[ImageResult] = []
     notes: Counter[str] = Counter()
     for chunk, result in ordered_map(work, chunks, jobs=jobs):
-        if isinstance(result, UnsamError):
-            raise result
-        images += result[0]
-        notes += result[1]
-        for _ in chunk:
-            progress.advance()
+        for (_, image_id), one in _apart(work, chunk, result):
+            if isinstance(one, UnsamError):
+                errors.add(inputs.truth.images[image_id], one)
+            else:
+                images += one[0]
+                notes += one[1]
+            progress.advance(skipped=isinstance(one, UnsamError))
     for note, count in sorted(notes.items()):
         logger.warning("%d %s", count, note)
     return images
 
 
-def _whole(inputs: Inputs, chunk: Chunk) -> tuple[list[ImageResult], Counter[str]]:
+def _apart(
+    work: Work, chunk: Chunk, result: Result | UnsamError
+) -> Iterator[tuple[tuple[int, int], Result | UnsamError]]:
+    """Yield every image of a chunk with its result; after an error, each is tried by itself."""
+    if isinstance(result, UnsamError):
+        yield from ((place, attempt(partial(work, [place]))) for place in chunk)
+        return
+    images, notes = result
+    for number, (place, image) in enumerate(zip(chunk, images, strict=True)):
+        yield place, ([image], Counter() if number else notes)
+
+
+def _whole(inputs: Inputs, chunk: Chunk) -> Result:
     """Evaluate some images as wholes."""
     truths = [truth_set(inputs.truth, image_id, by=inputs.settings.by) for _, image_id in chunk]
     notes = Counter(
@@ -162,7 +178,7 @@ def _predictions_of(
     return found
 
 
-def _points(inputs: Inputs, chunk: Chunk) -> tuple[list[ImageResult], Counter[str]]:
+def _points(inputs: Inputs, chunk: Chunk) -> Result:
     """Evaluate the answers to prompts in some images."""
     results = []
     notes: Counter[str] = Counter()

@@ -173,12 +173,14 @@ def _refuse_other_names(
 def _warn_of_the_rest(truth: MasksFile, masks: MasksFile, name: str, ids: dict[int, int]) -> None:
     counts = masks.counts()
     missed = sum(not counts.get(theirs) for theirs in ids.values()) + len(truth.images) - len(ids)
+    shard = masks.info.get("unsam", {}).get("shard")
     if missed:
         logger.warning(
-            "%s: has no predictions for %d of %d images; all masks there count as missed",
+            "%s: has no predictions for %d of %d images; all masks there count as missed%s",
             name,
             missed,
             len(truth.images),
+            f" (it is shard {shard} of a run: merge them first)" if shard else "",
         )
     used = set(ids.values())
     strange = Counter({i: n for i, n in counts.items() if i not in used})

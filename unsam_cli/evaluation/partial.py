@@ -36,6 +36,7 @@ class Part:
     header: Header
     shard: Shard
     images: list[ImageResult]
+    skipped: int
 
 
 def is_partial(path: Path) -> bool:
@@ -60,7 +61,11 @@ def merge_reports(files: Sequence[Path], *, output: str, no_clobber: bool = Fals
     parts = [read_part(file) for file in files]
     _check_parts(parts)
     images = sorted((i for part in parts for i in part.images), key=lambda i: i.index)
-    publish(output, lambda path: write_report(path, build_report(parts[0].header, images)))
+    skipped = sum(part.skipped for part in parts)
+    if skipped:
+        logger.warning("%d images were skipped and count nowhere", skipped)
+    report = build_report(parts[0].header, images, skipped=skipped)
+    publish(output, lambda path: write_report(path, report))
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
@@ -95,7 +100,7 @@ def _check_parts(parts: Sequence[Part]) -> None:
         raise DataError(
             f"shard {', '.join(missing)} of {first.shard.count} is missing; merge all shards"
         )
-    found = sum(len(part.images) for part in parts)
+    found = sum(len(part.images) + part.skipped for part in parts)
     if found != first.header.images:
         raise DataError(
             f"{first.path}: the shards hold {found} of {first.header.images} images; make them "
@@ -103,9 +108,12 @@ def _check_parts(parts: Sequence[Part]) -> None:
         )
 
 
-def write_part(path: Path, header: Header, shard: Shard, images: Iterable[ImageResult]) -> None:
+def write_part(
+    path: Path, header: Header, shard: Shard, images: Iterable[ImageResult], *, skipped: int = 0
+) -> None:
     """Write a part, one image a line."""
-    head = orjson.dumps({"header": asdict(header), "shard": [shard.index, shard.count]})
+    own = {"shard": [shard.index, shard.count], "skipped": skipped}
+    head = orjson.dumps({"header": asdict(header)} | own)
     with path.open("wb") as stream:
         stream.write(_START + f',"version":{VERSION},'.encode() + head[1:-1] + b',"images":[')
         separator = b"\n"
@@ -137,7 +145,8 @@ def read_part(path: Path) -> Part:
                 "make it again"
             )
         images = [_unpacked(image) for image in value["images"]]
-        return Part(path, Header(**value["header"]), Shard(*value["shard"]), images)
+        header, shard = Header(**value["header"]), Shard(*value["shard"])
+        return Part(path, header, shard, images, value["skipped"])
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, zlib.error) as error:

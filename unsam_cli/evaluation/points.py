@@ -13,7 +13,7 @@ from unsam_cli.errors import DataError
 from unsam_cli.evaluation.clicks import MAX_CLICKS, clicks_needed
 from unsam_cli.evaluation.matches import PointResult
 from unsam_cli.evaluation.metrics import Metrics
-from unsam_cli.evaluation.sets import rle_of, score_of
+from unsam_cli.evaluation.sets import rle_of, score_of, table_of
 from unsam_cli.io.annotations import Annotation, whole
 from unsam_cli.io.masks import MasksFile
 from unsam_cli.rle import Rle, iou
@@ -94,7 +94,10 @@ def _prompts(
 ) -> dict[Prompt, list[tuple[float, int, Rle]]]:
     """Score, clicks (0: not told) and mask of every answer, by prompt."""
     prompts: dict[Prompt, list[tuple[float, int, Rle]]] = defaultdict(list)
-    for name, record in [] if image_id is None else masks.records_of(image_id):
+    records = [] if image_id is None else masks.records_of(image_id)
+    rles = [rle_of(name, record, size) for name, record in records]
+    table_of([name for name, _ in records], rles, size)
+    for (name, record), rle in zip(records, rles, strict=True):
         target = _target(name, record)
         if target not in known:
             raise DataError(
@@ -102,7 +105,7 @@ def _prompts(
                 "were the prompts made from another file?"
             )
         clicks = _whole(name, record, "clicks", default=0)
-        answer = (score_of(name, record, score_key), clicks, rle_of(name, record, size))
+        answer = (score_of(name, record, score_key), clicks, rle)
         prompts[str(record.get("prompt_id")), target].append(answer)
     return prompts
 

@@ -47,7 +47,9 @@ class Header:
     images: int
 
 
-def build_report(header: Header, images: Sequence[ImageResult]) -> dict[str, Any]:
+def build_report(
+    header: Header, images: Sequence[ImageResult], *, skipped: int = 0
+) -> dict[str, Any]:
     """Measure over all images.
 
     Parameters
@@ -56,6 +58,8 @@ def build_report(header: Header, images: Sequence[ImageResult]) -> dict[str, Any
         What was evaluated.
     images : sequence of ImageResult
         All images, in order.
+    skipped : int
+        Images that were left out because of an error.
 
     Returns
     -------
@@ -66,13 +70,16 @@ def build_report(header: Header, images: Sequence[ImageResult]) -> dict[str, Any
     Raises
     ------
     DataError
-        No mask of the ground truth has the key to split by.
+        No image is left, or no mask of the ground truth has the key to split by.
     """
+    if not images:
+        raise DataError(f"all {skipped} images were skipped; nothing can be measured")
     points = header.protocol == "point"
     files = [(_points if points else _masks)(header, images, f) for f in range(len(header.names))]
     report: dict[str, Any] = {
         "protocol": header.protocol,
         "images": len(images),
+        "skipped": skipped,
         "ground_truths": sum(i.truths for i in images),
         "crowds": sum(i.crowds for i in images),
         **files[0],

@@ -144,11 +144,7 @@ def prediction_set(
     order = order[np.argsort(-scores[order], kind="stable")][:keep]
     chosen = [records[i] for i in order]
     rles = [rle_of(name, record, size) for name, record in chosen]
-    try:
-        table = RunTable.from_rles(rles, size=size)
-    except ValueError:
-        _complain([name for name, _ in chosen], rles, size)
-        raise
+    table = table_of([name for name, _ in chosen], rles, size)
     zero = int((categories == 0).sum())
     return PredictionSet(rles, table, scores[order], total=len(records), category_zero=zero)
 
@@ -187,6 +183,15 @@ def rle_of(name: str, record: dict[str, Any], size: tuple[int, int]) -> Rle:
         return from_segmentation(mask, *size)
     except ValueError as error:
         raise DataError(f"{name}: {error}; mend or remove it") from error
+
+
+def table_of(names: list[str], rles: list[Rle], size: tuple[int, int]) -> RunTable:
+    """Return the runs of masks; a DataError names the first malformed one, or of another size."""
+    try:
+        return RunTable.from_rles(rles, size=size)
+    except ValueError:
+        _complain(names, rles, size)
+        raise
 
 
 def _complain(names: list[str], rles: list[Rle], size: tuple[int, int]) -> None:

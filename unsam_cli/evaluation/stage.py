@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.files import write_per_image
@@ -20,10 +20,11 @@ from unsam_cli.evaluation.report import Header, build_report
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.sources import json_files
 from unsam_cli.run.inputs import STDIN, local_file
-from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.output import STDOUT, check_output, publish
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.run.resources import usable_cpus
+from unsam_cli.run.runner import ErrorList
 from unsam_cli.run.shards import Shard
 
 STDIN_NAME = "standard input"
@@ -49,6 +50,9 @@ class EvaluateOutputs:
         The command, for the history.
     progress : callable
         Makes a progress reporter.
+    on_error : {'fail', 'skip'}
+        Whether an image with an invalid mask ends the evaluation, or is left out of it and listed
+        in ``OUTPUT.errors.jsonl``.
     """
 
     output: str | None = None
@@ -59,6 +63,23 @@ class EvaluateOutputs:
     jobs: int = field(default_factory=usable_cpus)
     step: Step = field(default_factory=lambda: Step("evaluate"))
     progress: ReporterFactory = LineReporter
+    on_error: str = "fail"
+
+
+class Evaluation(NamedTuple):
+    """What :func:`evaluate` gives.
+
+    Attributes
+    ----------
+    report : dict or None
+        As :func:`~unsam_cli.evaluation.report.build_report` makes it; None for a shard, of which a
+        part was written.
+    skipped : int
+        Images that were left out because of an error.
+    """
+
+    report: dict[str, Any] | None
+    skipped: int
 
 
 def evaluate(
@@ -66,7 +87,7 @@ def evaluate(
     predictions: Sequence[str],
     settings: EvaluateSettings,
     outputs: EvaluateOutputs,
-) -> dict[str, Any] | None:
+) -> Evaluation:
     """Compare one or more files of predictions with a ground truth.
 
     Parameters
@@ -82,8 +103,8 @@ def evaluate(
 
     Returns
     -------
-    dict or None
-        The report; None for a shard, of which a part was written.
+    Evaluation
+        The report, and how many images were skipped.
 
     Raises
     ------
@@ -102,9 +123,12 @@ def evaluate(
         header = _header(names[1:], paths, settings, outputs.step, len(files[0].images))
         inputs = Inputs(files[0], pairs, settings)
         total = len(outputs.shard.take(list(files[0].images)))
+        errors = ErrorList(outputs.output or STDOUT, "evaluate", outputs.on_error)
         with outputs.progress("evaluate", total) as progress:
-            images = evaluate_images(inputs, outputs.shard, jobs=outputs.jobs, progress=progress)
-    return _publish(header, images, outputs)
+            images = evaluate_images(
+                inputs, outputs.shard, errors, jobs=outputs.jobs, progress=progress
+            )
+    return Evaluation(_publish(header, images, errors.count, outputs), errors.count)
 
 
 def _check(
@@ -171,14 +195,17 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 
 def _publish(
-    header: Header, images: Sequence[ImageResult], outputs: EvaluateOutputs
+    header: Header, images: Sequence[ImageResult], skipped: int, outputs: EvaluateOutputs
 ) -> dict[str, Any] | None:
     if outputs.per_image is not None:
         publish(str(outputs.per_image), lambda path: write_per_image(path, header, images))
     if outputs.shard.count > 1:
-        publish(outputs.output or "-", lambda path: write_part(path, header, outputs.shard, images))
+        publish(
+            outputs.output or STDOUT,
+            lambda path: write_part(path, header, outputs.shard, images, skipped=skipped),
+        )
         return None
-    report = build_report(header, images)
+    report = build_report(header, images, skipped=skipped)
     if outputs.output is not None:
         publish(outputs.output, lambda path: write_report(path, report))
     if outputs.plot is not None:

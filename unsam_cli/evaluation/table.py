@@ -52,11 +52,13 @@ def _tables(report: dict[str, Any]) -> list[tuple[str, Rows]]:
 
 def _title(report: dict[str, Any]) -> str:
     crowds = f", {report['crowds']} crowd regions" if report.get("crowds") else ""
+    skipped = f" ({report['skipped']} skipped)" if report.get("skipped") else ""
     files = report.get("files", [report])
     predictions = " / ".join(str(f["predictions"]) for f in files)
+    differences = "; differences [95 % intervals]" if report.get("differences") else ""
     return (
-        f"{report['protocol']}: {report['images']} images, {report['ground_truths']} ground truth "
-        f"masks{crowds}, {predictions} predictions; in %"
+        f"{report['protocol']}: {report['images']} images{skipped}, {report['ground_truths']} "
+        f"ground truth masks{crowds}, {predictions} predictions; in %{differences}"
     )
 
 

@@ -1,31 +1,29 @@
 """Features of many images: decoding threads, batches for the network, results in order.
 
-A built-in backbone works in the decoding threads themselves. A network has one thread of its own::
-
-    items -> decode, crop, resize (threads) -> batches (one thread) -> project, convert (threads)
-
-so that it waits neither for images nor for whoever stores the features. At most a window of images
-is under way; memory does not grow with their number.
+A built-in backbone works in the decoding threads themselves. A network has one thread of its own,
+see :mod:`unsam_cli.run.batching`: decoding, cropping and resizing come before it, projecting and
+converting after it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unsam_cli.backbones import Backbone
 from unsam_cli.errors import UnsamError
-from unsam_cli.extraction.batches import Batcher, Meter
+from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.plan import PlanSettings, Regions
 from unsam_cli.extraction.prepare import ImageFeatures, PreparedImage, finish_image, prepare_image
-from unsam_cli.run.parallel import attempt, ordered_map
+from unsam_cli.run.batching import Batcher, Network
+from unsam_cli.run.parallel import ordered_map
 
 __all__ = ["ExtractSettings", "Meter", "extract"]
 
@@ -122,36 +120,19 @@ def extract(
             grids = [backbone.extract(crop[np.newaxis])[0] for crop in image.crops]
         return finish(image, grids)
 
+    def compute_batch(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        with meter.measure(backbone, [crop.shape for crop in crops]):
+            return backbone.extract(np.stack(crops))
+
     if backbone.threadsafe:
         yield from ordered_map(compute, items, jobs=settings.jobs)
         return
+    network = Network(lambda image: image.crops, np.shape, compute_batch, finish)
     with ThreadPoolExecutor(settings.jobs, thread_name_prefix="extract") as pool:
         try:
-            with Batcher(backbone, pool, finish, settings.batch_size, meter) as batcher:
-                yield from _windowed(
-                    items,
-                    lambda item: batcher.submit(pool.submit(prepare, item)),
-                    batcher.lag + 2 * settings.jobs + 1,
-                    batcher.flush,
+            with Batcher(network, pool, settings.batch_size) as batcher:
+                yield from batcher.results(
+                    items, lambda item: pool.submit(prepare, item), ahead=2 * settings.jobs + 1
                 )
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _windowed(
-    items: Iterable[T],
-    submit: Callable[[T], Future[ImageFeatures]],
-    window: int,
-    flush: Callable[[], None],
-) -> Iterator[tuple[T, Result]]:
-    """Yield results in the order of the items with at most `window` of them under way."""
-    pending: deque[tuple[T, Future[ImageFeatures]]] = deque()
-    for item in items:
-        pending.append((item, submit(item)))
-        if len(pending) >= window:
-            first, future = pending.popleft()
-            yield first, attempt(future.result)
-    flush()
-    while pending:
-        first, future = pending.popleft()
-        yield first, attempt(future.result)

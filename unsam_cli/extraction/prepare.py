@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from unsam_cli.errors import DataError
 from unsam_cli.extraction.plan import PlanSettings, RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
-from unsam_cli.io.images import encode_preview, image_size, read_image, resize
+from unsam_cli.io.images import PREVIEW, encode_preview, image_size, read_image, resize
 from unsam_cli.rle import Rle
-
-_PREVIEW = 640  # pixels, longest side
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +105,13 @@ def prepare_image(
             resize(rgb[y : y + h, x : x + w], plan.size)
             for plan, (x, y, w, h) in zip(plans, boxes, strict=True)
         ]
-    return PreparedImage(
-        height, width, encode_preview(rgb, _PREVIEW) if preview else b"", plans, crops
-    )
+    return PreparedImage(height, width, encode_preview(rgb) if preview else b"", plans, crops)
 
 
 def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:
     """Return the longest side from which an image can be shrunk to `size` and to a preview."""
     scale = max(size[0] / height, size[1] / width)
-    return max(math.ceil(scale * max(height, width)), _PREVIEW)
+    return max(math.ceil(scale * max(height, width)), PREVIEW)
 
 
 def finish_image(

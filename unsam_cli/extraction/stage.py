@@ -12,13 +12,21 @@ from typing import Any
 from unsam_cli import __version__
 from unsam_cli.backbones import Backbone, create_backbone
 from unsam_cli.errors import UnsamError
-from unsam_cli.extraction.batches import Meter
+from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.pipeline import ExtractSettings, extract
 from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.prepare import ImageFeatures
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
-from unsam_cli.run.inputs import ImageItem, ImageQuery, list_images, local_file, same_images
+from unsam_cli.run.inputs import (
+    ImageItem,
+    ImageQuery,
+    list_images,
+    local_file,
+    name_of,
+    same_images,
+    source_of,
+)
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import FeatureResult, FeatureSink
 
@@ -70,13 +78,15 @@ def extract_features(
     UnsamError
         An input is missing or invalid, or the output cannot be written.
     """
-    items = list_images(query)
+    items = list_images(query, keep_missing=run.on_error == "skip")
+    run = run.within(source_of(query))
     with ExitStack() as stack:
         masks = None
         if regions is not None:
-            masks = read_masks(stack.enter_context(local_file(regions)))
+            path = stack.enter_context(local_file(regions))
+            masks = read_masks(path, name=name_of(regions))
             names = {i: image.file_name for i, image in masks.images.items()}
-            same_images(items, names, regions)
+            same_images(items, names, name_of(regions))
         backbone = create_backbone(
             network.backbone,
             weights=network.weights,
@@ -114,7 +124,7 @@ def _open_sink(
             history=history,
         )
 
-    history = masks.info.get("unsam", {}).get("history", []) if masks else []
+    history = [] if masks is None else masks.info.get("unsam", {}).get("history", [])
     return FeatureSink(run, history, attributes=attributes, dtype=settings.storage_dtype)
 
 

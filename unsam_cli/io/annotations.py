@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from unsam_cli.rle import Rle, area, boxes, from_segmentation
 
@@ -89,7 +91,7 @@ class Annotation:
 
 
 def image_info(record: dict[str, Any]) -> ImageInfo:
-    """Check an image entry; SA-1B calls its id `image_id`.
+    """Check an image entry; SA-1B calls its id `image_id`, LVIS names files by their address.
 
     Raises
     ------
@@ -97,13 +99,29 @@ def image_info(record: dict[str, Any]) -> ImageInfo:
         If a key is missing or has an impossible value.
     """
     image_id = whole(record, "id" if "id" in record else "image_id")
-    name = record.get("file_name")
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name must be text, got {name!r:.60}")
+    name = file_name_of(record)
     height, width = whole(record, "height"), whole(record, "width")
     if height < 1 or width < 1:
         raise ValueError(f"height and width must be positive, got {height} and {width}")
     return ImageInfo(image_id, name, height, width)
+
+
+def file_name_of(record: dict[str, Any]) -> str:
+    """Return the name of an image; without one, folder and name of its `coco_url`.
+
+    The folder, since a part of LVIS's validation images are COCO's training images.
+
+    Raises
+    ------
+    ValueError
+        If there is neither.
+    """
+    name, url = record.get("file_name"), record.get("coco_url")
+    if not name and isinstance(url, str):
+        name = "/".join(PurePosixPath(urlsplit(url).path).parts[-2:])
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"file_name must be text, got {name!r:.60}")
+    return name
 
 
 def annotation(

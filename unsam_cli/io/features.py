@@ -20,10 +20,11 @@ import orjson
 
 from unsam_cli.errors import FeatureFileError, MissingInputError
 from unsam_cli.io.half import widen
-from unsam_cli.rle.runs import Rle
+from unsam_cli.rle.runs import MAX_PIXELS, Rle, to_runs
 
 FORMAT = "unsam-features"
 VERSION = 1
+_DEFLATE = 1032  # most that HDF5's compression can shrink
 
 T = TypeVar("T")
 
@@ -79,7 +80,10 @@ class Record:
 
 @dataclass(frozen=True)
 class FeatureAttributes:
-    """Attributes of the root: which features these are and who made them."""
+    """Attributes of the root: which features these are and who made them.
+
+    `shard` is ``K/N`` in a part of a run, and empty, and not stored, in a whole one.
+    """
 
     backbone: str
     weights: str
@@ -92,6 +96,7 @@ class FeatureAttributes:
     command: str
     unsam_version: str
     history: list[dict[str, Any]] = field(default_factory=list)
+    shard: str = ""
 
 
 class FeatureFile:
@@ -101,6 +106,8 @@ class FeatureFile:
     ----------
     path : Path
         The file.
+    name : str, optional
+        What messages call it; its path by default.
 
     Raises
     ------
@@ -111,16 +118,16 @@ class FeatureFile:
         named.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
         self.path = path
+        self.name = name or str(path)
         if not path.exists():
-            raise MissingInputError(f"{path}: no such file; unsam extract-features makes one")
+            raise MissingInputError(f"{self.name}: no such file; unsam extract-features makes one")
+        self._bytes = path.stat().st_size
         try:
             self._file = h5py.File(path, "r", locking="best-effort")
         except OSError as e:
-            raise FeatureFileError(
-                f"{path}: not a readable HDF5 file ({_first_line(e)}); run extract-features again"
-            ) from e
+            raise self._error(f"not a readable HDF5 file ({_first_line(e)})") from e
         try:
             self.attributes = self._guard(self._read_attributes)
             self._guard(self._read_index)
@@ -138,22 +145,25 @@ class FeatureFile:
             raise self._error(f"damaged HDF5 ({_first_line(e)})") from e
 
     def _error(self, text: str) -> FeatureFileError:
-        return FeatureFileError(f"{self.path}: {text}; run extract-features again")
+        return FeatureFileError(f"{self.name}: {text}; run extract-features again")
 
     def _read_attributes(self) -> FeatureAttributes:
         attributes = self._file.attrs
         if attributes.get("format") != FORMAT:
             raise FeatureFileError(
-                f"{self.path}: HDF5, but not a features file (format is "
+                f"{self.name}: HDF5, but not a features file (format is "
                 f"{attributes.get('format')!r}, not {FORMAT!r}); unsam extract-features makes one"
             )
         if int(attributes["version"]) != VERSION:
             raise FeatureFileError(
-                f"{self.path}: features file of version {attributes['version']}, this program "
+                f"{self.name}: features file of version {attributes['version']}, this program "
                 f"reads version {VERSION}; extract again, or use a newer unsam"
             )
         if not bool(attributes["complete"]):
             raise self._error("incomplete, its writer was interrupted")
+        history = orjson.loads(attributes.get("history", "[]"))
+        if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
+            raise self._error("its history is not a list of steps")
         return FeatureAttributes(
             backbone=str(attributes["backbone"]),
             weights=str(attributes["weights"]),
@@ -165,7 +175,8 @@ class FeatureFile:
             seed=int(attributes["seed"]),
             command=str(attributes["command"]),
             unsam_version=str(attributes["unsam_version"]),
-            history=orjson.loads(attributes.get("history", "[]")),
+            history=history,
+            shard=str(attributes.get("shard", "")),
         )
 
     def _read_index(self) -> None:
@@ -179,6 +190,8 @@ class FeatureFile:
         self._widths = self._column("images/width", np.int32, (), n)
         for k in np.flatnonzero((self._heights < 1) | (self._widths < 1))[:1]:
             raise self._error(f"image {self.ids[k]} has no pixels")
+        for k in np.flatnonzero(self._heights.astype(np.int64) * self._widths > MAX_PIXELS)[:1]:
+            raise self._error(f"image {self.ids[k]} has more than {MAX_PIXELS} pixels")
         if len(file["images/file_name"]) != n:
             raise self._error(f"/images/file_name has not {n} entries")
         self._has_preview = "preview" in file["images"] and len(file["images/preview"]) == n
@@ -188,11 +201,18 @@ class FeatureFile:
         self, name: str, kind: type[np.generic], tail: tuple[int, ...], length: int | None = None
     ) -> npt.NDArray[Any]:
         dataset = self._file[name]
+        self._check_bytes(dataset)
         shape = dataset.shape
         if shape[1:] != tail or (length is not None and shape[0] != length):
             expected = ("N" if length is None else str(length), *map(str, tail))
             raise self._error(f"/{name} has shape {shape}, not ({', '.join(expected)})")
         return np.asarray(dataset[()], dtype=kind)
+
+    def _check_bytes(self, dataset: h5py.Dataset) -> None:
+        """Refuse a header that claims more than the file can hold, before memory is taken."""
+        stored = min(dataset.id.get_storage_size(), self._bytes)
+        if dataset.nbytes > stored * (_DEFLATE if dataset.chunks else 1):
+            raise self._error(f"{dataset.name} claims {dataset.nbytes} bytes and has {stored}")
 
     def _read_regions(self) -> None:
         region_image = self._column("regions/image_id", np.int64, ())
@@ -204,6 +224,7 @@ class FeatureFile:
         if len(self._file["regions/rle"]) != r:
             raise self._error(f"/regions/rle has not {r} entries")
         features = self._file["features"]
+        self._check_bytes(features)
         if features.ndim != 2 or features.dtype not in (np.float16, np.float32):
             raise self._error(
                 f"/features is {features.ndim}-d {features.dtype}, not 2-d float16 or float32"
@@ -292,9 +313,17 @@ class FeatureFile:
             if not finite:
                 raise self._error(f"record {r} (image {self.ids[index]}) has features that are NaN")
             rle: Rle | None = {"size": size, "counts": region.counts} if region.counts else None
+            if rle is not None:
+                self._check_mask(rle, int(r), index)
             grid = rows.reshape(*region.grid, rows.shape[1])
             records.append(Record(int(self.ids[index]), region.bbox, rle, region.score, grid))
         return records
+
+    def _check_mask(self, rle: Rle, r: int, index: int) -> None:
+        try:
+            to_runs(rle)
+        except ValueError as e:
+            raise self._error(f"record {r} (image {self.ids[index]}): {e}") from e
 
     def rows(self, r: int) -> npt.NDArray[Any]:
         """Return the features of record `r`, (patches, C), as stored."""

@@ -72,6 +72,8 @@ def write_features(
 
 def _write_attributes(file: h5py.File, attributes: FeatureAttributes) -> None:
     values: dict[str, Any] = asdict(attributes)
+    if not attributes.shard:
+        del values["shard"]
     values["history"] = orjson.dumps(values["history"]).decode()
     for name, value in {"format": FORMAT, "version": VERSION, **values}.items():
         file.attrs[name] = value

@@ -28,6 +28,9 @@ IMAGE_SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """The formats of photographs; others that Pillow opens (EPS, WMF...) run foreign programs."""
 
+PREVIEW = 640
+"""Most pixels a side of a preview."""
+
 _STRIP = 512  # rows
 
 _UPRIGHT = {
@@ -96,7 +99,7 @@ def image_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def encode_preview(rgb: NDArray[np.uint8], longest: int = 640) -> bytes:
+def encode_preview(rgb: NDArray[np.uint8], longest: int = PREVIEW) -> bytes:
     """JPEG of an image, no larger than `longest` pixels a side and never enlarged.
 
     Parameters
@@ -129,9 +132,9 @@ def decode_preview(data: bytes) -> NDArray[np.uint8]:
     Raises
     ------
     ImageFileError
-        If it is not an image.
+        If it is not an image, or larger than a preview may be.
     """
-    return _read(io.BytesIO(data), "preview", None)
+    return _read(io.BytesIO(data), "preview", None, most=PREVIEW**2)
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -202,7 +205,7 @@ def _open_file(path: Path) -> BinaryIO:
         ) from None
 
 
-def _open_image(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
+def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFile.ImageFile:
     """Read the header; the counterpart of `Image.open` for our formats and our limit."""
     Image.init()
     prefix = stream.read(16)
@@ -219,16 +222,18 @@ def _open_image(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
     stream.seek(0)
     image = opener(stream, name)
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > most:
         raise ImageFileError(
-            f"{name}: {width}x{height} pixels are more than the limit of {MAX_PIXELS}; shrink it"
+            f"{name}: {width}x{height} pixels are more than the limit of {most}; shrink it"
         )
     return image
 
 
-def _read(stream: BinaryIO, name: str, longest: int | None) -> NDArray[np.uint8]:
+def _read(
+    stream: BinaryIO, name: str, longest: int | None, most: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     try:
-        image = _open_image(stream, name)
+        image = _open_image(stream, name, most)
         if longest is not None and max(image.size) > longest:
             width, height = image.size
             scale = longest / max(width, height)

@@ -7,14 +7,14 @@ of them; compressed with gzip or not; masks as polygons or RLE, compressed or no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from unsam_cli.errors import MaskFileError
+from unsam_cli.errors import MaskFileError, UnsamError
 from unsam_cli.io.annotations import Annotation, ImageInfo, annotation
 from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.masks_index import Index, add_source, check_images
@@ -103,28 +103,32 @@ class MasksFile:
         """
         return [self._parse(row, text) for row, text in self._texts(image_id)]
 
-    def by_image(self) -> Iterator[tuple[int, list[Annotation]]]:
-        """Yield every image's id and annotations, ascending; also of images that have none.
-
-        Raises
-        ------
-        MaskFileError
-            If an annotation is invalid; the message names it.
-        """
-        for image_id in self.image_ids:
-            yield image_id, self.annotations_of(image_id)
-
-    def image_masks(self) -> Iterator[ImageMasks]:
+    def image_masks(
+        self, on_error: Callable[[dict[str, Any], UnsamError], None] | None = None
+    ) -> Iterator[ImageMasks]:
         """Yield every image with its masks, by ascending id.
 
+        Parameters
+        ----------
+        on_error : callable, optional
+            Takes an image entry and what is wrong with its annotations; the image is then left out.
+
         Raises
         ------
         MaskFileError
-            If an annotation is invalid; the message names it.
+            If an annotation is invalid and `on_error` is not given; the message names it.
         """
-        for image_id, found in self.by_image():
+        for image_id in self.image_ids:
             info = self.images.get(image_id)
-            yield ImageMasks(asdict(info) if info else {"id": image_id}, found)
+            image = asdict(info) if info else {"id": image_id}
+            try:
+                found = self.annotations_of(image_id)
+            except MaskFileError as error:
+                if on_error is None:
+                    raise
+                on_error(image, error)
+            else:
+                yield ImageMasks(image, found)
 
     def _texts(self, image_id: int) -> Iterator[tuple[Row, bytes]]:
         """Yield the rows of an image and the text of each; neighbours are read at once."""
@@ -183,7 +187,7 @@ def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFil
     source : Path or binary stream
         A file, a folder of ``.json`` files, or a stream, which is copied to a temporary file.
     name : str, optional
-        What messages call a stream.
+        What messages call a stream, or a single file.
 
     Raises
     ------
@@ -195,8 +199,10 @@ def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFil
     index, spool = Index(), Spool()
     if not isinstance(source, Path):
         add_source(index, spool.add(name or getattr(source, "name", None) or "stream", source))
-    else:
-        for path in json_files(source) if os.path.isdir(source) else [source]:
+    elif os.path.isdir(source):
+        for path in json_files(source):
             add_source(index, open_path(path, spool))
+    else:
+        add_source(index, open_path(source, spool, name))
     check_images(index)
     return MasksFile(index, spool)

@@ -83,7 +83,7 @@ def add_source(index: Index, source: Source) -> None:
             single = info if record.key == "image" else single
         elif (record.key, record.kind) == ("info", "value"):
             index.info = _checked_info(_parsed(record, where), source)
-    if not seen & {"", "annotations", "images", "image"} and not _is_list(source):
+    if not seen & {"", "annotations", "images", "image"} and not _starts_with(source, b"["):
         raise MaskFileError(
             f"{source.name}: has neither images nor annotations; a COCO file of masks is needed"
         )
@@ -119,6 +119,8 @@ def _records(source: Source, lines: bool) -> Iterator[Record]:
 
 def _one_record_a_line(source: Source) -> bool:
     """Whether the first line is an annotation."""
+    if not _starts_with(source, b"{"):
+        return False
     line, newline, size = b"", b"", 2**16
     while not newline and size <= _LONGEST_LINE:
         head = source.read_at(0, size)
@@ -133,8 +135,8 @@ def _one_record_a_line(source: Source) -> bool:
     return isinstance(first, dict) and "image_id" in first and "annotations" not in first
 
 
-def _is_list(source: Source) -> bool:
-    return source.read_at(0, 2**16).lstrip(_BLANK).startswith(b"[")
+def _starts_with(source: Source, text: bytes) -> bool:
+    return source.read_at(0, 2**16).lstrip(_BLANK).startswith(text)
 
 
 def _parsed(record: Record, where: str) -> dict[str, Any]:

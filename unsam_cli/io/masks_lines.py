@@ -48,6 +48,11 @@ class MaskLines:
         history: list[dict[str, Any]] = self.info["unsam"]["history"]
         return history
 
+    @property
+    def shard(self) -> object:
+        """What marks the file as a part of a run; None for a whole one."""
+        return self.info["unsam"].get("shard")
+
     def images(self) -> Iterator[dict[str, Any]]:
         """Yield the image entries in the order of the file."""
         return self._section(b'"images":')
@@ -97,6 +102,16 @@ class MaskLines:
 
     def _error(self, what: str) -> MaskFileError:
         return MaskFileError(f"{self.path}: {what}; expected a COCO file as unsam writes it")
+
+
+def shard_mark(path: Path) -> object:
+    """Return what marks a masks file of any form as a part of a run; None for any other file."""
+    with path.open("rb") as stream:
+        line = stream.readline(1 << 24)
+    try:
+        return orjson.loads(line.rstrip(b",\n") + b"}")["info"]["unsam"].get("shard")
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _with_local_parents(group: list[dict[str, Any]]) -> list[dict[str, Any]]:

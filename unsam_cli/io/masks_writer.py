@@ -39,6 +39,7 @@ def write_masks(
     kind: str,
     *,
     history: list[dict[str, Any]],
+    shard: str = "",
     images: Iterable[dict[str, Any]],
     groups: ImageAnnotations,
 ) -> None:
@@ -52,6 +53,8 @@ def write_masks(
         A full COCO object, the bare list of annotations (without boxes), or one annotation a line.
     history : list of dict
         The steps that made the masks, for ``info.unsam``.
+    shard : str
+        ``K/N`` if the file is a part of a run, for ``info.unsam``.
     images : iterable of dict
         COCO image entries.
     groups : iterable of list of dict
@@ -66,7 +69,8 @@ def write_masks(
         _write_list(stream, ({k: v for k, v in a.items() if k != "bbox"} for a in annotations))
         stream.write(b"\n")
     else:
-        info = {"description": "unsam masks", "unsam": {"history": history}}
+        own = {"history": history} | ({"shard": shard} if shard else {})
+        info = {"description": "unsam masks", "unsam": own}
         stream.write(b'{"info":' + orjson.dumps(info))
         stream.write(b',\n"categories":' + orjson.dumps(CATEGORIES))
         stream.write(b',\n"images":')

@@ -28,13 +28,14 @@ class Source(Protocol):
 class FileSource:
     """A file, open only while it is read: a folder may hold thousands."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = path
+        self.name = name or str(path)
 
     def read_at(self, start: int, size: int) -> bytes:
         """Read `size` bytes from `start` on, fewer at the end."""
         try:
-            handle = os.open(self.name, os.O_RDONLY)
+            handle = os.open(self.path, os.O_RDONLY)
             try:
                 return os.pread(handle, size, start)
             finally:
@@ -95,8 +96,8 @@ class Spool:
         return SpoolSource(name, self._file, begin)
 
 
-def open_path(path: Path, spool: Spool) -> Source:
-    """Open a file, plain or compressed.
+def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
+    """Open a file, plain or compressed; `name` is what messages call it instead of its path.
 
     Raises
     ------
@@ -105,11 +106,11 @@ def open_path(path: Path, spool: Spool) -> Source:
     MaskFileError
         It cannot be read.
     """
-    plain = FileSource(path)
+    plain = FileSource(path, name)
     if plain.read_at(0, 2) != _GZIP:
         return plain
     with path.open("rb") as stream:
-        return spool.add(str(path), stream)
+        return spool.add(plain.name, stream)
 
 
 def json_files(folder: Path) -> list[Path]:

@@ -5,7 +5,9 @@
 `codec`                 masks and windows of masks as arrays
 `geometry`              crop, paste and resize without decoding
 `segmentation`          polygons and other foreign segmentations, checked
+`tidy`                  small holes and islands
 `table`                 the runs, areas and boxes of many masks in flat arrays
+`enlarge`               small maps enlarged and cut, straight to runs
 `overlap`               intersections, IoU, union, non-maximum suppression, parents
 ======================  =========================================================================
 """
@@ -13,16 +15,20 @@
 from __future__ import annotations
 
 from unsam_cli.rle.codec import decode, decode_window, encode, encode_window
+from unsam_cli.rle.enlarge import Enlarged, Taps, enlarge
 from unsam_cli.rle.geometry import crop, paste, resize
 from unsam_cli.rle.overlap import intersections, iou, merge, parents, suppress
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, from_runs, to_runs
 from unsam_cli.rle.segmentation import from_segmentation
 from unsam_cli.rle.table import RunTable, area, boxes
+from unsam_cli.rle.tidy import tidy
 
 __all__ = [
     "MAX_PIXELS",
+    "Enlarged",
     "Rle",
     "RunTable",
+    "Taps",
     "area",
     "boxes",
     "crop",
@@ -30,6 +36,7 @@ __all__ = [
     "decode_window",
     "encode",
     "encode_window",
+    "enlarge",
     "from_runs",
     "from_segmentation",
     "intersections",
@@ -39,5 +46,6 @@ __all__ = [
     "paste",
     "resize",
     "suppress",
+    "tidy",
     "to_runs",
 ]

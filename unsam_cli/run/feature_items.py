@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from unsam_cli.io.features import FeatureFile
-from unsam_cli.run.inputs import local_file
+from unsam_cli.run.inputs import local_file, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class FeatureItem:
 @contextmanager
 def open_features(argument: str) -> Iterator[FeatureFile]:
     """Open a features file by its name, ``-`` being standard input."""
-    with local_file(argument) as path, FeatureFile(path) as file:
+    with local_file(argument) as path, FeatureFile(path, name=name_of(argument)) as file:
         yield file
 
 

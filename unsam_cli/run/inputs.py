@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
-from unsam_cli.errors import DataError, MissingInputError, UsageError
+from unsam_cli.errors import DataError, MissingInputError, OutputError, UsageError
+from unsam_cli.run.shards import WHOLE, Parts, parts_of
 
 STDIN = "-"
+STDIN_NAME = "standard input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,20 @@ class ImageItem:
     id: int
     file_name: str
     path: Path
+
+
+class Item(Protocol):
+    """An image as the loop sees it."""
+
+    @property
+    def id(self) -> int:
+        """Id in the outputs."""
+        ...
+
+    @property
+    def file_name(self) -> str:
+        """Name in the outputs."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,10 +63,17 @@ class ImageQuery:
     image_root: Path | None = None
 
 
-def list_images(query: ImageQuery) -> list[ImageItem]:
+def list_images(query: ImageQuery, *, keep_missing: bool = False) -> list[ImageItem]:
     """Return all images in the order of their ids.
 
     Ids are 1..N over the whole list sorted by path, bytewise, or those of the COCO file.
+
+    Parameters
+    ----------
+    query : ImageQuery
+        What the user said.
+    keep_missing : bool
+        Return also what a list names and does not exist, to fail when it is read.
 
     Raises
     ------
@@ -62,10 +85,10 @@ def list_images(query: ImageQuery) -> list[ImageItem]:
     if query.coco is not None:
         if query.arguments:
             raise UsageError("give either IMAGES or --coco, not both")
-        return images_of_coco(query.coco, query.image_root)
+        return images_of_coco(query.coco, query.image_root, keep_missing=keep_missing)
     if not query.arguments:
         raise UsageError("no images: name files, folders, @list.txt, - or --coco FILE")
-    found = _named(_expand(query))
+    found = _named(_expand(query, keep_missing))
     if not found:
         names = " ".join(query.arguments)
         raise MissingInputError(f"{names}: no images found; folders are searched by suffix")
@@ -73,13 +96,15 @@ def list_images(query: ImageQuery) -> list[ImageItem]:
     return [ImageItem(i, name, path) for i, (name, path) in enumerate(pairs, start=1)]
 
 
-def images_of_coco(coco: Path, root: Path | None) -> list[ImageItem]:
+def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False) -> list[ImageItem]:
     """Return the images that a COCO file lists, by ascending id, found below `root`.
 
     Raises
     ------
     DataError
-        The file lists no images.
+        The file lists no images, or one by a name that leaves the folder.
+    MissingInputError
+        An image does not exist; not with `keep_missing`.
     """
     from unsam_cli.io.images import find_image
     from unsam_cli.io.masks import read_masks
@@ -88,25 +113,40 @@ def images_of_coco(coco: Path, root: Path | None) -> list[ImageItem]:
     if not images:
         raise DataError(f"{coco}: lists no images; give a full COCO file, or name the images")
     folder = coco.parent if root is None else root
-    return [
-        ImageItem(i, image.file_name, find_image(folder, image.file_name))
-        for i, image in sorted(images.items())
-    ]
+    items = []
+    for i, image in sorted(images.items()):
+        try:
+            path = find_image(folder, image.file_name)
+        except MissingInputError:
+            if not keep_missing:
+                raise
+            path = folder / image.file_name
+        items.append(ImageItem(i, image.file_name, path))
+    return items
 
 
-def _expand(query: ImageQuery) -> Iterator[tuple[Path | None, Path]]:
+def source_of(query: ImageQuery) -> Parts:
+    """Say what of an earlier run the images are: ``--coco`` may be a shard."""
+    if query.coco is None:
+        return WHOLE
+    from unsam_cli.io.masks_lines import shard_mark
+
+    return parts_of(shard_mark(query.coco), query.coco)
+
+
+def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[Path | None, Path]]:
     """Yield (given folder or None, image path) for each argument."""
     for argument in query.arguments:
         if argument == STDIN:
             for name in _split(sys.stdin.buffer.read(), query.null):
-                yield from _expand_path(name)
+                yield from _expand_path(name, keep_missing)
         elif argument.startswith("@"):
             try:
                 listed = Path(argument[1:]).read_bytes()
             except OSError as e:
                 raise MissingInputError(f"{argument[1:]}: {e.strerror}; @FILE lists images") from e
             for name in _split(listed, query.null):
-                yield from _expand_path(name)
+                yield from _expand_path(name, keep_missing)
         else:
             yield from _expand_path(argument)
 
@@ -116,12 +156,12 @@ def _split(data: bytes, null: bool) -> list[str]:
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
-def _expand_path(name: str) -> Iterator[tuple[Path | None, Path]]:
+def _expand_path(name: str, keep_missing: bool = False) -> Iterator[tuple[Path | None, Path]]:
     path = Path(name)
     if path.is_dir():
         for image in _walk(path):
             yield path, image
-    elif path.exists():
+    elif keep_missing or path.exists():
         yield None, path
     else:
         raise MissingInputError(f"{name}: no such file or folder")
@@ -131,24 +171,29 @@ def _walk(folder: Path) -> Iterator[Path]:
     """Yield the images below `folder`; hidden files and folders are left out."""
     from unsam_cli.io.images import IMAGE_SUFFIXES
 
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [f for f in folders if not f.startswith(".")]
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
                 yield Path(parent, name)
 
 
+def _refuse(error: OSError) -> None:
+    """Raise what `os.walk` would pass over: images must not be missing silently."""
+    raise MissingInputError(f"{error.filename}: cannot be read ({error.strerror}); allow it")
+
+
 def _named(found: Iterable[tuple[Path | None, Path]]) -> dict[str, Path]:
     """Return stored name -> path; an image given twice counts once."""
     pairs = list(found)
     outside = [p for folder, p in pairs if folder is None and _leaves_working_folder(p)]
-    common = Path(os.path.commonpath([p.absolute().parent for p in outside])) if outside else None
+    common = os.path.commonpath([_absolute(p).parent for p in outside]) if outside else None
     named: dict[str, Path] = {}
     for folder, path in pairs:
         if folder is not None:
             name = path.relative_to(folder)
         elif common is not None and _leaves_working_folder(path):
-            name = path.absolute().relative_to(common)
+            name = _absolute(path).relative_to(common)
         else:
             name = path
         stored = name.as_posix()
@@ -157,15 +202,25 @@ def _named(found: Iterable[tuple[Path | None, Path]]) -> dict[str, Path]:
         except UnicodeEncodeError as e:
             raise DataError(f"{path!r}: the file name is not UTF-8; rename the file") from e
         other = named.setdefault(stored, path)
-        if other.absolute() != path.absolute():
+        if _absolute(other) != _absolute(path):
             raise UsageError(
                 f"{other} and {path} would both be stored as {stored}; give a folder above both"
             )
     return named
 
 
+def _absolute(path: Path) -> Path:
+    """Absolute and without ``..``, which no stored name may have."""
+    return Path(os.path.abspath(path))
+
+
 def _leaves_working_folder(path: Path) -> bool:
     return path.is_absolute() or ".." in path.parts
+
+
+def name_of(argument: str) -> str:
+    """Return what messages call a file argument."""
+    return STDIN_NAME if argument == STDIN else argument
 
 
 @contextmanager
@@ -194,13 +249,19 @@ def local_file(argument: str) -> Iterator[Path]:
 
 def _copy(source: BinaryIO, target: IO[bytes]) -> int:
     total = 0
-    while chunk := source.read(1 << 20):
-        total += target.write(chunk)
-    target.flush()
+    try:
+        while chunk := source.read(1 << 20):
+            total += target.write(chunk)
+        target.flush()
+    except OSError as e:
+        raise OutputError(
+            f"{STDIN_NAME} cannot be copied to {tempfile.gettempdir()}: {e.strerror}; "
+            "make room there, or set TMPDIR to another folder"
+        ) from e
     return total
 
 
-def same_images(mine: Sequence[ImageItem], theirs: dict[int, str], file: str) -> None:
+def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:
     """Raise a DataError unless the images known to both lists by id have the same names."""
     for item in mine:
         other = theirs.get(item.id)

@@ -13,8 +13,8 @@ import errno
 import fcntl
 import logging
 import os
-import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -24,6 +24,8 @@ import orjson
 from unsam_cli.errors import OutputError, UsageError
 
 logger = logging.getLogger(__name__)
+
+_LINES, _BLOB = "journal.ndjson", "blob.bin"
 
 
 class Journal:
@@ -51,8 +53,8 @@ class Journal:
         self.entries: dict[int, tuple[int, int]] = {}  # image id -> (start, length) of its line
         try:
             self.folder = self._make_folder(target)
-            self._lines: BinaryIO = open(self.folder / "journal.ndjson", "a+b", buffering=0)
-            self._blob: BinaryIO = open(self.folder / "blob.bin", "a+b", buffering=0)
+            self._lines: BinaryIO = open(self.folder / _LINES, "a+b", buffering=0)
+            self._blob: BinaryIO = open(self.folder / _BLOB, "a+b", buffering=0)
         except OSError as e:
             raise output_error(target, e) from e
         try:
@@ -78,12 +80,17 @@ class Journal:
         try:
             fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
-            raise OutputError(
-                f"{self.target}: another process is writing it ({self.folder} is locked); "
-                "wait for it, or choose another output"
-            ) from e
+            raise self._another_writer() from e
         except OSError:  # a file system without locks
             logger.info("%s cannot be locked", self.folder)
+        if not os.fstat(self._lines.fileno()).st_nlink:  # deleted by its last owner, who is done
+            raise self._another_writer()
+
+    def _another_writer(self) -> OutputError:
+        return OutputError(
+            f"{self.target}: another process is writing it ({self.folder} is locked); "
+            "wait for it, or choose another output"
+        )
 
     def _start(self, settings: dict[str, Any]) -> None:
         if self._lines.seek(0, os.SEEK_END):
@@ -97,7 +104,7 @@ class Journal:
         blob_size = self._blob.seek(0, os.SEEK_END)
         line_end = blob_end = 0
         self._lines.seek(0)
-        with open(self.folder / "journal.ndjson", "rb") as stream:
+        with open(self.folder / _LINES, "rb") as stream:
             for line in stream:
                 record = _parse(line)
                 if record is None or record.get("blob", (0, 0))[1] > blob_size:
@@ -150,10 +157,14 @@ class Journal:
 
     def close(self, *, discard: bool) -> None:
         """Close the files; `discard` deletes them, and so does having no target to resume."""
+        if discard or self.target is None:  # while the lock is held, and nothing of others
+            for name in (_LINES, _BLOB):
+                Path(self.folder, name).unlink(missing_ok=True)
         self._lines.close()
         self._blob.close()
         if discard or self.target is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.rmdir()
 
     def __enter__(self) -> Journal:
         return self

@@ -6,6 +6,7 @@ import heapq
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,44 @@ from unsam_cli.io.masks_lines import Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.journal import first_difference
 from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.shards import Parts, parts_of
 
 logger = logging.getLogger(__name__)
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def merge(files: Sequence[Path], *, output: str, no_clobber: bool = False) -> None:
+def merge(
+    files: Sequence[Path], *, output: str, no_clobber: bool = False, partial: bool = False
+) -> None:
     """Join shards, all features or all masks, in any order.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The shards.
+    output : str
+        Where to write; ``-`` is standard output.
+    no_clobber : bool
+        Refuse to replace an existing output.
+    partial : bool
+        Join what there is. The output is marked as the parts that it holds, and can be merged with
+        the rest later.
 
     Raises
     ------
     MissingInputError
-        A shard does not exist.
+        A file does not exist.
     DataError
-        Shards of different runs, or one image in two shards; both files are named.
+        Shards of different runs, a shard that is missing or given twice, or one image in two
+        files; it is named.
     """
     kinds = {_is_hdf5(file) for file in files}
     if len(kinds) > 1:
         raise DataError("features (HDF5) and masks (JSON) cannot be merged into one file")
     binary = kinds.pop()
     check_output(output, binary=binary, no_clobber=no_clobber)
-    (_merge_features if binary else _merge_masks)(files, output)
+    (_merge_features if binary else _merge_masks)(files, output, partial)
 
 
 def _is_hdf5(file: Path) -> bool:
@@ -60,10 +77,44 @@ def _refuse_other_run(
         )
 
 
-def _merge_masks(files: Sequence[Path], output: str) -> None:
+def _united(shards: Sequence[tuple[Path, Parts]], *, partial: bool) -> Parts:
+    """Return the parts that shards hold together; those without a mark are taken as they are."""
+    first, parts = shards[0]
+    for path, other in shards[1:]:
+        if other.count != parts.count:
+            raise DataError(
+                f"{first} is {_kind(parts)} and {path} is {_kind(other)}; merge the shards of one "
+                "run"
+            )
+    if parts.count == 1:
+        return parts
+    held: dict[int, Path] = {}
+    for path, other in shards:
+        for k in sorted(other.indices):
+            if k in held:
+                raise DataError(
+                    f"{held[k]} and {path} both hold shard {k} of {parts.count}; merge each once"
+                )
+            held[k] = path
+    united = Parts(frozenset(held), parts.count)
+    if united.missing:
+        missing = ", ".join(map(str, united.missing))
+        text = f"shard {missing} of {parts.count} is missing"
+        if not partial:
+            raise DataError(f"{text}; merge all shards, or give --partial to join what there is")
+        logger.warning("%s; the output is marked as %s", text, united.mark)
+    return united
+
+
+def _kind(parts: Parts) -> str:
+    return f"a shard of {parts.count}" if parts.count > 1 else "no shard"
+
+
+def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:
     shards = [MaskLines(file) for file in files]
     for shard in shards[1:]:
         _refuse_other_run(shards[0].path, shards[0].history, shard.path, shard.history)
+    parts = _united([(s.path, parts_of(s.shard, s.path)) for s in shards], partial=partial)
     _refuse_doubles([(s.path, [image["id"] for image in s.images()]) for s in shards])
 
     def groups() -> Iterator[Group]:
@@ -74,7 +125,12 @@ def _merge_masks(files: Sequence[Path], output: str) -> None:
         annotations = (group for _, group in groups())
         with path.open("wb") as stream:
             write_masks(
-                stream, "coco", history=shards[0].history, images=images, groups=annotations
+                stream,
+                "coco",
+                history=shards[0].history,
+                shard=parts.mark,
+                images=images,
+                groups=annotations,
             )
 
     publish(output, write)
@@ -89,23 +145,9 @@ def _refuse_doubles(shards: Sequence[tuple[Path, list[int]]]) -> None:
                 raise DataError(
                     f"image {image_id} is in both {other} and {path}; merge each shard once"
                 )
-    _warn_of_gaps(sorted(seen))
 
 
-def _warn_of_gaps(ids: Sequence[int]) -> None:
-    """Tell when ids are missing: a shard may be, or the images were skipped or chosen by hand."""
-    missing = sorted(set(range(1, ids[-1] + 1)).difference(ids)) if ids else []
-    if missing and len(missing) < ids[-1] / 2:  # else the ids are those of some COCO file
-        some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        logger.warning(
-            "%d of the images 1 to %d are in no file (%s): is a shard missing?",
-            len(missing),
-            ids[-1],
-            some,
-        )
-
-
-def _merge_features(files: Sequence[Path], output: str) -> None:
+def _merge_features(files: Sequence[Path], output: str, partial: bool) -> None:
     with ExitStack() as stack:
         shards = [stack.enter_context(FeatureFile(file)) for file in files]
         first = shards[0]
@@ -113,6 +155,10 @@ def _merge_features(files: Sequence[Path], output: str) -> None:
             _refuse_other_run(
                 first.path, first.attributes.history, shard.path, shard.attributes.history
             )
+        parts = _united(
+            [(s.path, parts_of(s.attributes.shard, s.path)) for s in shards], partial=partial
+        )
+        attributes = replace(first.attributes, shard=parts.mark)
         _refuse_doubles([(s.path, s.ids.tolist()) for s in shards])
         places = sorted((int(i), s, k) for s, f in enumerate(shards) for k, i in enumerate(f.ids))
         order = [(shards[s], k) for _, s, k in places]
@@ -133,6 +179,5 @@ def _merge_features(files: Sequence[Path], output: str) -> None:
             dtype=first.dtype.name,
         )
         publish(
-            output,
-            lambda path: write_features(path, first.attributes, totals, described(), chunks()),
+            output, lambda path: write_features(path, attributes, totals, described(), chunks())
         )

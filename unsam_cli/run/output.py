@@ -75,14 +75,14 @@ def publish(output: str, write: Callable[[Path], None]) -> None:
     with _temporary(path) as temporary:
         try:
             write(temporary)
-            if path is not None:
+            if path is None:
+                _copy_to_stream(temporary, output)
+            else:
                 _rename(temporary, path)
         except (UnsamError, BrokenPipeError):
             raise
         except OSError as e:
-            raise output_error(path, e) from e
-        if path is None:
-            _copy_to_stream(temporary, output)
+            raise output_error(None if output == STDOUT else Path(output), e) from e
 
 
 @contextmanager

@@ -5,34 +5,22 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
+from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError
+from unsam_cli.run.inputs import Item as Item
+from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import STDOUT, output_path
-from unsam_cli.run.parallel import ItemError
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
-from unsam_cli.run.shards import Shard
+from unsam_cli.run.shards import WHOLE, Parts, Shard
 from unsam_cli.run.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
-
-
-class Item(Protocol):
-    """An image as the loop sees it."""
-
-    @property
-    def id(self) -> int:
-        """Id in the outputs."""
-        ...
-
-    @property
-    def file_name(self) -> str:
-        """Name in the outputs."""
-        ...
 
 
 I = TypeVar("I", bound=Item)  # noqa: E741
@@ -43,6 +31,11 @@ R_in = TypeVar("R_in", contravariant=True)
 
 class Sink(Protocol[I_in, R_in]):
     """Where the results of a run go: see :mod:`unsam_cli.run.sinks`."""
+
+    @property
+    def name(self) -> str:
+        """The output, for the names of files beside it; of a shard of a folder, its own."""
+        ...
 
     @property
     def done(self) -> frozenset[int]:
@@ -84,6 +77,8 @@ class RunSettings:
         Worker threads.
     report : callable
         Makes a progress reporter from a stage's name and the number of items.
+    source : Parts
+        What of an earlier run the list of images is: see :meth:`within`.
     """
 
     step: Step
@@ -95,10 +90,20 @@ class RunSettings:
     seed: int = 0
     jobs: int = field(default_factory=usable_cpus)
     report: ReporterFactory = LineReporter
+    source: Parts = WHOLE
 
     def with_inputs(self, **inputs: str) -> RunSettings:
         """Return a copy whose history also names `inputs` by their identities."""
         return replace(self, step=self.step.with_inputs(**inputs))
+
+    def within(self, source: Parts) -> RunSettings:
+        """Return a copy for images that come from a shard of an earlier stage."""
+        return replace(self, source=source)
+
+    @property
+    def mark(self) -> str:
+        """What marks the output as a shard, so that ``merge`` can tell when one is missing."""
+        return self.source.cut(self.shard).mark
 
 
 def run_items(
@@ -133,16 +138,32 @@ def run_items(
         SIGTERM or SIGUSR1 arrived; the state is saved.
     """
     mine = settings.shard.take(items)
-    todo = [item for item in mine if item.id not in sink.done]
+    before = sink.done
+    todo = [item for item in mine if item.id not in before]
     try:
         sink.check_names(items)
-        errors = ErrorList(settings)
+        _refuse_other_shard(items, mine, before, sink.name)
+        errors = ErrorList(sink.name, settings.step.command, settings.on_error)
         _work_through(todo, work, sink, settings, errors)
-        sink.finish([item.id for item in mine if item.id in sink.done])
+        done = sink.done
+        sink.finish([item.id for item in mine if item.id in done])
     except BaseException:
         sink.suspend()
         raise
     return EXIT_SKIPPED if errors.count else 0
+
+
+def _refuse_other_shard(
+    items: Sequence[Item], mine: Sequence[Item], done: frozenset[int], output: str
+) -> None:
+    """Raise a UsageError where resuming would drop what another shard has finished."""
+    kept = {item.id for item in mine}
+    for item in items:
+        if item.id in done and item.id not in kept:
+            raise UsageError(
+                f"{output}: holds image {item.id} ({item.file_name}), which is not in this shard; "
+                "resume with the --shard it was begun with, or choose another output"
+            )
 
 
 def _work_through(
@@ -153,10 +174,16 @@ def _work_through(
     errors: ErrorList,
 ) -> None:
     name = settings.step.command
-    results = work(todo)
-    with stop_on_signals() as stop, settings.report(name, len(todo)) as progress:
+    # Closed here, whatever happens: a generator that is left to the garbage collector may be
+    # collected by one of its own threads, and wait for itself.
+    results = closing(work(todo))  # type: ignore[type-var]  # generators, all of them
+    with (
+        stop_on_signals() as stop,
+        settings.report(name, len(todo)) as progress,
+        results as pairs,
+    ):
         left = len(todo)
-        for item, result in results:
+        for item, result in pairs:
             if isinstance(result, UnsamError):
                 errors.add(item, result)
             else:
@@ -164,7 +191,6 @@ def _work_through(
             progress.advance(skipped=isinstance(result, UnsamError))
             left -= 1
             if stop and left:
-                results.close()  # type: ignore[attr-defined]  # generators, all of them
                 raise StoppedError(_stopped_text(stop.signal_name, left, settings))
 
 
@@ -176,15 +202,28 @@ def _stopped_text(signal_name: str | None, left: int, settings: RunSettings) -> 
 
 
 class ErrorList:
-    """Items that failed: the first ends the run, or all are listed in ``OUTPUT.errors.jsonl``."""
+    """Items that failed: the first ends the run, or all are listed in ``OUTPUT.errors.jsonl``.
 
-    def __init__(self, settings: RunSettings) -> None:
-        self.settings = settings
+    Parameters
+    ----------
+    output : str
+        The output of the run; there is no list beside a stream.
+    stage : str
+        The command.
+    on_error : {'fail', 'skip'}
+        What a bad item does.
+    """
+
+    def __init__(self, output: str, stage: str, on_error: str) -> None:
+        self.stage, self.on_error = stage, on_error
         self.count = 0
-        output = output_path(settings.output)
-        self.path = None if output is None else Path(f"{output}.errors.jsonl")
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        target = output_path(output)
+        self.path = None if target is None else Path(f"{target}.errors.jsonl")
+        try:
+            if self.path is not None:
+                self.path.unlink(missing_ok=True)
+        except OSError as e:
+            raise output_error(self.path, e) from e
 
     def add(self, item: Item, error: UnsamError) -> None:
         """Note that `item` failed.
@@ -192,19 +231,22 @@ class ErrorList:
         Raises
         ------
         UnsamError
-            The error itself, unless failing items are skipped.
+            The error, naming the item, unless failing items are skipped.
         """
-        if isinstance(error, ItemError):
-            error.args = (f"{item.file_name}: {error}",)
-        if self.settings.on_error != "skip":
+        text = str(error)
+        if self.on_error != "skip":
+            if item.file_name not in text:
+                error.args = (f"{item.file_name}: {text}",)
             raise error
         self.count += 1
         logger.warning("skipped %s: %s", item.file_name, error)
-        entry: dict[str, Any] = {
-            "file_name": item.file_name,
-            "stage": self.settings.step.command,
-            "error": str(error),
-        }
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        if self.path is None:
+            return
+        entry = {"file_name": item.file_name, "stage": self.stage, "error": text}
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        try:
+            # Names of folders may be no UTF-8.
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(line)
+        except OSError as e:
+            raise output_error(self.path, e) from e

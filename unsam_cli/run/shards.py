@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
-from unsam_cli.errors import UsageError
+from unsam_cli.errors import DataError, UsageError
 
 T = TypeVar("T")
 
@@ -25,6 +26,59 @@ class Shard:
     def take(self, items: Sequence[T]) -> Sequence[T]:
         """Return this shard's items, in order."""
         return items[self.index :: self.count]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which of the `count` shards of a run a file holds.
+
+    A file that holds less than all of them carries this as a mark, such as ``0/4``. The mark is
+    handed on from stage to stage, and taken off by ``merge`` when nothing is missing.
+    """
+
+    indices: frozenset[int] = frozenset({0})
+    count: int = 1
+
+    @property
+    def missing(self) -> list[int]:
+        """The shards that the file does not hold."""
+        return [k for k in range(self.count) if k not in self.indices]
+
+    @property
+    def mark(self) -> str:
+        """``0/4`` or ``0,2/4``; empty for a whole run, which carries no mark."""
+        return f"{','.join(map(str, sorted(self.indices)))}/{self.count}" if self.missing else ""
+
+    def cut(self, shard: Shard) -> Parts:
+        """Say which parts a shard of this file is.
+
+        Item k + n j of the items K, K + N, K + 2 N... of a list is its item K + N k + N n j. If
+        there are several K, the same numbers still tell all parts apart.
+        """
+        cut = frozenset(k + self.count * shard.index for k in self.indices)
+        return Parts(cut, self.count * shard.count)
+
+
+WHOLE = Parts()
+MOST_SHARDS = 2**20
+"""A file that says it is one of more is not believed."""
+
+
+def parts_of(mark: object, file: Path | str) -> Parts:
+    """Read the mark of a file; none is a whole run.
+
+    Raises
+    ------
+    DataError
+        It is not as this program writes it.
+    """
+    if mark in (None, ""):
+        return WHOLE
+    match = re.fullmatch(r"(\d+(?:,\d+)*)/(\d+)", mark) if isinstance(mark, str) else None
+    indices = frozenset(map(int, match[1].split(","))) if match else frozenset[int]()
+    if not match or not max(indices) < int(match[2]) <= MOST_SHARDS:
+        raise DataError(f"{file}: its shard is {mark!r:.60}, not K/N; make it again")
+    return Parts(indices, int(match[2]))
 
 
 def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:

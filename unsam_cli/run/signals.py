@@ -1,15 +1,34 @@
 """Stopping early on request: finish the record at hand, save, exit 75.
 
-Nothing is done inside the handler but setting a flag, which the run looks at between records.
+While images are worked on, the handler only sets a flag, which the run looks at between them. At
+any other time, as while input is copied or the output composed, there is nothing to finish: an
+exception ends the program at once, and temporary files are removed on its way.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class SignalExit(BaseException):
+    """A signal came that asks the program to stop; no error, so that nobody handles it as one."""
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Raise :class:`SignalExit` on SIGTERM and SIGUSR1 while the context lasts."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise SignalExit(signal.Signals(number).name)
+
+    with _handling(handle):
+        yield
 
 
 class StopRequest:
@@ -32,12 +51,18 @@ def stop_on_signals() -> Iterator[StopRequest]:
     Outside the main thread signals cannot be handled: the request then never comes.
     """
     request = StopRequest()
+    with _handling(request.handle):
+        yield request
+
+
+@contextmanager
+def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield
         return
-    previous = {n: signal.signal(n, request.handle) for n in (signal.SIGTERM, signal.SIGUSR1)}
+    previous = {number: signal.signal(number, handle) for number in STOPPING}
     try:
-        yield request
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from unsam_cli.errors import DataError
+from unsam_cli.errors import DataError, UsageError
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.masks_lines import MaskLines
@@ -66,6 +66,11 @@ class JournalSink:
         self.history = [*history, settings.step.to_json()]
         self.output = settings.output
         self.journal = Journal(journal, {"history": self.history}, resume=settings.resume)
+
+    @property
+    def name(self) -> str:
+        """What the journal, and the list of errors, are named after."""
+        return self.output if self.journal.target is None else str(self.journal.target)
 
     @property
     def done(self) -> frozenset[int]:
@@ -158,6 +163,7 @@ class MaskSink(_FileSink):
                     stream,
                     self.kind,
                     history=self.history,
+                    shard=self.settings.mark,
                     images=map(self._image, ids),
                     groups=map(self._annotations, ids),
                 )
@@ -179,6 +185,11 @@ class MaskSink(_FileSink):
         return found
 
     def _restore(self, path: Path) -> None:
+        if self.kind != "coco":
+            raise UsageError(
+                f"{path}: a file of {self.kind} lists no images, so --resume cannot tell which "
+                "are done; remove it, or use --format coco"
+            )
         lines = MaskLines(path)
         self._refuse_other_history(path, lines.history)
         for image, group in lines.groups():
@@ -213,7 +224,7 @@ class FeatureSink(_FileSink):
     ) -> None:
         self.dtype = np.dtype(dtype).newbyteorder("<")
         super().__init__(settings, history)
-        self.attributes = attributes(self.history)
+        self.attributes = replace(attributes(self.history), shard=settings.mark)
 
     def add(self, item: Item, result: FeatureResult) -> None:
         """Store the features of one image."""

@@ -13,7 +13,7 @@ from PIL import Image
 from unsam_cli.errors import DataError, MaskFileError, OutputError, UnsamError
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import ImageMasks
-from unsam_cli.run.output import publish
+from unsam_cli.run.output import check_output, publish
 from unsam_cli.view.blocks import LoadImage, OnError
 from unsam_cli.view.overlays import draw_overlay
 
@@ -53,12 +53,14 @@ def write_overlays(
     *,
     depth: int | None = None,
     opacity: float = 0.5,
+    no_clobber: bool = False,
     on_error: OnError | None = None,
 ) -> int:
     """Write every image with its masks as PNG, one at a time.
 
     ``a/b.jpg`` becomes ``a/b.png`` in the folder, or ``a/b.jpg.png`` where another image has taken
-    that name. Each file appears whole or not at all.
+    that name, or ``a/b.jpg.ID.png`` where that is taken as well. Each file appears whole or not
+    at all.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def write_overlays(
         Made where it does not exist.
     depth, opacity
         See :func:`~unsam_cli.view.overlays.draw_overlay`.
+    no_clobber : bool
+        Refuse to replace an existing file.
     on_error : callable, optional
         Takes an image entry and what is wrong with it; the image is then left out. By default the
         first error is raised.
@@ -97,7 +101,7 @@ def write_overlays(
             on_error(entry.image, error)
             continue
         taken.add(path)
-        _save(rgb, path)
+        _save(rgb, path, no_clobber=no_clobber)
     return len(taken)
 
 
@@ -105,14 +109,15 @@ def _overlay_path(folder: Path, image: dict[str, Any], taken: set[Path]) -> Path
     name = PurePath(str(image.get("file_name", image.get("id"))))
     if not name.name or name.is_absolute() or ".." in name.parts or "\0" in str(name):
         raise DataError(f"file_name {str(name)!r:.200} is not a path below a folder; mend the file")
-    path = folder / name.with_suffix(".png")
-    return path if path not in taken else folder / f"{name}.png"
+    names = (str(name.with_suffix(".png")), f"{name}.png", f"{name}.{image.get('id')}.png")
+    return next(folder / file for file in names if folder / file not in taken)
 
 
-def _save(rgb: NDArray[np.uint8], path: Path) -> None:
+def _save(rgb: NDArray[np.uint8], path: Path, *, no_clobber: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
+    check_output(str(path), binary=False, no_clobber=no_clobber)
     # Level 1 of zlib: photographs gain little from more, at several times the time.
     publish(str(path), lambda place: Image.fromarray(rgb).save(place, "PNG", compress_level=1))

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.errors import EXIT_SKIPPED, UnsamError
+from unsam_cli.errors import EXIT_SKIPPED, UnsamError, UsageError
 from unsam_cli.io.masks import read_masks
-from unsam_cli.run.inputs import local_file
+from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.runner import ErrorList
 from unsam_cli.view.files import image_loader, write_overlays
 from unsam_cli.view.report import ReportSettings, write_report
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    id: int
+    file_name: str
 
 
 class _Skipped:
-    """Collects images that cannot be shown; calling it logs each once."""
+    """Takes images that cannot be shown; each is listed once, or the first ends the run."""
 
-    def __init__(self) -> None:
-        self.ids: set[object] = set()
+    def __init__(self, errors: ErrorList) -> None:
+        self.errors = errors
+        self.ids: set[int] = set()
 
     def __call__(self, image: dict[str, Any], error: UnsamError) -> None:
-        if image.get("id") not in self.ids:
-            logger.warning("skipped %s: %s", image.get("file_name", image.get("id")), error)
-        self.ids.add(image.get("id"))
+        entry = _Entry(image["id"], str(image.get("file_name", image["id"])))
+        if entry.id not in self.ids:
+            self.errors.add(entry, error)
+        self.ids.add(entry.id)
 
 
 def view(
@@ -49,7 +56,7 @@ def view(
     output : str, optional
         Where the report goes; ``-`` is standard output.
     no_clobber : bool
-        Refuse to replace an existing report.
+        Refuse to replace an existing report or overlay.
     overlays : Path, optional
         Folder for one PNG an image.
     depth : int, optional
@@ -69,21 +76,28 @@ def view(
     """
     if output is not None:
         check_output(output, binary=False, no_clobber=no_clobber)
-    skipped = _Skipped()
-    handler = skipped if on_error == "skip" else None
+    if overlays is not None and overlays.resolve() == images.resolve():
+        raise UsageError(f"{overlays}: overlays would replace the pictures; choose another folder")
+    skipped = _Skipped(ErrorList(output or str(overlays), "view", on_error))
     with local_file(masks) as path:
-        found = read_masks(path)
+        found = read_masks(path, name=name_of(masks))
         if output is not None:
-            settings = ReportSettings(title="masks" if masks == "-" else Path(masks).name)
+            settings = ReportSettings(title="masks" if masks == STDIN else Path(masks).name)
             loader = image_loader(images, longest=settings.longest)
 
             def write(target: Path) -> None:
                 with target.open("wb") as stream:
-                    pages = found.image_masks()
-                    write_report(pages, loader, stream, settings=settings, on_error=handler)
+                    pages = found.image_masks(skipped)
+                    write_report(pages, loader, stream, settings=settings, on_error=skipped)
 
             publish(output, write)
         if overlays is not None:
-            loader = image_loader(images)
-            write_overlays(found.image_masks(), loader, overlays, depth=depth, on_error=handler)
+            write_overlays(
+                found.image_masks(skipped),
+                image_loader(images),
+                overlays,
+                depth=depth,
+                no_clobber=no_clobber,
+                on_error=skipped,
+            )
     return EXIT_SKIPPED if skipped.ids else 0

@@ -1,0 +1,112 @@
+"""What the program does before and around its commands: streams, signals, defaults."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from support import Invoke, RunProgram
+
+
+@pytest.fixture
+def features(scenes: Path, invoke: Invoke, tmp_path: Path) -> Path:
+    path = tmp_path / "f.h5"
+    assert invoke("extract-features", scenes / "1.png", "-o", path).exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("unsam divide f.h5 -q >&-", 74, b"standard output: Bad file descriptor"),
+        ("unsam --help >&-", 74, b"standard output: Bad file descriptor"),
+        ("unsam divide f.h5 -q > /dev/full", 74, b"standard output: no space left"),
+        ("unsam divide f.h5 -q -o /dev/full", 74, b"/dev/full: no space left"),
+        ("unsam divide -q <&-", 66, b"nothing arrived on standard input"),
+        ("unsam divide f.h5 -o d.json 2>&-", 0, b""),
+        ("unsam divide f.h5 -o d.json <&- >&- 2>&-", 0, b""),
+        ("unsam divide none.h5 >&- 2>&-", 66, b""),
+    ],
+)
+def test_closed_and_full_streams(
+    line: str, code: int, said: bytes, features: Path, program: RunProgram
+) -> None:
+    ran = program(line)
+    assert (ran.returncode, ran.stdout) == (code, b"")
+    assert said in ran.stderr
+    assert len(ran.stderr.splitlines()) == bool(said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_while_input_is_copied_leaves_nothing_behind(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    run = [sys.executable, "-m", "unsam_cli", "divide", "-", "-o", str(tmp_path / "d.json")]
+    process = subprocess.Popen(
+        run,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PATH": "", "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"x" * 2**20)
+    process.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("unsam-stdin-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert f"stopped by {number.name}".encode() in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_options_are_json_lines_too(invoke: Invoke) -> None:
+    for arguments in (["divide", "--log-json", "--tua", "3"], ["--log-json"]):
+        ran = invoke(*arguments)
+        assert ran.exit_code == 2
+        assert json.loads(ran.stderr)["exit_code"] == 2
+
+
+def test_environment_and_config_go_by_the_name_of_the_option(
+    features: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    ran = invoke("divide", features, UNSAM_DIVIDE_FORMAT="ndjson")
+    assert json.loads(ran.stdout.splitlines()[0])["id"] == 1
+    config = tmp_path / "unsam.toml"
+    config.write_text('[divide]\nformat = "results"\n')
+    ran = invoke("divide", features, "--config", config)
+    assert isinstance(json.loads(ran.stdout), list)
+
+
+def test_a_config_that_is_no_table_is_refused(
+    features: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    config = tmp_path / "unsam.toml"
+    config.write_text("divide = 3\n")
+    ran = invoke("divide", features, "--config", config)
+    assert ran.exit_code == 2
+    assert "write [divide]" in ran.stderr
+
+
+def test_messages_call_standard_input_by_its_name(scenes: Path, invoke: Invoke) -> None:
+    for arguments in (["divide"], ["conquer"], ["view"], ["extract-features", scenes, "--regions"]):
+        ran = invoke(*arguments, "-", stdin=b"garbage")
+        assert ran.exit_code == 65, ran.stderr
+        assert "error: standard input: not" in ran.stderr
+        assert tempfile.gettempdir() not in ran.stderr
+
+
+@pytest.mark.parametrize("tau", ["nan", "1", "-1.5"])
+def test_a_tau_that_is_no_cosine_is_a_matter_of_usage(
+    tau: str, features: Path, invoke: Invoke
+) -> None:
+    ran = invoke("divide", features, "--tau", tau)
+    assert ran.exit_code == 2
+    assert tau.rstrip("0") in ran.stderr
