@@ -69,7 +69,7 @@ def main() -> None:
         edges = grid_edges(*GRID)
         grids = [features_of(i).reshape(-1, DIM).astype(np.float32) for i in range(4)]
         run = RunSettings(Step("conquer"), str(output), jobs=1)
-        for exponents in ((0.0,), (0.0, 0.3)):
+        for exponents in ((0.0,), ConquerSettings().size_exponents):
             settings = ConquerSettings(refine="none", size_exponents=exponents)
             whole, kernel = [], []
             for _ in range(6):

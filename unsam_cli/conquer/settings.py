@@ -50,7 +50,7 @@ class ConquerSettings:
     nms_window: int = 0
     refine: Refine = "guided"
     preset: Preset = "default"
-    size_exponents: tuple[float, ...] = (0.0, 0.3)
+    size_exponents: tuple[float, ...] = (0.0, 0.15, 0.4)
     max_masks: int = 1000
 
     def __post_init__(self) -> None:
