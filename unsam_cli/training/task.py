@@ -12,7 +12,10 @@ S = TypeVar("S")
 
 
 class Batch(Protocol):
-    """Samples together, as :meth:`Task.collate` makes them."""
+    """Samples together, as :meth:`Task.collate` makes them.
+
+    With a method ``pin_memory``, which returns the batch, too, it goes to a GPU faster.
+    """
 
     def to(self, device: str) -> Batch:
         """Move all tensors to a device."""
@@ -27,9 +30,9 @@ class Batch(Protocol):
 class Task(Protocol[S]):
     """A model, its data and its losses.
 
-    Nothing here depends on the number of processes: randomness comes from the seed of a sample alone,
-    and losses are sums over samples divided by totals over the whole step. So two processes with
-    two images each make the step that one process with four makes.
+    Nothing here depends on the number of processes: randomness comes from the seed of a sample
+    alone, and losses are sums over samples divided by totals over the whole step. So two processes
+    with two images each make the step that one process with four makes.
     """
 
     @property
@@ -38,12 +41,13 @@ class Task(Protocol[S]):
 
         The step minimises the sum of all losses. `totals` is the sum of :meth:`amounts` over all
         batches of the step, of all processes, divided by the number of processes (gradients are
-        averaged over processes).
+        averaged over processes), (K,) float32 on the device of the batch; it may be 0. Every batch
+        has the same losses. torch's global generator is seeded before each call.
         """
         ...
 
     def __len__(self) -> int:
-        """Samples in an epoch."""
+        """Return the number of samples in an epoch."""
         ...
 
     def sample(self, index: int, seed: int) -> S:
@@ -59,13 +63,19 @@ class Task(Protocol[S]):
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimizer: ``params``, ``lr_scale``, ``weight_decay``."""
+        """Return groups for AdamW: ``params``, ``lr_scale``, ``weight_decay``."""
         ...
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write a model folder that others can open, with these weights (of `module`)."""
+        """Write a model that others can open into a folder that is there, with its history.
+
+        `weights` is a state of `module`, of any device.
+        """
         ...
 
     def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
-        """Measure on the validation set; the first value is the one to maximise."""
+        """Measure these weights on the validation set; the first value is the one to maximise.
+
+        Called in the first process only. `module` is left as it was.
+        """
         ...

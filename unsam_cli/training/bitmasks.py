@@ -1,0 +1,110 @@
+"""Many masks of one picture in one tensor, a bit a pixel.
+
+500 masks of 1024 x 1024 pixels are 64 MiB so, half a GiB as bytes and 2 GiB as float32. They travel
+from the workers to the device as they are, and only the points that losses look at are unpacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class BitMasks:
+    """N masks of one picture.
+
+    Attributes
+    ----------
+    bits : (n, W, ceil(H / 8)) uint8 tensor
+        The columns of each mask; a byte holds eight rows, the uppermost in the highest bit.
+    height : int
+        H, pixels.
+    """
+
+    bits: Tensor
+    height: int
+
+    @classmethod
+    def pack(cls, masks: Iterable[NDArray[np.bool_]], size: tuple[int, int]) -> BitMasks:
+        """Pack masks, each (H, W) bool, of a picture of `size` (H, W)."""
+        height, width = size
+        packed = [np.packbits(mask.T, axis=1) for mask in masks]
+        empty = np.empty((0, width, -(-height // 8)), dtype=np.uint8)
+        return cls(torch.from_numpy(np.stack(packed) if packed else empty), height)
+
+    def unpack(self) -> Tensor:
+        """Return the masks, (n, H, W) bool."""
+        shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=self.bits.device)
+        columns = ((self.bits[..., None] >> shifts) & 1).flatten(2)[..., : self.height]
+        return columns.transpose(1, 2).bool()
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H, W in pixels."""
+        return self.height, self.bits.shape[1]
+
+    def take(self, which: Tensor) -> BitMasks:
+        """Return some of the masks, by their indices or by a flag for each."""
+        return BitMasks(self.bits[which], self.height)
+
+    def present(self) -> Tensor:
+        """Say which masks have any pixel, (n,) bool."""
+        return self.bits.flatten(1).any(dim=1).bool()
+
+    def areas(self) -> NDArray[np.int64]:
+        """Count the pixels of every mask, (n,); on the CPU only."""
+        return np.asarray(_ONES[self.bits.numpy()].sum(axis=(1, 2), dtype=np.int64))
+
+    def to(self, device: str) -> BitMasks:
+        """Move to a device."""
+        return BitMasks(self.bits.to(device, non_blocking=True), self.height)
+
+    def at(self, points: Tensor) -> Tensor:
+        """Interpolate the masks at points, bilinearly, zero outside of the picture.
+
+        Parameters
+        ----------
+        points : (n, P, 2) or (1, P, 2) float tensor
+            x and y from 0 to 1, which are the outer borders of the outer pixels.
+
+        Returns
+        -------
+        (n, P) float32 tensor
+            From 0 to 1; what ``grid_sample`` with ``align_corners=False`` gives.
+        """
+        height, width = self.size
+        points = points.float()
+        columns = _neighbours(points[..., 0], width)
+        rows = _neighbours(points[..., 1], height)
+        flat, stride = self.bits.flatten(1), self.bits.shape[2]
+        total = torch.zeros((), device=points.device)
+        for y, along_y in rows:
+            byte, shift = y >> 3, 7 - (y & 7).to(torch.uint8)
+            for x, along_x in columns:
+                index = x * stride + byte
+                packed = flat[:, index[0]] if len(index) == 1 else flat.gather(1, index)
+                total = total + (along_x * along_y) * ((packed >> shift) & 1)
+        return total
+
+
+def _neighbours(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the two pixels around places along an axis, and their weights; 0 outside."""
+    place = place * size - 0.5
+    low = place.floor()
+    above = place - low
+    found = []
+    for index, weight in ((low, 1 - above), (low + 1, above)):
+        inside = (index >= 0) & (index < size)
+        found.append((index.clamp(0, size - 1).long(), weight * inside))
+    return found

@@ -1,0 +1,163 @@
+"""Annotated images, found without reading more than is needed: files may exceed the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.errors import DataError, ImageFileError
+from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.masks import ImageInfo, MasksFile, read_masks
+from unsam_cli.rle import Rle
+from unsam_cli.training.recipe import DataSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image and its masks, as they were stored.
+
+    Attributes
+    ----------
+    file_name : str
+        As the annotations call it.
+    pixels : (H, W, 3) uint8
+        RGB.
+    masks : list of Rle
+        Without crowds; a uniform sample where there are too many.
+    """
+
+    file_name: str
+    pixels: NDArray[np.uint8]
+    masks: list[Rle]
+
+
+class AnnotatedImages:
+    """Images and masks of one or more masks files.
+
+    May be sent to other processes, which then read the files anew where memory is not shared.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Masks files of any form that list their images, or folders of them. Each image is in one.
+    folder : Path
+        Of the images.
+    settings : DataSettings
+        Which images and masks are taken.
+
+    Raises
+    ------
+    UnsamError
+        A file is missing or invalid, lists no images, an image is in two files, the first image
+        cannot be found, or there is no image to learn from.
+    """
+
+    def __init__(self, files: Sequence[Path], folder: Path, settings: DataSettings) -> None:
+        self._arguments = (tuple(files), folder, settings)
+        self._folder, self._settings = folder, settings
+        self._files = [_open(path) for path in files]
+        _refuse_repeated(self._files, files)
+        self._places, self.without_masks = _list_images(self._files, settings)
+        if not len(self._places):
+            names = ", ".join(map(str, files))
+            raise DataError(f"{names}: no image has a mask; there is nothing to learn from")
+        find_image(folder, self.info(0).file_name)  # a wrong folder is told before all else
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AnnotatedImages, self._arguments
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Steps that led to the masks, of all files, each once."""
+        steps: list[dict[str, Any]] = []
+        for masks in self._files:
+            found = masks.info.get("unsam", {}).get("history", [])
+            steps += [step for step in found if step not in steps]
+        return steps
+
+    def info(self, index: int) -> ImageInfo:
+        """Name and size of an image."""
+        file, image_id = self._places[index].tolist()
+        info: ImageInfo = self._files[file].images[image_id]
+        return info
+
+    def read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
+        """Read an image and its masks.
+
+        Parameters
+        ----------
+        index : int
+            Of the image.
+        rng : numpy.random.Generator
+            Chooses masks where there are more than are wanted.
+
+        Raises
+        ------
+        UnsamError
+            The image is missing, damaged or of another size than its annotations say, or one of
+            them is invalid.
+        """
+        file, image_id = self._places[index].tolist()
+        info = self.info(index)
+        path = find_image(self._folder, info.file_name)
+        pixels = read_image(path)
+        if pixels.shape[:2] != (info.height, info.width):
+            raise other_size(path, pixels.shape[:2], (info.height, info.width))
+        found = [a.rle for a in self._files[file].annotations_of(image_id) if not a.iscrowd]
+        most = self._settings.max_masks or len(found)
+        if len(found) > most:
+            found = [found[i] for i in sorted(rng.choice(len(found), most, replace=False))]
+        return AnnotatedImage(info.file_name, pixels, found)
+
+
+def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:
+    """Say that an image is not the one that was annotated; sizes are (H, W)."""
+    return ImageFileError(
+        f"{path}: {found[1]} x {found[0]} pixels, but its annotations are for {wanted[1]} x "
+        f"{wanted[0]}; give the images that were annotated"
+    )
+
+
+def _open(path: Path) -> MasksFile:
+    masks = read_masks(path)
+    if not masks.images:
+        raise DataError(f"{path}: lists no images; give a full COCO file, not bare results")
+    return masks
+
+
+def _refuse_repeated(files: Sequence[MasksFile], paths: Sequence[Path]) -> None:
+    """Refuse an image with masks in two files: what one has would be wrong in the other."""
+    if len(files) == 1:
+        return
+    seen: dict[str, int] = {}
+    for number, masks in enumerate(files):
+        for info in masks.images.values():
+            other = seen.setdefault(info.file_name, number)
+            if other != number:
+                raise DataError(
+                    f"{paths[number]}: {info.file_name} is in {paths[other]}, too; join the files "
+                    "with unsam merge --union"
+                )
+
+
+def _list_images(
+    files: Sequence[MasksFile], settings: DataSettings
+) -> tuple[NDArray[np.int64], int]:
+    """Return file and id of the images to learn from, (N, 2), and how many have no masks."""
+    places, empty = [], 0
+    for number, masks in enumerate(files):
+        counts = masks.counts()
+        ids = sorted(masks.images)
+        with_masks = [i for i in ids if counts.get(i)]
+        empty += len(ids) - len(with_masks)
+        chosen = with_masks if settings.empty_images == "skip" else ids
+        places.append(np.array([(number, i) for i in chosen], dtype=np.int64).reshape(-1, 2))
+    return np.concatenate(places), empty

@@ -1,0 +1,235 @@
+"""Several processes that train together, started by ``torchrun`` or plain ``srun``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+from unsam_cli.backbones.accelerator import accelerator
+from unsam_cli.errors import UnsamError, UsageError
+from unsam_cli.run.resources import peak_memory
+
+R = TypeVar("R")
+MEETING = timedelta(minutes=10)  # how long to wait for processes that start later
+# How long to wait for the first one, which validates. Processes that died are noticed at once.
+VALIDATION = timedelta(hours=6)
+FIRST_PORT, PORTS = 20_000, 12_000  # below those that systems hand out for outgoing connections
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of how many processes this is, and where they meet.
+
+    Parameters
+    ----------
+    rank, size : int
+        This process, of how many.
+    local_rank : int
+        Its number on its node.
+    address, port
+        Of rank 0.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    address: str = "localhost"
+    port: int = FIRST_PORT
+
+
+def find_place(environment: Mapping[str, str]) -> Place:
+    """Return this process's place, as ``torchrun`` or ``srun`` tell it; alone without them.
+
+    ``MASTER_ADDR`` and ``MASTER_PORT`` count where they are set. Under ``srun`` the processes meet
+    on the first host of the step (or job), at a port that depends on the job and the step.
+
+    Raises
+    ------
+    UsageError
+        The variables do not fit together.
+    """
+    get = environment.get
+    try:
+        if "RANK" in environment and "WORLD_SIZE" in environment:
+            rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+            local, host, port = int(get("LOCAL_RANK", "0")), "localhost", FIRST_PORT
+        elif _in_a_step_of_slurm(environment):
+            rank, size = int(environment["SLURM_PROCID"]), int(_slurm_tasks(environment))
+            local = int(get("SLURM_LOCALID", "0"))
+            host = first_host(get("SLURM_STEP_NODELIST") or get("SLURM_JOB_NODELIST", ""))
+            job, step = int(get("SLURM_JOB_ID", "0")), int(get("SLURM_STEP_ID", "0"))
+            port = FIRST_PORT + (job * 31 + step) % PORTS
+        else:
+            return Place()
+        place = Place(
+            rank, size, local, get("MASTER_ADDR", host), int(get("MASTER_PORT", str(port)))
+        )
+    except ValueError as e:
+        raise UsageError(f"the environment of torchrun or srun is broken: {e}") from e
+    if not 0 <= place.rank < place.size:
+        raise UsageError(f"process {place.rank} of {place.size}: the environment is broken")
+    return place
+
+
+def _in_a_step_of_slurm(environment: Mapping[str, str]) -> bool:
+    # The batch script is process 0 of a job of so many tasks, too, but alone.
+    in_batch_script = "SLURM_TASK_PID" in environment and "SLURM_STEP_ID" not in environment
+    told = "SLURM_PROCID" in environment and not in_batch_script
+    return told and int(_slurm_tasks(environment)) > 1
+
+
+def _slurm_tasks(environment: Mapping[str, str]) -> str:
+    return environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS", "1")
+
+
+def first_host(hosts: str) -> str:
+    """Return the first host of a list of Slurm's, such as ``gpu[07-09,12],login``.
+
+    A single one is this very node, whose name may not be known to itself.
+    """
+    first = re.sub(r"\[([^],-]+)[^]]*\]", r"\1", hosts).split(",")[0]
+    return "localhost" if first == hosts else first
+
+
+class World:
+    """The processes that train together; one alone is a world, too.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process, of how many.
+    device : str
+        Where this process computes, as torch names it.
+    """
+
+    def __init__(self, place: Place, device: str) -> None:
+        self.rank, self.size = place.rank, place.size
+        self.device = device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that this process had, of the GPU if it has one."""
+        on_gpu = self.device.startswith("cuda")
+        return torch.cuda.max_memory_allocated() if on_gpu else peak_memory()
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return `module` with gradients averaged over processes in the backward pass."""
+        if self.size == 1:
+            return module
+        return DistributedDataParallel(
+            module,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=True,  # a batch without masks may leave weights out
+        )
+
+    def without_averaging(self, model: nn.Module, when: bool) -> AbstractContextManager[None]:
+        """Return a context whose backward passes leave gradients to a later one to average."""
+        if when and isinstance(model, DistributedDataParallel):
+            context: AbstractContextManager[None] = model.no_sync()
+            return context
+        return nullcontext()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over processes of a tensor of the CPU."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Say whether the flag is up in any process."""
+        return bool(self.sum(torch.tensor(int(flag))))
+
+    def gather(self, value: R) -> list[R]:
+        """Return the values of all processes."""
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def raise_first(self, error: UnsamError | None) -> None:
+        """Raise, in all processes, the error of the first one that has any.
+
+        Raises
+        ------
+        UnsamError
+            That of the first process with one.
+        """
+        for e in self.gather(error):
+            if e is not None:
+                raise e
+
+    def on_main(self, function: Callable[[], R]) -> R:
+        """Return, in all processes, what `function` gives in the main one.
+
+        Raises
+        ------
+        UnsamError
+            What `function` raised there.
+        """
+        if self.size == 1:
+            return function()
+        answer: list[Any] = [None]
+        if self.is_main:
+            try:
+                answer = [function()]
+            except UnsamError as e:
+                answer = [e]
+        dist.broadcast_object_list(answer, src=0, device=torch.device("cpu"))
+        if isinstance(answer[0], UnsamError):
+            raise answer[0]
+        result: R = answer[0]
+        return result
+
+
+@contextmanager
+def join_world(device: str) -> Iterator[World]:
+    """Meet the other processes, if there are any, and part from them at the end.
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; a process among others takes the GPU of
+        its number on the node.
+    """
+    place = find_place(os.environ)
+    chosen = accelerator(device) or "cpu"
+    if chosen == "cuda":
+        chosen = f"cuda:{place.local_rank % torch.cuda.device_count()}"
+        torch.cuda.set_device(chosen)
+    if place.size > 1:
+        # Small numbers of the CPU go by gloo: the GPU need not be waited for.
+        _meet(place, "cpu:gloo,cuda:nccl" if chosen.startswith("cuda") else "gloo")
+    try:
+        yield World(place, chosen)
+    finally:
+        if place.size > 1:
+            dist.destroy_process_group()
+
+
+def _meet(place: Place, backend: str) -> None:
+    url = f"tcp://{place.address}:{place.port}"
+    try:
+        store, rank, size = next(rendezvous(url, place.rank, place.size, timeout=MEETING))
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=VALIDATION
+        )
+    except (RuntimeError, ValueError) as e:
+        raise UnsamError(
+            f"process {place.rank} of {place.size} cannot meet the others at {place.address}, port "
+            f"{place.port} (MASTER_ADDR, MASTER_PORT): {e}"
+        ) from e

@@ -1,0 +1,46 @@
+"""The moving average of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class MovingAverage:
+    """Exponential moving average of the state of a module, in float32 as the weights are.
+
+    After the n-th update (from 1) the decay is min(decay, (1 + n) / (10 + n)), so that short runs
+    do not remember their random start.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its state now is the start.
+    decay : float
+        Between 0 and 1.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    def update(self, module: nn.Module, n: int) -> None:
+        """Take in the state after the n-th update."""
+        averages, values = [], []
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.weights[name])
+                values.append(value)
+            else:  # counters
+                self.weights[name].copy_(value)
+        decay = min(self.decay, (1 + n) / (10 + n))
+        get_ema_multi_avg_fn(decay)(averages, values, n)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from `weights` of an earlier run."""
+        for name, average in self.weights.items():
+            average.copy_(weights[name])

@@ -1,0 +1,81 @@
+"""Reading ahead: batches of a task, made in worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from unsam_cli.errors import UnsamError
+from unsam_cli.training.sampler import Pick
+from unsam_cli.training.task import Batch, Task
+
+
+class BatchDataset(Dataset[Any]):
+    """The batches of a task, by what they consist of; an error takes the place of a batch."""
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+
+    def __getitem__(self, picks: list[Pick]) -> Batch | UnsamError:
+        # Returned, not raised: a DataLoader would wrap it into pages of traceback.
+        try:
+            return self.task.collate([self.task.sample(index, seed) for index, seed in picks])
+        except UnsamError as e:
+            return e
+
+
+def load_batches(
+    task: Task[Any], picks: Iterable[list[Pick]], *, jobs: int, pin: bool
+) -> Iterator[Batch | UnsamError]:
+    """Return an iterator over the batches of `picks`, in their order.
+
+    Parameters
+    ----------
+    task : Task
+        Reads and joins samples.
+    picks : iterable of lists
+        What each batch consists of.
+    jobs : int
+        Worker processes, started now; 0 = read in this one.
+    pin : bool
+        Batches that have a method `pin_memory` are moved where a GPU copies from fastest.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        BatchDataset(task),
+        batch_size=None,
+        sampler=picks,
+        collate_fn=_as_it_is,
+        num_workers=jobs,
+        pin_memory=pin,
+        worker_init_fn=_leave_signals_to_the_parent,
+        # Nothing is pickled, and the weights, which workers have no use for, are not copied.
+        multiprocessing_context="fork" if jobs else None,
+        generator=torch.Generator(),  # else it draws from the global one
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ignore what is sent to all processes of a job: the trainer still wants its batches."""
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        # SIGTERM is also how a parent ends its workers: only the sender tells the difference.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
+
+
+def _end_when_the_parent_says_so() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,0 +1,136 @@
+"""What a training leaves behind about itself: ``metrics.jsonl``, and TensorBoard's files."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.run.journal import output_error
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsLog:
+    """Lines of JSON, each of a step; nothing in them depends on time or on interruptions.
+
+    The file is locked as long as it is open: it stands for the whole folder.
+
+    Parameters
+    ----------
+    path : Path
+        ``metrics.jsonl``.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written, or another process is writing it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.board: Any = None
+        try:
+            self.stream = path.open("a+b", buffering=0)
+        except OSError as e:
+            raise output_error(path, e) from e
+        self._lock()
+
+    def _lock(self) -> None:
+        try:
+            # Not flock: workers inherit that, and outlive a killed trainer for some seconds.
+            fcntl.lockf(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as e:
+            self.stream.close()
+            raise OutputError(
+                f"{self.path.parent}: another process is training there; wait for it, or choose "
+                "another folder"
+            ) from e
+        except OSError:  # a file system without locks
+            logger.info("%s cannot be locked", self.path)
+
+    def rewind(self, step: int, *, tensorboard: bool) -> None:
+        """Cut off what lies behind `step`, which the run goes on from."""
+        self.stream.seek(0)
+        end = 0
+        for line in self.stream.readlines():
+            if not line.endswith(b"\n") or orjson.loads(line)["step"] > step:
+                break
+            end += len(line)
+        self.stream.truncate(end)
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(self.path.parent / "tensorboard", purge_step=step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append the line of a step.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or fails.
+        """
+        try:
+            self.stream.write(orjson.dumps({"step": step, **values}) + b"\n")
+        except OSError as e:
+            raise output_error(self.path, e) from e
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
+    def sync(self) -> None:
+        """Wait until all is on the disk."""
+        os.fsync(self.stream.fileno())
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.stream.close()
+        if self.board is not None:
+            self.board.close()
+
+
+class Mean:
+    """The mean of values over the steps since the last line."""
+
+    def __init__(self, sums: Mapping[str, float] | None = None, count: int = 0) -> None:
+        self.sums, self.count = dict(sums or {}), count
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take in the values of a step."""
+        self.sums = {k: self.sums.get(k, 0.0) + v for k, v in values.items()}
+        self.count += 1
+
+    def take(self) -> dict[str, float]:
+        """Return the means, and begin anew."""
+        means = {k: v / self.count for k, v in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """Return what :class:`Mean` makes the same again from."""
+        return {"sums": self.sums, "count": self.count}
+
+
+def check_tensorboard() -> None:
+    """Refuse to start where TensorBoard is asked for and not installed.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("TensorBoard is not installed: pip install 'unsam-cli[tensorboard]'")

@@ -1,0 +1,70 @@
+"""Losses at random points instead of at all pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
+    """Interpolate maps at points, bilinearly, zero outside.
+
+    Parameters
+    ----------
+    maps : (n, C, h, w) float tensor
+    points : (n, P, 2) float tensor
+        x and y from 0 to 1, which are the outer borders of the outer pixels.
+
+    Returns
+    -------
+    (n, C, P) float tensor
+    """
+    return functional.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
+
+
+def uniform_points(n: int, count: int, generator: torch.Generator) -> Tensor:
+    """Draw `count` points for each of `n` maps, (n, count, 2), from 0 to 1."""
+    return torch.rand((n, count, 2), generator=generator, device=generator.device)
+
+
+@torch.no_grad()
+def uncertain_points(
+    logits: Tensor,
+    count: int,
+    generator: torch.Generator,
+    *,
+    oversample: float = 3.0,
+    importance: float = 0.75,
+) -> Tensor:
+    """Draw points, most of them where masks are least certain.
+
+    Parameters
+    ----------
+    logits : (n, h, w) float tensor
+        Of masks.
+    count : int
+        Points for each mask.
+    generator : torch.Generator
+        On the device of the logits.
+    oversample : float
+        How many times `count` points are drawn to choose from.
+    importance : float
+        Fraction of `count` that is chosen, those with the smallest absolute logit. The rest is
+        uniform.
+
+    Returns
+    -------
+    (n, count, 2) float tensor
+
+    References
+    ----------
+    Kirillov et al., "PointRend" (2020), section 3.1; Cheng et al., "Mask2Former" (2022), section
+    3.3, with its numbers as defaults.
+    """
+    n, chosen = len(logits), int(importance * count)
+    candidates = uniform_points(n, int(oversample * count), generator)
+    certainty = sample_maps(logits[:, None], candidates)[:, 0].abs()
+    best = certainty.topk(chosen, dim=1, largest=False).indices
+    uncertain = candidates.gather(1, best[..., None].expand(-1, -1, 2))
+    return torch.cat([uncertain, uniform_points(n, count - chosen, generator)], dim=1)

@@ -1,0 +1,136 @@
+"""Samples to learn from: a view of an image, its masks, and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unsam_cli.errors import UnsamError
+from unsam_cli.training.augment import draw_view, view_image, view_masks
+from unsam_cli.training.bitmasks import BitMasks
+from unsam_cli.training.copy_paste import paste
+from unsam_cli.training.dataset import AnnotatedImages
+from unsam_cli.training.recipe import DataSettings
+
+_ATTEMPTS = 20  # images in a row that cannot be read, before the run ends
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image to learn from.
+
+    Attributes
+    ----------
+    name : str
+        Of the image's file.
+    image : (3, S, S) uint8 tensor
+        RGB.
+    masks : BitMasks
+        At most as many as are wanted, none of them empty.
+    seed : int
+        All that chance depends on, in augmentations and losses.
+    skipped : tuple of (str, str)
+        Other images that were wanted in its place, and why they could not be read.
+    """
+
+    name: str
+    image: Tensor
+    masks: BitMasks
+    seed: int
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleBatch:
+    """B samples.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the images' files.
+    images : (B, 3, S, S) uint8 tensor
+        RGB.
+    masks : list of BitMasks
+        Of every image.
+    seeds : list of int
+        Of every image.
+    skipped : list of (str, str)
+        Images that could not be read, and why.
+    """
+
+    names: list[str]
+    images: Tensor
+    masks: list[BitMasks]
+    seeds: list[int]
+    skipped: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> SampleBatch:
+        """Join samples of one size."""
+        return cls(
+            names=[sample.name for sample in samples],
+            images=torch.stack([sample.image for sample in samples]),
+            masks=[sample.masks for sample in samples],
+            seeds=[sample.seed for sample in samples],
+            skipped=[image for sample in samples for image in sample.skipped],
+        )
+
+    def to(self, device: str) -> SampleBatch:
+        """Move all tensors to a device."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            masks=[masks.to(device) for masks in self.masks],
+        )
+
+
+def make_sample(images: AnnotatedImages, index: int, seed: int, settings: DataSettings) -> Sample:
+    """Read and augment an image; `seed` is all that chance depends on.
+
+    With ``on_error`` "skip", another image takes the place of one that cannot be read.
+
+    Raises
+    ------
+    UnsamError
+        The image cannot be read, or is not what its annotations are for.
+    """
+    skipped: list[tuple[str, str]] = []
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng([seed, attempt])
+        chosen = index if attempt == 0 else int(rng.integers(len(images)))
+        try:
+            name, image, masks = _augmented(images, chosen, rng, settings)
+            return Sample(name, image, masks, seed, tuple(skipped))
+        except UnsamError as error:
+            if settings.on_error == "fail" or attempt == _ATTEMPTS - 1:
+                raise
+            skipped.append((images.info(chosen).file_name, str(error)))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _augmented(
+    images: AnnotatedImages, index: int, rng: np.random.Generator, settings: DataSettings
+) -> tuple[str, Tensor, BitMasks]:
+    name, image, masks = _viewed(images, index, rng, settings)
+    if rng.random() < settings.copy_paste:
+        _, other, others = _viewed(images, int(rng.integers(len(images))), rng, settings)
+        image, masks = paste(image, masks, other, others, rng)
+        most = settings.max_masks or len(masks)
+        if len(masks) > most:
+            chosen = np.sort(rng.choice(len(masks), most, replace=False))
+            masks = masks.take(torch.from_numpy(chosen))
+    return name, image, masks
+
+
+def _viewed(
+    images: AnnotatedImages, index: int, rng: np.random.Generator, settings: DataSettings
+) -> tuple[str, Tensor, BitMasks]:
+    found = images.read(index, rng)
+    height, width, _ = found.pixels.shape
+    view = draw_view(rng, (height, width), settings)
+    image = view_image(found.pixels, view, settings.crop)
+    return found.file_name, image, view_masks(found.masks, view, settings.crop)

@@ -1,0 +1,137 @@
+"""The whole of ``unsam train``: masks and images in, a model folder out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unsam_cli.errors import EXIT_SKIPPED, UsageError
+from unsam_cli.models.loading import create_segmenter, load_segmenter
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.run.inputs import STDIN, local_file
+from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.training.dataset import AnnotatedImages
+from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
+from unsam_cli.training.recipe import Recipe
+from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.skipped import SkippedImages
+from unsam_cli.training.trainer import train
+from unsam_cli.training.validation import WholeImageValidation
+from unsam_cli.training.whole_image import WholeImageTask
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainInputs:
+    """What is learnt from.
+
+    Parameters
+    ----------
+    annotations : sequence of str
+        Masks files, each with other images; one may be ``-``, standard input.
+    images : Path
+        Folder of the images.
+    init : str, optional
+        Checkpoint to start from.
+    validate : str, optional
+        Masks file to measure on.
+    validate_images : Path, optional
+        Folder of its images, by default `images`.
+    """
+
+    annotations: Sequence[str]
+    images: Path
+    init: str | None = None
+    validate: str | None = None
+    validate_images: Path | None = None
+
+
+def train_whole_image(
+    inputs: TrainInputs,
+    network: SegmenterConfig,
+    recipe: Recipe,
+    trainer: TrainerSettings,
+    *,
+    folder: Path,
+    step: Step,
+    resume: bool = False,
+    report: TrainingReporterFactory = TrainingLines,
+) -> int:
+    """Train a segmenter and write it to `folder`.
+
+    Parameters
+    ----------
+    inputs : TrainInputs
+        Files.
+    network : SegmenterConfig
+        What is trained, unless ``inputs.init`` says it.
+    recipe, trainer : Recipe, TrainerSettings
+        How.
+    folder : Path
+        Where the model, checkpoints and metrics go.
+    step : Step
+        The command and its options.
+    resume : bool
+        Go on from the last checkpoint.
+    report : callable
+        Makes a progress reporter.
+
+    Returns
+    -------
+    int
+        The exit code: 3 when images were skipped.
+
+    Raises
+    ------
+    UnsamError
+        An input is missing or invalid, or the training cannot go on.
+    """
+    if list(inputs.annotations).count(STDIN) + (inputs.validate == STDIN) > 1:
+        raise UsageError("only one file can come from standard input")
+    with ExitStack() as stack:
+        paths = [stack.enter_context(local_file(name)) for name in inputs.annotations]
+        validation, identities = None, _identities("annotations", paths)
+        if inputs.validate is not None:
+            truth = stack.enter_context(local_file(inputs.validate))
+            validation = WholeImageValidation(truth, inputs.validate_images or inputs.images)
+            identities |= _identities("validate", [truth])
+        else:
+            trainer = replace(trainer, validate_every=0)
+        images = AnnotatedImages(paths, inputs.images, recipe.data)
+        _tell(images, recipe)
+        segmenter = _segmenter(inputs.init, network, trainer.seed)
+        step = step.with_inputs(**identities, weights=segmenter.identity)
+        skipped = SkippedImages(folder, step.command)
+        task = WholeImageTask(
+            segmenter,
+            images,
+            recipe,
+            validation=validation,
+            skipped=skipped,
+            history=[*images.history, *segmenter.history, step.to_json()],
+        )
+        code = train(task, trainer, folder=folder, step=step, resume=resume, report=report)
+    return EXIT_SKIPPED if skipped and not code else code
+
+
+def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segmenter:
+    return create_segmenter(network, seed=seed) if init is None else load_segmenter(init)
+
+
+def _tell(images: AnnotatedImages, recipe: Recipe) -> None:
+    """Say what becomes of images without masks."""
+    if images.without_masks:
+        fate = "left out" if recipe.data.empty_images == "skip" else "taken for background"
+        logger.warning(
+            "images without masks: %d, %s; --empty-images decides", images.without_masks, fate
+        )
+
+
+def _identities(name: str, paths: Sequence[Path]) -> dict[str, Any]:
+    return {f"{name}-{i}": file_identity(path) for i, path in enumerate(paths, start=1)}

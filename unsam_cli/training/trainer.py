@@ -1,0 +1,246 @@
+"""The one trainer: steps, checkpoints, logs; what is trained is a :class:`Task`'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unsam_cli.errors import StoppedError, UnsamError
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.resources import usable_cpus
+from unsam_cli.run.signals import stop_on_signals
+from unsam_cli.training.checkpoints import Checkpoint, RunFolder, load_checkpoint
+from unsam_cli.training.distributed import World, join_world
+from unsam_cli.training.learner import Learner
+from unsam_cli.training.loading import load_batches
+from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
+from unsam_cli.training.progress import TrainingLines, TrainingReporter, TrainingReporterFactory
+from unsam_cli.training.sampler import Sampler
+from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.task import Batch, Task
+
+
+def train(
+    task: Task[Any],
+    settings: TrainerSettings,
+    *,
+    folder: Path,
+    step: Step,
+    resume: bool = False,
+    report: TrainingReporterFactory = TrainingLines,
+) -> int:
+    """Train `task` in this process, and those that `torchrun` or `srun` started beside it.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its data and its losses.
+    settings : TrainerSettings
+        Length, optimizer, schedule and records.
+    folder : Path
+        Where checkpoints, metrics and the model go, see `unsam_cli.training.checkpoints`.
+    step : Step
+        The command and its options: they must not differ when a training is resumed.
+    resume : bool
+        Go on from the last complete checkpoint, if there is one.
+    report : callable
+        Makes a progress reporter, in the main process.
+
+    Returns
+    -------
+    int
+        The exit code. Errors that all processes know of are raised in the main one only.
+
+    Raises
+    ------
+    UnsamError
+        A loss is not finite, a sample cannot be read, the folder cannot be written.
+    UsageError
+        The folder is in use, or was used with other settings.
+    StoppedError
+        SIGTERM or SIGUSR1 arrived; the state is saved.
+    """
+    if settings.tensorboard:
+        check_tensorboard()
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
+    with join_world(settings.device) as world:
+        try:
+            with Trainer(task, settings, world, RunFolder(folder), step) as trainer:
+                trainer.start(resume=resume)
+                trainer.run(report)
+        except UnsamError as e:
+            if world.is_main:
+                raise
+            return e.exit_code
+        except torch.OutOfMemoryError as e:
+            raise UnsamError(
+                "the memory of the GPU is full; accumulate more batches, checkpoint activations, "
+                "or train in bfloat16"
+            ) from e
+    return 0
+
+
+class Trainer(ExitStack):
+    """A training that goes on; closes its files when left.
+
+    Attributes
+    ----------
+    step : int
+        Updates that are done.
+    best : dict, optional
+        ``step`` and ``value`` of the best validation.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        settings: TrainerSettings,
+        world: World,
+        folder: RunFolder,
+        step: Step,
+    ) -> None:
+        super().__init__()
+        self.task, self.settings, self.world, self.folder = task, settings, world, folder
+        self.name = step.command
+        self.identity = {**step.to_json(), "trainer": settings.identity(len(task))}
+        self.total = settings.total_steps(len(task))
+        self.batch = settings.per_process(world.size)
+        self.step = 0
+        self.best: dict[str, Any] | None = None
+        self.mean = Mean()
+        self.metrics: MetricsLog | None = None
+
+    def start(self, *, resume: bool) -> None:
+        """Open the folder and set up what learns, as it was when the last checkpoint was made."""
+        self.stop = self.enter_context(stop_on_signals())
+        last = self.world.on_main(lambda: self._open(resume))
+        self.learner = Learner(self.task, self.settings, self.world)
+        if last is not None:
+            checkpoint = load_checkpoint(last, self.identity)
+            self.learner.load(checkpoint)
+            self.step, self.best = checkpoint.state["step"], checkpoint.state["best"]
+            self.mean = Mean(**checkpoint.state["mean"])
+        if self.metrics is not None:
+            self.metrics.rewind(self.step, tensorboard=self.settings.tensorboard)
+
+    def _open(self, resume: bool) -> Path | None:
+        self.folder.open(resume=resume)
+        self.metrics = self.enter_context(MetricsLog(self.folder.path / "metrics.jsonl"))
+        return self.folder.last()
+
+    def run(self, report: TrainingReporterFactory) -> None:
+        """Make the steps that are left.
+
+        Raises
+        ------
+        StoppedError
+            Asked to stop; the state is saved.
+        """
+        batches = self._read_ahead()  # before there are threads of a live display
+        progress: TrainingReporter | None = None
+        if self.world.is_main:
+            progress = self.enter_context(
+                report(self.name, self.step, self.total, self.settings.batch_size)
+            )
+        while self.step < self.total and not self.world.any(bool(self.stop)):
+            values = self.learner.update(self.step, self._next(batches))
+            self.step += 1
+            self._log(values, progress)
+            if self._is_due(self.settings.validate_every):
+                self._validate(progress)
+                self._save()
+            elif self._is_due(self.settings.checkpoint_every):
+                self._save()
+        if self.step < self.total:
+            self._save()
+            raise StoppedError(self._stopped_text())
+
+    def _read_ahead(self) -> Iterator[Batch | UnsamError]:
+        sampler = Sampler(
+            len(self.task),
+            self.batch,
+            self.settings.accumulate,
+            self.world.rank,
+            self.world.size,
+            self.settings.seed,
+        )
+        return load_batches(
+            self.task,
+            sampler.batches(self.step, self.total),
+            jobs=self.settings.jobs,
+            pin=self.world.device.startswith("cuda"),
+        )
+
+    def _next(self, batches: Iterator[Batch | UnsamError]) -> list[Batch]:
+        """Return this process's batches of a step; raise in all processes if one has none."""
+        fetched = [next(batches) for _ in range(self.settings.accumulate)]
+        error = next((b for b in fetched if isinstance(b, UnsamError)), None)
+        if self.world.any(error is not None):
+            self.world.raise_first(error)
+        return [batch for batch in fetched if not isinstance(batch, UnsamError)]
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and (self.step % every == 0 or self.step == self.total)
+
+    def _log(self, values: dict[str, float], progress: TrainingReporter | None) -> None:
+        self.mean.add(values)
+        if progress is not None:
+            progress.advance({**values, "memory": self.world.peak_memory()})
+        if self._is_due(self.settings.log_every):
+            means = self.mean.take()
+            if self.metrics is not None:
+                self.metrics.write(self.step, {**means, "lr": values["lr"]})
+
+    def _validate(self, progress: TrainingReporter | None) -> None:
+        """Measure, and note whether there was never a better one."""
+        measured = self.world.on_main(lambda: self.task.validate(self.learner.weights))
+        self.learner.module.train()
+        values = {name: float(value) for name, value in measured.items()}
+        for value in list(values.values())[:1]:
+            if self.best is None or value > self.best["value"]:
+                self.best = {"step": self.step, "value": value}
+        if self.metrics is not None and progress is not None:
+            self.metrics.write(self.step, {f"validation/{k}": v for k, v in values.items()})
+            progress.validated(values)
+
+    def _save(self) -> None:
+        """Publish the model if it is the best or there is no best, then write a checkpoint.
+
+        In this order: a run that is killed in between makes the steps from the last checkpoint on
+        once more, and with them this model.
+        """
+        self.world.on_main(self._save_alone)
+
+    def _save_alone(self) -> None:
+        weights = self.learner.weights
+        if self.best is None or self.best["step"] == self.step:
+            self.folder.publish(lambda folder: self.task.save(folder, weights))
+        if self.metrics is not None:
+            self.metrics.sync()
+        state = {
+            "step": self.step,
+            "settings": self.identity,
+            "best": self.best,
+            "mean": self.mean.state(),
+            **self.learner.state(),
+        }
+        average = self.learner.average
+        self.folder.save(
+            self.step,
+            Checkpoint(
+                state,
+                self.learner.module.state_dict(),
+                None if average is None else average.weights,
+            ),
+        )
+        best = self.best["step"] if self.best else None
+        self.folder.prune(self.settings.keep, best)
+
+    def _stopped_text(self) -> str:
+        who = self.stop.signal_name or "a signal to another process"
+        left = self.total - self.step
+        return f"{self.name}: stopped by {who} with {left} steps to go; run again with --resume"

@@ -1,0 +1,83 @@
+"""How good a segmenter is, in the middle of its training: AR and AP on annotated images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unsam_cli.errors import DataError, UnsamError
+from unsam_cli.evaluation.engine import match, problem
+from unsam_cli.evaluation.matches import Matches
+from unsam_cli.evaluation.metrics import measure
+from unsam_cli.evaluation.sets import PredictionSet, truth_set
+from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.io.images import find_image
+from unsam_cli.io.masks import read_masks
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.prediction.pipeline import predict_images
+from unsam_cli.prediction.predict import Predictor
+from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.run.resources import usable_cpus
+from unsam_cli.training.dataset import other_size
+
+MAX_DETS = (10, 100, 1000)
+NAMES = ("AR@1000", "AR@100", "AR@10", "AP", "AP50")
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    id: int
+    path: Path
+
+
+class WholeImageValidation:
+    """Predicts masks of images and compares them with theirs, as ``unsam evaluate`` does.
+
+    Parameters
+    ----------
+    truth : Path
+        Masks file that lists its images.
+    folder : Path
+        Of the images.
+
+    Raises
+    ------
+    DataError
+        The file lists no images, or has no masks.
+    MissingInputError
+        An image is not there.
+    """
+
+    def __init__(self, truth: Path, folder: Path) -> None:
+        self._truth = read_masks(truth)
+        if not self._truth.images or not len(self._truth):
+            raise DataError(f"{truth}: validation needs a COCO file of images and masks")
+        self._items = [
+            _Item(i, find_image(folder, image.file_name))
+            for i, image in sorted(self._truth.images.items())
+        ]
+
+    def __call__(self, segmenter: Segmenter) -> dict[str, float]:
+        """Measure a segmenter in evaluation mode; AR at the most masks comes first.
+
+        Raises
+        ------
+        UnsamError
+            An image cannot be read, or has another size than its masks.
+        """
+        predictor = Predictor(segmenter, PredictSettings(max_masks=MAX_DETS[-1]))
+        matches = []
+        for item, found in predict_images(self._items, predictor, jobs=usable_cpus()):
+            if isinstance(found, UnsamError):
+                raise found
+            matches.append(self._match(item, found))
+        metrics = measure(matches, MAX_DETS)
+        return {name: value for name in NAMES if (value := metrics[name]) is not None}
+
+    def _match(self, item: _Item, found: FoundMasks) -> Matches:
+        truth = truth_set(self._truth, item.id)
+        if found.table.size != truth.table.size:
+            raise other_size(item.path, found.table.size, truth.table.size)
+        rles = found.table.to_rles()
+        ranked = PredictionSet(rles, found.table, found.score, len(rles), category_zero=0)
+        return match([problem(truth, ranked)])[0]

@@ -1,0 +1,136 @@
+"""Training of whole-image segmenters, Mask2Former and EoMT, as a task for the trainer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unsam_cli.errors import UsageError
+from unsam_cli.models.inputs import normalise
+from unsam_cli.models.loading import save_segmenter
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.training.criterion import TERMS, count_amounts, set_losses
+from unsam_cli.training.dataset import AnnotatedImages
+from unsam_cli.training.parameters import parameter_groups
+from unsam_cli.training.recipe import Recipe
+from unsam_cli.training.samples import Sample, SampleBatch, make_sample
+from unsam_cli.training.skipped import SkippedImages
+from unsam_cli.training.task import Batch
+
+Validation = Callable[[Segmenter], dict[str, float]]
+"""Measures a segmenter; the metric to maximise first."""
+
+_PREFIX = "segmenter."
+_BACKBONES = {
+    "mask2former": ("segmenter.network.model.pixel_level_module.encoder.",),
+    "eomt": ("segmenter.network.embeddings.", "segmenter.network.layers."),
+}
+
+
+class _WithLosses(nn.Module):
+    """A segmenter that answers with its losses."""
+
+    def __init__(self, segmenter: Segmenter, recipe: Recipe) -> None:
+        super().__init__()
+        self.segmenter, self.losses = segmenter, recipe.losses
+
+    def forward(self, batch: SampleBatch, totals: Tensor) -> dict[str, Tensor]:
+        predictions = self.segmenter(normalise(batch.images))
+        with torch.autocast(batch.images.device.type, enabled=False):
+            layers = set_losses(predictions, batch.masks, batch.seeds, totals, self.losses)
+        named = dict(zip(TERMS, layers[-1], strict=True))
+        return named | {"auxiliary": layers[:-1].sum()}
+
+
+class WholeImageTask:
+    """A segmenter, annotated images, and the losses of Mask2Former.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        What is trained.
+    images : AnnotatedImages
+        What it learns from.
+    recipe : Recipe
+        How.
+    validation : callable, optional
+        Measures a segmenter.
+    skipped : SkippedImages, optional
+        Takes note of images that cannot be read.
+    history : sequence of dict
+        Steps that lead to the weights, for the model folders that are written.
+
+    Raises
+    ------
+    UsageError
+        The crop does not suit the network.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        images: AnnotatedImages,
+        recipe: Recipe,
+        *,
+        validation: Validation | None = None,
+        skipped: SkippedImages | None = None,
+        history: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        if recipe.data.crop % segmenter.multiple:
+            raise UsageError(
+                f"a crop of {recipe.data.crop} pixels does not suit {segmenter.config.backbone}; "
+                f"give a multiple of {segmenter.multiple}"
+            )
+        self.segmenter, self.images, self.recipe = segmenter, images, recipe
+        self._validation, self._skipped, self._history = validation, skipped, list(history)
+        self._module = _WithLosses(segmenter, recipe)
+
+    @property
+    def module(self) -> nn.Module:
+        """The segmenter with its losses."""
+        return self._module
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def sample(self, index: int, seed: int) -> Sample:
+        """Read and augment an image and its masks."""
+        return make_sample(self.images, index, seed, self.recipe.data)
+
+    def collate(self, samples: Sequence[Sample]) -> SampleBatch:
+        """Join samples."""
+        return SampleBatch.of(samples)
+
+    def amounts(self, batch: Batch) -> Tensor:
+        """Count masks and weights of queries; note what was skipped."""
+        assert isinstance(batch, SampleBatch)
+        if self._skipped is not None:
+            self._skipped.add(batch.skipped)
+        queries = self.segmenter.config.queries
+        return count_amounts(queries, [len(m) for m in batch.masks], self.recipe.losses)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Group weights by learning rate and decay."""
+        backbone = _BACKBONES[self.segmenter.config.architecture]
+        return parameter_groups(self._module, backbone, self.recipe.parameters)
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write a model folder."""
+        own = _without_prefix(weights)
+        save_segmenter(self.segmenter, folder, weights=own, history=self._history)
+
+    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        """Predict masks of the validation images and compare them with theirs."""
+        assert self._validation is not None
+        measured = copy.deepcopy(self.segmenter)
+        measured.load_state_dict(_without_prefix(weights))
+        return self._validation(measured.eval())
+
+
+def _without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(_PREFIX): value for name, value in weights.items()}
