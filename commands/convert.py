@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from unsam_cli import options
-from unsam_cli.convert.formats import BSDS_MIN_AREA, WRITE, parse_request
+from unsam_cli.convert.formats import BSDS_MIN_AREA, CHECKPOINT, WRITE, parse_request
 from unsam_cli.run.runner import RunSettings
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -81,8 +81,15 @@ def command(
       unsam convert bsds500 BSDS500/data/groundTruth/val -o bsds.json
       unsam convert --to sa1b masks.json -o sa1b/
       unsam convert --to tsv masks.json --images photos/ -o SAM-0.tsv
+      unsam convert checkpoint unsam.pth -o unsam/
+
+    The last one makes a model folder of a whole-image checkpoint of UnSAM.
     """
     request = parse_request(words, to)
+    if request.source_format == CHECKPOINT:
+        from unsam_cli.convert.checkpoint import convert_weights
+
+        return convert_weights(request, run)
     from unsam_cli.convert.stage import convert, settings_of
 
     read, write = settings_of(request, settings)

@@ -39,7 +39,7 @@ def load_network(cls: Any, folder: Path, *, whole: bool = True, **options: Any) 
     try:
         with quiet():
             network, found = cls.from_pretrained(
-                folder,
+                str(folder),
                 local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,

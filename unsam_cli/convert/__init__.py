@@ -11,6 +11,7 @@
 `outlines`         masks as polygons, exactly or simplified
 `targets` `sinks`  what is written instead of COCO
 `stage`            the whole of ``unsam convert``
+`checkpoint`       weights of detectron2 into a model folder
 `union`            ``unsam merge --union``
 =================  ==============================================================================
 """

@@ -30,6 +30,8 @@ WRITE = {
     "tsv": "a training shard, with its .lineidx",
     "yolo": "a folder of outlines as text, for Ultralytics YOLO",
 }
+CHECKPOINT = "checkpoint"
+"""Not masks: weights of a network, into a model folder."""
 FOLDERS = frozenset({"sa1b", "labelmap", "yolo"})
 """What is written as a folder."""
 BSDS_MIN_AREA = 64
@@ -43,7 +45,7 @@ class Request:
     Attributes
     ----------
     source_format, target : str
-        Keys of `READ` and `WRITE`.
+        Keys of `READ` and `WRITE`; or `CHECKPOINT`, of which `target` says nothing.
     source : str
         A file or folder; ``-`` is standard input.
     """
@@ -67,13 +69,15 @@ def parse_request(words: Sequence[str], to: str | None) -> Request:
     if not 1 <= len(words) <= 2:
         raise UsageError(f"give FORMAT and SOURCE, got {len(words)} words")
     name, source = ("", words[0]) if len(words) == 1 else (words[0], words[1])
-    if not name and source in READ.keys() | WRITE.keys():
+    if not name and source in READ.keys() | WRITE.keys() | {CHECKPOINT}:
         raise UsageError(f"{source} of what? name a file or folder, - is standard input")
     if to is None and name in WRITE.keys() - READ.keys():
         name, to = "coco", name
     if not name and to is None:
         raise UsageError(f"which format is {source}? one of {', '.join(READ)}; or give --to")
     name = name or "coco"
+    if name == CHECKPOINT and to is None:
+        return Request(name, source, "")
     if name not in READ:
         raise UsageError(f"unknown format {name!r}; one of {', '.join(READ)}")
     return Request(name, source, to or "coco")

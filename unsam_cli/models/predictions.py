@@ -23,7 +23,9 @@ class Predictions:
     embeddings : (L, B, Q, C) tensor
         Mask embeddings.
     features : (B, C, h, w) tensor
-        Features of pixels, at a quarter of the resolution of the network's input.
+        Features of pixels, at a quarter of the resolution of the network's input. Where layers
+        have features of their own (EoMT in training), these are stacked along C, and the
+        embeddings of a layer are 0 at those of the others.
     """
 
     class_logits: Tensor
@@ -33,3 +35,27 @@ class Predictions:
     def mask_logits(self, layer: int = -1) -> Tensor:
         """Return the mask logits of a layer, (B, Q, h, w)."""
         return torch.einsum("bqc,bchw->bqhw", self.embeddings[layer], self.features)
+
+
+def class_agnostic(logits: Tensor) -> Tensor:
+    """Join K classes to one, for networks that were trained with more.
+
+    Parameters
+    ----------
+    logits : (..., K + 1) tensor
+        The last one is of "nothing".
+
+    Returns
+    -------
+    (..., 2) tensor, float32 at least
+        Their softmax gives the sum of the probabilities of all classes, and that of "nothing".
+    """
+    logits = at_least_single(logits)
+    if logits.shape[-1] == 2:
+        return logits
+    return torch.stack((logits[..., :-1].logsumexp(-1), logits[..., -1]), -1)
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Turn half precision into float32; leave the rest as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

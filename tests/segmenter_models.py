@@ -1,0 +1,49 @@
+"""Tiny segmenters with random weights, and pictures for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from unsam_cli.models.loading import create_segmenter
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.models.settings import SegmenterConfig
+
+MASK2FORMER = SegmenterConfig(
+    backbone="test_resnet",
+    backbone_weights="random",
+    queries=20,
+    hidden=32,
+    pixel_layers=2,
+    decoder_layers=4,
+)
+EOMT = SegmenterConfig(
+    architecture="eomt",
+    backbone="test_vit",
+    backbone_weights="random",
+    queries=20,
+    decoder_layers=2,
+    image_size=64,
+)
+CONFIGS = {"mask2former": MASK2FORMER, "eomt": EOMT}
+
+
+def stir(segmenter: Segmenter) -> Segmenter:
+    """Move all weights a little: new networks have zeros, and masks that are alike."""
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in segmenter.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng))
+    return segmenter
+
+
+def make_segmenter(architecture: str = "mask2former", *, seed: int = 0) -> Segmenter:
+    """Return a segmenter in evaluation mode, whose masks differ."""
+    return stir(create_segmenter(CONFIGS[architecture], seed=seed)).eval()
+
+
+def make_pixels(height: int = 64, width: int = 96, batch: int = 2, **options: Any) -> torch.Tensor:
+    """Return random pictures."""
+    rng = torch.Generator().manual_seed(2)
+    return torch.randn(batch, 3, height, width, generator=rng, **options)

@@ -1,0 +1,71 @@
+"""``unsam convert checkpoint`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2_reference import make_state
+from support import Invoke
+
+from unsam_cli.models.loading import load_segmenter
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "unsam.pth"
+    torch.save({"model": make_state(queries=3)}, path)
+    return path
+
+
+def test_a_checkpoint_becomes_a_model_folder(source: Path, tmp_path: Path, invoke: Invoke) -> None:
+    out = tmp_path / "unsam"
+    ran = invoke("convert", "checkpoint", source, "-o", out)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "")
+    about = json.loads((out / "unsam.json").read_text())
+    (step,) = about["history"]
+    assert step["command"] == "unsam convert --format checkpoint"
+    assert step["inputs"]["source"].startswith("sha256:")
+    assert load_segmenter(str(out)).config == load_segmenter(str(source)).config
+    again = invoke("convert", "checkpoint", source, "-o", out, "--no-clobber")
+    assert again.exit_code == 2
+    assert "--no-clobber was given" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["checkpoint", "unsam.pth"], 2, "a checkpoint becomes a folder: give -o DIR"),
+        (["checkpoint", "none.pth", "-o", "out"], 66, "none.pth: no such file"),
+        (["checkpoint", "bad.pth", "-o", "out"], 65, "no Mask2Former of detectron2"),
+        (["checkpoint", "unsam.pth", "-o", "full"], 74, "is no model folder"),
+        (
+            ["checkpoint", "unsam.pth", "--to", "sa1b", "-o", "out"],
+            2,
+            "unknown format 'checkpoint'",
+        ),
+        (["checkpoint"], 2, "checkpoint of what? name a file"),
+    ],
+)
+def test_what_cannot_be_converted(
+    source: Path,
+    tmp_path: Path,
+    invoke: Invoke,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    code: int,
+    text: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": torch.zeros(3)}, "bad.pth")
+    Path("full").mkdir()
+    Path("full", "photo.jpg").touch()
+    ran = invoke("convert", *words)
+    assert ran.exit_code == code
+    assert text in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"unsam.pth", "bad.pth", "full"}

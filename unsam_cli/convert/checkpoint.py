@@ -1,0 +1,51 @@
+"""``unsam convert checkpoint``: weights of detectron2 into a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unsam_cli.convert.formats import CHECKPOINT, Request
+from unsam_cli.errors import MissingInputError, UsageError
+from unsam_cli.run.output import STDOUT
+from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.runner import RunSettings
+
+
+def convert_weights(request: Request, run: RunSettings) -> int:
+    """Convert a whole-image checkpoint, as UnSAM publishes them.
+
+    Parameters
+    ----------
+    request : Request
+        Names the file.
+    run : RunSettings
+        Where to write.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UsageError
+        The output is no folder, or exists and shall not be replaced.
+    MissingInputError
+        There is no such file.
+    CheckpointError
+        It is damaged, incomplete or something else.
+    OutputError
+        The folder cannot be written.
+    """
+    if run.output == STDOUT:
+        raise UsageError("a checkpoint becomes a folder: give -o DIR")
+    if run.no_clobber and Path(run.output).exists():
+        raise UsageError(f"{run.output}: exists, and --no-clobber was given")
+    source = Path(request.source)
+    if not source.is_file():
+        raise MissingInputError(f"{source}: no such file: give a checkpoint of UnSAM (.pth)")
+    from unsam_cli.models.loading import convert_checkpoint
+
+    step = Step("convert", {"format": CHECKPOINT}, {"source": file_identity(source)})
+    convert_checkpoint(source, Path(run.output), history=[step.to_json()])
+    return 0

@@ -1,0 +1,228 @@
+"""Segmenters from scratch and from checkpoints, and back to files.
+
+A folder is one of transformers (``config.json``, ``model.safetensors``), which its
+``from_pretrained`` opens, with ``unsam.json`` beside: our settings and the history of the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unsam_cli.backbones.checkpoints import check_fit
+from unsam_cli.backbones.pretrained import load_network, read_json, save_network
+from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
+from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
+from unsam_cli.models.backbone_weights import load_backbone
+from unsam_cli.models.detectron2 import fit_detectron2, read_detectron2
+from unsam_cli.models.folders import ABOUT, publish_folder
+from unsam_cli.models.inputs import MEAN, STD
+from unsam_cli.models.networks import NETWORKS, config_of, create_eomt, create_mask2former
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.models.vit_to_eomt import eomt_state
+from unsam_cli.run.provenance import file_identity
+
+FORMAT, VERSION = "unsam-segmenter", 1
+_MEND = "give a folder or hub id of Mask2Former or EoMT, or a checkpoint of UnSAM (.pth)"
+
+
+def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
+    """Create a segmenter that has not been trained, with the weights of its backbone.
+
+    Parameters
+    ----------
+    config : SegmenterConfig
+        What to create.
+    seed : int
+        Of all random weights.
+
+    Returns
+    -------
+    Segmenter
+        On the CPU, in training mode. Its `identity` is that of the backbone's weights.
+
+    Raises
+    ------
+    UsageError
+        The backbone does not suit the architecture.
+    CheckpointError, MissingInputError, WeightsUnavailableError
+        The weights of the backbone do not fit, or cannot be had.
+    """
+    create = _create_eomt if config.architecture == "eomt" else _create_mask2former
+    network, identity = create(config, seed)
+    segmenter = Segmenter(network, config).train()
+    segmenter.identity = identity
+    return segmenter
+
+
+def load_segmenter(checkpoint: str, device: str = "cpu") -> Segmenter:
+    """Load a segmenter, in evaluation mode.
+
+    Parameters
+    ----------
+    checkpoint : str
+        A folder as `save_segmenter` or transformers write it, with Mask2Former or EoMT; a
+        checkpoint of detectron2 as UnSAM publishes them (``.pth``); or a hub id.
+    device : str
+        Where it shall run.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file or folder.
+    WeightsUnavailableError
+        It is neither in the cache nor to be had from the hub.
+    CheckpointError
+        It is damaged, incomplete, or something else.
+    """
+    path, repository = Path(checkpoint), hub_id(checkpoint)
+    if path.is_dir():
+        segmenter = _from_folder(path)
+    elif path.is_file():
+        segmenter = _from_detectron2(path)
+    elif repository is None:
+        raise MissingInputError(f"{checkpoint}: no such checkpoint: {_MEND}")
+    else:
+        mend = f"if {checkpoint} was meant to be a folder, there is none"
+        folder, identity = fetch_folder(repository, mend=mend)
+        segmenter = _from_folder(folder)
+        segmenter.identity = identity
+    return segmenter.eval().to(device)
+
+
+def save_segmenter(
+    segmenter: Segmenter,
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    history: list[dict[str, Any]] | None = None,
+) -> None:
+    """Write a folder that `load_segmenter` and ``from_pretrained`` of transformers open.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Stays as it is.
+    folder : Path
+        Made if it does not exist. To let it appear at once, see
+        `unsam_cli.models.folders`.
+    weights : dict of tensors, optional
+        What is written in the place of ``segmenter.state_dict()``.
+    history : list of dict, optional
+        Steps that led to the weights; by default the segmenter's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = segmenter.state_dict() if weights is None else weights
+    check_fit(segmenter.state_dict(), state, folder, "these are not the weights of the segmenter")
+    save_network(
+        segmenter.network,
+        folder,
+        {k.removeprefix("network."): v.detach().cpu().contiguous() for k, v in state.items()},
+    )
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        # Without the path of the backbone's weights: its identity belongs in the history.
+        "config": {**asdict(segmenter.config), "backbone_weights": None},
+        "inputs": {"mean": MEAN, "std": STD, "multiple": segmenter.multiple, "channels": "RGB"},
+        "history": segmenter.history if history is None else history,
+    }
+    (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def convert_checkpoint(
+    file: Path, folder: Path, *, history: list[dict[str, Any]] | None = None
+) -> None:
+    """Convert a whole-image checkpoint of detectron2 into a folder.
+
+    Parameters
+    ----------
+    file : Path
+        As UnSAM publishes them.
+    folder : Path
+        Appears when it is complete, in the place of an earlier one.
+    history : list of dict, optional
+        Steps that led to the weights.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, incomplete, or something else.
+    OutputError
+        The folder cannot be written.
+    """
+    segmenter = _from_detectron2(file)
+    publish_folder(folder, lambda part: save_segmenter(segmenter, part, history=history))
+
+
+def _create_mask2former(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
+    folder, identity = None, ""
+    if "/" in config.backbone:
+        repository = hub_id(config.backbone)
+        if repository is None:
+            raise UsageError(f"{config.backbone} is no backbone: give a name or a hub id")
+        folder, identity = fetch_folder(repository, mend="give another --backbone")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = create_mask2former(config, folder)
+    return network, load_backbone(network, config, folder, seed) or identity
+
+
+def _create_eomt(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
+    from unsam_cli.backbones.vit_model import create_model  # timm takes 0.2 GB
+
+    vit, identity = create_model(
+        config.backbone, weights=config.backbone_weights, facet="token", seed=seed
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = create_eomt(config, vit)
+    vit.set_input_size((config.image_size, config.image_size))
+    network.load_state_dict({**network.state_dict(), **eomt_state(vit, config.backbone)})
+    return network, identity
+
+
+def _from_detectron2(path: Path) -> Segmenter:
+    config, state = read_detectron2(path)
+    network = create_mask2former(config)
+    fit_detectron2(network, state, path)
+    segmenter = Segmenter(network, config)
+    segmenter.identity = file_identity(path)
+    return segmenter
+
+
+def _from_folder(folder: Path) -> Segmenter:
+    kind = read_json(folder / "config.json", _MEND).get("model_type")
+    if kind not in NETWORKS:
+        raise CheckpointError(f"{folder}: a model of type {kind!r}: {_MEND}")
+    about = read_json(folder / ABOUT, _MEND) if (folder / ABOUT).exists() else {}
+    if about.get("version", VERSION) != VERSION:
+        raise CheckpointError(
+            f"{folder / ABOUT}: version {about['version']}, this program reads {VERSION}"
+        )
+    network = load_network(NETWORKS[kind], folder)
+    try:
+        config = SegmenterConfig(**about["config"]) if "config" in about else config_of(network)
+    except (TypeError, UsageError) as error:
+        raise CheckpointError(f"{folder}: settings cannot be read ({error})") from error
+    segmenter = Segmenter(network, config)
+    segmenter.history = list(about.get("history", []))
+    segmenter.identity = _identity(folder)
+    return segmenter
+
+
+def _identity(folder: Path) -> str:
+    """Return the hash of the weights, or of the hashes of their parts."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    identities = [file_identity(path) for path in files]
+    if len(identities) == 1:
+        return identities[0]
+    return f"sha256:{hashlib.sha256(''.join(identities).encode()).hexdigest()[:16]}"

@@ -1,0 +1,177 @@
+"""Networks of Hugging Face from our settings, with random weights, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    EomtConfig,
+    EomtForUniversalSegmentation,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    ResNetConfig,
+    TimmBackboneConfig,
+)
+
+from unsam_cli.backbones.pretrained import quiet
+from unsam_cli.errors import CheckpointError, UsageError
+from unsam_cli.models.settings import SegmenterConfig
+
+NETWORKS = {
+    "mask2former": Mask2FormerForUniversalSegmentation,
+    "eomt": EomtForUniversalSegmentation,
+}
+RESNET = "resnet50"
+_HEADS = 8
+_STRIDES = [4, 8, 16, 32]
+
+
+def create_mask2former(config: SegmenterConfig, folder: Path | None = None) -> Any:
+    """Create a Mask2Former with random weights.
+
+    Parameters
+    ----------
+    config : SegmenterConfig
+    folder : Path, optional
+        Where the configuration of a Hugging Face backbone is.
+
+    Raises
+    ------
+    UsageError
+        The backbone is unknown or does not have features at strides 4, 8, 16 and 32.
+    """
+    with quiet():
+        network = Mask2FormerForUniversalSegmentation(
+            Mask2FormerConfig(
+                backbone_config=_backbone_config(config.backbone, folder),
+                num_labels=1,
+                num_queries=config.queries,
+                hidden_dim=config.hidden,
+                feature_size=config.hidden,
+                mask_feature_size=config.hidden,
+                encoder_feedforward_dim=4 * config.hidden,
+                dim_feedforward=8 * config.hidden,
+                num_attention_heads=_HEADS,
+                encoder_layers=config.pixel_layers,
+                decoder_layers=config.layers + 1,  # counts the prediction of queries alone
+            )
+        )
+    if config.backbone != RESNET:
+        _check_maps(network.model.pixel_level_module.encoder, config.backbone)
+    return network
+
+
+def create_eomt(config: SegmenterConfig, vit: Any) -> Any:
+    """Create an EoMT with random weights, as large as a timm VisionTransformer.
+
+    Raises
+    ------
+    UsageError
+        The transformer has too few blocks.
+    """
+    patch = int(vit.patch_embed.patch_size[0])
+    width, depth = int(vit.embed_dim), len(vit.blocks)
+    if config.layers > depth:
+        raise UsageError(f"{config.backbone} has {depth} blocks, not {config.layers}")
+    if config.image_size % patch:
+        raise UsageError(f"image_size {config.image_size} is no multiple of the patches, {patch}")
+    return EomtForUniversalSegmentation(
+        EomtConfig(
+            num_labels=1,
+            num_queries=config.queries,
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=vit.blocks[0].attn.num_heads,
+            mlp_ratio=vit.blocks[0].mlp.fc1.out_features // width,
+            patch_size=patch,
+            image_size=config.image_size,
+            num_blocks=config.layers,
+            num_register_tokens=vit.num_prefix_tokens - 1,
+            num_upscale_blocks=max(1, round(math.log2(patch)) - 2),  # features at stride 4
+        )
+    )
+
+
+def config_of(network: Any, **known: Any) -> SegmenterConfig:
+    """Describe a network that comes from elsewhere.
+
+    Raises
+    ------
+    CheckpointError
+        It is of a form that is not supported.
+    """
+    config = network.config
+    if config.model_type == "eomt":
+        return SegmenterConfig(
+            architecture="eomt",
+            backbone="eomt",
+            queries=config.num_queries,
+            decoder_layers=config.num_blocks,
+            image_size=config.image_size,
+            short_side=config.image_size,
+            longest_side=config.image_size,
+        )
+    if config.pre_norm:
+        raise CheckpointError("Mask2Former with normalisation before attention is not supported")
+    backbone = config.backbone_config
+    defaults = {
+        "backbone": getattr(backbone, "backbone", None) or backbone.model_type,
+        "queries": config.num_queries,
+        "hidden": config.hidden_dim,
+        "pixel_layers": config.encoder_layers,
+        "decoder_layers": config.decoder_layers - 1,
+    }
+    return SegmenterConfig(**{**defaults, **known})
+
+
+def _backbone_config(name: str, folder: Path | None) -> Any:
+    if folder is not None:
+        config = AutoConfig.from_pretrained(folder)
+        stages = getattr(config, "stage_names", [])
+        if len(stages) < len(_STRIDES):
+            raise UsageError(f"{name} is no backbone with features at several strides")
+        config.out_features = stages[-len(_STRIDES) :]
+        return config
+    if name == RESNET:
+        return ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
+    return TimmBackboneConfig(backbone=name, out_indices=_stages(name))
+
+
+def _stages(name: str) -> Sequence[int]:
+    """Return which features of a timm network are at strides 4, 8, 16 and 32."""
+    import timm
+
+    try:
+        network = timm.create_model(name, pretrained=False, features_only=True)
+    # timm raises what its networks raise.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{name} cannot be a backbone of Mask2Former: {reason}") from error
+    strides = list(network.feature_info.reduction())
+    if any(stride not in strides for stride in _STRIDES):
+        raise UsageError(
+            f"{name} has features at strides {strides}, not {_STRIDES}: choose a hierarchical "
+            "network, or --architecture eomt for a plain vision transformer"
+        )
+    return [strides.index(stride) for stride in _STRIDES]
+
+
+def _check_maps(encoder: Any, name: str) -> None:
+    """Try a small picture: some networks take one size only, or have channels last."""
+    try:
+        with torch.no_grad():
+            maps = encoder.eval()(torch.zeros(1, 3, 64, 96)).feature_maps
+    # timm asserts.
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{name} does not take pictures of any size: {reason}") from error
+    finally:
+        encoder.train()
+    wanted = [(1, c, 64 // s, 96 // s) for c, s in zip(encoder.channels, _STRIDES, strict=True)]
+    if [tuple(x.shape) for x in maps] != wanted:
+        raise UsageError(f"{name} has features {[tuple(x.shape) for x in maps]}, not {wanted}")

@@ -1,0 +1,81 @@
+"""A whole-image segmenter: pixels in, predictions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from unsam_cli.models import eomt, mask2former
+from unsam_cli.models.predictions import Predictions
+from unsam_cli.models.settings import SegmenterConfig
+
+
+class Segmenter(nn.Module):
+    """A network of Hugging Face behind one interface, with a forward pass that saves memory.
+
+    Batch normalisation stays as it was trained: its statistics are never updated, its weights need
+    no gradient.
+
+    Attributes
+    ----------
+    network : Mask2FormerForUniversalSegmentation or EomtForUniversalSegmentation
+    config : SegmenterConfig
+    multiple : int
+        Sides of the input must be multiples of it.
+    checkpointing : bool
+        Compute activations anew in the backward pass instead of keeping them.
+    history : list of dict
+        Steps that led to the weights, see `unsam_cli.run.provenance`.
+    identity : str
+        What the weights are: a hash, or a hub id with its commit. Of a new segmenter, those of its
+        backbone.
+    """
+
+    def __init__(self, network: Any, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        eomt_patch = network.config.patch_size if config.architecture == "eomt" else None
+        self.multiple: int = eomt_patch or max(network.config.feature_strides)
+        self.checkpointing = False
+        self.history: list[dict[str, Any]] = []
+        self.identity = ""
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Segmenter:
+        """Switch to training, or to evaluation; batch normalisation stays in the latter."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, pixels: Tensor) -> Predictions:
+        """Predict masks.
+
+        Parameters
+        ----------
+        pixels : (B, 3, H, W) float tensor
+            Normalised, and padded with zeros to multiples of `multiple`.
+
+        Returns
+        -------
+        Predictions
+            Of all layers in training mode, the first of queries alone; else of the last one.
+            In float32, under autocast, too.
+        """
+        assert not any(side % self.multiple for side in pixels.shape[-2:]), pixels.shape
+        predict = eomt.predict if self.config.architecture == "eomt" else mask2former.predict
+        return predict(self.network, pixels, self._run)
+
+    def _run(self, part: Any, *arguments: Any) -> Any:
+        """Call a part of the network."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(part, *arguments, use_reentrant=False)
+        return part(*arguments)
