@@ -167,7 +167,10 @@ def _parse_all(
     """Offsets, runs and 0; or the offsets up to a bad mask, nothing, and what is wrong with it."""
     count = len(ends) - 1
     offsets = np.zeros(count + 1, dtype=np.int64)
-    runs = np.empty((len(data) // 2, 2), dtype=np.int64)
+    numbers = 0
+    for place in range(len(data)):
+        numbers += not (data[place] - 48) & 32
+    runs = np.empty((numbers // 2, 2), dtype=np.int64)
     for index in range(count):
         at = offsets[index]
         pixels = sizes[index, 0] * sizes[index, 1]
@@ -175,7 +178,7 @@ def _parse_all(
         if found < 0:
             return offsets[: index + 1], runs[:0], found
         offsets[index + 1] = at + found
-    return offsets, runs[: offsets[count]].copy(), 0
+    return offsets, runs[: offsets[count]], 0
 
 
 @kernel()

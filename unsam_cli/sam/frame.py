@@ -1,0 +1,94 @@
+"""How the pixels of an image and of the network's square input correspond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from unsam_cli.rle import Taps
+
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where an image lies in the network's input.
+
+    Parameters
+    ----------
+    size : (H, W)
+        Of the image in pixels.
+    inner : (h, w)
+        Of the image in the network's input; the rest, right and below, is padding.
+    side : int
+        Of the input, pixels.
+    square : bool
+        Whether the aspect ratio is ignored, as SAM 2 does; else the longest side fits.
+    """
+
+    size: tuple[int, int]
+    inner: tuple[int, int]
+    side: int
+    square: bool = False
+
+    @classmethod
+    def of(cls, size: tuple[int, int], side: int, *, square: bool = False) -> Frame:
+        """Fit an image of `size` into the input."""
+        if square:
+            return cls(size, (side, side), side, square=True)
+        scale = side / max(size)
+        height, width = (int(length * scale + 0.5) for length in size)
+        return cls(size, (height, width), side)
+
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        """Resize and normalise an image.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB.
+
+        Returns
+        -------
+        (3, S, S) float32 tensor
+            Padded with zeros.
+        """
+        height, width = self.inner
+        resized = Image.fromarray(image)
+        if resized.size != (width, height):
+            resized = resized.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
+        pixels = (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
+        padded = torch.zeros(3, self.side, self.side)
+        padded[:, :height, :width] = pixels
+        return padded
+
+    def inwards(self, points: Tensor) -> Tensor:
+        """Bring coordinates x, y from the image to the input; (..., 2) or boxes (..., 4)."""
+        scale = [self.inner[1] / self.size[1], self.inner[0] / self.size[0]]
+        scaling = torch.tensor(scale, dtype=torch.float64, device=points.device)
+        pairs = points.double().reshape(*points.shape[:-1], -1, 2) * scaling
+        return pairs.reshape(points.shape).float()
+
+    def taps(self, low: int) -> tuple[Taps, Taps]:
+        """Return how rows and columns of low x low logits become those of the image.
+
+        Notes
+        -----
+        SAM enlarges to the input's side, removes the padding and resizes to the image; SAM 2
+        resizes to the image at once.
+        """
+        if self.square:
+            rows, columns = (Taps.bilinear(low, (m, m)) for m in self.size)
+        else:
+            rows, columns = (
+                Taps.bilinear(low, (self.side, kept), (m, m))
+                for m, kept in zip(self.size, self.inner, strict=True)
+            )
+        return rows, columns

@@ -1,0 +1,239 @@
+"""Promptable models from checkpoints, and back to files.
+
+A folder is one of transformers where nothing is added to the network. Otherwise ``config.json``
+says so, and the weights are under a name that transformers does not look for, so that it refuses
+the folder instead of losing the new parts. ``unsam.json`` tells what is added, and the history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
+from transformers.utils import logging as transformers_logging
+
+from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
+from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
+from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
+from unsam_cli.run.provenance import file_identity
+from unsam_cli.sam.lora import merged_state
+from unsam_cli.sam.meta import load_original
+from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.settings import PromptableConfig
+
+FORMAT, VERSION = "unsam-promptable", 1
+_ABOUT, _WEIGHTS = "unsam.json", "promptable.safetensors"
+_NETWORKS = {"sam": (SamConfig, SamModel), "sam2": (Sam2Config, Sam2Model)}
+_FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
+"""By ``model_type``; checkpoints of SAM 2 on the hub are those for videos."""
+_MEND = "give a folder or hub id of SAM or SAM 2, or an original SAM checkpoint"
+
+
+def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
+    """Load a promptable model, in evaluation mode.
+
+    Parameters
+    ----------
+    checkpoint : str
+        A folder as `save_promptable` or transformers write it, an original checkpoint of SAM
+        (``.pth``), or a hub id.
+    device : str
+        Where it shall run.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file or folder.
+    WeightsUnavailableError
+        It is neither in the cache nor to be had from the hub.
+    CheckpointError
+        It is damaged, incomplete, or something else.
+    """
+    path, repository = Path(checkpoint), hub_id(checkpoint)
+    if path.is_dir():
+        model = _from_folder(path)
+    elif path.is_file():
+        model = PromptableModel(load_original(path))
+        model.identity = file_identity(path)
+    elif repository is None:
+        kind = "checkpoint" if path.suffix in SUFFIXES else "model folder or hub id"
+        raise MissingInputError(f"{checkpoint}: no such {kind}: {_MEND}")
+    else:
+        folder, identity = fetch_folder(repository, mend="give --checkpoint FOLDER")
+        model = _from_folder(folder)
+        model.identity = identity
+    return model.eval().to(device)
+
+
+def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -> PromptableModel:
+    """Add new parts to a model that has none, or return it as it is if it has them already.
+
+    Raises
+    ------
+    UsageError
+        It has other ones.
+    """
+    if model.config == config:
+        return model
+    if not model.config.plain:
+        had, wanted = (_describe(c) for c in (model.config, config))
+        raise UsageError(f"the checkpoint has {had}, not {wanted}: ask for those, or start anew")
+    changed = PromptableModel(model.network, config, seed=seed)
+    changed.history, changed.identity = model.history, model.identity
+    return changed.train(model.training)
+
+
+def save_promptable(
+    model: PromptableModel,
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    history: list[dict[str, Any]] | None = None,
+) -> None:
+    """Write a folder that `load_promptable` opens; adapters are merged into the weights.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        Stays as it is.
+    folder : Path
+        Made if it does not exist.
+    weights : dict of tensors, optional
+        State of `model` to be written instead of its present one.
+    history : list of dict, optional
+        Steps that led to the weights; by default the model's.
+    """
+    state = merged_state(model.state_dict() if weights is None else weights)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.config
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "masks_per_prompt": config.masks_per_prompt,
+        "granularity": config.granularity,
+        "history": model.history if history is None else history,
+    }
+    (folder / _ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    if config.plain:
+        network = {name.removeprefix("network."): tensor for name, tensor in state.items()}
+        with _quiet():
+            model.network.save_pretrained(folder, state_dict=network)
+        return
+    base = {"model_type": FORMAT, "base": model.network.config.to_dict()}
+    (folder / "config.json").write_text(json.dumps(base, indent=1) + "\n", encoding="utf-8")
+    # Cloned: SAM keeps one tensor under two names, which safetensors does not.
+    copies = {name: tensor.clone() for name, tensor in state.items()}
+    safetensors.torch.save_file(copies, folder / _WEIGHTS, {"format": "pt"})
+
+
+def _describe(config: PromptableConfig) -> str:
+    granularity = "granularity" if config.granularity else "no granularity"
+    return f"{config.masks_per_prompt} masks per prompt and {granularity}"
+
+
+def _from_folder(folder: Path) -> PromptableModel:
+    config = _read_json(folder / "config.json")
+    about = _read_json(folder / _ABOUT) if (folder / _ABOUT).exists() else {}
+    if about.get("version", VERSION) != VERSION:
+        raise CheckpointError(
+            f"{folder / _ABOUT}: version {about['version']}, this program reads {VERSION}"
+        )
+    kind = config.get("model_type")
+    if kind == FORMAT:
+        model = _with_new_parts(folder, config, about)
+    elif kind in _FAMILIES:
+        model = PromptableModel(_from_transformers(folder, _FAMILIES[kind]))
+    else:
+        raise CheckpointError(f"{folder}: a model of type {kind!r} takes no prompts here: {_MEND}")
+    model.history = list(about.get("history", []))
+    for name in (_WEIGHTS, "model.safetensors"):
+        if (folder / name).is_file():
+            model.identity = file_identity(folder / name)
+    return model
+
+
+def _with_new_parts(
+    folder: Path, config: Mapping[str, Any], about: Mapping[str, Any]
+) -> PromptableModel:
+    """Open a folder that only this program can open."""
+    try:
+        make_config, make_network = _NETWORKS[config["base"]["model_type"]]
+        parts = PromptableConfig(int(about["masks_per_prompt"]), bool(about["granularity"]))
+        network = make_network(make_config.from_dict(config["base"]))
+    # Configurations are checked by classes of transformers and of the hub's client.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder}: config.json or {_ABOUT} is damaged ({reason})") from error
+    if not (folder / _WEIGHTS).is_file():
+        raise MissingInputError(f"{folder / _WEIGHTS}: no such file: copy the whole folder")
+    model = PromptableModel(network, parts)
+    state = read_checkpoint(folder / _WEIGHTS)
+    check_fit(model.state_dict(), state, folder / _WEIGHTS, "copy the whole folder again")
+    model.load_state_dict(state)
+    return model
+
+
+def _from_transformers(folder: Path, family: str) -> Any:
+    """Open a folder of transformers, and refuse it where anything is missing."""
+    try:
+        with _quiet():
+            network, found = _NETWORKS[family][1].from_pretrained(
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
+            )
+    # transformers raises what its readers raise.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder}: cannot be opened ({reason}): get it again") from error
+    problems = [
+        f"{len(names)} {what} ({', '.join(sorted(str(n) for n in names)[:3])})"
+        for what, names in (
+            ("missing", found["missing_keys"]),
+            ("unexpected", found["unexpected_keys"]),
+            ("of another shape", [name for name, *_ in found["mismatched_keys"]]),
+        )
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"{folder}: weights do not fit: {'; '.join(problems)}: get it again")
+    return network
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file: {_MEND}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}): get it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a JSON object: get it again")
+    return content
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and listing keys; what is wrong is told by us."""
+    verbosity, bars = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,238 @@
+"""A promptable segmenter: SAM or SAM 2, and the parts that are added to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unsam_cli.errors import UsageError
+from unsam_cli.sam.decoding import Decoding, Embedding, decode
+from unsam_cli.sam.frame import Frame
+from unsam_cli.sam.granularity import GranularityPrompt
+from unsam_cli.sam.lora import lora_parameters
+from unsam_cli.sam.prompts import Prompts
+from unsam_cli.sam.settings import SAM_MASKS, PromptableConfig
+from unsam_cli.sam.tokens import MaskTokens
+
+Train = Literal["decoder", "lora", "all"]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Answers to P prompts.
+
+    Attributes
+    ----------
+    logits : (P, M, h, w) tensor
+        At a quarter of the resolution of the network's input, padding included.
+    scores : (P, M) tensor
+        IoU that the model predicts for each.
+    """
+
+    logits: Tensor
+    scores: Tensor
+
+
+class Granularity(nn.Module):
+    """The two ends of granularity: a token that asks, and a token that answers."""
+
+    def __init__(self, decoder: Any, generator: torch.Generator) -> None:
+        super().__init__()
+        self.prompt = GranularityPrompt(decoder.hidden_size, generator)
+        self.output = MaskTokens(decoder, [0], generator)
+
+
+class PromptableModel(nn.Module):
+    """A network of Hugging Face behind one interface, and new parts beside it.
+
+    Parameters
+    ----------
+    network : SamModel or Sam2Model
+    config : PromptableConfig
+        What is added. Nothing is by default, and the model is exactly the network.
+    seed : int
+        Of new parts.
+
+    Attributes
+    ----------
+    family : {"sam", "sam2"}
+    side : int
+        Of the network's square input, pixels.
+    low : int
+        Of the masks it gives.
+    history : list of dict
+        Steps that led to the weights, see `unsam_cli.run.provenance`.
+    identity : str
+        What the weights are: a hash, or a hub id with its commit.
+    """
+
+    def __init__(
+        self, network: Any, config: PromptableConfig | None = None, *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config or PromptableConfig()
+        self.family: str = network.config.model_type
+        self.side: int = network.config.prompt_encoder_config.image_size
+        self.low = 4 * self.side // network.config.prompt_encoder_config.patch_size
+        self.first_mask_token = 2 if self.family == "sam2" else 1
+        self.history: list[dict[str, Any]] = []
+        self.identity = ""
+        decoder, generator = network.mask_decoder, torch.Generator().manual_seed(seed)
+        more = [1 + i % SAM_MASKS for i in range(self.config.masks_per_prompt - SAM_MASKS)]
+        self.levels = MaskTokens(decoder, more, generator) if more else None
+        self.granularity = Granularity(decoder, generator) if self.config.granularity else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(self.parameters()).device
+
+    @property
+    def batch(self) -> int:
+        """How many prompts to decode together: on a CPU as many as its caches like.
+
+        Not an option, because it changes the last bits of the masks.
+        """
+        return 4 if self.device.type == "cpu" else 64
+
+    @property
+    def new_masks(self) -> list[MaskTokens]:
+        """Mask tokens that SAM does not have."""
+        new = [self.levels, self.granularity.output if self.granularity else None]
+        return [tokens for tokens in new if tokens is not None]
+
+    @property
+    def hypernetworks(self) -> list[nn.Module]:
+        """What makes weights out of every mask token, SAM's own first."""
+        own = self.network.mask_decoder.output_hypernetworks_mlps
+        return [*own, *(module for new in self.new_masks for module in new.hypernetworks)]
+
+    def frame(self, size: tuple[int, int]) -> Frame:
+        """Tell where an image of `size` (H, W) lies in the network's input."""
+        return Frame.of(size, self.side, square=self.family == "sam2")
+
+    def embed(self, pixels: Tensor) -> Embedding:
+        """Run the encoder.
+
+        Parameters
+        ----------
+        pixels : (B, 3, S, S) float32 tensor
+            As :meth:`Frame.pixels` makes them.
+
+        Returns
+        -------
+        Embedding
+            Of B images.
+        """
+        if self.family == "sam":
+            return Embedding(self.network.vision_encoder(pixels).last_hidden_state)
+        maps = self.network.get_image_features(pixels, return_dict=True).fpn_hidden_states
+        maps = [*maps[:-1], maps[-1] + self.network.no_memory_embedding]
+        sizes = self.network.backbone_feature_sizes
+        features = [
+            x.permute(1, 2, 0).unflatten(2, tuple(size))
+            for x, size in zip(maps, sizes, strict=True)
+        ]
+        return Embedding(features[-1], tuple(features[:-1]))
+
+    def attend(
+        self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False
+    ) -> Decoding:
+        """Run the decoder up to where masks are made, for some prompts of one image.
+
+        Parameters
+        ----------
+        embedding : Embedding
+            Of one image.
+        prompts : Prompts
+            P of them; memory grows with their number, so give a few dozen at a time.
+        multimask : bool
+            Whether to answer with all masks of an ambiguous prompt, or with one. A prompt with a
+            granularity is answered with one.
+        fold : bool
+            The fast way, equal up to rounding; else exactly as transformers computes.
+
+        Raises
+        ------
+        UsageError
+            A granularity is asked for, and the model has no such part.
+        """
+        own = self.network.mask_decoder.num_mask_tokens
+        if prompts.granularity is not None:
+            if self.granularity is None:
+                raise UsageError("this model knows no granularity: fine-tune it with --granularity")
+            last = own + self.config.masks_per_prompt - SAM_MASKS
+            outputs = slice(last, last + 1)
+        elif multimask:
+            outputs = slice(1, self.config.masks_per_prompt + 1)
+        else:
+            outputs = slice(0, 1)
+        return decode(self, embedding, prompts, outputs, fold=fold)
+
+    def decode(
+        self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False
+    ) -> Masks:
+        """Answer prompts of one image; see :meth:`attend`.
+
+        Returns
+        -------
+        Masks
+            `masks_per_prompt` for each prompt, or one.
+        """
+        decoder = self.network.mask_decoder
+        dynamic = getattr(decoder, "dynamic_multimask_via_stability", False) and not self.training
+        if multimask or prompts.granularity is not None or not dynamic:
+            found = self.attend(embedding, prompts, multimask=multimask, fold=fold)
+            return Masks(found.logits(), found.scores)
+        # SAM 2: where the one mask is not stable, the best of the others.
+        found = decode(self, embedding, prompts, slice(0, decoder.num_mask_tokens), fold=fold)
+        stable = decoder._dynamic_multimask_via_stability(found.logits()[None], found.scores[None])
+        return Masks(stable[0][0], stable[1][0])
+
+
+def trainable(model: PromptableModel, what: Train) -> list[nn.Parameter]:
+    """Freeze everything but what is to be trained.
+
+    Parameters
+    ----------
+    model : PromptableModel
+    what : {"decoder", "lora", "all"}
+        The mask decoder, the adapters of `add_lora`, or everything; and always the new parts.
+
+    Returns
+    -------
+    list of Parameter
+        Those that are trained.
+
+    Notes
+    -----
+    The random frequencies that encode positions stay as they are: in SAM they are constants. SAM
+    2's projections of high-resolution features belong to the encoder here, whose output they are.
+
+    Raises
+    ------
+    UsageError
+        There is nothing to train.
+    """
+    new = [part for part in (model.levels, model.granularity) if part is not None]
+    chosen = {id(p) for part in new for p in part.parameters()}
+    if what == "lora":
+        chosen |= {id(p) for p in lora_parameters(model.network)}
+    for name, parameter in model.network.named_parameters():
+        encoder = name.startswith(("mask_decoder.conv_s0.", "mask_decoder.conv_s1."))
+        if what == "all" or (
+            what == "decoder" and name.startswith("mask_decoder.") and not encoder
+        ):
+            chosen.add(id(parameter))
+        if name.endswith("positional_embedding"):
+            chosen.discard(id(parameter))
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in chosen)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise UsageError("there is nothing to train: the model has no adapters and no new parts")
+    return trained

@@ -1,0 +1,140 @@
+"""One image and questions about it: prompts in its pixels, masks of its size."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unsam_cli.rle import Rle, RunTable, decode, enlarge
+from unsam_cli.sam.model import Masks, PromptableModel
+from unsam_cli.sam.prompts import Prompts
+from unsam_cli.sam.settings import Prompt
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Masks of one prompt, in the model's order.
+
+    Attributes
+    ----------
+    rles : list of Rle
+        M masks.
+    scores : (M,) float32
+        IoU that the model predicts for each.
+    """
+
+    rles: list[Rle]
+    scores: NDArray[np.float32]
+
+
+class Session:
+    """A model that has looked at an image.
+
+    It can be clicked as `unsam_cli.evaluation.clicks.simulate_clicks` wants it: every click after
+    the first refines the mask before, as SAM does.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        In evaluation mode.
+    granularity : float, optional
+        Of masks that are clicked.
+    """
+
+    def __init__(self, model: PromptableModel, *, granularity: float | None = None) -> None:
+        self.model, self.granularity = model, granularity
+        self._before: tuple[NDArray[np.int64], torch.Tensor] | None = None
+
+    @torch.inference_mode()
+    def set_image(self, image: NDArray[np.uint8]) -> None:
+        """Look at an image, (H, W, 3) uint8 RGB; prompts refer to it until the next one."""
+        self.size = (image.shape[0], image.shape[1])
+        self.frame = self.model.frame(self.size)
+        self.taps = self.frame.taps(self.model.low)
+        self.embedding = self.model.embed(self.frame.pixels(image)[None].to(self.model.device))
+        self._before = None
+
+    @torch.inference_mode()
+    def ask(self, prompts: Sequence[Prompt], *, multimask: bool = True) -> list[Answer]:
+        """Answer prompts.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+        multimask : bool
+            Whether each is ambiguous and gets all masks, or one. A prompt with a granularity
+            gets one.
+
+        Returns
+        -------
+        list of Answer
+            In the order of the prompts.
+        """
+        alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+        for index, prompt in enumerate(prompts):
+            kind = (len(prompt.points), prompt.box is None, prompt.granularity is None)
+            alike[kind].append(index)
+        answers: dict[int, Answer] = {}
+        for rows in alike.values():
+            for at in range(0, len(rows), self.model.batch):
+                batch = rows[at : at + self.model.batch]
+                asked = self._prepare([prompts[row] for row in batch])
+                masks = self.model.decode(self.embedding, asked, multimask=multimask, fold=True)
+                answers |= zip(batch, self._finish(masks), strict=True)
+        return [answers[index] for index in range(len(prompts))]
+
+    @torch.inference_mode()
+    def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Segment what was clicked.
+
+        Parameters
+        ----------
+        points : (n, 2) int64
+            x, y of all clicks so far, in pixels.
+        labels : (n,) int64
+            1: belongs to it; 0: does not.
+
+        Returns
+        -------
+        (H, W) bool
+            The mask with the highest predicted score.
+        """
+        prompt = Prompt(
+            tuple((float(x), float(y)) for x, y in points),
+            tuple(int(label) for label in labels),
+            granularity=self.granularity,
+        )
+        continued = self._before is not None and np.array_equal(self._before[0], points[:-1])
+        earlier = self._before[1] if self._before is not None and continued else None
+        asked = self._prepare([prompt], earlier)
+        masks = self.model.decode(self.embedding, asked, multimask=len(points) == 1, fold=True)
+        best = int(masks.scores[0].argmax())
+        self._before = (np.array(points), masks.logits[:, best : best + 1])
+        return decode(self._finish(masks)[0].rles[best])
+
+    def _prepare(self, prompts: Sequence[Prompt], masks: torch.Tensor | None = None) -> Prompts:
+        """Bring prompts of one kind to the network's input."""
+        first, device = prompts[0], self.model.device
+        points = labels = boxes = granularity = None
+        if first.points:
+            points = self.frame.inwards(torch.tensor([p.points for p in prompts])).to(device)
+            labels = torch.tensor([p.labels for p in prompts], device=device)
+        if first.box is not None:
+            boxes = self.frame.inwards(torch.tensor([p.box for p in prompts])).to(device)
+        if first.granularity is not None:
+            granularity = torch.tensor([p.granularity for p in prompts], device=device)
+        return Prompts(points, labels, boxes, masks, granularity)
+
+    def _finish(self, masks: Masks) -> list[Answer]:
+        """Enlarge masks to the image, and encode them."""
+        P, M = masks.scores.shape
+        logits = masks.logits.flatten(0, 1).float().cpu().numpy()
+        cut = enlarge(logits, *self.taps)
+        rles = RunTable.from_runs(cut.offsets, cut.runs, self.size).to_rles()
+        scores = masks.scores.float().cpu().numpy()
+        return [Answer(rles[i * M : (i + 1) * M], scores[i]) for i in range(P)]
