@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from unsam_cli import options
+from unsam_cli.errors import EXIT_SKIPPED
 from unsam_cli.log import reporter_factory
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import parse_shard
 
 PATH = click.Path(dir_okay=False, path_type=Path)
+OUTPUTS = ("output", "no_clobber", "per_image", "plot", "on_error")
 
 
 def _counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -68,9 +70,7 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str) -> t
 @options.run_option(
     "-o", "--output", metavar="PATH", group="Output", help="The report as JSON; - is stdout."
 )
-@options.run_option(
-    "--per-image", type=PATH, group="Output", help="Metrics of every image, as CSV."
-)
+@options.run_option("--per-image", type=PATH, group="Output", help="Metrics by image, as CSV.")
 @options.run_option(
     "--plot", type=PATH, group="Output", help="Recall over IoU and by size, as .png or .svg."
 )
@@ -80,6 +80,7 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str) -> t
 @options.run_option(
     "--shard", default="0/1", metavar="K/N|slurm", help="Evaluate images K, K+N...; merge joins."
 )
+@options.on_error_option
 @options.run_option(
     "--jobs",
     type=click.IntRange(1),
@@ -90,14 +91,10 @@ def command(
     truth: str,
     predictions: tuple[str, ...],
     score_key: str,
-    output: str | None,
     shard: str,
     jobs: int | None,
-    per_image: Path | None,
-    plot: Path | None,
-    no_clobber: bool,
-    **settings: Any,
-) -> None:
+    **values: Any,
+) -> int:
     """Compare masks with a ground truth, class-agnostic, as COCO does.
 
     Reads masks files of any form; prints a table, and writes a report with -o.
@@ -111,17 +108,14 @@ def command(
 
     context = click.get_current_context()
     outputs = EvaluateOutputs(
-        output=output,
-        no_clobber=no_clobber,
-        per_image=per_image,
-        plot=plot,
         shard=parse_shard(shard, os.environ),
         jobs=jobs or usable_cpus(),
         step=options.step_of(context),
         progress=reporter_factory(plain=context.find_root().meta["unsam.plain"]),
+        **{name: values.pop(name) for name in OUTPUTS},
     )
-    key = None if score_key == "none" else score_key
-    chosen = EvaluateSettings(score_key=key, **settings)
-    report = evaluate(truth, predictions, chosen, outputs)
-    if report is not None and output != "-":
+    settings = EvaluateSettings(score_key=None if score_key == "none" else score_key, **values)
+    report, skipped = evaluate(truth, predictions, settings, outputs)
+    if report is not None and outputs.output != "-":
         click.echo(as_text(report, terminal=sys.stdout.isatty()), nl=False)
+    return EXIT_SKIPPED if skipped else 0

@@ -25,21 +25,39 @@ from unsam_cli.errors import UsageError
     default=0.02,
     help="--union: highest IoU with a mask of the first file that still counts as no overlap.",
 )
+@options.run_option(
+    "--partial",
+    is_flag=True,
+    help="Join features or masks although shards are missing; the rest can be merged in later.",
+)
 @options.output_options
 def command(
-    files: tuple[Path, ...], union: bool, max_iou: float, output: str, no_clobber: bool
+    files: tuple[Path, ...],
+    union: bool,
+    max_iou: float,
+    partial: bool,
+    output: str,
+    no_clobber: bool,
 ) -> None:
     """Join the shards of one run: features (HDF5), masks (JSON) or evaluations (JSON).
 
     The shards may come in any order; the result is what one run would have written, to the last
-    byte. With --union, two files of masks of the same images become one, as UnSAM+ unites SA-1B's
-    masks with pseudo-masks.
+    byte. A shard that is missing or given twice is named and refused.
+
+    With --union, two files of masks of the same images become one, as UnSAM+ unites SA-1B's masks
+    with pseudo-masks.
 
     \b
       unsam merge features.0.h5 features.1.h5 -o features.h5
       unsam merge masks.*.json -o masks.json
       unsam merge --union sa1b.json masks.json --max-iou 0.02 -o plus.json
     """
+    from unsam_cli.evaluation.partial import is_partial, merge_reports
+    from unsam_cli.run.merging import merge
+
+    reports = all(map(is_partial, files))
+    if partial and (union or reports):
+        raise UsageError("--partial is for shards of features or masks")
     if union:
         from unsam_cli.convert.union import union as unite
 
@@ -47,9 +65,7 @@ def command(
             raise UsageError(f"--union is of two files, got {len(files)}")
         step = options.step_of(click.get_current_context())
         unite(*files, max_iou=max_iou, output=output, no_clobber=no_clobber, step=step)
-        return
-    from unsam_cli.evaluation.partial import is_partial, merge_reports
-    from unsam_cli.run.merging import merge
-
-    join = merge_reports if all(map(is_partial, files)) else merge
-    join(files, output=output, no_clobber=no_clobber)
+    elif reports:
+        merge_reports(files, output=output, no_clobber=no_clobber)
+    else:
+        merge(files, output=output, no_clobber=no_clobber, partial=partial)

@@ -141,6 +141,26 @@ def test_shards_may_fill_one_folder_at_once(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["masks.json", "sa1b"]
 
 
+def test_shards_of_one_folder_list_their_own_errors(
+    source: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    data = json.loads(source.read_bytes())
+    for row in data["annotations"]:
+        if row["image_id"] in (3, 4):
+            row["segmentation"]["counts"] = "~"
+    source.write_text(json.dumps(data))
+    for k in range(3):
+        shard = ["--shard", f"{k}/3", "--on-error", "skip"]
+        ran = invoke("convert", "--to", "sa1b", source, "-o", tmp_path / "sa1b", *shard)
+        assert ran.exit_code == (0 if k == 1 else 3)
+    listed = {p.name: p.read_text() for p in tmp_path.glob("*.errors.jsonl")}
+    assert sorted(listed) == ["sa1b.0-3.errors.jsonl", "sa1b.2-3.errors.jsonl"]
+    assert [json.loads(text)["file_name"] for _, text in sorted(listed.items())] == [
+        "4.jpg",
+        "3.jpg",
+    ]
+
+
 def test_pipes_of_conversions(source: Path, program: RunProgram, tmp_path: Path) -> None:
     ran = program(
         "unsam convert coco masks.json | unsam convert --to polygons - | "

@@ -96,6 +96,22 @@ def test_a_terminal_gets_a_drawn_table() -> None:
     assert "┃" in text
 
 
+def test_reads_lvis_as_it_is(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    """Its images have an address instead of a name, its masks no iscrowd."""
+    scene.truth = [t for t in scene.truth if not t["iscrowd"]]
+    expected = oracle(scene)
+    full = coco(scene, tmp_path / "full.json")
+    for image in scene.images:
+        image["coco_url"] = f"http://images.cocodataset.org/val2017/{image.pop('file_name')}"
+    for entry in scene.truth:
+        del entry["iscrowd"]
+    truth, _ = scene.write(tmp_path)
+    for match in ("id", "file-name"):
+        ran = invoke("evaluate", truth, full, "--match", match, "-o", "-")
+        assert json.loads(ran.stdout)["metrics"] == expected
+        assert "another file name" not in ran.stderr
+
+
 # What would mislead is refused
 
 
@@ -200,6 +216,27 @@ def test_repeated_annotation_ids(scene: Scene, tmp_path: Path, invoke: Invoke) -
     assert "ids must be unique" in refused(invoke, *scene.write(tmp_path))
 
 
+def test_repeated_image_ids(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    scene.images[1]["id"] = scene.images[0]["id"]
+    assert "image id 1 is taken" in refused(invoke, *scene.write(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": float("nan")}, "score must be a finite number"),
+        ({"score": "0.5"}, "score must be a finite number"),
+        ({"segmentation": None, "bbox": [0, 0, 5, 5]}, "has no segmentation"),
+        ({"category_id": "cat"}, "category_id must be a whole number"),
+    ],
+)
+def test_records_that_cannot_be_measured(
+    changes: dict[str, Any], message: str, scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    scene.found[-1] |= changes
+    assert message in refused(invoke, *scene.write(tmp_path))
+
+
 def test_ground_truth_must_list_images_and_have_masks(
     scene: Scene, tmp_path: Path, invoke: Invoke
 ) -> None:
@@ -222,6 +259,13 @@ def test_category_zero_and_missing_images_are_counted(tmp_path: Path, invoke: In
     assert "no predictions for 2 of 3 images" in ran.stderr
     assert "1 predictions in 1 images that the ground truth does not list" in ran.stderr
     assert load(tmp_path / "r.json")["metrics"]["AR@1"] == pytest.approx(1 / 3)
+
+
+def test_a_shard_of_predictions_is_told(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, _ = scene.write(tmp_path)
+    scene.found = [e for e in scene.found if e["image_id"] == 1]
+    shard = coco(scene, tmp_path / "0.json", info={"unsam": {"history": [], "shard": "0/6"}})
+    assert "it is shard 0/6 of a run" in invoke("evaluate", truth, shard).stderr
 
 
 def test_odd_areas_of_the_ground_truth_are_counted(tmp_path: Path, invoke: Invoke) -> None:
@@ -325,6 +369,103 @@ def test_plot_without_matplotlib(
     ran = invoke("evaluate", *scene.write(tmp_path), "--plot", tmp_path / "a.png")
     assert ran.exit_code == 2
     assert "pip install 'unsam-cli[plot]'" in ran.stderr
+
+
+def broken(scene: Scene, image_id: int) -> dict[str, Any]:
+    """Spoil the first prediction of an image, and return what it is called."""
+    entry = next(e for e in scene.found if e["image_id"] == image_id)
+    entry["segmentation"] = {"size": [200, 200], "counts": "~~~"}
+    return entry
+
+
+@pytest.mark.parametrize("protocol", ["whole-image", "point"])
+def test_bad_images_can_be_skipped(
+    protocol: str, scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    if protocol == "point":
+        targets = {t["image_id"]: t["id"] for t in scene.truth if not t["iscrowd"]}
+        scene.found = [e for e in scene.found if e["image_id"] in targets]
+        for entry in scene.found:
+            entry["target_id"] = targets[entry["image_id"]]
+    bad = scene.found[0]["image_id"]
+    broken(scene, bad)
+    truth, found = scene.write(tmp_path)
+    out = tmp_path / "r.json"
+    arguments = ("evaluate", truth, found, "--protocol", protocol, "-o", out)
+    assert invoke(*arguments).exit_code == 65
+    assert not out.exists()
+    ran = invoke(*arguments, "--on-error", "skip")
+    assert ran.exit_code == 3, ran.stderr
+    (line,) = (tmp_path / "r.json.errors.jsonl").read_text().splitlines()
+    entry = json.loads(line)
+    assert entry["stage"] == "evaluate"
+    assert "record 1 of the annotations" in entry["error"]
+    assert "(1 skipped)" in ran.stdout
+    report = load(out)
+    assert (report["images"], report["skipped"]) == (5, 1)
+    # The numbers are those of the other images alone.
+    for name in ("images", "truth", "found"):
+        key = "id" if name == "images" else "image_id"
+        setattr(scene, name, [e for e in getattr(scene, name) if e[key] != bad])
+    (tmp_path / "others").mkdir()
+    rest = invoke("evaluate", *scene.write(tmp_path / "others"), "--protocol", protocol, "-o", "-")
+    assert json.loads(rest.stdout)["metrics"] == report["metrics"]
+
+
+def test_parts_with_skipped_images_are_merged(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    broken(scene, scene.found[0]["image_id"])
+    truth, found = scene.write(tmp_path)
+    whole = tmp_path / "whole.json"
+    skip = ("--on-error", "skip")
+    assert invoke("evaluate", truth, found, *skip, "-o", whole).exit_code == 3
+    paths = [tmp_path / f"part.{k}.json" for k in range(2)]
+    codes = [
+        invoke("evaluate", truth, found, *skip, "--shard", f"{k}/2", "-o", path).exit_code
+        for k, path in enumerate(paths)
+    ]
+    assert sorted(codes) == [0, 3]
+    assert len(list(tmp_path.glob("part.*.errors.jsonl"))) == 1
+    ran = invoke("merge", *paths, "-o", tmp_path / "merged.json")
+    assert (tmp_path / "merged.json").read_bytes() == whole.read_bytes()
+    assert "1 images were skipped" in ran.stderr
+
+
+def test_nothing_is_left_to_measure(tmp_path: Path, invoke: Invoke) -> None:
+    scene = Scene()
+    scene.add_truth(scene.image(), box(0, 0, 50, 50))
+    scene.add_found(1, {"size": [200, 200], "counts": "~~~"}, 0.5)
+    ran = invoke("evaluate", *scene.write(tmp_path), "--on-error", "skip")
+    assert ran.exit_code == 65
+    assert "all 1 images were skipped" in ran.stderr
+
+
+@pytest.mark.parametrize(("name", "code"), [("TERM", 75), ("USR1", 75), ("INT", 130)])
+def test_stopped_by_a_signal_nothing_is_half_written(
+    name: str, code: int, scene: Scene, tmp_path: Path, program: RunProgram
+) -> None:
+    scene.write(tmp_path)
+    (tmp_path / "r.json").write_text("old")
+    # The signal comes while the first image is read.
+    (tmp_path / "stop.py").write_text(
+        "import os, signal, sys, time\n"
+        "from unsam_cli.evaluation import images\n"
+        "from unsam_cli.cli import main\n"
+        "real = images.prediction_set\n"
+        "def read(*arguments, **how):\n"
+        f"    os.kill(os.getpid(), signal.SIG{name})\n"
+        "    time.sleep(0.5)\n"
+        "    return real(*arguments, **how)\n"
+        "images.prediction_set = read\n"
+        "sys.argv[0] = 'unsam'\n"
+        "main()\n"
+    )
+    arguments = "evaluate gt.json dt.json -o r.json --plot p.png --per-image i.csv"
+    ran = program(f'"{sys.executable}" stop.py {arguments}')
+    assert ran.returncode == code, ran.stderr
+    assert b"Traceback" not in ran.stderr
+    assert (tmp_path / "r.json").read_text() == "old"
+    names = {"gt.json", "dt.json", "r.json", "stop.py"}
+    assert {p.name for p in tmp_path.iterdir()} == names
 
 
 def test_several_files_with_intervals(tmp_path: Path, invoke: Invoke) -> None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import builtins
 import importlib.metadata
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +36,18 @@ def test_quick_examination_of_this_machine() -> None:
     assert all("\n" not in finding.text and finding.text for finding in findings)
     told = json.loads(as_json(findings))
     assert told[0] == {"topic": "unsam", "status": "ok", "text": found["unsam"].text}
+
+
+def test_all_dependencies_are_known() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[\[><=;]", r)[0] for r in requirements}
+
+    assert set(doctor.NEEDED) == names(project["dependencies"])
+    extras = project["optional-dependencies"]
+    assert names(extras["plot"] + extras["tensorboard"]) <= set(doctor.OPTIONAL)
 
 
 def test_quick_examination_imports_nothing_heavy() -> None:

@@ -30,17 +30,19 @@ NEEDED = {
     "h5py": "features files",
     "orjson": "masks files",
     "pillow": "images",
-    "pycocotools": "masks and evaluation",
+    "pycocotools": "masks",
+    "hotcoco": "evaluate",
     "threadpoolctl": "threads of the numeric libraries",
     "safetensors": "checkpoints",
     "torch": "networks: extract-features with a network, train, predict",
     "torchvision": "training",
     "timm": "backbones",
+    "transformers": "Mask2Former, SAM and SAM 2: train, finetune-sam, predict",
 }
 OPTIONAL = {
-    "transformers": "SAM and SAM 2: finetune-sam, predict with their checkpoints",
     "huggingface_hub": "downloading weights",
     "matplotlib": "evaluate --plot",
+    "tensorboard": "curves of a training run",
     "playwright": "the browser tests of the report",
 }
 _PLENTY = 2 * 2**30  # bytes; features files arriving on a pipe are spooled to the temporary folder

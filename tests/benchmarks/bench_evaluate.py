@@ -114,14 +114,15 @@ def compare(truth: Entry, per_image: int, folder: Path, *, repeats: int, slow: b
             start = time.perf_counter()
             recalls[name] = run(*paths)
             times[name].append(time.perf_counter() - start)
-    own = median(times["unsam"])
     for name, spent in times.items():
-        print(f"{name:18s} {median(spent):8.2f} s  x {median(spent) / own:6.2f}  {recalls[name]!r}")
+        ratios = sorted(s / own for s, own in zip(spent, times["unsam"], strict=True))
+        text = f"x {median(ratios):5.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"{name:18s} {median(spent):8.2f} s  {text}  AR@1000 {recalls[name]!r}")
 
 
 def by_unsam(truth: Path, found: Path, **how: Any) -> float:
     outputs = EvaluateOutputs(**how)
-    report = evaluate(str(truth), [str(found)], EvaluateSettings(), outputs)
+    report, _ = evaluate(str(truth), [str(found)], EvaluateSettings(), outputs)
     assert report is not None
     recall: float = report["metrics"]["AR@1000"]
     return recall

@@ -63,7 +63,7 @@ class Annotation:
     level : float or None
         Merge threshold at which the mask appeared.
     stage : str or None
-        ``divide`` or ``conquer``.
+        ``divide``, ``conquer`` or ``predict``.
     granularity : float or None
         0.1 (finest) to 1 (coarsest).
     extra : dict

@@ -98,12 +98,12 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[Record]:
         data, at = np.frombuffer(chunk + b"\n" * (len(chunk) < _CHUNK), dtype=np.uint8), 0
         while at < len(data):
             at, count, ok = _scan(data, at, position, state, rows)
-            if not ok:
-                raise ValueError(f"unexpected {bytes(data[at : at + 1])!r} at byte {position + at}")
             for kind, start, text in _texts(read_at, rows[:count].tolist()):
                 if kind == _KEY_SPAN:
                     key = str(parse_json(text))
                 yield Record(_KINDS[kind], key, start, text)
+            if not ok:
+                raise ValueError(f"unexpected {bytes(data[at : at + 1])!r} at byte {position + at}")
         position += len(chunk)
     if state[_SKIP] != _NO or state[_PLACE] not in (_DONE, _LINES):
         raise ValueError("it ends in the middle")

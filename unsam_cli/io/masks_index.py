@@ -20,7 +20,6 @@ from unsam_cli.io.annotations import ImageInfo, image_info, whole
 from unsam_cli.io.json_stream import Record, parse_json, records
 from unsam_cli.io.sources import Source
 
-_LONGEST_LINE = 2**26  # bytes of a first line that is looked at to tell one record a line
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # with the mark that Windows programs put first
 _FIELDS = 5  # numbers of a row
 _LATER = -(2**63)  # an annotation's image that the file names elsewhere
@@ -118,21 +117,19 @@ def _records(source: Source, lines: bool) -> Iterator[Record]:
 
 
 def _one_record_a_line(source: Source) -> bool:
-    """Whether the first line is an annotation."""
-    if not _starts_with(source, b"{"):
-        return False
-    line, newline, size = b"", b"", 2**16
-    while not newline and size <= _LONGEST_LINE:
-        head = source.read_at(0, size)
-        line, newline, _ = head.lstrip(_BLANK).partition(b"\n")
-        if len(head) < size:
-            newline = b"\n"
-        size *= 4
+    """Whether the file begins with an annotation, by its keys: it may be one line of any size."""
+    seen = set[str]()
     try:
-        first = parse_json(line) if newline else None
-    except ValueError:
-        return False
-    return isinstance(first, dict) and "image_id" in first and "annotations" not in first
+        for record in records(source.read_at):
+            if record.key in ("annotations", "images", "image"):
+                return False
+            if record.kind == "key":
+                seen.add(record.key)
+            elif record.kind == "element" and not record.key:  # a list
+                return False
+    except ValueError:  # what follows the first record
+        pass
+    return "image_id" in seen
 
 
 def _starts_with(source: Source, text: bytes) -> bool:
