@@ -19,7 +19,7 @@ from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
-SPARE = 3
+SPARE = 6
 """Clusters brought to pixels for each mask that can stay: many repeat others."""
 
 
