@@ -28,7 +28,7 @@ class FoundMask:
     score : float
         What ranks it among the masks of its image.
     stage : str
-        ``divide`` or ``conquer``.
+        ``divide``, ``conquer`` or ``predict``.
     level : float or None
         The merge threshold at which it appeared, cosine similarity.
     """
@@ -130,7 +130,8 @@ def annotate(image_id: int, masks: FoundMasks) -> list[dict[str, Any]]:
     and granularities are rounded to 6 digits, so that files are the same on any machine.
     """
     order = np.argsort(-masks.score, kind="stable")
-    table = masks.table.take(order)
+    ordered = np.array_equal(order, np.arange(len(masks)))
+    table = masks.table if ordered else masks.table.take(order)  # a copy
     parent = parents(table, CONTAINED)
     columns = zip(
         order.tolist(),

@@ -1,1 +1,20 @@
-"""From a trained network and images to masks."""
+"""Segmenters at work: what `unsam predict` does.
+
+================  ===============================================================================
+`settings`        how to predict; imports nothing heavy
+`views`           what the network is shown of an image: all of it, and tiles
+`masks`           from the factors of masks to runs: chosen first, enlarged in slices
+`mixing`          how pixels of a mask come from logits, two bilinear steps later
+`tiles`           masks of tiles joined across borders
+`predict`         one image: pixels in, masks out
+`pipeline`        many images: threads before and after the network's
+================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+from unsam_cli.prediction.pipeline import predict_images
+from unsam_cli.prediction.predict import Predictor, predict_image
+from unsam_cli.prediction.settings import PredictSettings
+
+__all__ = ["PredictSettings", "Predictor", "predict_image", "predict_images"]

@@ -1,0 +1,197 @@
+"""From maps of logits to the runs of masks: two bilinear steps, column by column.
+
+Only a few columns are ever held. A pixel is computed only if a logit that it depends on is
+positive, up to gaps within a column: a mix of what is not positive, with weights that are not
+negative, is not positive either, in floating point, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+from unsam_cli.prediction.mixing import Axis, Indices, Step, Weights
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+Int = Any  # int or np.int64
+
+_CERTAIN = np.float32(40)  # a logit whose sigmoid is 1 in double precision
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fma(*values)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
+@kernel()
+def trace(
+    maps: FloatArray, rows: Axis, columns: Axis, origin: int, stride: int
+) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
+    """Offsets and runs of the masks of maps (n, w, h), and sums of sigmoids inside (n,)."""
+    n, _, h = maps.shape
+    height, width = len(rows.low), len(columns.low)
+    top, bottom = np.empty(len(maps[0]), np.int64), np.empty(len(maps[0]), np.int64)
+    held = np.empty(2, np.int64)
+    pair = np.empty((2, len(rows.inner.first)), np.float32)
+    low, mixed = np.empty(h, np.float32), np.empty(len(rows.inner.first), np.float32)
+    line = np.empty(height, np.float32)
+    offsets, sums = np.zeros(n + 1, np.int64), np.zeros(n, np.float64)
+    runs = np.empty((4096, 2), np.int64)
+    at = 0
+    for index in range(n):
+        begin = at
+        held[:] = -1
+        _extents(maps[index], top, bottom)
+        for x in range(width):
+            start, end = _span(rows, top, bottom, columns.low[x], columns.high[x])
+            if start == end:
+                continue
+            for c in (np.int64(columns.outer.first[x]), np.int64(columns.outer.second[x])):
+                if held[c & 1] != c:
+                    held[c & 1] = c
+                    _enlarge(maps[index], c, rows, columns.inner, top, bottom, low, pair[c & 1])
+            a, b = rows.outer.first[start], rows.outer.second[end - 1] + 1
+            left, right = columns.outer.first[x] & 1, columns.outer.second[x] & 1
+            near, far = columns.outer.near[x], columns.outer.far[x]
+            _blend(pair[left, a:b], pair[right, a:b], near, far, mixed[a:b])
+            _resample(mixed, rows.outer, start, end, line)
+            if at + (end - start) // 2 + 1 > len(runs):
+                runs = np.concatenate((runs, np.empty_like(runs)))
+            base = origin + x * stride + start
+            at, inside = _cut(line[start:end], base, begin, at, runs)
+            sums[index] += inside
+        offsets[index + 1] = at
+    return offsets, runs[:at].copy(), sums
+
+
+@kernel()
+def _extents(map_: FloatArray, top: IntArray, bottom: IntArray) -> None:
+    """First and last positive logit of every column of a map (w, h); h and -1 if there is none."""
+    w, h = map_.shape
+    for x in range(w):
+        a, b = 0, h - 1
+        while a < h and not map_[x, a] > 0:
+            a += 1
+        while b >= a and not map_[x, b] > 0:
+            b -= 1
+        top[x], bottom[x] = a, b if a < h else -1
+
+
+@kernel()
+def _span(rows: Axis, top: IntArray, bottom: IntArray, left: Int, right: Int) -> tuple[Int, Int]:
+    """Rows of the image, start and end, that positive logits of columns left..right reach."""
+    first, last = top[left], bottom[left]
+    for x in range(left + 1, right + 1):
+        first, last = min(first, top[x]), max(last, bottom[x])
+    if last < 0:
+        return 0, 0
+    start = np.searchsorted(rows.high, first)
+    return start, max(start, np.searchsorted(rows.low, last, side="right"))
+
+
+@kernel()
+def _enlarge(
+    map_: FloatArray,
+    c: Int,
+    rows: Axis,
+    columns: Step,
+    top: IntArray,
+    bottom: IntArray,
+    low: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Column `c` of the network's input, where a column of the image that mixes it needs it."""
+    left = np.int64(columns.first[max(c - 1, 0)])
+    right = np.int64(columns.second[min(c + 1, len(columns.first) - 1)])
+    start, end = _span(rows, top, bottom, left, right)
+    if start == end:
+        return
+    a, b = np.int64(rows.outer.first[start]), np.int64(rows.outer.second[end - 1]) + 1
+    first, last = rows.inner.first[a], rows.inner.second[b - 1] + 1
+    near, far = map_[columns.first[c], first:last], map_[columns.second[c], first:last]
+    _blend(near, far, columns.near[c], columns.far[c], low[first:last])
+    _resample(low, rows.inner, a, b, out)
+
+
+@kernel()
+def _blend(a: FloatArray, b: FloatArray, near: Any, far: Any, out: FloatArray) -> None:
+    """Mix two columns; the products are rounded as torch rounds them on a CPU."""
+    for y in range(len(out)):
+        out[y] = _fma(a[y], near, b[y] * far)
+
+
+@kernel()
+def _resample(column: FloatArray, step: Step, start: Int, end: Int, out: FloatArray) -> None:
+    """Mix rows of a column into rows start..end of `out`."""
+    first, second = step.first[start:end], step.second[start:end]
+    _gather(column, first, second, step.near[start:end], step.far[start:end], out[start:end])
+
+
+@kernel()
+def _gather(
+    column: FloatArray,
+    first: Indices,
+    second: Indices,
+    near: Weights,
+    far: Weights,
+    out: FloatArray,
+) -> None:
+    for y in range(len(out)):
+        out[y] = _fma(column[first[y]], near[y], column[second[y]] * far[y])
+
+
+@kernel()
+def _cut(line: FloatArray, base: int, begin: int, at: int, runs: IntArray) -> tuple[int, float]:
+    """Append the runs of positive values to ``runs[at:]``, and sum the sigmoids in them.
+
+    Runs from `begin` on belong to the same mask.
+    """
+    y, n, total = 0, len(line), 0.0
+    while y < n:
+        while y < n and not line[y] > 0:
+            y += 1
+        if y == n:
+            break
+        start = y
+        while y < n and line[y] > 0:
+            y += 1
+        total += _sum(line[start:y])
+        if at > begin and runs[at - 1, 1] == base + start:
+            runs[at - 1, 1] = base + y
+        else:
+            runs[at, 0] = base + start
+            runs[at, 1] = base + y
+            at += 1
+    return at, total
+
+
+@kernel(fastmath=True)
+def _sum(line: FloatArray) -> float:
+    """Sum of the sigmoids of positive values, each to 1e-10."""
+    total = 0.0
+    for y in range(len(line)):
+        value = np.float64(line[y] if line[y] < _CERTAIN else _CERTAIN)
+        # exp(-x) = exp(-x / 256) ** 256: vectorised, unlike the library's.
+        t = value * (-1 / 256)
+        e = 1 + t * (1 + t * (1 / 2 + t * (1 / 6 + t * (1 / 24))))
+        e *= e
+        e *= e
+        e *= e
+        e *= e
+        e *= e
+        e *= e
+        e *= e
+        e *= e
+        total += np.divide(1.0, 1 + e)  # unlike /, not checked for zero
+    return total

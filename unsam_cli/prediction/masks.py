@@ -1,0 +1,127 @@
+"""From the factors of an image's masks to runs: chosen first, enlarged in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unsam_cli.models.predictions import Predictions
+from unsam_cli.prediction._trace_kernels import trace
+from unsam_cli.prediction.mixing import axis
+from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.prediction.views import View
+from unsam_cli.rle import Rle, RunTable
+
+_SLICE = 2**25  # bytes of logits at once
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the masks of a view.
+
+    Attributes
+    ----------
+    logits : (n, w, h) float32
+        By columns, as runs are.
+    scores : (n,) float32
+        Class scores.
+    """
+
+    logits: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks of an image, compressed as they wait for each other, and how good they are.
+
+    Attributes
+    ----------
+    rles : list of Rle
+        n masks.
+    scores : (n,) float64
+    """
+
+    rles: list[Rle]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def take(self, order: NDArray[np.int64]) -> Masks:
+        """Return some of the masks, in the given order."""
+        return Masks([self.rles[i] for i in order], self.scores[order])
+
+
+def choose(
+    class_logits: Tensor, settings: PredictSettings
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the queries that become masks, ascending, and their class scores.
+
+    Parameters
+    ----------
+    class_logits : (Q, 2) tensor
+        Of "a mask" and of "nothing".
+    settings : PredictSettings
+
+    Notes
+    -----
+    The score of a mask is the class score times a number below 1, so that queries below the least
+    score wanted can be left out at once.
+    """
+    scores = class_logits.float().softmax(-1)[:, 0].cpu().numpy()
+    wanted = scores >= settings.min_score
+    if settings.score_window is not None:
+        low, high = settings.score_window
+        wanted &= (scores > low) & (scores <= high)
+    found = np.flatnonzero(wanted)
+    best = found[np.argsort(-scores[found], kind="stable")[: settings.max_masks]]
+    chosen = np.sort(best)
+    return chosen, scores[chosen]
+
+
+@torch.inference_mode()
+def slices(predictions: Predictions, index: int, settings: PredictSettings) -> Iterator[Slice]:
+    """Yield the logits of the chosen masks of one input of a batch, a bounded number at once."""
+    chosen, scores = choose(predictions.class_logits[-1, index], settings)
+    features = predictions.features[index].float()
+    _, h, w = features.shape
+    columns = features.transpose(1, 2).flatten(1)
+    embeddings = predictions.embeddings[-1, index].float()
+    count = max(1, _SLICE // (4 * h * w))
+    for begin in range(0, len(chosen), count):
+        queries = torch.from_numpy(chosen[begin : begin + count]).to(embeddings.device)
+        logits = (embeddings[queries] @ columns).cpu().numpy().reshape(-1, w, h)
+        yield Slice(logits, scores[begin : begin + count])
+
+
+def enlarge(part: Slice, view: View, size: tuple[int, int]) -> Masks:
+    """Turn logits into masks of an image of `size` (H, W), without those that are empty.
+
+    A mask is where its logits are positive, once they have been resized to the network's input,
+    freed from its padding, and resized to the view. Its score is the class score times the mean
+    probability inside of it.
+
+    Notes
+    -----
+    Equal to doing so with torch on a CPU, bit for bit, but without arrays of these sizes.
+    """
+    _, w, h = part.logits.shape
+    rows = axis(h, view.padded[0], view.inner[0], view.height)
+    columns = axis(w, view.padded[1], view.inner[1], view.width)
+    origin = view.x * size[0] + view.y
+    offsets, runs, sums = trace(part.logits, rows, columns, origin, size[0])
+    table = RunTable.from_runs(offsets, runs, size)
+    scores = part.scores * sums / (table.areas + 1e-6)
+    return Masks(table.to_rles(), scores).take(np.flatnonzero(table.areas))
+
+
+def concatenate(parts: Sequence[Masks]) -> Masks:
+    """Return the masks of all parts."""
+    scores = [np.empty(0), *(part.scores for part in parts)]
+    return Masks([rle for part in parts for rle in part.rles], np.concatenate(scores))

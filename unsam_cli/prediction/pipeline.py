@@ -1,0 +1,97 @@
+"""Many images: decoded and finished in threads, with one thread for the network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from operator import itemgetter
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from unsam_cli.errors import UnsamError
+from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.io.images import read_image
+from unsam_cli.models.predictions import Predictions
+from unsam_cli.prediction.masks import Masks, enlarge, slices
+from unsam_cli.prediction.predict import Input, Predictor
+from unsam_cli.run.batching import Batcher, Network
+
+
+class Item(Protocol):
+    """An image to work on."""
+
+    @property
+    def path(self) -> Path:
+        """Where the image is."""
+        ...
+
+
+T = TypeVar("T", bound=Item)
+R = TypeVar("R")
+
+
+def predict_images(
+    items: Iterable[T], predictor: Predictor, use: Callable[[T, FoundMasks], R], *, jobs: int
+) -> Iterator[tuple[T, R | UnsamError]]:
+    """Find the masks of images.
+
+    Parameters
+    ----------
+    items : iterable
+        Anything with a `path`; consumed a bounded number ahead.
+    predictor : Predictor
+    use : callable
+        Makes a result of an item and its masks, in a thread.
+    jobs : int
+        Threads for everything but the network.
+
+    Yields
+    ------
+    item, result or UnsamError
+        In the order of `items`; an error concerns this item only.
+
+    Notes
+    -----
+    On a CPU images are computed one by one: it gains nothing from batches, and results then depend
+    on nothing but the image. On an accelerator inputs of one size share batches, and the last bits
+    of logits may depend on the size of a batch.
+
+    The network's thread also multiplies the factors, slice by slice, so that what an image leaves
+    on the device is free before the next one is computed. It waits while more than `jobs`
+    slices are not enlarged yet.
+    """
+    running: deque[Future[Masks]] = deque()
+
+    def prepare(item: T) -> tuple[T, list[Input]]:
+        return item, predictor.prepare(read_image(item.path))
+
+    def compute(inputs: Sequence[Input]) -> list[list[Future[Masks]]]:
+        predictions = predictor.forward(inputs)
+        return [list(submit(predictions, i, one)) for i, one in enumerate(inputs)]
+
+    def submit(predictions: Predictions, index: int, one: Input) -> Iterator[Future[Masks]]:
+        for part in slices(predictions, index, predictor.settings):
+            running.append(pool.submit(enlarge, part, one.view, one.size))
+            yield running[-1]
+            if len(running) > jobs:
+                wait([running.popleft()])
+
+    def finish(prepared: tuple[T, list[Input]], parts: Sequence[Sequence[Future[Masks]]]) -> R:
+        # The parts were given to the pool before this, so they are running or done.
+        item, inputs = prepared
+        found = [[future.result() for future in part] for part in parts]
+        return use(item, predictor.finish(inputs, found))
+
+    network: Network[tuple[T, list[Input]], Input, list[Future[Masks]], R] = Network(
+        itemgetter(1), lambda one: one.view.padded, compute, finish
+    )
+    batch_size = 1 if predictor.device.type == "cpu" else predictor.settings.batch_size
+    with ThreadPoolExecutor(jobs, thread_name_prefix="predict") as pool:
+        try:
+            with Batcher(network, pool, batch_size) as batcher:
+                yield from batcher.results(
+                    items, lambda item: pool.submit(prepare, item), ahead=jobs + 1
+                )
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

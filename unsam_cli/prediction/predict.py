@@ -1,0 +1,131 @@
+"""One image: pixels in, masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.models.inputs import batch_pixels
+from unsam_cli.models.predictions import Predictions
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.prediction import tiles
+from unsam_cli.prediction.masks import Masks, concatenate, enlarge, slices
+from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.prediction.views import View, plan_views, see
+from unsam_cli.rle import RunTable, suppress
+
+STAGE = "predict"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A view of an image for the network.
+
+    Attributes
+    ----------
+    view : View
+    pixels : (h, w, 3) uint8
+        Of the view's inner size.
+    size : (H, W)
+        Of the image in pixels.
+    """
+
+    view: View
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+class Predictor:
+    """A whole-image segmenter and how it is used.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        In evaluation mode.
+    settings : PredictSettings
+    """
+
+    def __init__(self, segmenter: Segmenter, settings: PredictSettings) -> None:
+        self.segmenter, self.settings = segmenter, settings
+        self.device = next(segmenter.parameters()).device
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> list[Input]:
+        """Return what the network is to see of an image (H, W, 3) uint8."""
+        config, multiple = self.segmenter.config, self.segmenter.multiple
+        size = height, width = rgb.shape[0], rgb.shape[1]
+        short, longest = self.settings.size or (config.short_side, config.longest_side)
+        views = plan_views(
+            height, width, self.settings, short=short, longest=longest, multiple=multiple
+        )
+        return [Input(view, see(rgb, view), size) for view in views]
+
+    @torch.inference_mode()
+    def forward(self, inputs: Sequence[Input]) -> Predictions:
+        """Run the network on inputs whose padded sizes are equal."""
+        images = [torch.from_numpy(one.pixels).permute(2, 0, 1).to(self.device) for one in inputs]
+        pixels = batch_pixels(images, self.segmenter.multiple)
+        dtype = getattr(torch, self.settings.dtype)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            predictions: Predictions = self.segmenter(pixels)
+        return predictions
+
+    def finish(self, inputs: Sequence[Input], parts: Sequence[Sequence[Masks]]) -> FoundMasks:
+        """Put the masks of an image together, of each of its inputs, the best first.
+
+        Of equal scores the first query comes first.
+        """
+        views, size = [one.view for one in inputs], inputs[0].size
+        found = [concatenate(part) for part in parts]
+        if len(found) == 1:
+            masks = found[0]
+        else:
+            masks = tiles.join(found, views, size, self.settings.shared)
+        order = np.argsort(-masks.scores, kind="stable")
+        masks = masks.take(order[masks.scores[order] >= self.settings.min_score])
+        table, n = RunTable.from_rles(masks.rles, size=size), len(masks)
+        scores = masks.scores
+        if self.settings.nms is not None:
+            kept = np.flatnonzero(suppress(table, np.arange(n), self.settings.nms))
+            table, scores, n = table.take(kept), scores[kept], len(kept)
+        return FoundMasks(table, scores, [STAGE] * n, [None] * n)
+
+
+def predict_image(
+    segmenter: Segmenter, rgb: NDArray[np.uint8], settings: PredictSettings | None = None
+) -> FoundMasks:
+    """Find the masks of an image.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        In evaluation mode.
+    rgb : (H, W, 3) uint8
+        The image in full size.
+    settings : PredictSettings, optional
+        How to predict; by default as published: the best 1000 queries, no suppression.
+
+    Returns
+    -------
+    FoundMasks
+        At the size of the image, the best first.
+
+    References
+    ----------
+    B. Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", CVPR
+    2022: class score times mean probability inside of the mask.
+    """
+    settings = settings or PredictSettings()
+    predictor = Predictor(segmenter, settings)
+    inputs = predictor.prepare(rgb)
+    parts = []
+    for one in inputs:
+        predictions = predictor.forward([one])
+        parts.append(
+            [enlarge(part, one.view, one.size) for part in slices(predictions, 0, settings)]
+        )
+    return predictor.finish(inputs, parts)

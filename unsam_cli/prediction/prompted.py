@@ -1,0 +1,155 @@
+"""One image and a promptable model: prompts in, annotations out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.evaluation.clicks import simulate_clicks
+from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
+from unsam_cli.prediction.predict import STAGE
+from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.prediction.prompted_sources import Question
+from unsam_cli.rle import RunTable, decode
+from unsam_cli.sam.automatic import automatic_masks
+from unsam_cli.sam.model import Masks, PromptableModel
+from unsam_cli.sam.session import Answer, Session
+from unsam_cli.sam.settings import Prompt
+
+GOOD = 0.9
+"""IoU at which simulated clicks end: the highest that NoC asks for."""
+
+Annotations = list[dict[str, Any]]
+
+
+def find_all(
+    model: PromptableModel, rgb: NDArray[np.uint8], image_id: int, settings: PromptedSettings
+) -> Annotations:
+    """Return all masks of an image, the best first, with the point and stability of each.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        In evaluation mode.
+    rgb : (H, W, 3) uint8
+        The image.
+    image_id : int
+    settings : PromptedSettings
+    """
+    found = automatic_masks(model, rgb, settings.automatic, granularity=settings.granularity)
+    # Of equal scores as annotations have them, the first comes first.
+    order = np.argsort(-found.scores.astype(np.float64), kind="stable")[: settings.max_masks]
+    found, n = found.take(order), len(order)
+    table = RunTable.from_rles(found.rles, size=(rgb.shape[0], rgb.shape[1]))
+    masks = FoundMasks(table, found.scores.astype(np.float64), [STAGE] * n, [None] * n)
+    annotations = annotate(image_id, masks)
+    for annotation, point, stability in zip(
+        annotations, found.points.tolist(), found.stability.tolist(), strict=True
+    ):
+        annotation["stability_score"] = round(stability, 6)
+        annotation["prompt"] = {"points": [point], "labels": [1]}
+        if settings.granularity is not None:
+            annotation["granularity"] = settings.granularity
+    return annotations
+
+
+def answer(
+    model: PromptableModel,
+    rgb: NDArray[np.uint8],
+    image_id: int,
+    questions: Sequence[Question],
+    *,
+    clicks: int | None = None,
+) -> Annotations:
+    """Answer the prompts of an image.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        In evaluation mode.
+    rgb : (H, W, 3) uint8
+        The image.
+    image_id : int
+    questions : sequence of Question
+    clicks : int, optional
+        Click on until a mask is good, so many times at most; the questions then have targets.
+
+    Returns
+    -------
+    list of dict
+        All masks of the first prompt, the best first, then those of the next. Parents and
+        granularities are those among the masks of one prompt; with a granularity, as asked.
+    """
+    if not questions:
+        return []
+    session = _Remembering(model)
+    session.set_image(rgb)
+    found: Annotations = []
+    if clicks is None:
+        answers = session.ask([question.prompt for question in questions])
+        for question, one in zip(questions, answers, strict=True):
+            _append(found, _describe(image_id, question, one, session.size))
+        return found
+    for question in questions:
+        for number, (prompt, one) in enumerate(_click(session, question, clicks), start=1):
+            clicked = replace(question, prompt=prompt)
+            described = _describe(image_id, clicked, one, session.size)
+            _append(found, [{**mask, "clicks": number} for mask in described])
+    return found
+
+
+class _Remembering(Session):
+    """A session that can tell what it was asked and has answered."""
+
+    def __init__(self, model: PromptableModel) -> None:
+        super().__init__(model)
+        self.said: list[tuple[Prompt, Answer]] = []
+
+    def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        mask = super().predict(points, labels)
+        clicked = tuple((float(x), float(y)) for x, y in points)
+        prompt = Prompt(clicked, tuple(map(int, labels)), granularity=self.granularity)
+        self.said.append((prompt, self._last))
+        return mask
+
+    def _finish(self, masks: Masks) -> list[Answer]:
+        answers = super()._finish(masks)
+        self._last = answers[-1]
+        return answers
+
+
+def _click(session: _Remembering, question: Question, clicks: int) -> list[tuple[Prompt, Answer]]:
+    """Return what was asked and answered after every click."""
+    assert question.target is not None
+    session.said, session.granularity = [], question.prompt.granularity
+    simulate_clicks(session, decode(question.target), max_clicks=clicks, stop=GOOD)
+    return session.said
+
+
+def _describe(image_id: int, question: Question, one: Answer, size: tuple[int, int]) -> Annotations:
+    """Return the masks of one prompt as annotations, the best first."""
+    scored = zip(one.rles, one.scores.tolist(), strict=True)
+    masks = [FoundMask(rle, score, STAGE) for rle, score in scored]
+    prompt, target = question.prompt, question.target_id
+    asked: dict[str, Any] = {"points": prompt.points, "labels": prompt.labels}
+    if prompt.box is not None:
+        asked["box"] = prompt.box
+    about = {
+        **({} if prompt.granularity is None else {"granularity": prompt.granularity}),
+        "prompt_id": question.prompt_id,
+        **({} if target is None else {"target_id": target}),
+        "prompt": asked,
+    }
+    return [mask | about for mask in annotate(image_id, FoundMasks.of(masks, size))]
+
+
+def _append(found: Annotations, masks: Annotations) -> None:
+    """Append masks, whose parents are indices among themselves."""
+    base = len(found)
+    for mask in masks:
+        parent = mask["parent"]
+        found.append({**mask, "parent": None if parent is None else base + parent})

@@ -1,0 +1,258 @@
+"""Where prompts come from: the command line, a file of prompts, or masks to be clicked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from unsam_cli.errors import DataError
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.prediction.prompted_lines import read_lines
+from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.rle import Rle, area
+from unsam_cli.run.inputs import ImageItem, local_file, name_of
+from unsam_cli.run.provenance import file_identity
+from unsam_cli.sam.clicks import centre_click
+from unsam_cli.sam.settings import Prompt
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it: the file and line.
+    prompt : Prompt
+        In pixels of the image.
+    prompt_id : int or str
+        Tells the prompts of an image apart.
+    target_id : int, optional
+        The annotation that is meant.
+    target : Rle, optional
+        Its mask.
+    """
+
+    name: str
+    prompt: Prompt
+    prompt_id: int | str
+    target_id: int | None = None
+    target: Rle | None = None
+
+
+class PromptSource(Protocol):
+    """Prompts by image."""
+
+    def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
+        """Return the images to ask about, under the ids of the output.
+
+        Raises
+        ------
+        DataError
+            Prompts and images do not belong together.
+        """
+        ...
+
+    def questions(self, item: ImageItem) -> list[Question]:
+        """Return the prompts of an image, in order; none for an unknown one."""
+        ...
+
+    @property
+    def granular(self) -> bool:
+        """Whether a prompt says how fine its mask shall be."""
+        ...
+
+
+class GivenPrompts:
+    """The same prompts for every image."""
+
+    granular = False
+
+    def __init__(self, settings: PromptedSettings) -> None:
+        points = tuple((x, y) for x, y, _ in settings.points)
+        labels = tuple(label for *_, label in settings.points)
+        boxes = settings.boxes or (None,)
+        self._questions = [
+            Question("--points" if points else "--boxes", Prompt(points, labels, box=box), number)
+            for number, box in enumerate(boxes, start=1)
+        ]
+
+    def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
+        """Return all images."""
+        return list(items)
+
+    def questions(self, item: ImageItem) -> list[Question]:
+        """Return all prompts."""
+        return self._questions
+
+
+class PromptLines:
+    """Prompts of a file, one JSON object a line.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        What messages call the file.
+
+    Raises
+    ------
+    DataError
+        A line is no prompt; the message says which and why.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name = name
+        self._by_image: dict[str, list[Question]] = defaultdict(list)
+        taken: set[tuple[str, str]] = set()
+        for line in read_lines(path, name):
+            if (line.image, str(line.prompt_id)) in taken:
+                raise DataError(
+                    f"{line.name}: a prompt {line.prompt_id} of {line.image} stands before it; "
+                    "give another prompt_id, or none"
+                )
+            taken.add((line.image, str(line.prompt_id)))
+            question = Question(line.name, line.prompt, line.prompt_id)
+            self._by_image[line.image].append(question)
+
+    @property
+    def granular(self) -> bool:
+        """Whether a prompt says how fine its mask shall be."""
+        every = (question for found in self._by_image.values() for question in found)
+        return any(question.prompt.granularity is not None for question in every)
+
+    def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
+        """Return all images; refuse prompts of images that there are not."""
+        known = {item.file_name for item in items}
+        for image, questions in self._by_image.items():
+            if image not in known:
+                raise DataError(
+                    f"{questions[0].name}: {image} is none of the images, which are called "
+                    f"{_some(known)}; write it as the output's file_name, or name the image"
+                )
+        if not self._by_image:
+            raise DataError(f"{self._name}: holds no prompts; leave it out to find all masks")
+        return list(items)
+
+    def questions(self, item: ImageItem) -> list[Question]:
+        """Return the prompts of an image."""
+        return self._by_image.get(item.file_name, [])
+
+
+class MaskCentres:
+    """One click for every mask of a masks file, but crowds and empty ones.
+
+    Parameters
+    ----------
+    masks : MasksFile
+    name : str
+        What messages call it.
+    approximate : bool
+        See :func:`~unsam_cli.sam.clicks.centre_click`.
+    """
+
+    granular = False
+
+    def __init__(self, masks: MasksFile, name: str, *, approximate: bool) -> None:
+        self._masks, self._name, self._approximate = masks, name, approximate
+
+    def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
+        """Return the images that the file lists, under its ids, so that it can evaluate them."""
+        if not self._masks.images:
+            raise DataError(f"{self._name}: lists no images; give a full COCO file")
+        ids = {image.file_name: i for i, image in self._masks.images.items()}
+        known = [replace(item, id=ids[item.file_name]) for item in items if item.file_name in ids]
+        if not known:
+            names = _some(item.file_name for item in items)
+            raise DataError(
+                f"{self._name}: has none of the images: they are called {names} and {_some(ids)} "
+                "there; leave them out, and give --image-root"
+            )
+        return sorted(known, key=lambda item: item.id)
+
+    def questions(self, item: ImageItem) -> list[Question]:
+        """Return a click for every mask of an image."""
+        found = self._masks.annotations_of(item.id)
+        return [self._question(a) for a in found if not a.iscrowd and area([a.rle])[0]]
+
+    def _question(self, annotation: Annotation) -> Question:
+        x, y = centre_click(annotation.rle, approximate=self._approximate)
+        return Question(
+            f"{self._name}: annotation {annotation.id}",
+            Prompt(((float(x), float(y)),), (1,)),
+            annotation.id,
+            annotation.id,
+            annotation.rle,
+        )
+
+
+@contextmanager
+def open_prompts(
+    settings: PromptedSettings,
+) -> Iterator[tuple[PromptSource | None, dict[str, str]]]:
+    """Open the prompts that settings name, and give the identity of their file.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        The file is missing or invalid.
+    """
+    if settings.points or settings.boxes:
+        yield GivenPrompts(settings), {}
+    elif settings.prompts is not None:
+        with local_file(settings.prompts) as path:
+            source = PromptLines(path, name_of(settings.prompts))
+            yield source, {"prompts": file_identity(path)}
+    elif settings.prompts_from is not None:
+        with local_file(settings.prompts_from) as path:
+            name = name_of(settings.prompts_from)
+            centres = MaskCentres(
+                read_masks(path, name=name), name, approximate=settings.approximate
+            )
+            yield centres, {"prompts-from": file_identity(path)}
+    else:
+        yield None, {}
+
+
+def fit(question: Question, item: ImageItem, size: Size, granularity: float | None) -> Question:
+    """Check a prompt against its image, and say how fine its mask shall be if it does not.
+
+    Raises
+    ------
+    DataError
+        It is outside of the image, or of an image of another size.
+    """
+    prompt, (height, width) = question.prompt, size
+    described = f"{item.file_name}, which is {width} x {height} pixels"
+    for x, y in prompt.points:
+        if not (0 <= x < width and 0 <= y < height):
+            raise DataError(f"{question.name}: point {x:g},{y:g} is outside of {described}")
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise DataError(
+                f"{question.name}: box {x0:g},{y0:g},{x1:g},{y1:g} is empty or outside of "
+                f"{described}; boxes are X0,Y0,X1,Y1"
+            )
+    if question.target is not None and tuple(question.target["size"]) != size:
+        rows, columns = question.target["size"]
+        raise DataError(
+            f"{question.name}: a mask of {columns} x {rows} pixels is not of {described}"
+        )
+    if granularity is None or prompt.granularity is not None:
+        return question
+    return replace(question, prompt=replace(prompt, granularity=granularity))
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names of many."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:2]) + (", ..." if len(ordered) > 2 else "")

@@ -1,0 +1,147 @@
+"""The whole of ``unsam predict`` with a promptable model: images and prompts in, masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unsam_cli.backbones import accelerator
+from unsam_cli.errors import UnsamError, UsageError
+from unsam_cli.io.images import read_image
+from unsam_cli.prediction.prompted import Annotations, answer, find_all
+from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.prediction.prompted_sources import PromptSource, Question, fit, open_prompts
+from unsam_cli.run.batching import Batcher, Network
+from unsam_cli.run.inputs import STDIN, ImageItem, ImageQuery, list_images, source_of
+from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.sam.loading import load_promptable
+from unsam_cli.sam.model import PromptableModel
+
+
+def predict(
+    checkpoint: str,
+    query: ImageQuery,
+    settings: PromptedSettings,
+    run: RunSettings,
+    *,
+    device: str = "auto",
+    kind: str = "coco",
+) -> int:
+    """Ask a promptable model about images and write the masks as `run` says.
+
+    Parameters
+    ----------
+    checkpoint : str
+        What :func:`~unsam_cli.sam.loading.load_promptable` opens.
+    query : ImageQuery
+        The images; where none are named, those that ``prompts_from`` lists.
+    settings : PromptedSettings
+        What to ask.
+    run : RunSettings
+        How to run and where to write.
+    device : str
+        Where the network runs, see :func:`~unsam_cli.backbones.accelerator`.
+    kind : {'coco', 'results', 'ndjson'}
+        Form of the output.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UnsamError
+        An input is missing or invalid, or the output cannot be written.
+    """
+    masks = settings.prompts_from
+    if masks not in (None, STDIN) and not query.arguments and query.coco is None:
+        query = replace(query, coco=Path(str(masks)))
+    with open_prompts(settings) as (source, identities):
+        items = list_images(query, keep_missing=run.on_error == "skip")
+        if source is not None:
+            items = source.select(items)
+        model = load_promptable(checkpoint, accelerator(device) or "cpu")
+        _refuse_granularity(model, source, settings)
+        _set_precision(model, settings.dtype)
+        run = run.within(source_of(query)).with_inputs(checkpoint=model.identity, **identities)
+        sink = MaskSink(run, model.history, kind=kind)
+        work = partial(_predict_images, model=model, source=source, settings=settings, run=run)
+        return run_items(items, work, sink, run)
+
+
+class _Asked(NamedTuple):
+    """An image, read, and what is asked about it."""
+
+    item: ImageItem
+    rgb: NDArray[np.uint8]
+    questions: list[Question]
+
+
+def _predict_images(
+    items: Sequence[ImageItem],
+    *,
+    model: PromptableModel,
+    source: PromptSource | None,
+    settings: PromptedSettings,
+    run: RunSettings,
+) -> Iterator[tuple[ImageItem, ImageResult | UnsamError]]:
+    """Yield items and their masks; images are read, and masks clicked, ahead of the network."""
+
+    def prepare(item: ImageItem) -> _Asked:
+        rgb = read_image(item.path)
+        found = [] if source is None else source.questions(item)
+        size = (rgb.shape[0], rgb.shape[1])
+        return _Asked(item, rgb, [fit(q, item, size, settings.granularity) for q in found])
+
+    def compute(batch: Sequence[_Asked]) -> list[Annotations]:
+        return [one(asked) for asked in batch]
+
+    def one(asked: _Asked) -> Annotations:
+        item, rgb, questions = asked
+        if source is None:
+            return find_all(model, rgb, item.id, settings)
+        return answer(model, rgb, item.id, questions, clicks=settings.clicks)
+
+    def finish(asked: _Asked, found: Sequence[Annotations]) -> ImageResult:
+        return ImageResult(asked.rgb.shape[0], asked.rgb.shape[1], found[0])
+
+    network: Network[_Asked, _Asked, Annotations, ImageResult] = Network(
+        lambda asked: [asked], lambda asked: None, compute, finish
+    )
+    with ThreadPoolExecutor(run.jobs, thread_name_prefix="predict") as pool:
+        try:
+            with Batcher(network, pool, batch_size=1) as batcher:
+                yield from batcher.results(
+                    items, lambda item: pool.submit(prepare, item), ahead=run.jobs + 1
+                )
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _refuse_granularity(
+    model: PromptableModel, source: PromptSource | None, settings: PromptedSettings
+) -> None:
+    asked = settings.granularity is not None or (source is not None and source.granular)
+    if asked and model.granularity is None:
+        raise UsageError(
+            "the checkpoint knows no granularity: fine-tune it with finetune-sam --granularity, "
+            "or do not ask for one"
+        )
+
+
+def _set_precision(model: PromptableModel, dtype: str) -> None:
+    """Have the image encoder compute in `dtype`; positions of prompts need all their digits."""
+    if dtype == "float32":
+        return
+    autocast = torch.autocast(model.device.type, dtype=getattr(torch, dtype))
+    model.embed = autocast(model.embed)  # type: ignore[method-assign]

@@ -1,0 +1,70 @@
+"""How to predict; imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unsam_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How a whole-image segmenter is used.
+
+    Parameters
+    ----------
+    max_masks : int
+        Most queries of the network that become masks, by their class score; of every tile.
+    min_score : float
+        Least score of a mask.
+    score_window : (low, high), optional
+        Class scores, low < score <= high, of the queries that become masks: self-training.
+    nms : float, optional
+        A mask whose IoU with a better one is higher is dropped; by default, none is.
+    size : (short, longest), optional
+        Sides of the network's input in pixels; by default those of the segmenter.
+    tile : int, optional
+        Side in pixels of tiles that larger images are cut into.
+    overlap : int, optional
+        Pixels that neighbouring tiles share at least; by default a quarter of a tile.
+    dtype : {"float32", "bfloat16", "float16"}
+        Precision of the network.
+    batch_size : int
+        Inputs that an accelerator is given at once; a CPU is given one.
+
+    Raises
+    ------
+    UsageError
+        A number that cannot be.
+    """
+
+    max_masks: int = 1000
+    min_score: float = 0.0
+    score_window: tuple[float, float] | None = None
+    nms: float | None = None
+    size: tuple[int, int] | None = None
+    tile: int | None = None
+    overlap: int | None = None
+    dtype: str = "float32"
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.score_window is not None and not self.score_window[0] < self.score_window[1]:
+            raise UsageError(
+                f"a score window of {self.score_window[0]},{self.score_window[1]} is empty; "
+                "give LOW,HIGH"
+            )
+        if self.size is not None and not 0 < self.size[0] <= self.size[1]:
+            raise UsageError(f"a size of {self.size[0]},{self.size[1]} cannot be; SHORT,LONGEST")
+        if self.overlap is not None and self.tile is None:
+            raise UsageError("an overlap needs tiles: give --tile, too")
+        if self.tile is not None and not 0 < self.shared < self.tile:
+            raise UsageError(
+                f"tiles of {self.tile} pixels cannot overlap by {self.shared}; "
+                "at least 1, less than a tile"
+            )
+
+    @property
+    def shared(self) -> int:
+        """Pixels that neighbouring tiles share at least."""
+        return (self.tile or 0) // 4 if self.overlap is None else self.overlap

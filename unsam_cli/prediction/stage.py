@@ -1,0 +1,64 @@
+"""The whole of ``unsam predict``: images and a checkpoint in, masks out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from unsam_cli.backbones import accelerator
+from unsam_cli.hierarchy import FoundMasks, annotate
+from unsam_cli.models.loading import load_segmenter
+from unsam_cli.prediction.pipeline import predict_images
+from unsam_cli.prediction.predict import Predictor
+from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.run.inputs import ImageItem, ImageQuery, list_images, source_of
+from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.sinks import ImageResult, MaskSink
+
+
+def predict(
+    checkpoint: str,
+    query: ImageQuery,
+    settings: PredictSettings,
+    run: RunSettings,
+    *,
+    device: str = "auto",
+    kind: str = "coco",
+) -> int:
+    """Segment images with a whole-image segmenter and write the masks as `run` says.
+
+    Parameters
+    ----------
+    checkpoint : str
+        What :func:`~unsam_cli.models.loading.load_segmenter` opens.
+    query : ImageQuery
+        The images.
+    settings : PredictSettings
+        How to predict.
+    run : RunSettings
+        How to run and where to write.
+    device : str
+        Where the network runs, see :func:`~unsam_cli.backbones.accelerator`.
+    kind : {'coco', 'results', 'ndjson'}
+        Form of the output.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    UnsamError
+        An input is missing or invalid, or the output cannot be written.
+    """
+    items = list_images(query, keep_missing=run.on_error == "skip")
+    segmenter = load_segmenter(checkpoint, accelerator(device) or "cpu")
+    run = run.within(source_of(query)).with_inputs(checkpoint=segmenter.identity)
+    sink = MaskSink(run, segmenter.history, kind=kind)
+    predictor = Predictor(segmenter, settings)
+    work = partial(predict_images, predictor=predictor, use=_to_result, jobs=run.jobs)
+    return run_items(items, work, sink, run)
+
+
+def _to_result(item: ImageItem, masks: FoundMasks) -> ImageResult:
+    return ImageResult(*masks.table.size, annotate(item.id, masks))

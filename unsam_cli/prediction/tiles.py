@@ -1,0 +1,157 @@
+"""Masks of tiles and of the whole image at reduced size, joined to masks of the image.
+
+Two masks of neighbouring tiles are one if they agree where both tiles see. What a tile's border
+cuts off and no neighbour goes on with is no object, and dropped: what is too large for tiles
+comes from the pass over the whole image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli import rle
+from unsam_cli.prediction.masks import Masks, concatenate
+from unsam_cli.prediction.views import View
+from unsam_cli.rle import RunTable, intersections, suppress
+from unsam_cli.rle.geometry import crop_runs
+
+AGREE = 0.5
+"""Two masks are one if their IoU, in the strip that both tiles see, is higher."""
+
+SAME = 0.7
+"""A mask of the whole image whose IoU with a mask of the tiles is higher is that mask again."""
+
+IntArray = NDArray[np.int64]
+
+
+def join(
+    parts: Sequence[Masks], views: Sequence[View], size: tuple[int, int], shared: int
+) -> Masks:
+    """Join the masks of all views of an image.
+
+    Parameters
+    ----------
+    parts : sequence of Masks
+        Of each view, in pixels of the image.
+    views : sequence of View
+        The whole image, then its tiles.
+    size : (H, W)
+        Of the image in pixels.
+    shared : int
+        Pixels that neighbouring tiles share at least. What is not larger is seen whole by a tile,
+        at full resolution, so that the whole image's masks of that size are not needed.
+
+    Returns
+    -------
+    Masks
+        A joined mask has the mean score of its pieces, by their pixels.
+    """
+    pieces = concatenate(parts[1:])
+    table = RunTable.from_rles(pieces.rles, size=size)
+    tile = np.repeat(np.arange(len(parts) - 1), [len(part) for part in parts[1:]])
+    groups = _groups(table, tile, views[1:])
+    joined = _unite(pieces, table, [g for g in groups if _is_whole(g, table, tile, views)])
+    boxes = RunTable.from_rles(parts[0].rles, size=size).boxes
+    large = parts[0].take(np.flatnonzero((boxes[:, 2:] > shared).any(axis=1)))
+    masks = concatenate([joined, large])
+    first = np.arange(len(masks)) < len(joined)
+    best = np.argsort(-large.scores, kind="stable")
+    order = np.concatenate([np.flatnonzero(first), len(joined) + best])
+    keep = suppress(RunTable.from_rles(masks.rles, size=size), order, SAME, protected=first)
+    return masks.take(np.flatnonzero(keep))
+
+
+def _groups(table: RunTable, tile: IntArray, tiles: Sequence[View]) -> list[list[int]]:
+    """Return the pieces of each mask, at most one of a tile; those that agree best come first."""
+    agreeing = sorted(_agreeing(table, tile, tiles), key=lambda pair: (-pair[0], *pair[1:]))
+    group = {i: [i] for i in range(len(tile))}
+    taken: set[tuple[int, int]] = set()
+    for _, a, b in agreeing:
+        # Within a pair of tiles, a piece has one counterpart.
+        ends = {(a, int(tile[b])), (b, int(tile[a]))}
+        if ends & taken or {tile[i] for i in group[a]} & {tile[i] for i in group[b]}:
+            continue
+        taken |= ends
+        both = sorted(group[a] + group[b])
+        group.update(dict.fromkeys(both, both))
+    return [pieces for first, pieces in group.items() if first == pieces[0]]
+
+
+def _agreeing(
+    table: RunTable, tile: IntArray, tiles: Sequence[View]
+) -> Iterator[tuple[float, int, int]]:
+    """Yield the IoU, where both tiles see, of pieces of neighbouring tiles, and their indices."""
+    ends = np.searchsorted(tile, np.arange(len(tiles) + 1))
+    for i, j, strip in _strips(tiles):
+        a, b = (_cropped(table, np.arange(ends[t], ends[t + 1]), *strip) for t in (i, j))
+        pairs = np.indices((len(a), len(b))).reshape(2, -1).T
+        seen = RunTable.from_runs(*_stack([*a.values(), *b.values()]), (strip[3], strip[2]))
+        common = intersections(seen, pairs + np.array([0, len(a)]))
+        iou = common / (seen.areas[pairs[:, 0]] + seen.areas[pairs[:, 1] + len(a)] - common)
+        first, second = list(a), list(b)
+        for k in np.flatnonzero(iou > AGREE):
+            yield float(iou[k]), first[pairs[k, 0]], second[pairs[k, 1]]
+
+
+def _strips(tiles: Sequence[View]) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
+    """Yield pairs of neighbouring tiles, in rows, and the rectangles x, y, w, h they share."""
+    for i, a in enumerate(tiles):
+        bottom = a.y + a.height
+        for j in range(i + 1, len(tiles)):
+            b = tiles[j]
+            if b.y >= bottom:
+                break
+            left, right = max(a.x, b.x), min(a.x, b.x) + a.width
+            if left < right:
+                yield i, j, (left, b.y, right - left, bottom - b.y)
+
+
+def _cropped(
+    table: RunTable, pieces: IntArray, x: int, y: int, w: int, h: int
+) -> dict[int, IntArray]:
+    """Return the runs, in a rectangle, of the pieces that reach into it."""
+    left, top = table.boxes[pieces, 0], table.boxes[pieces, 1]
+    right, bottom = left + table.boxes[pieces, 2], top + table.boxes[pieces, 3]
+    near = (left < x + w) & (right > x) & (top < y + h) & (bottom > y)
+    runs = {int(i): _runs(table, int(i)) for i in pieces[near]}
+    cropped = {i: crop_runs(r, table.size[0], x, y, w, h) for i, r in runs.items()}
+    return {i: r for i, r in cropped.items() if len(r)}
+
+
+def _is_whole(group: list[int], table: RunTable, tile: IntArray, views: Sequence[View]) -> bool:
+    """Whether a neighbour goes on with every piece that is cut off by a border of its tile."""
+    image, tiles = views[0], [views[1 + tile[i]] for i in group]
+    for i, own in zip(group, tiles, strict=True):
+        x, y, w, h = table.boxes[i].tolist()
+        right, bottom = own.x + own.width, own.y + own.height
+        cuts = [
+            x == own.x > 0 and not any(t.x < own.x for t in tiles),
+            y == own.y > 0 and not any(t.y < own.y for t in tiles),
+            x + w == right < image.width and not any(t.x > own.x for t in tiles),
+            y + h == bottom < image.height and not any(t.y > own.y for t in tiles),
+        ]
+        if any(cuts):
+            return False
+    return True
+
+
+def _unite(pieces: Masks, table: RunTable, groups: Sequence[list[int]]) -> Masks:
+    rles, scores = [], []
+    for group in groups:
+        areas, united = table.areas[group], [pieces.rles[i] for i in group]
+        rles.append(united[0] if len(united) == 1 else rle.merge(united))
+        scores.append((pieces.scores[group] * areas).sum() / areas.sum())
+    return Masks(rles, np.array(scores, dtype=np.float64))
+
+
+def _runs(table: RunTable, index: int) -> IntArray:
+    return table.runs[table.offsets[index] : table.offsets[index + 1]]
+
+
+def _stack(runs: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
+    """Offsets and runs of masks."""
+    offsets = np.cumsum([0, *map(len, runs)])
+    return offsets, np.concatenate([np.empty((0, 2), dtype=np.int64), *runs])
