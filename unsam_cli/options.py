@@ -38,7 +38,18 @@ from unsam_cli.run.shards import parse_shard
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
-GROUPS = ("Input", "Output", "Method", "Network", "Samples", "Losses", "Training", "Compute", "Run")
+GROUPS = (
+    "Input",
+    "Output",
+    "Method",
+    "Prompts",
+    "Network",
+    "Samples",
+    "Losses",
+    "Training",
+    "Compute",
+    "Run",
+)
 
 
 class Option(click.Option):
@@ -200,7 +211,8 @@ def file_argument(name: str, metavar: str) -> Callable[[F], F]:
 def files_option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     """Declare an option that names an input file; its content's identity is recorded instead."""
     kwargs.setdefault("metavar", "FILE")
-    return run_option(*declarations, group="Input", **kwargs)
+    kwargs.setdefault("group", "Input")
+    return run_option(*declarations, **kwargs)
 
 
 _output = (

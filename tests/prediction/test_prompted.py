@@ -77,10 +77,10 @@ def test_masks_are_those_of_transformers(make: Any, prompt: Prompt) -> None:
     order = np.argsort(-scores, kind="stable")
     assert len(found) == 3
     assert [a["image_id"] for a in found] == [7, 7, 7]
-    np.testing.assert_allclose([a["score"] for a in found], scores[order], atol=1e-2)
+    np.testing.assert_allclose([a["score"] for a in found], scores[order], atol=3e-3)
     for a, i in zip(found, order, strict=True):
         # Images are resized by another library there, by at most one of 255 levels differently.
-        assert (decode(a["segmentation"]) ^ masks[i]).mean() < 0.01
+        assert (decode(a["segmentation"]) ^ masks[i]).mean() < 0.004
 
 
 def disc(r: float) -> npt.NDArray[np.bool_]:

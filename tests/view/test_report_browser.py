@@ -325,3 +325,26 @@ def test_names_are_unique_and_controls_are_labelled(page: Any) -> None:
             !(node.textContent.trim() || node.ariaLabel || node.labels?.length)).length"""
     )
     assert unlabelled == 0
+
+
+def test_a_pinned_mask_shows_what_it_was_asked_for_with(
+    browser: Any, tmp_path: Path, make: Callable[..., Annotation], photo: NDArray[np.uint8]
+) -> None:
+    prompt = {"points": [[99, 119], [250, 20]], "labels": [1, 0], "box": [40, 60, 180, 210]}
+    entry = ImageMasks(
+        {"id": 1, "file_name": "a.jpg"}, [make(1, (40, 60, 140, 150), extra={"prompt": prompt})]
+    )
+    path = tmp_path / "report.html"
+    with path.open("wb") as out:
+        write_report([entry], lambda image: photo, out, settings=ReportSettings(title="t"))
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(path.as_uri())
+    sync_api.expect(page.locator("#position")).to_have_text("1 / 1")
+    colours = {(99, 119): (61, 220, 132), (250, 20): (255, 90, 95)}
+    for at, colour in colours.items():
+        assert np.abs(pixel(page, *at) - colour).max() > 30
+    click(page, 120, 90)
+    page.mouse.move(5, 5)
+    for at, colour in colours.items():
+        assert np.abs(pixel(page, *at) - colour).max() <= 3
+    page.close()

@@ -75,8 +75,13 @@ def next_click(
 
 def _depth(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Distance of every pixel of a region to the nearest pixel outside of it; 0 outside."""
-    padded = np.pad(region, 1)
-    return np.asarray(distance_transform_edt(padded)[1:-1, 1:-1])
+    depth = np.zeros(region.shape)
+    rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
+    if len(rows):
+        # The nearest pixel outside is never beyond the ring around the region's box.
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        depth[window] = distance_transform_edt(np.pad(region[window], 1))[1:-1, 1:-1]
+    return depth
 
 
 def simulate_clicks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,11 +17,10 @@ from unsam_cli.evaluation.partial import write_part, write_report
 from unsam_cli.evaluation.plot import check_plot, draw
 from unsam_cli.evaluation.report import Header, build_report
 from unsam_cli.io.masks import MasksFile, read_masks
-from unsam_cli.io.sources import json_files
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.output import STDOUT, check_output, publish
 from unsam_cli.run.progress import LineReporter, ReporterFactory
-from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.provenance import Step, masks_identity
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.runner import ErrorList
 from unsam_cli.run.shards import Shard
@@ -150,7 +148,7 @@ def _check(
 def _header(
     names: Sequence[str], paths: Sequence[Path], settings: EvaluateSettings, step: Step, images: int
 ) -> Header:
-    truth, *others = [_identity(path) for path in paths]
+    truth, *others = [masks_identity(path) for path in paths]
     inputs = {"ground-truth": truth} | {
         f"predictions-{i}": identity for i, identity in enumerate(others, start=1)
     }
@@ -172,16 +170,6 @@ def _read(path: Path, name: str) -> MasksFile:
         return read_masks(path)
     with path.open("rb") as stream:
         return read_masks(stream, name=name)
-
-
-def _identity(path: Path) -> str:
-    """Identity of a file, or of all files of a folder."""
-    if not path.is_dir():
-        return file_identity(path)
-    digest = hashlib.sha256()
-    for file in json_files(path):
-        digest.update(f"{file.name} {file_identity(file)}\n".encode())
-    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def _labels(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,18 @@
 `tiles`           masks of tiles joined across borders
 `predict`         one image: pixels in, masks out
 `pipeline`        many images: threads before and after the network's
+`checkpoints`     which of the two kinds of network a checkpoint holds
 ================  ===============================================================================
+
+And promptable models:
+
+===================  ============================================================================
+`prompted_settings`  what to ask; imports nothing heavy
+`prompted_lines`     files of prompts
+`prompted_sources`   prompts by image, wherever they come from
+`prompted`           one image: prompts in, annotations out
+`prompted_stage`     many images, from files to a file
+===================  ============================================================================
 """
 
 from __future__ import annotations

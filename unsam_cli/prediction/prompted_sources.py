@@ -16,7 +16,7 @@ from unsam_cli.prediction.prompted_lines import read_lines
 from unsam_cli.prediction.prompted_settings import PromptedSettings
 from unsam_cli.rle import Rle, area
 from unsam_cli.run.inputs import ImageItem, local_file, name_of
-from unsam_cli.run.provenance import file_identity
+from unsam_cli.run.provenance import file_identity, masks_identity
 from unsam_cli.sam.clicks import centre_click
 from unsam_cli.sam.settings import Prompt
 
@@ -217,7 +217,7 @@ def open_prompts(
             centres = MaskCentres(
                 read_masks(path, name=name), name, approximate=settings.approximate
             )
-            yield centres, {"prompts-from": file_identity(path)}
+            yield centres, {"prompts-from": masks_identity(path)}
     else:
         yield None, {}
 

@@ -64,6 +64,8 @@ def predict(
         An input is missing or invalid, or the output cannot be written.
     """
     masks = settings.prompts_from
+    if STDIN in query.arguments and STDIN in (masks, settings.prompts):
+        raise UsageError("only images or prompts can come from standard input: name one of them")
     if masks not in (None, STDIN) and not query.arguments and query.coco is None:
         query = replace(query, coco=Path(str(masks)))
     with open_prompts(settings) as (source, identities):

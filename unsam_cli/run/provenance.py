@@ -62,3 +62,15 @@ def file_identity(path: Path) -> str:
     """Return ``sha256:`` and the first 16 hex digits of the hash of the file's content."""
     with path.open("rb") as stream:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+
+
+def masks_identity(path: Path) -> str:
+    """Return the identity of a masks file, or of all files of a folder of them."""
+    if not path.is_dir():
+        return file_identity(path)
+    from unsam_cli.io.sources import json_files
+
+    digest = hashlib.sha256()
+    for file in json_files(path):
+        digest.update(f"{file.name} {file_identity(file)}\n".encode())
+    return f"sha256:{digest.hexdigest()[:16]}"

@@ -4,6 +4,7 @@
 `report`                one self-contained HTML page for any number of images
 `blocks`                what the page holds of one image, safe to embed
 `overlays`              masks drawn over a photograph
+`prompts`               what masks were asked for with
 `files`                 pictures in, pictures with masks out
 `hierarchy`             the masks of one image as a forest
 `colours`               colours in which a part never looks like its whole

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from unsam_cli.io.masks import Annotation, ImageMasks
 from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
 from unsam_cli.view.overlays import fitted
+from unsam_cli.view.prompts import asked
 
 LoadImage = Callable[[dict[str, Any]], NDArray[np.uint8]]
 OnError = Callable[[dict[str, Any], UnsamError], None]
@@ -134,6 +135,7 @@ def _mask_records(annotations: Sequence[Annotation], size: tuple[int, int]) -> l
     place[tree.order] = np.arange(len(annotations))
     return [
         _facts(annotations[i])
+        | _prompt(annotations[i], size)
         | {
             "rle": rles[i]["counts"].decode("ascii"),
             "parent": int(place[tree.parents[i]]),
@@ -165,6 +167,12 @@ def _facts(annotation: Annotation) -> dict[str, Any]:
         **{name: value for name, value in facts.items() if _is_fact(value)},
         **({"extra": extra} if extra else {}),
     }
+
+
+def _prompt(annotation: Annotation, size: tuple[int, int]) -> dict[str, Any]:
+    """Collect what the mask was asked for with."""
+    prompt = asked(annotation, size)
+    return {} if prompt is None else {"prompt": asdict(prompt)}
 
 
 def _is_fact(value: Any) -> bool:

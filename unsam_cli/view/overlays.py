@@ -12,6 +12,7 @@ from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import Rle, boxes, decode_window, resize
 from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
+from unsam_cli.view.prompts import draw_prompts
 
 _FAINT = 0.4  # what remains of a whole beside its parts, relative to a part
 _PIXELS_PER_LINE = 900  # one more pixel of border for so many pixels of picture
@@ -25,7 +26,7 @@ def draw_overlay(
     depth: int | None = None,
     opacity: float = 0.5,
 ) -> NDArray[np.uint8]:
-    """Tint every mask in a colour of its own and draw its border.
+    """Tint every mask in a colour of its own and draw its border, and what it was asked for with.
 
     Masks are painted from large to small, so that parts lie over wholes; what a whole keeps beside
     its parts is tinted more faintly. Beside the picture this needs memory for one label a pixel,
@@ -66,6 +67,7 @@ def draw_overlay(
         rows = slice(top, top + _ROWS)
         _blend(out[rows], colours[labels[rows]], weights[labels[rows]])
     _draw_borders(out, labels, 1 + max(h, w) // _PIXELS_PER_LINE)
+    draw_prompts(out, [annotations[i] for i in visible])
     return out
 
 

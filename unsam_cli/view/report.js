@@ -253,6 +253,25 @@
       line(context, hover.path, 3.6, "rgba(9, 11, 15, 0.8)");
       line(context, hover.path, 1.4, "#ffffff");
     }
+    const asked = current.masks[hover ? hovered : pinned]?.prompt;
+    if (asked) drawPrompt(context, asked);
+  }
+
+  /** What a mask was asked for with: its box, and its clicks, green inside and red outside. */
+  function drawPrompt(context, { points, box }) {
+    if (box.length) {
+      const path = new Path2D();
+      path.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+      line(context, path, 4.5, "rgba(9, 11, 15, 0.8)");
+      line(context, path, 2, "#ffd84d");
+    }
+    for (const [x, y, label] of points) {
+      const path = new Path2D();
+      path.arc(x, y, 5 / view.scale, 0, 2 * Math.PI);
+      context.fillStyle = label ? "#3ddc84" : "#ff5a5f";
+      context.fill(path);
+      line(context, path, 1.5, "#ffffff");
+    }
   }
 
   function fit() {
