@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError, ImageFileError
+from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import ImageInfo, MasksFile, read_masks
 from unsam_cli.rle import Rle
@@ -105,17 +106,48 @@ class AnnotatedImages:
             The image is missing, damaged or of another size than its annotations say, or one of
             them is invalid.
         """
-        file, image_id = self._places[index].tolist()
-        info = self.info(index)
-        path = find_image(self._folder, info.file_name)
+        found = self.annotations(index, rng)
+        pixels = self.pixels(index)
+        return AnnotatedImage(self.info(index).file_name, pixels, [a.rle for a in found])
+
+    def path(self, index: int) -> Path:
+        """Find the file of an image.
+
+        Raises
+        ------
+        MissingInputError
+            It is not there.
+        """
+        return find_image(self._folder, self.info(index).file_name)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Read an image, (H, W, 3) uint8 RGB.
+
+        Raises
+        ------
+        UnsamError
+            It is missing, damaged or of another size than its annotations say.
+        """
+        info, path = self.info(index), self.path(index)
         pixels = read_image(path)
         if pixels.shape[:2] != (info.height, info.width):
             raise other_size(path, pixels.shape[:2], (info.height, info.width))
-        found = [a.rle for a in self._files[file].annotations_of(image_id) if not a.iscrowd]
+        return pixels
+
+    def annotations(self, index: int, rng: np.random.Generator) -> list[Annotation]:
+        """Read the masks of an image, without crowds; `rng` chooses where there are too many.
+
+        Raises
+        ------
+        DataError
+            One of them is invalid.
+        """
+        file, image_id = self._places[index].tolist()
+        found = [a for a in self._files[file].annotations_of(image_id) if not a.iscrowd]
         most = self._settings.max_masks or len(found)
         if len(found) > most:
             found = [found[i] for i in sorted(rng.choice(len(found), most, replace=False))]
-        return AnnotatedImage(info.file_name, pixels, found)
+        return found
 
 
 def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:

@@ -12,6 +12,7 @@ DEFAULT = "small"
 PRESETS: dict[str, dict[str, Any]] = {
     # 3.2 million samples, 8 epochs of 0.4 million images in steps of 16, as published for UnSAM.
     "paper": {"epochs": 8},
+    # A starting point, not a measured optimum.
     "small": {
         "epochs": 12,
         "queries": 300,
@@ -21,9 +22,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_masks": 200,
         "batch_size": 8,
     },
+    # Learns a few images by heart: to see that everything works, and how well pseudo-masks can be
+    # learnt at all. Many small steps do more here than few large ones.
     "tiny": {
-        "steps": 1500,
-        "backbone": "convnext_atto",
+        "steps": 5000,
+        "backbone": "test_convnext3",
         "backbone_weights": "random",
         "backbone_lr_scale": 1.0,
         "queries": 100,
@@ -34,14 +37,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "short_side": 256,
         "longest_side": 256,
         "jitter": "1,1",
+        "flip": 0.0,
         "max_masks": 100,
-        "points": 1024,
-        "batch_size": 4,
-        "lr": 5e-4,
+        "points": 512,
+        "batch_size": 1,
+        "lr": 3e-4,
         "clip": 1.0,
         "schedule": "cosine",
         "warmup": 20,
-        "checkpoint_every": 250,
+        "checkpoint_every": 500,
     },
 }
 """Values of options by the names of their parameters."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.copy_paste import paste
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.recipe import DataSettings
+
+T = TypeVar("T")
 
 _ATTEMPTS = 20  # images in a row that cannot be read, before the run ends
 
@@ -98,15 +101,38 @@ def make_sample(images: AnnotatedImages, index: int, seed: int, settings: DataSe
     UnsamError
         The image cannot be read, or is not what its annotations are for.
     """
+
+    def read(chosen: int, rng: np.random.Generator) -> tuple[str, Tensor, BitMasks]:
+        return _augmented(images, chosen, rng, settings)
+
+    (name, image, masks), skipped = read_or_replace(read, images, index, seed, settings.on_error)
+    return Sample(name, image, masks, seed, skipped)
+
+
+def read_or_replace(
+    read: Callable[[int, np.random.Generator], T],
+    images: AnnotatedImages,
+    index: int,
+    seed: int,
+    on_error: str,
+) -> tuple[T, tuple[tuple[str, str], ...]]:
+    """Read an image, or with `on_error` "skip" another in place of one that cannot be read.
+
+    Returns
+    -------
+    object
+        What `read` gives for an index and a generator of random numbers.
+    tuple of (str, str)
+        Names of images that were skipped, and why.
+    """
     skipped: list[tuple[str, str]] = []
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng([seed, attempt])
         chosen = index if attempt == 0 else int(rng.integers(len(images)))
         try:
-            name, image, masks = _augmented(images, chosen, rng, settings)
-            return Sample(name, image, masks, seed, tuple(skipped))
+            return read(chosen, rng), tuple(skipped)
         except UnsamError as error:
-            if settings.on_error == "fail" or attempt == _ATTEMPTS - 1:
+            if on_error == "fail" or attempt == _ATTEMPTS - 1:
                 raise
             skipped.append((images.info(chosen).file_name, str(error)))
     raise AssertionError("the last attempt returns or raises")

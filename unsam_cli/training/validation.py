@@ -67,10 +67,11 @@ class WholeImageValidation:
         """
         predictor = Predictor(segmenter, PredictSettings(max_masks=MAX_DETS[-1]))
         matches = []
-        for item, found in predict_images(self._items, predictor, jobs=usable_cpus()):
-            if isinstance(found, UnsamError):
-                raise found
-            matches.append(self._match(item, found))
+        results = predict_images(self._items, predictor, self._match, jobs=usable_cpus())
+        for _, result in results:
+            if isinstance(result, UnsamError):
+                raise result
+            matches.append(result)
         metrics = measure(matches, MAX_DETS)
         return {name: value for name in NAMES if (value := metrics[name]) is not None}
 

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+from click.core import ParameterSource
+from PIL import Image
+from safetensors.torch import load_file
+from support import Invoke, draw_scene
+
+from unsam_cli.cli import cli
+from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.rle import encode
+from unsam_cli.training.presets import PRESETS
+from unsam_cli.training.recipe import DataSettings, LossSettings, ParameterSettings
+from unsam_cli.training.settings import TrainerSettings
+
+pytestmark = pytest.mark.torch
+
+# The smallest network there is, and hardly any work.
+SMALL = [
+    *("--preset", "tiny", "--backbone", "test_resnet", "--hidden", "32", "--pixel-layers", "1"),
+    *("--decoder-layers", "1", "--queries", "6", "--crop", "64", "--short-side", "64"),
+    *("--longest-side", "96", "--points", "64", "--batch-size", "2", "--jobs", "0"),
+    *("--device", "cpu"),
+]
+
+
+def objects(seed: int) -> list[Any]:
+    pixels = draw_scene(seed).astype(int)
+    red = (pixels[..., 0] > 120) & (pixels[..., 1] < 120)
+    blue, yellow = pixels[..., 2] > 120, (pixels[..., 0] > 180) & (pixels[..., 1] > 180)
+    return [red, blue | yellow, yellow]
+
+
+def write_masks(folder: Path, name: str, seeds: range, *, empty: int = 0) -> Path:
+    """Write scenes and the masks of their objects; the last `empty` images have no masks."""
+    (folder / "images").mkdir(exist_ok=True)
+    found: dict[str, list[Any]] = {"images": [], "annotations": []}
+    for i, seed in enumerate(seeds, start=1):
+        Image.fromarray(draw_scene(seed)).save(folder / "images" / f"{seed}.png")
+        found["images"].append({"id": i, "file_name": f"{seed}.png", "height": 96, "width": 128})
+        for mask in objects(seed) if i <= len(seeds) - empty else []:
+            rle = encode(mask)
+            counts = rle["counts"].decode()
+            found["annotations"].append(
+                {"id": len(found["annotations"]) + 1, "image_id": i, "category_id": 1}
+                | {"segmentation": {"size": rle["size"], "counts": counts}}
+                | {"area": int(mask.sum()), "bbox": [0, 0, 1, 1], "iscrowd": 0}
+            )
+    path = folder / name
+    path.write_text(json.dumps(found | {"categories": [{"id": 1, "name": "entity"}]}))
+    return path
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    return write_masks(tmp_path, "masks.json", range(3))
+
+
+def records(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_a_model_folder(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    run, images = tmp_path / "run", tmp_path / "images"
+    ran = invoke(
+        "train",
+        masks,
+        "--images",
+        images,
+        "-o",
+        run,
+        *SMALL,
+        "--steps",
+        3,
+        "--validate",
+        masks,
+        "--validate-every",
+        2,
+        "--log-every",
+        1,
+    )
+    assert (ran.exit_code, ran.stdout) == (0, ""), ran.stderr
+    assert "validation: AR@1000" in ran.stderr
+    about = json.loads((run / "unsam.json").read_text())
+    assert about["config"]["queries"] == 6
+    step = about["history"][-1]
+    assert step["options"]["backbone"] == "test_resnet"
+    assert step["options"]["lr"] == PRESETS["tiny"]["lr"]
+    assert set(step["inputs"]) == {"annotations-1", "validate-1", "weights"}
+    assert [r["step"] for r in records(run)] == [1, 2, 2, 3, 3]
+    assert {"loss", "class", "mask", "dice", "auxiliary"} <= records(run)[0].keys()
+    from transformers import AutoModelForUniversalSegmentation
+
+    opened = AutoModelForUniversalSegmentation.from_pretrained(run)
+    assert opened.config.num_queries == 6
+
+
+def test_a_round_starts_from_the_one_before(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    first, second, images = tmp_path / "first", tmp_path / "second", tmp_path / "images"
+    ran = invoke("train", masks, "--images", images, "-o", first, *SMALL, "--steps", 1)
+    assert ran.exit_code == 0, ran.stderr
+    # A network of other options: those of the checkpoint count.
+    options = [*SMALL, "--queries", 50, "--steps", 1, "--lr", 1e-12, "--init", first]
+    ran = invoke("train", masks, "--images", images, "-o", second, *options)
+    assert ran.exit_code == 0, ran.stderr
+    history = json.loads((second / "unsam.json").read_text())["history"]
+    assert [step["command"].split()[1] for step in history] == ["train", "train"]
+    before, after = (load_file(run / "model.safetensors") for run in (first, second))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_resuming_gives_what_one_run_gives(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    images, parts, whole = tmp_path / "images", tmp_path / "parts", tmp_path / "whole"
+    options = ["--images", images, *SMALL, "--steps", 4, "--log-every", 1]
+    assert invoke("train", masks, "-o", whole, *options).exit_code == 0
+    shortened = ["train", masks, "-o", parts, *options, "--checkpoint-every", 2]
+    assert invoke(*shortened).exit_code == 0
+    for last in (parts / "checkpoints").glob("step-00000004"):
+        for file in last.iterdir():
+            file.unlink()
+        last.rmdir()
+    ran = invoke(*shortened, "--resume")
+    assert ran.exit_code == 0, ran.stderr
+    assert records(parts) == records(whole)
+    ran = invoke(*shortened, "--resume", "--lr", 0.5)
+    assert ran.exit_code == 2
+    assert "cannot resume" in ran.stderr
+
+
+def test_samples_do_not_depend_on_workers(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    options = ["--images", tmp_path / "images", *SMALL, "--steps", 2, "--log-every", 1]
+    options += ["--jitter", "0.5,1.5", "--copy-paste", 0.5, "--drop-loss", 0.01]
+    for jobs in (0, 2):
+        run = tmp_path / f"jobs-{jobs}"
+        ran = invoke("train", masks, "-o", run, *options, "--jobs", jobs)
+        assert ran.exit_code == 0, ran.stderr
+    assert records(tmp_path / "jobs-0") == records(tmp_path / "jobs-2")
+
+
+def test_images_without_masks_are_told(tmp_path: Path, invoke: Invoke) -> None:
+    masks = write_masks(tmp_path, "masks.json", range(3), empty=1)
+    options = ["--images", tmp_path / "images", *SMALL, "--steps", 1]
+    ran = invoke("train", masks, "-o", tmp_path / "a", *options)
+    assert ran.exit_code == 0, ran.stderr
+    assert "images without masks: 1, left out" in ran.stderr
+    ran = invoke("train", masks, "-o", tmp_path / "b", *options, "--empty-images", "background")
+    assert "images without masks: 1, taken for background" in ran.stderr
+
+
+def test_bad_images_stop_or_are_replaced(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    images = tmp_path / "images"
+    (images / "1.png").write_bytes(b"\x89PNG but damaged")
+    options = ["train", masks, "--images", images, *SMALL, "--steps", 3]
+    ran = invoke(*options, "-o", tmp_path / "stopped")
+    assert ran.exit_code == 65
+    assert "1.png" in ran.stderr
+    run = tmp_path / "skipped"
+    ran = invoke(*options, "-o", run, "--on-error", "skip")
+    assert ran.exit_code == 3, ran.stderr
+    (listed,) = (tmp_path / "skipped.errors.jsonl").read_text().splitlines()
+    assert json.loads(listed)["file_name"] == "1.png"
+    assert (run / "model.safetensors").exists()
+
+
+def test_missing_images_are_named(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    ran = invoke("train", masks, "--images", tmp_path, "-o", tmp_path / "run", *SMALL)
+    assert ran.exit_code == 66
+    assert "0.png: no such file" in ran.stderr
+
+
+def test_steps_count_instead_of_epochs(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[train]\nepochs = 2\n")
+    small = [word for word in SMALL if word not in ("--preset", "tiny")]
+    options = ["--images", tmp_path / "images", *small, "--batch-size", 1, "--log-every", 1]
+    options += ["--backbone-weights", "random", "--config", config]
+    for name, more, steps in (("epochs", [], 6), ("steps", ["--steps", 2], 2)):
+        ran = invoke("train", masks, "-o", tmp_path / name, *options, *more)
+        assert ran.exit_code == 0, ran.stderr
+        assert [r["step"] for r in records(tmp_path / name)] == list(range(1, steps + 1))
+
+
+def parameters(*arguments: str) -> click.Context:
+    command = cli.get_command(click.Context(cli), "train")
+    assert command is not None
+    words = ["x.json", "--images", ".", "-o", "run", *arguments]
+    return command.make_context("train", words, auto_envvar_prefix="UNSAM_TRAIN")
+
+
+def test_presets_are_defaults_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = parameters("--preset", "tiny")
+    for name, value in PRESETS["tiny"].items():
+        found = tiny.params[name]
+        assert found == ((1.0, 1.0) if name == "jitter" else value), name
+    given = parameters("--preset", "tiny", "--queries", "7")
+    assert given.params["queries"] == 7
+    assert given.get_parameter_source("queries") is ParameterSource.COMMANDLINE
+    config = tmp_path / "config.toml"
+    config.write_text('[train]\npreset = "tiny"\nqueries = 9\n')
+    assert parameters("--config", str(config), "--preset", "tiny").params["queries"] == 9
+    assert parameters("--preset", "tiny", "--config", str(config)).params["queries"] == 9
+    monkeypatch.setenv("UNSAM_TRAIN_QUERIES", "11")
+    assert parameters("--preset", "tiny").params["queries"] == 11
+
+
+def test_the_preset_of_the_paper_is_that_of_the_paper() -> None:
+    found = parameters("--preset", "paper").params
+    published = {
+        "architecture": "mask2former",
+        "backbone": "resnet50",
+        "queries": 2000,
+        "decoder_layers": None,  # 9
+        "crop": 1024,
+        "jitter": None,
+        "flip": 0.5,
+        "copy_paste": 0.0,
+        "max_masks": 500,
+        "class_weight": 2,
+        "mask_weight": 5,
+        "dice_weight": 5,
+        "no_object_weight": 0.1,
+        "points": 12544,
+        "drop_loss": None,
+        "epochs": 8,  # of 0.4 million images: 200 000 steps
+        "batch_size": 16,
+        "lr": 5e-5,
+        "schedule": "step",
+        "clip": 0.01,
+        "weight_decay": 0.05,
+        "backbone_lr_scale": 0.1,
+        "ema": 0,
+        "short_side": 1024,
+        "longest_side": 2048,
+    }
+    assert {name: found[name] for name in published} == published
+    assert [round(drop * 200_000) for drop in found["drops"]] == [177_776, 192_592]
+
+
+def test_every_option_is_a_setting_with_the_same_default() -> None:
+    found = parameters("--preset", "paper").params
+    for settings in (DataSettings(), LossSettings(), ParameterSettings(), TrainerSettings()):
+        for name, value in vars(settings).items():
+            if name in found and name not in ("epochs", "jobs", "validate_every"):
+                assert found[name] == value, name
+    for name, value in vars(SegmenterConfig()).items():
+        assert found.get(name, value) == value, name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_name_options(preset: str) -> None:
+    command = cli.get_command(click.Context(cli), "train")
+    assert command is not None
+    assert PRESETS[preset].keys() <= {p.name for p in command.params}
+
+
+@pytest.mark.slow
+def test_the_tiny_preset_learns_its_masks(tmp_path: Path, invoke: Invoke) -> None:
+    masks = write_masks(tmp_path, "masks.json", range(6))
+    images, run = tmp_path / "images", tmp_path / "run"
+    options = ["--preset", "tiny", "--crop", "128", "--short-side", "128", "--longest-side", "128"]
+    options += ["--queries", "20", "--steps", "80", "--jobs", "1", "--device", "cpu"]
+    options += ["--validate", masks, "--validate-every", "80"]
+    ran = invoke("train", masks, "--images", images, "-o", run, *options)
+    assert ran.exit_code == 0, ran.stderr
+    predicted = tmp_path / "predicted.json"
+    ran = invoke("predict", run, images, "-o", predicted)
+    assert ran.exit_code == 0, ran.stderr
+    report = tmp_path / "report.json"
+    assert invoke("evaluate", masks, predicted, "-o", report).exit_code == 0
+    found = json.loads(report.read_text())["metrics"]
+    assert found["AR@100"] >= 0.5
+    last = records(run)[-1]
+    assert last["validation/AR@100"] == pytest.approx(found["AR@100"])

@@ -1,0 +1,156 @@
+"""Losses of promptable segmenters: many answers to a click, and many masks that are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unsam_cli.sam.model import Masks
+from unsam_cli.training.bitmasks import BitMasks
+from unsam_cli.training.matching import assign
+from unsam_cli.training.points import sample_maps, uncertain_points, uniform_points
+from unsam_cli.training.prompted_settings import LOSS_WEIGHTS, PromptSettings
+
+TERMS = ("mask", "dice", "iou")
+_ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss, as in SAM
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which answer is compared with which mask.
+
+    Attributes
+    ----------
+    prompt, answer, mask : (Q,) int64 tensors
+        Indices of prompts, of their answers and of masks of the image.
+    """
+
+    prompt: Tensor
+    answer: Tensor
+    mask: Tensor
+
+
+@torch.no_grad()
+def match(
+    logits: Tensor,
+    masks: BitMasks,
+    targets: Tensor,
+    generator: torch.Generator,
+    settings: PromptSettings,
+) -> Pairs:
+    """Assign an answer to every target of a prompt, at least total cost.
+
+    Parameters
+    ----------
+    logits : (P, M, h, w) float tensor
+        Answers.
+    masks : BitMasks
+        All masks of the image.
+    targets : (P, K) int64 tensor
+        Masks that are right; -1 is none. K is at most M.
+    generator : torch.Generator
+        Of the points at which they are compared.
+    settings : PromptSettings
+        Which losses are the costs.
+
+    References
+    ----------
+    X. Wang et al., "Segment Anything without Supervision" (2024): the assignment of all clicks is
+    block diagonal, so it is one for each click.
+    """
+    P, M = logits.shape[:2]
+    points = uniform_points(1, settings.points, generator)
+    found = sample_maps(logits.flatten(0, 1)[None], points)[0].reshape(P, M, -1)
+    wanted = masks.take(targets.clamp(min=0).flatten()).at(points).reshape(*targets.shape, -1)
+    costs = _costs(found, wanted, settings)
+    # What is no target costs every answer the same: it takes whatever is left.
+    costs = costs.masked_fill((targets < 0)[:, None], 0.0)
+    rows = []
+    for prompt, (answers, which) in enumerate(assign(costs)):
+        mask = targets[prompt, which]
+        real = mask >= 0
+        rows.append(torch.stack([torch.full_like(mask, prompt), answers, mask])[:, real])
+    return Pairs(*torch.cat(rows, dim=1))
+
+
+def pair_losses(
+    found: Masks,
+    masks: BitMasks,
+    pairs: Pairs,
+    generator: torch.Generator,
+    settings: PromptSettings,
+) -> Tensor:
+    """Sum the weighted losses `TERMS` of pairs, (3,).
+
+    Parameters
+    ----------
+    found : Masks
+        Answers, in single precision. Those in no pair get no gradient.
+    masks : BitMasks
+        All masks of the image.
+    pairs : Pairs
+        What is compared.
+    generator : torch.Generator
+        Of the points at which masks are compared, most of them where the answer is least certain.
+    settings : PromptSettings
+        Which losses.
+
+    References
+    ----------
+    Kirillov et al., "Segment Anything" (2023), appendix A: scores learn the IoU that answers have.
+    """
+    logits = found.logits[pairs.prompt, pairs.answer]
+    points = uncertain_points(logits.detach(), settings.points, generator)
+    wanted = masks.take(pairs.mask).at(points)
+    at = sample_maps(logits[:, None], points)[:, 0]
+    pixels = _pixel_loss(at, wanted, settings).mean(dim=1)
+    shares = at.sigmoid()
+    common, size = (shares * wanted).sum(dim=1), shares.sum(dim=1) + wanted.sum(dim=1)
+    dice = 1 - (2 * common + 1) / (size + 1)
+    error = found.scores[pairs.prompt, pairs.answer] - overlap(logits, masks, pairs.mask)
+    mask_weight, dice_weight = LOSS_WEIGHTS[settings.mask_loss]
+    return torch.stack([mask_weight * pixels.sum(), dice_weight * dice.sum(), error.square().sum()])
+
+
+@torch.no_grad()
+def overlap(logits: Tensor, masks: BitMasks, which: Tensor) -> Tensor:
+    """Measure the IoU of answers (Q, h, w), cut at zero, and masks (Q,), at the answers' pixels."""
+    inside, wanted = logits > 0, at_pixels(masks, which, logits.shape[-2:])
+    common, either = (inside & wanted).sum((1, 2)), (inside | wanted).sum((1, 2))
+    return common / either.clamp(min=1)
+
+
+def at_pixels(masks: BitMasks, which: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Return masks (Q,) at the centres of h x w pixels, (Q, h, w) bool."""
+    distinct, back = torch.unique(which, return_inverse=True)
+    y, x = ((torch.arange(n, device=which.device) + 0.5) / n for n in size)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(1, -1, 2)
+    found = masks.take(distinct).at(grid) >= 0.5
+    return found[back].reshape(len(which), *size)
+
+
+def _costs(found: Tensor, wanted: Tensor, settings: PromptSettings) -> Tensor:
+    """Cost of every answer (P, M, N points) for every mask (P, K, N), (P, M, K)."""
+    count = found.shape[-1]
+    yes = _pixel_loss(found, torch.ones_like(found), settings)
+    no = _pixel_loss(found, torch.zeros_like(found), settings)
+    # Both losses are linear in the mask: a sum over points is a product of matrices.
+    pixels = (no.sum(dim=2)[..., None] + (yes - no) @ wanted.mT) / count
+    shares = found.sigmoid()
+    size = shares.sum(dim=2)[..., None] + wanted.sum(dim=2)[:, None]
+    dice = 1 - (2 * shares @ wanted.mT + 1) / (size + 1)
+    mask_weight, dice_weight = LOSS_WEIGHTS[settings.mask_loss]
+    return mask_weight * pixels + dice_weight * dice
+
+
+def _pixel_loss(logits: Tensor, wanted: Tensor, settings: PromptSettings) -> Tensor:
+    """Compare logits with masks, point by point; linear in `wanted` (0 to 1)."""
+    if settings.mask_loss == "bce":
+        return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    share = logits.sigmoid()
+    yes = _ALPHA * (1 - share) ** _GAMMA * functional.softplus(-logits)
+    no = (1 - _ALPHA) * share**_GAMMA * functional.softplus(logits)
+    return wanted * yes + (1 - wanted) * no

@@ -1,0 +1,176 @@
+"""The whole of ``unsam finetune-sam``: masks, images and a SAM in, a model folder out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from unsam_cli.convert.union import union
+from unsam_cli.errors import EXIT_SKIPPED, UsageError
+from unsam_cli.run.inputs import STDIN, local_file
+from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.sam.loading import load_promptable, with_parts
+from unsam_cli.sam.lora import add_lora
+from unsam_cli.sam.model import PromptableModel, trainable
+from unsam_cli.training.dataset import AnnotatedImages
+from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
+from unsam_cli.training.prompted_embeddings import EmbeddingCache
+from unsam_cli.training.prompted_samples import PromptedSamples
+from unsam_cli.training.prompted_settings import PromptSettings, TuneSettings
+from unsam_cli.training.prompted_task import PromptedTask
+from unsam_cli.training.prompted_validation import PromptedValidation
+from unsam_cli.training.recipe import DataSettings, ParameterSettings
+from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.skipped import SkippedImages
+from unsam_cli.training.trainer import train
+
+
+@dataclass(frozen=True)
+class TuneInputs:
+    """What is learnt from.
+
+    Parameters
+    ----------
+    annotations : sequence of str
+        Masks files, each with other images; one may be ``-``, standard input.
+    images : Path
+        Folder of the images.
+    checkpoint : str
+        What to start from, see :func:`unsam_cli.sam.loading.load_promptable`.
+    ground_truth : str, optional
+        Masks file whose masks are learnt, too: all of them, and those of `annotations` that
+        overlap none.
+    union_iou : float
+        Highest IoU that counts as no overlap.
+    features : Path, optional
+        Folder where what a frozen encoder sees is kept.
+    validate : str, optional
+        Masks file to measure on.
+    validate_images : Path, optional
+        Folder of its images, by default `images`.
+    """
+
+    annotations: Sequence[str]
+    images: Path
+    checkpoint: str
+    ground_truth: str | None = None
+    union_iou: float = 0.02
+    features: Path | None = None
+    validate: str | None = None
+    validate_images: Path | None = None
+
+
+def finetune_sam(
+    inputs: TuneInputs,
+    tune: TuneSettings,
+    prompts: PromptSettings,
+    parameters: ParameterSettings,
+    trainer: TrainerSettings,
+    *,
+    folder: Path,
+    step: Step,
+    resume: bool = False,
+    report: TrainingReporterFactory = TrainingLines,
+) -> int:
+    """Fine-tune a promptable model and write it to `folder`.
+
+    Parameters
+    ----------
+    inputs : TuneInputs
+        Files.
+    tune : TuneSettings
+        What is trained of which network.
+    prompts, parameters, trainer : PromptSettings, ParameterSettings, TrainerSettings
+        How.
+    folder : Path
+        Where the model, checkpoints and metrics go.
+    step : Step
+        The command and its options.
+    resume : bool
+        Go on from the last checkpoint.
+    report : callable
+        Makes a progress reporter.
+
+    Returns
+    -------
+    int
+        The exit code: 3 when images were skipped.
+
+    Raises
+    ------
+    UnsamError
+        An input is missing or invalid, or the training cannot go on.
+    """
+    _check(inputs, tune)
+    with ExitStack() as stack:
+        paths = [stack.enter_context(local_file(name)) for name in inputs.annotations]
+        identities = {f"annotations-{i}": file_identity(p) for i, p in enumerate(paths, start=1)}
+        validation = None
+        if inputs.validate is not None:
+            truth = stack.enter_context(local_file(inputs.validate))
+            validation = PromptedValidation(truth, inputs.validate_images or inputs.images)
+            identities["validate"] = file_identity(truth)
+        else:
+            trainer = replace(trainer, validate_every=0)
+        if inputs.ground_truth is not None:
+            truth = stack.enter_context(local_file(inputs.ground_truth))
+            identities["ground-truth"] = file_identity(truth)
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            joined = scratch / "union.json"
+            union(truth, paths[0], max_iou=inputs.union_iou, output=str(joined))
+            paths = [joined]
+        data = DataSettings(max_masks=prompts.max_masks)
+        images = AnnotatedImages(paths, inputs.images, data)
+        model = load_promptable(inputs.checkpoint)
+        step = step.with_inputs(**identities, weights=model.identity)
+        cache = _cache(inputs.features, model, trainer)
+        model = _prepared(model, tune, trainer.seed)
+        square = model.family == "sam2"
+        samples = PromptedSamples(images, model.side, square, tune.parts, prompts, cache)
+        skipped = SkippedImages(folder, step.command)
+        task = PromptedTask(
+            model,
+            samples,
+            parameters,
+            validation=validation,
+            skipped=skipped,
+            history=[*images.history, *model.history, step.to_json()],
+        )
+        code = train(task, trainer, folder=folder, step=step, resume=resume, report=report)
+    return EXIT_SKIPPED if skipped and not code else code
+
+
+def _check(inputs: TuneInputs, tune: TuneSettings) -> None:
+    names = [*inputs.annotations, inputs.ground_truth, inputs.validate]
+    if names.count(STDIN) > 1:
+        raise UsageError("only one file can come from standard input")
+    if inputs.ground_truth is not None and len(inputs.annotations) > 1:
+        raise UsageError(
+            "--ground-truth takes one file of annotations, whose images have the same ids; join "
+            "several with unsam merge"
+        )
+    if inputs.features is not None and tune.encoder_learns:
+        raise UsageError(
+            "--features keeps what a frozen encoder sees, and here it learns; train the decoder, "
+            "or adapters in the decoder alone"
+        )
+
+
+def _prepared(model: PromptableModel, tune: TuneSettings, seed: int) -> PromptableModel:
+    """Add new parts and adapters, and mark what learns."""
+    model = with_parts(model, tune.parts, seed=seed)
+    if tune.train == "lora":
+        add_lora(model.network, rank=tune.lora_rank, where=tune.lora_in, seed=seed)
+    trainable(model, tune.train)
+    return model
+
+
+def _cache(
+    folder: Path | None, model: PromptableModel, trainer: TrainerSettings
+) -> EmbeddingCache | None:
+    if folder is None:
+        return None
+    return EmbeddingCache(folder, f"{model.identity} {trainer.dtype}")

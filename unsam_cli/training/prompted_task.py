@@ -1,0 +1,212 @@
+"""Fine-tuning of promptable segmenters, SAM and SAM 2, as a task for the trainer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from unsam_cli.sam.decoding import Embedding
+from unsam_cli.sam.loading import save_promptable
+from unsam_cli.sam.model import Masks, PromptableModel
+from unsam_cli.sam.prompts import Prompts
+from unsam_cli.training.bitmasks import BitMasks
+from unsam_cli.training.parameters import parameter_groups
+from unsam_cli.training.prompted_clicks import Questions, correct
+from unsam_cli.training.prompted_embeddings import EmbeddingCache
+from unsam_cli.training.prompted_losses import TERMS, match, pair_losses
+from unsam_cli.training.prompted_samples import PromptedBatch, PromptedSample, PromptedSamples
+from unsam_cli.training.prompted_settings import PromptSettings
+from unsam_cli.training.recipe import ParameterSettings
+from unsam_cli.training.sampler import derive_seed
+from unsam_cli.training.skipped import SkippedImages
+from unsam_cli.training.task import Batch
+
+Validation = Callable[[PromptableModel], dict[str, float]]
+"""Measures a promptable model; the metric to maximise first."""
+
+_PREFIX = "model."
+_ENCODER = "model.network.vision_encoder."
+
+
+class PromptedLosses(nn.Module):
+    """A promptable model that answers with its losses.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        With the weights that learn marked, see :func:`unsam_cli.sam.model.trainable`.
+    settings : PromptSettings
+        What is asked.
+    cache : EmbeddingCache, optional
+        Where what a frozen encoder sees is kept.
+    """
+
+    def __init__(
+        self, model: PromptableModel, settings: PromptSettings, cache: EmbeddingCache | None = None
+    ) -> None:
+        super().__init__()
+        self.model, self.settings, self.cache = model, settings, cache
+        weights = model.named_parameters()
+        self.frozen = not any(
+            p.requires_grad for name, p in weights if name.startswith("network.vision_encoder.")
+        )
+
+    def forward(self, batch: PromptedBatch, totals: Tensor) -> dict[str, Tensor]:
+        """Return the losses `TERMS`, sums over pairs divided by their total."""
+        embeddings = self._embeddings(batch.samples)
+        sums = [
+            self._image_losses(embedding, sample)
+            for embedding, sample in zip(embeddings, batch.samples, strict=True)
+        ]
+        losses = torch.stack(sums).sum(dim=0) / totals[0].clamp(min=1)
+        return dict(zip(TERMS, losses, strict=True))
+
+    def _embeddings(self, samples: Sequence[PromptedSample]) -> list[Embedding]:
+        """Run the encoder, image by image if it is frozen: the same bits at any time."""
+        if self.frozen:
+            return [self._embedding(sample) for sample in samples]
+        pixels = [sample.pixels for sample in samples if sample.pixels is not None]
+        together = self.model.embed(torch.stack(pixels))
+        return [together[i] for i in range(len(samples))]
+
+    @torch.no_grad()
+    def _embedding(self, sample: PromptedSample) -> Embedding:
+        if sample.embedding is not None:
+            return sample.embedding
+        assert sample.pixels is not None
+        embedding = self.model.embed(sample.pixels[None])
+        if self.cache is not None and sample.file is not None:
+            self.cache.write(sample.file, embedding)
+        return embedding
+
+    def _image_losses(self, embedding: Embedding, sample: PromptedSample) -> Tensor:
+        """Sum the losses of one image, (3,), a few prompts at a time."""
+        step = self.settings.chunk
+        chunks = [q[i : i + step] for q in sample.questions for i in range(0, len(q), step)]
+        # An image without masks has losses, too: a gradient of zero.
+        learnt = next(p for p in self.model.parameters() if p.requires_grad)
+        total = torch.zeros(len(TERMS), device=learnt.device) + 0 * learnt.sum()
+        for i, questions in enumerate(chunks):
+            seed = derive_seed(sample.seed, i)
+            arguments = (embedding, questions, sample.masks, sample.corrections, seed)
+            # Answers are computed again when gradients want them: memory is that of one chunk.
+            total = total + (
+                self._chunk_losses(*arguments)
+                if len(chunks) == 1
+                else checkpoint(
+                    self._chunk_losses, *arguments, use_reentrant=False, preserve_rng_state=False
+                )
+            )
+        return total
+
+    def _chunk_losses(
+        self,
+        embedding: Embedding,
+        questions: Questions,
+        masks: BitMasks,
+        corrections: int,
+        seed: int,
+    ) -> Tensor:
+        generator = torch.Generator(masks.bits.device).manual_seed(seed)
+        prompts, clicked = questions.prompts, questions.clicked
+        found = self._ask(embedding, prompts, multimask=questions.multimask)
+        total = self._compare(found, masks, questions.targets, generator)
+        for _ in range(corrections):
+            prompts = correct(prompts, found.logits.detach(), masks, clicked, generator)
+            found = self._ask(embedding, prompts, multimask=False)
+            total = total + self._compare(found, masks, clicked[:, None], generator)
+        return total
+
+    def _compare(
+        self, found: Masks, masks: BitMasks, targets: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        with torch.autocast(targets.device.type, enabled=False):
+            pairs = match(found.logits, masks, targets, generator, self.settings)
+            return pair_losses(found, masks, pairs, generator, self.settings)
+
+    def _ask(self, embedding: Embedding, prompts: Prompts, *, multimask: bool) -> Masks:
+        found = self.model.decode(embedding, prompts, multimask=multimask, fold=True)
+        return Masks(found.logits.float(), found.scores.float())
+
+
+class PromptedTask:
+    """A promptable model, annotated images, and the losses of many answers to a click.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        With the weights that learn marked.
+    samples : PromptedSamples
+        What it learns from.
+    parameters : ParameterSettings
+        How fast which weights learn.
+    validation : callable, optional
+        Measures a model.
+    skipped : SkippedImages, optional
+        Takes note of images that cannot be read.
+    history : sequence of dict
+        Steps that lead to the weights, for the model folders that are written.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel,
+        samples: PromptedSamples,
+        parameters: ParameterSettings,
+        *,
+        validation: Validation | None = None,
+        skipped: SkippedImages | None = None,
+        history: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.model, self.samples, self._parameters = model, samples, parameters
+        self._validation, self._skipped, self._history = validation, skipped, list(history)
+        self._module = PromptedLosses(model, samples.settings, samples.cache)
+
+    @property
+    def module(self) -> nn.Module:
+        """The model with its losses."""
+        return self._module
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, index: int, seed: int) -> PromptedSample:
+        """Read an image and ask about it."""
+        return self.samples.make(index, seed)
+
+    def collate(self, samples: Sequence[PromptedSample]) -> PromptedBatch:
+        """Join samples."""
+        return PromptedBatch(list(samples))
+
+    def amounts(self, batch: Batch) -> Tensor:
+        """Count answers that are compared with a mask; note what was skipped."""
+        assert isinstance(batch, PromptedBatch)
+        if self._skipped is not None:
+            self._skipped.add(image for sample in batch.samples for image in sample.skipped)
+        return torch.tensor([sum(s.pairs for s in batch.samples)], dtype=torch.float64)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Group weights by learning rate and decay."""
+        return parameter_groups(self._module, [_ENCODER], self._parameters)
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write a model folder, with adapters merged."""
+        own = _without_prefix(weights)
+        save_promptable(self.model, folder, weights=own, history=self._history)
+
+    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        """Click on the masks of the validation images and compare the answers with them."""
+        assert self._validation is not None
+        measured = copy.deepcopy(self.model)
+        measured.load_state_dict(_without_prefix(weights))
+        return self._validation(measured.eval())
+
+
+def _without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(_PREFIX): value for name, value in weights.items()}
