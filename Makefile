@@ -1,6 +1,6 @@
 # The developer's and the newcomer's entry points. `make help` lists them.
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-fast bench lint format type-check docs docs-check dist clean
+.PHONY: help demo install test test-fast test-slurm bench lint format type-check docs docs-check dist clean
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -39,6 +39,9 @@ test: $(VENV)/installed-test ## install, and run all tests
 
 test-fast: $(VENV)/installed-test ## run the tests that take no time
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser'
+
+test-slurm: $(VENV)/installed-test ## try array jobs on a Slurm of our own (apt-get install slurm-wlm munge)
+	$(BIN)/python -m pytest tests/slurm
 
 bench: $(VENV)/installed-test ## print ratios against baselines (bench_quality.py needs data: see its help)
 	for bench in $(filter-out %/bench_quality.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done

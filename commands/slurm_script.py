@@ -1,0 +1,111 @@
+"""unsam slurm-script STAGE... -o FOLDER"""  # noqa: D400
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from unsam_cli import options
+from unsam_cli.errors import UsageError
+from unsam_cli.slurm import Job, Resources, Stage, batch_script, parse_stage
+
+# What the script itself says to stages.
+TAKEN = ("images", "features", "regions", "whole_image", "output", "resume", "shard", "jobs")
+
+
+@options.command("slurm-script", "Print a batch script that runs the pipeline on Slurm.")
+@click.argument("stages", nargs=-1, required=True, metavar="STAGE...")
+@options.run_option(
+    "--images",
+    metavar="FOLDER|@LIST",
+    group="Input",
+    help="The images, for stages that read them.",
+)
+@options.run_option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FOLDER",
+    group="Output",
+    help="Where the tasks leave their results, and find those of earlier stages.",
+)
+@options.run_option(
+    "--shards",
+    type=click.IntRange(1),
+    default=64,
+    help="Parts of the list of images; an interruption costs at most the features of one.",
+)
+@options.run_option(
+    "--tasks",
+    type=click.IntRange(1),
+    help="Length of the array; a task works on every TASKS-th shard.  [default: SHARDS]",
+)
+@options.run_option(
+    "--cpus", type=click.IntRange(1), default=4, group="Compute", help="CPUs of a process."
+)
+@options.run_option(
+    "--gpus",
+    type=click.IntRange(0),
+    default=0,
+    group="Compute",
+    help="GPUs of a task; of a training: of a node, with a process each.",
+)
+@options.run_option(
+    "--nodes", type=click.IntRange(1), default=1, group="Compute", help="Nodes of a training."
+)
+@options.run_option(
+    "--mem",
+    default="8G",
+    metavar="SIZE",
+    group="Compute",
+    help="Memory of a task, or of a node of a training.",
+)
+@options.run_option(
+    "--time",
+    default="4:00:00",
+    metavar="TIME",
+    help="Time limit; what is not done by then continues in another turn.",
+)
+@options.run_option("--partition", metavar="NAME", help="Where to queue.  [default: the site's]")
+@options.run_option(
+    "--container", metavar="IMAGE", help="Run in this image, with Apptainer.  [default: none]"
+)
+def command(
+    stages: tuple[str, ...],
+    time: str,
+    mem: str,
+    cpus: int,
+    gpus: int,
+    partition: str | None,
+    **job: Any,
+) -> None:
+    """Print a batch script: an array for consecutive stages of the pipeline, or a training.
+
+    The stages are extract-features, divide, conquer, or some of them; or predict; or a training. A
+    stage may have options, in quotes. What is interrupted goes back into the queue and continues.
+    Nothing is submitted.
+
+    \b
+      unsam slurm-script extract-features divide conquer --images photos -o out > job.sh
+      unsam slurm-script "extract-features --size 640" --images photos -o out --shards 500
+      unsam slurm-script "train out/masks.json" --images photos -o run --gpus 8
+      sbatch job.sh
+    """
+    chosen = [parse_stage(text) for text in stages]
+    for stage in chosen:
+        _check_options(stage)
+    resources = Resources(time, mem, cpus, gpus, partition)
+    click.echo(batch_script(chosen, resources, Job(**job)), nl=False)
+
+
+def _check_options(stage: Stage) -> None:
+    """Refuse now what would stop the job after hours in the queue."""
+    group = click.get_current_context().find_root()
+    known = group.command.get_command(group, stage.command)  # type: ignore[attr-defined]
+    needed = {"images": ".", "output": "."}
+    said = known.make_context(stage.command, list(stage.options), group, default_map=needed)
+    for name in TAKEN:
+        if said.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{stage.command}: leave {name.replace('_', '-')} to the script")

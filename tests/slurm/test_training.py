@@ -1,0 +1,43 @@
+"""Training in two processes, on two nodes: interrupted, it goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from slurm.site import Site
+
+pytestmark = [pytest.mark.slurm, pytest.mark.torch]
+
+TINY = (
+    "train objects.json --preset tiny --steps 12 --batch-size 2 --crop 64 --hidden 32 "
+    "--pixel-layers 1 --decoder-layers 1 --queries 8 --points 64 --log-every 1 --warmup 0"
+)
+
+
+def losses(run: Path) -> dict[int, float]:
+    metrics = run / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    return {entry["step"]: entry["loss"] for entry in map(json.loads, lines)}
+
+
+def test_a_training_survives_requeues_with_the_same_losses(site: Site) -> None:
+    site.shell("unsam extract-features scenes | unsam divide -o objects.json")
+    site.script("job.sh", TINY, "--images", "scenes", "-o", "run", "--nodes", "2")
+    # The nodes have names that nothing here can resolve.
+    job = site.submit("--export=ALL,MASTER_ADDR=localhost", "job.sh")
+    torchrun = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
+    line = f"srun {torchrun} --no-python unsam {TINY} --images scenes -o straight --jobs 0"
+    other = site.submit("--cpus-per-task=2", f"--wrap={line}")
+    site.until(lambda: len(losses(site.folder / "run")) >= 3, "three steps")
+    site.run("scancel", "--signal=USR1", f"{job}.0")
+    site.finish(job, other)
+    assert site.show(job, "JobState") == "COMPLETED", site.log(job)
+    assert site.show(job, "Restarts") == "1"
+    assert "stopped by" in site.log(job)
+    assert site.show(other, "JobState") == "COMPLETED", site.log(other)
+    straight = losses(site.folder / "straight")
+    assert list(straight) == list(range(1, 13))
+    assert losses(site.folder / "run") == pytest.approx(straight, rel=1e-5)

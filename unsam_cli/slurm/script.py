@@ -1,0 +1,217 @@
+"""The text of a batch script: stages of the pipeline as an array of shards, or a training."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from string import Template
+
+from unsam_cli.errors import UsageError
+from unsam_cli.slurm.resources import Resources
+from unsam_cli.slurm.stages import TRAININGS, Stage, Step, plan
+
+
+class _Bash(Template):
+    """A script with ``%{name}`` for what is filled in: the dollars are its own."""
+
+    delimiter = "%"
+
+
+# 138 and 143 are SIGUSR1 and SIGTERM that came before the program could listen to them.
+# Slurm 22.05 and later do not hand --cpus-per-task on to srun.
+_SCRIPT = _Bash("""\
+#!/bin/bash
+# %{title}: printed by unsam slurm-script.
+# Options of sbatch override the lines that begin with #SBATCH.
+#
+%{usage}
+#
+#SBATCH --job-name=unsam
+%{directives}
+# A job that goes back into the queue goes on with its log.
+#SBATCH --requeue
+#SBATCH --open-mode=append
+# Two minutes before the time is up: save, and go back into the queue.
+#SBATCH --signal=USR1@120
+set -euo pipefail
+
+%{settings}
+code=0
+
+# A command as a step of the job: steps get Slurm's signals at once, this script does not.
+step() {
+  local status=0
+  srun --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
+    "${program[@]}" "$@" --resume --jobs "$SLURM_CPUS_PER_TASK" || status=$?
+  case $status in
+    0) ;;
+    3) code=3 ;; # some images were skipped: see *.errors.jsonl
+    75 | 138 | 143) # stopped by a signal, what was done is saved: back into the queue
+      scontrol requeue "%{job}" && sleep 60
+      exit 75 ;;
+    *) exit "$status" ;;
+  esac
+}
+
+%{work}
+exit "$code"
+""")
+_SCRATCH = """\
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/unsam.XXXXXX") # on the node; features stay here
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run on, and where.
+
+    Parameters
+    ----------
+    output : str
+        Folder of the results: what one stage leaves there, a job of the next one finds.
+    images : str, optional
+        Folder of images, or ``@list.txt``.
+    shards : int
+        Parts of the list of images.
+    tasks : int, optional
+        Length of the array; by default a task for each shard.
+    nodes : int
+        Nodes of a training.
+    container : str, optional
+        An image for Apptainer.
+    """
+
+    output: str
+    images: str | None = None
+    shards: int = 64
+    tasks: int | None = None
+    nodes: int = 1
+    container: str | None = None
+
+
+def batch_script(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
+    """Return a script for ``sbatch``.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        A part of the pipeline, or a training alone.
+    resources : Resources
+        What is asked for.
+    job : Job
+        What to run on.
+
+    Returns
+    -------
+    str
+        A bash script. Interrupted, it saves, goes back into the queue, and continues.
+
+    Raises
+    ------
+    UsageError
+        The stages do not follow upon each other, or what they need is missing.
+    """
+    if any(stage.command in TRAININGS for stage in stages):
+        return _training(stages, resources, job)
+    return _array(stages, resources, job)
+
+
+def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
+    steps = plan(stages)
+    if not any(step.reads_images for step in steps):
+        job = replace(job, images=None)
+    elif job.images is None:
+        raise UsageError("give --images; conquer needs them, too: for the features of objects")
+    if job.nodes != 1:
+        raise UsageError("--nodes is for a training; an array takes the nodes it finds")
+    tasks = min(job.tasks or job.shards, job.shards)
+    inside = _program(job, resources, bind='--bind "$scratch" ')
+    merge = f"{_program(job, resources)} {_merge(steps[-1].target, job.output)}"
+    return _SCRIPT.substitute(
+        title=f"{', '.join(stage.command for stage in stages)} in {job.shards} shards",
+        usage="#   job=$(sbatch --parsable THIS_FILE)\n"
+        f"#   sbatch --dependency=afterok:$job --wrap={shlex.quote(merge)}",
+        directives=_directives([f"--array=0-{tasks - 1}", *resources.options()]),
+        settings=f"{_folders(job)}\nshards={job.shards} tasks={tasks}\n{_SCRATCH}\n"
+        f"program=({inside})",
+        job="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
+        work="\n".join(_loop(steps)),
+    )
+
+
+def _training(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
+    stage, *more = stages
+    if more:
+        plan(stages)  # which says why not
+    if job.images is None:
+        raise UsageError(f"give --images: {stage.command} reads them")
+    processes = max(resources.gpus, 1)
+    shape = [f"--nodes={job.nodes}", f"--ntasks-per-node={processes}"]
+    return _SCRIPT.substitute(
+        title=f"{stage.command} with {job.nodes * processes} processes",
+        usage="#   sbatch THIS_FILE",
+        directives=_directives([*shape, *resources.options()]),
+        settings=f"{_folders(job)}\nprogram=({_program(job, resources)})",
+        job="$SLURM_JOB_ID",
+        work=f'step {_words(stage)} --images "$images" -o "$out"',
+    )
+
+
+def _directives(options: list[str]) -> str:
+    return "\n".join(f"#SBATCH {option}" for option in options)
+
+
+def _folders(job: Job) -> str:
+    images = "" if job.images is None else f"images={shlex.quote(job.images)}\n"
+    return f'{images}out={shlex.quote(job.output)}\nmkdir -p "$out"'
+
+
+def _program(job: Job, resources: Resources, bind: str = "") -> str:
+    if job.container is None:
+        return "unsam"
+    nv = "--nv " if resources.gpus else ""
+    return f"apptainer exec {bind}{nv}{shlex.quote(job.container)} unsam"
+
+
+def _merge(target: str, output: str) -> str:
+    """Return the command that joins what the tasks have made."""
+    file = PurePath(target)
+    parts = f"{shlex.quote(output)}/{file.stem}.*{file.suffix}"
+    return f"merge {parts} -o {shlex.quote(f'{output}/{target}')}"
+
+
+def _loop(steps: Sequence[Step]) -> list[str]:
+    """Return a loop over shards, which makes what is not there yet."""
+    inner = {step.target for step in steps[:-1] if step.target.endswith(".h5")}
+    lines = ["for ((k = SLURM_ARRAY_TASK_ID; k < shards; k += tasks)); do"]
+    pending: list[str] = []
+    for step in steps:
+        pending.append(f"    {_command(step, inner)}")
+        if step.target not in inner:
+            used = ['    rm -rf "${scratch:?}"/*'] if len(pending) > 1 else []
+            lines += [f"  if [ ! -e {_path(step.target, inner)} ]; then", *pending, *used, "  fi"]
+            pending = []
+    return [*lines, "done"]
+
+
+def _command(step: Step, inner: set[str]) -> str:
+    words = ["step", _words(step.stage)]
+    if step.reads_images:
+        words.append('"$images" --shard "$k/$shards"')
+        words += [f"--regions {_path(step.source, inner)} --whole-image"] if step.source else []
+    elif step.source:
+        words.append(_path(step.source, inner))
+    return " ".join([*words, "-o", _path(step.target, inner)])
+
+
+def _words(stage: Stage) -> str:
+    return shlex.join([stage.command, *stage.options])
+
+
+def _path(name: str, inner: set[str]) -> str:
+    """Return a shard's file: features between two stages of a job stay on the node."""
+    file = PurePath(name)
+    return f'"${"scratch" if name in inner else "out"}/{file.stem}.$k{file.suffix}"'
