@@ -55,10 +55,11 @@ def _title(report: dict[str, Any]) -> str:
     skipped = f" ({report['skipped']} skipped)" if report.get("skipped") else ""
     files = report.get("files", [report])
     predictions = " / ".join(str(f["predictions"]) for f in files)
+    clicks = ", NoC in clicks" if any(map(_is_count, report["metrics"])) else ""
     differences = "; differences [95 % intervals]" if report.get("differences") else ""
     return (
         f"{report['protocol']}: {report['images']} images{skipped}, {report['ground_truths']} "
-        f"ground truth masks{crowds}, {predictions} predictions; in %{differences}"
+        f"ground truth masks{crowds}, {predictions} predictions; in %{clicks}{differences}"
     )
 
 

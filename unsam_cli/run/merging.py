@@ -19,6 +19,7 @@ from unsam_cli.io.masks_lines import Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.journal import first_difference
 from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.resources import allow_files
 from unsam_cli.run.shards import Parts, parts_of
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def merge(
         Shards of different runs, a shard that is missing or given twice, or one image in two
         files; it is named.
     """
+    allow_files(2 * len(files))  # a masks file is read in two places at once
     kinds = {_is_hdf5(file) for file in files}
     if len(kinds) > 1:
         raise DataError("features (HDF5) and masks (JSON) cannot be merged into one file")
@@ -98,12 +100,18 @@ def _united(shards: Sequence[tuple[Path, Parts]], *, partial: bool) -> Parts:
             held[k] = path
     united = Parts(frozenset(held), parts.count)
     if united.missing:
-        missing = ", ".join(map(str, united.missing))
-        text = f"shard {missing} of {parts.count} is missing"
+        text = f"shard {_some(united.missing, ', ')} of {parts.count} is missing"
         if not partial:
             raise DataError(f"{text}; merge all shards, or give --partial to join what there is")
-        logger.warning("%s; the output is marked as %s", text, united.mark)
+        held_parts = f"{_some(sorted(held), ',')}/{parts.count}"
+        logger.warning("%s; the output is marked as %s", text, held_parts)
     return united
+
+
+def _some(numbers: Sequence[int], between: str) -> str:
+    """List the first numbers: there may be thousands."""
+    more = ["..."] if len(numbers) > 8 else []
+    return between.join([*map(str, numbers[:8]), *more])
 
 
 def _kind(parts: Parts) -> str:
