@@ -7,19 +7,17 @@ the folder instead of losing the new parts. ``unsam.json`` tells what is added, 
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
-from transformers.utils import logging as transformers_logging
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
+from unsam_cli.backbones.pretrained import load_network, read_json, save_network
 from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.run.provenance import file_identity
@@ -124,8 +122,7 @@ def save_promptable(
     (folder / _ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     if config.plain:
         network = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-        with _quiet():
-            model.network.save_pretrained(folder, state_dict=network)
+        save_network(model.network, folder, network)
         return
     base = {"model_type": FORMAT, "base": model.network.config.to_dict()}
     (folder / "config.json").write_text(json.dumps(base, indent=1) + "\n", encoding="utf-8")
@@ -140,8 +137,8 @@ def _describe(config: PromptableConfig) -> str:
 
 
 def _from_folder(folder: Path) -> PromptableModel:
-    config = _read_json(folder / "config.json")
-    about = _read_json(folder / _ABOUT) if (folder / _ABOUT).exists() else {}
+    config = read_json(folder / "config.json", _MEND)
+    about = read_json(folder / _ABOUT, _MEND) if (folder / _ABOUT).exists() else {}
     if about.get("version", VERSION) != VERSION:
         raise CheckpointError(
             f"{folder / _ABOUT}: version {about['version']}, this program reads {VERSION}"
@@ -150,7 +147,7 @@ def _from_folder(folder: Path) -> PromptableModel:
     if kind == FORMAT:
         model = _with_new_parts(folder, config, about)
     elif kind in _FAMILIES:
-        model = PromptableModel(_from_transformers(folder, _FAMILIES[kind]))
+        model = PromptableModel(load_network(_NETWORKS[_FAMILIES[kind]][1], folder))
     else:
         raise CheckpointError(f"{folder}: a model of type {kind!r} takes no prompts here: {_MEND}")
     model.history = list(about.get("history", []))
@@ -179,61 +176,3 @@ def _with_new_parts(
     check_fit(model.state_dict(), state, folder / _WEIGHTS, "copy the whole folder again")
     model.load_state_dict(state)
     return model
-
-
-def _from_transformers(folder: Path, family: str) -> Any:
-    """Open a folder of transformers, and refuse it where anything is missing."""
-    try:
-        with _quiet():
-            network, found = _NETWORKS[family][1].from_pretrained(
-                folder,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=torch.float32,
-            )
-    # transformers raises what its readers raise.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder}: cannot be opened ({reason}): get it again") from error
-    problems = [
-        f"{len(names)} {what} ({', '.join(sorted(str(n) for n in names)[:3])})"
-        for what, names in (
-            ("missing", found["missing_keys"]),
-            ("unexpected", found["unexpected_keys"]),
-            ("of another shape", [name for name, *_ in found["mismatched_keys"]]),
-        )
-        if names
-    ]
-    if problems:
-        raise CheckpointError(f"{folder}: weights do not fit: {'; '.join(problems)}: get it again")
-    return network
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file: {_MEND}") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}): get it again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a JSON object: get it again")
-    return content
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and listing keys; what is wrong is told by us."""
-    verbosity, bars = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-    )
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
