@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from unsam_cli.errors import UnsamError
 from unsam_cli.training.sampler import Pick
 from unsam_cli.training.task import Batch, Task
+
+_CAN_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS
 
 
 class BatchDataset(Dataset[Any]):
@@ -58,7 +61,18 @@ def load_batches(
         multiprocessing_context="fork" if jobs else None,
         generator=torch.Generator(),  # else it draws from the global one
     )
-    return iter(loader)
+    with _sigterm_blocked():
+        return iter(loader)
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Let workers started meanwhile inherit a mask, for all threads they will ever have."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM} if _CAN_WAIT else ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -69,9 +83,8 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     """Ignore what is sent to all processes of a job: the trainer still wants its batches."""
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+    if _CAN_WAIT:
         # SIGTERM is also how a parent ends its workers: only the sender tells the difference.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
 
 
