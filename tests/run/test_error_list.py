@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,10 @@ def test_an_error_names_its_item_once(tmp_path: Path) -> None:
         errors.add(ITEMS[0], DataError("photos/1.jpg: damaged"))
 
 
-def test_names_that_are_no_utf8_can_be_listed(tmp_path: Path) -> None:
+def test_names_that_are_no_utf8_can_be_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "unsam_cli.run.runner")  # xdist cannot send such names
     errors = ErrorList(str(tmp_path / "out"), "divide", "skip")
     errors.add(ITEMS[0], DataError(os.fsdecode(b"fold\xffer/1.jpg: damaged")))
     (line,) = (tmp_path / "out.errors.jsonl").read_text("utf-8").splitlines()
