@@ -266,6 +266,7 @@ def test_the_tiny_preset_learns_its_masks(tmp_path: Path, invoke: Invoke) -> Non
     masks = write_masks(tmp_path, "masks.json", range(6))
     images, run = tmp_path / "images", tmp_path / "run"
     options = ["--preset", "tiny", "--crop", "128", "--short-side", "128", "--longest-side", "128"]
+    options += ["--least-side", "128"]
     options += ["--queries", "20", "--steps", "80", "--jobs", "1", "--device", "cpu"]
     options += ["--validate", masks, "--validate-every", "80"]
     ran = invoke("train", masks, "--images", images, "-o", run, *options)

@@ -65,6 +65,13 @@ network_options = bundle(
     _network_option(
         "--longest-side", type=_POSITIVE, default=2048, help="Limit of the other side, in pixels."
     ),
+    _network_option(
+        "--least-side",
+        type=_POSITIVE,
+        default=1,
+        help="At inference shorter sides are padded to it, in pixels: CROP where training pads "
+        "all images.",
+    ),
 )
 
 

@@ -57,6 +57,12 @@ def test_what_fits_into_a_tile_has_none() -> None:
     np.testing.assert_array_equal(see(rgb, view), rgb[9:29, 7:39])
 
 
+def test_short_sides_are_padded_to_the_least() -> None:
+    settings = PredictSettings()
+    (view,) = plan_views(50, 400, settings, short=64, longest=128, multiple=32, least=100)
+    assert (view.inner, view.padded) == ((16, 128), (128, 128))
+
+
 def disc(y: int, x: int, r: int, size: tuple[int, int] = (300, 400)) -> BoolArray:
     rows, columns = np.ogrid[: size[0], : size[1]]
     inside: BoolArray = (rows - y) ** 2 + (columns - x) ** 2 < r * r

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ from torch import nn
 
 from unsam_cli.errors import UsageError
 from unsam_cli.io.annotations import ImageInfo
+from unsam_cli.models.inputs import normalise
 from unsam_cli.models.loading import create_segmenter, load_segmenter
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.prediction.predict import Predictor
+from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.rle import encode
+from unsam_cli.training.augment import draw_view, view_image
 from unsam_cli.training.dataset import AnnotatedImage
 from unsam_cli.training.parameters import parameter_groups
 from unsam_cli.training.recipe import DataSettings, LossSettings, ParameterSettings, Recipe
@@ -189,6 +194,22 @@ def test_validation_leaves_the_training_alone(task: WholeImageTask, tmp_path: Pa
     assert list(metrics) == ["AR@1000", "AR@100", "AR@10", "AP", "AP50"]
     assert task.module.training
     assert all(torch.equal(v, before[k]) for k, v in task.module.state_dict().items())
+
+
+def test_inference_can_pad_as_training_does() -> None:
+    segmenter = create_segmenter(replace(CONFIG, longest_side=64, least_side=64), seed=0).eval()
+    pixels = draw_scene(0)
+    settings = DataSettings(crop=64, jitter=(1, 1), flip=0)
+    view = draw_view(np.random.default_rng(0), pixels.shape[:2], settings)
+    sample = view_image(pixels, view, 64)
+    (seen,) = (predictor := Predictor(segmenter, PredictSettings())).prepare(pixels)
+    assert seen.pixels.shape[:2] == (view.height, view.width) == (48, 64)
+    with torch.inference_mode():
+        # Padding is grey in training and zero after normalisation at inference: nearly the same.
+        expected = segmenter(normalise(sample[None])).features
+    found = predictor.forward([seen]).features
+    assert found.shape == expected.shape
+    assert (found - expected).abs().mean() < 0.2 * expected.abs().mean()
 
 
 def test_eomt_learns_the_same_way() -> None:

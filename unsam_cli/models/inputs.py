@@ -44,7 +44,7 @@ def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:
     return torch.nn.functional.pad(pixels, (0, -width % multiple, 0, -height % multiple))
 
 
-def batch_pixels(images: Sequence[Tensor], multiple: int) -> Tensor:
+def batch_pixels(images: Sequence[Tensor], multiple: int, least: int = 1) -> Tensor:
     """Normalise pictures of different sizes and pad them to one size.
 
     Parameters
@@ -52,14 +52,16 @@ def batch_pixels(images: Sequence[Tensor], multiple: int) -> Tensor:
     images : sequence of (3, H, W) uint8 tensors
     multiple : int
         ``Segmenter.multiple``.
+    least : int
+        Least height and width in pixels.
 
     Returns
     -------
     (B, 3, H, W) float32 tensor
         Zero outside of the pictures, which begin at the top left.
     """
-    height = max(image.shape[1] for image in images)
-    width = max(image.shape[2] for image in images)
+    height = max(least, *(image.shape[1] for image in images))
+    width = max(least, *(image.shape[2] for image in images))
     batch = torch.zeros(
         (len(images), 3, height + -height % multiple, width + -width % multiple),
         device=images[0].device,

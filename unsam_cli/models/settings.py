@@ -44,6 +44,9 @@ class SegmenterConfig:
         EoMT: side in pixels of the square whose position embeddings are learnt.
     short_side, longest_side : int
         Pixels of the network's input at inference.
+    least_side : int
+        Sides that are shorter, in pixels, are padded to it. A network that learnt from padded
+        squares alone knows places by them.
 
     Raises
     ------
@@ -61,13 +64,14 @@ class SegmenterConfig:
     image_size: int = SHORT_SIDE
     short_side: int = SHORT_SIDE
     longest_side: int = LONGEST_SIDE
+    least_side: int = 1
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise UsageError(
                 f"unknown architecture {self.architecture!r}; one of {', '.join(ARCHITECTURES)}"
             )
-        for name in ("queries", "pixel_layers", "layers", "image_size", "short_side"):
+        for name in ("queries", "pixel_layers", "layers", "image_size", "short_side", "least_side"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; at least 1")
         if self.hidden < 32 or self.hidden % 32:

@@ -60,7 +60,13 @@ class Predictor:
         size = height, width = rgb.shape[0], rgb.shape[1]
         short, longest = self.settings.size or (config.short_side, config.longest_side)
         views = plan_views(
-            height, width, self.settings, short=short, longest=longest, multiple=multiple
+            height,
+            width,
+            self.settings,
+            short=short,
+            longest=longest,
+            multiple=multiple,
+            least=config.least_side,
         )
         return [Input(view, see(rgb, view), size) for view in views]
 
@@ -68,7 +74,7 @@ class Predictor:
     def forward(self, inputs: Sequence[Input]) -> Predictions:
         """Run the network on inputs whose padded sizes are equal."""
         images = [torch.from_numpy(one.pixels).permute(2, 0, 1).to(self.device) for one in inputs]
-        pixels = batch_pixels(images, self.segmenter.multiple)
+        pixels = batch_pixels(images, self.segmenter.multiple, self.segmenter.config.least_side)
         dtype = getattr(torch, self.settings.dtype)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             predictions: Predictions = self.segmenter(pixels)

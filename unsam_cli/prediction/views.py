@@ -35,7 +35,14 @@ class View:
 
 
 def plan_views(
-    height: int, width: int, settings: PredictSettings, *, short: int, longest: int, multiple: int
+    height: int,
+    width: int,
+    settings: PredictSettings,
+    *,
+    short: int,
+    longest: int,
+    multiple: int,
+    least: int = 1,
 ) -> list[View]:
     """Return the whole image at reduced size, then, if there are any, its tiles row by row.
 
@@ -51,10 +58,13 @@ def plan_views(
         Sides of the network's input for the whole image, in pixels.
     multiple : int
         Sides of the input are multiples of it.
+    least : int
+        Least height and width of the input, in pixels.
     """
 
     def view(x: int, y: int, w: int, h: int, inner: tuple[int, int]) -> View:
-        padded = inner[0] + -inner[0] % multiple, inner[1] + -inner[1] % multiple
+        high, wide = max(inner[0], least), max(inner[1], least)
+        padded = high + -high % multiple, wide + -wide % multiple
         return View(x, y, w, h, inner, padded)
 
     views = [view(0, 0, width, height, test_size(height, width, short, longest))]

@@ -36,6 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop": 256,
         "short_side": 256,
         "longest_side": 256,
+        "least_side": 256,
         "jitter": "1,1",
         "flip": 0.0,
         "max_masks": 100,
