@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,25 @@ from PIL import Image
 from support import Invoke, RunProgram, draw_scene
 
 from unsam_cli.cli import cli
+from unsam_cli.run.progress import LineReporter
 
 # The first example of a property may compile kernels: no deadline is fair.
 settings.register_profile("compiled", deadline=None)
 settings.load_profile("compiled")
+
+
+# Shells start background jobs with SIGINT ignored, and programs of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _own_log_levels() -> Iterator[None]:
+    """Take back what a command that ran in this process said of the library's loggers."""
+    loggers = [logging.getLogger(name) for name in ("unsam_cli", LineReporter.logger_name)]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
