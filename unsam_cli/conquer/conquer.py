@@ -21,6 +21,8 @@ from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 SPARE = 6
 """Clusters brought to pixels for each mask that can stay: many repeat others."""
+LEAST_POOL = 1000
+"""Clusters brought to pixels in any case: the best of several trees repeat each other most."""
 
 
 def conquer_image(
@@ -83,7 +85,7 @@ def _default(
 ) -> FoundMasks:
     forest = list(chain.from_iterable(mapper(partial(grow, settings=settings), records)))
     if settings.max_masks:
-        forest = thin(forest, SPARE * settings.max_masks)
+        forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
     drawn = list(mapper(partial(draw, guide=guide, size=size), forest))
     own = [to_runs(own_mask(record, size)) for record in records]
     counts = [np.array([len(runs) for runs in own]), *(np.diff(part.offsets) for part in drawn)]
