@@ -94,6 +94,9 @@ class ToyTask:
         stacked = torch.stack(inputs)
         return ToyBatch(stacked, torch.tensor(targets), stacked[:, 0].abs() + 0.5, list(names))
 
+    def begin(self, share: float) -> None:
+        pass
+
     def amounts(self, batch: ToyBatch) -> Tensor:
         return torch.tensor([len(batch.names), float(batch.weights.sum())], dtype=torch.float64)
 

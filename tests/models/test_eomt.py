@@ -113,6 +113,22 @@ def test_masks_are_left_out_for_some_queries_of_some_blocks(eomt: Segmenter) -> 
     assert not same.all()
 
 
+def test_masks_are_annealed_block_by_block(eomt: Segmenter) -> None:
+    blocks = len(eomt.network.attn_mask_probs)
+    shares = torch.arange(blocks + 3) / (blocks + 2)
+    table = []
+    for share in shares.tolist():
+        forward.anneal_masks(eomt.network, share)
+        table.append(eomt.network.attn_mask_probs.tolist())
+    # Of two blocks: all, all, the first is gone, both are gone, to the end.
+    assert table == [
+        pytest.approx([float(i < k + 2) for k in range(blocks)]) for i in range(blocks + 3)
+    ]
+    forward.anneal_masks(eomt.network, 1.5 / (blocks + 2))
+    expected = [0.5**0.9, *[1.0] * (blocks - 1)]
+    assert eomt.network.attn_mask_probs.tolist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("shape", [(32, 96), (80, 64)])
 def test_other_sizes(eomt: Segmenter, shape: tuple[int, int]) -> None:
     predictions = eomt(make_pixels(*shape))

@@ -229,3 +229,5 @@ def test_eomt_learns_the_same_way() -> None:
     sum(losses.values()).backward()
     scales = {group["lr_scale"] for group in task.parameter_groups()}
     assert scales == {0.1, 1.0}
+    task.begin(0.9)
+    assert not task.segmenter.network.attn_mask_probs.any()

@@ -47,6 +47,29 @@ def predict(network: Any, pixels: Tensor, run: Run) -> Predictions:
     return _join([*outputs, run(_heads, network, hidden, grid)])
 
 
+def anneal_masks(network: Any, share: float) -> None:
+    """Set the share of queries to which masks are applied in training, in each of the last blocks.
+
+    Of B blocks the k-th, from 0, falls from 1 to 0 between ``(k + 1) / (B + 2)`` and
+    ``(k + 2) / (B + 2)`` of the training, as a polynomial of power 0.9. Afterwards no masks are
+    needed, which makes inference faster.
+
+    Parameters
+    ----------
+    network : EomtForUniversalSegmentation
+    share : float
+        Of the training that is done, 0 to 1.
+
+    References
+    ----------
+    Kerssies et al., "Your ViT is Secretly an Image Segmentation Model", CVPR 2025, section 3.3
+    (mask annealing); the numbers are those of its published configurations.
+    """
+    blocks = len(network.attn_mask_probs)
+    progress = share * (blocks + 2) - 1 - torch.arange(blocks, dtype=torch.float64)
+    network.attn_mask_probs.copy_((1 - progress.clamp(0, 1)) ** 0.9)
+
+
 def _embed(network: Any, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Return tokens (B, prefix + h * w, C), and h and w."""
     embeddings = network.embeddings

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class MovingAverage:
-    """Exponential moving average of the state of a module, in float32 as the weights are.
+    """Exponential moving average of a module's parameters, in float32 as they are; its buffers.
 
     After the n-th update (from 1) the decay is min(decay, (1 + n) / (10 + n)), so that short runs
     do not remember their random start.
@@ -29,12 +29,13 @@ class MovingAverage:
 
     def update(self, module: nn.Module, n: int) -> None:
         """Take in the state after the n-th update."""
+        learnt = {name for name, _ in module.named_parameters(remove_duplicate=False)}
         averages, values = [], []
         for name, value in module.state_dict().items():
-            if value.is_floating_point():
+            if name in learnt:
                 averages.append(self.weights[name])
                 values.append(value)
-            else:  # counters
+            else:  # statistics, counters, schedules
                 self.weights[name].copy_(value)
         decay = min(self.decay, (1 + n) / (10 + n))
         get_ema_multi_avg_fn(decay)(averages, values, n)  # type: ignore[no-untyped-call]

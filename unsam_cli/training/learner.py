@@ -65,6 +65,7 @@ class Learner:
         amounts = torch.stack([self.task.amounts(batch) for batch in batches]).sum(0)
         totals = self.world.sum(amounts) / self.world.size
         self.optimizer.zero_grad()
+        self.task.begin(step / self.total)
         losses = []
         for i, batch in enumerate(batches):
             torch.manual_seed(derive_seed(self.settings.seed, step, self.world.rank, i))

@@ -184,6 +184,9 @@ class PromptedTask:
         """Join samples."""
         return PromptedBatch(list(samples))
 
+    def begin(self, share: float) -> None:
+        """Do nothing: all steps are alike."""
+
     def amounts(self, batch: Batch) -> Tensor:
         """Count answers that are compared with a mask; note what was skipped."""
         assert isinstance(batch, PromptedBatch)

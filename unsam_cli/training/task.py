@@ -58,6 +58,10 @@ class Task(Protocol[S]):
         """Join samples into a batch, in a worker."""
         ...
 
+    def begin(self, share: float) -> None:
+        """Prepare `module` for the next step; `share` of all steps, from 0 to 1, are made."""
+        ...
+
     def amounts(self, batch: Batch) -> Tensor:
         """Count what the losses are divided by, (K,) float64: of masks, of weights of queries."""
         ...

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unsam_cli.errors import UsageError
+from unsam_cli.models.eomt import anneal_masks
 from unsam_cli.models.inputs import normalise
 from unsam_cli.models.loading import save_segmenter
 from unsam_cli.models.segmenter import Segmenter
@@ -105,6 +106,11 @@ class WholeImageTask:
     def collate(self, samples: Sequence[Sample]) -> SampleBatch:
         """Join samples."""
         return SampleBatch.of(samples)
+
+    def begin(self, share: float) -> None:
+        """Take the masks of attention away from EoMT, block by block."""
+        if self.segmenter.config.architecture == "eomt":
+            anneal_masks(self.segmenter.network, share)
 
     def amounts(self, batch: Batch) -> Tensor:
         """Count masks and weights of queries; note what was skipped."""
