@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from unsam_cli.models.inputs import MEAN
 from unsam_cli.rle import Rle, crop, decode, resize
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.recipe import DataSettings
 
-PADDING = 128
-"""Of images, right and below; never part of a mask."""
+PADDING = tuple(round(value) for value in MEAN)
+"""Colour right of images and below them; never part of a mask.
+
+The published training has 128 there, but zeros after normalisation at inference: a network that
+knew the one by heart was lost on the other.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def view_image(pixels: NDArray[np.uint8], view: View, side: int) -> Tensor:
     if view.flip:
         image = transforms.horizontal_flip(image)
     room = [0, 0, side - view.width, side - view.height]
-    padded: Tensor = transforms.pad(image, room, fill=PADDING)
+    padded: Tensor = transforms.pad(image, room, fill=list(PADDING))
     return padded
 
 
