@@ -1,6 +1,6 @@
 # The developer's and the newcomer's entry points. `make help` lists them.
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-fast test-slurm bench lint format type-check docs docs-check dist clean
+.PHONY: help demo install reproduce test test-fast test-slurm bench lint format type-check docs docs-check dist clean
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -33,6 +33,9 @@ demo: $(VENV)/installed-demo ## segment five photographs and leave pictures to l
 	$(UNSAM) view demo/masks.json --images demo/photos -o demo/report.html --overlays demo/overlays --depth 6
 	@echo
 	@echo "Open demo/report.html in a browser; demo/overlays/ has pictures, demo/masks.json the masks."
+
+reproduce: $(VENV)/installed-test ## the tables of the paper: SCALE=tiny in minutes, or SCALE=paper (docs/reproduce)
+	$(MAKE) -C docs/reproduce PYTHON=$(abspath $(BIN)/python) UNSAM=$(abspath $(UNSAM))
 
 test: $(VENV)/installed-test ## install, and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -67,4 +70,4 @@ dist: $(VENV)/installed-dist ## build the wheel and the source archive
 	$(BIN)/python -m build
 
 clean: ## remove what was made, but not .venv
-	rm -rf build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist demo docs/reproduce/out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,60 @@
+"""Print reports of ``unsam evaluate`` as tables: ``python tables.py REPORT.json...``.
+
+A report is named after its set, with ``clicks-`` before it if it is about answers to clicks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+QUALITY = ("AR@1000", "AR@1000-small", "AR@1000-medium", "AR@1000-large", "AP")
+Rows = dict[str, dict[str, float]]
+
+
+def table(head: str, rows: Rows) -> str:
+    """Return a table with a row for each model, in per cent."""
+    columns = list(next(iter(rows.values())))
+    lines = [f"| {head} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in rows.items():
+        cells = ["-" if row[c] is None else f"{100 * row[c]:.1f}" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def by_model(report: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the metrics of every file of predictions."""
+    return {Path(one["name"]).stem: one["metrics"] for one in report["files"]}
+
+
+def across(reports: dict[str, dict[str, Any]], metric: str) -> Rows:
+    """Return a metric by model and set, with its mean over sets first."""
+    rows: Rows = {}
+    for name, report in reports.items():
+        for model, metrics in by_model(report).items():
+            rows.setdefault(model, {"mean": 0.0})[name] = metrics[metric]
+    for row in rows.values():
+        row["mean"] = sum(row.values()) / (len(row) - 1)
+    return rows
+
+
+def main(paths: list[str]) -> None:
+    """Print the tables."""
+    reports = {Path(path).stem: json.loads(Path(path).read_bytes()) for path in paths}
+    quality = reports.pop("pseudo-masks")["metrics"]
+    print("## Pseudo-masks against labels\n")
+    print(table("", {"pseudo-masks": {name: quality[name] for name in QUALITY}}))
+    print("\n## All masks of an image: AR@1000\n")
+    whole = {name: report for name, report in reports.items() if report["protocol"] != "point"}
+    print(table("", across(whole, "AR@1000")))
+    for name, report in reports.items():
+        if report["protocol"] == "point":
+            print(f"\n## One click: {name.removeprefix('clicks-')}\n")
+            models = by_model(report).items()
+            print(table("", {model.removeprefix("clicks-"): m for model, m in models}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
