@@ -85,6 +85,12 @@ def test_environment_and_config_go_by_the_name_of_the_option(
     assert isinstance(json.loads(ran.stdout), list)
 
 
+def test_a_config_that_is_missing_is_a_missing_input(features: Path, invoke: Invoke) -> None:
+    ran = invoke("divide", features, "--config", "none.toml")
+    assert ran.exit_code == 66
+    assert "none.toml: no such file" in ran.stderr
+
+
 def test_a_config_that_is_no_table_is_refused(
     features: Path, invoke: Invoke, tmp_path: Path
 ) -> None:

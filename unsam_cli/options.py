@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 
 import click
 
+from unsam_cli.errors import MissingInputError
 from unsam_cli.log import configure, reporter_factory
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.provenance import Step
@@ -112,6 +113,8 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         return
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
+    except FileNotFoundError as e:
+        raise MissingInputError(f"{path}: no such file; --config names a TOML file") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise click.BadParameter(f"{path}: not TOML: {e}") from e
     if not isinstance(table, dict):
@@ -133,7 +136,7 @@ def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.
         run_option("--debug", is_flag=True, help="Show tracebacks."),
         run_option(
             "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=click.Path(dir_okay=False, path_type=Path),
             is_eager=True,
             expose_value=False,
             callback=_read_config,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,13 @@ def union(
 
     def groups() -> Iterator[list[dict[str, Any]]]:
         nonlocal kept
-        for _, found in ordered_map(pair.unite, list(pair.images), jobs=jobs or usable_cpus()):
-            if isinstance(found, UnsamError):
-                raise found
-            kept += sum(a["source"] == pair.names[1] for a in found)
-            yield found
+        united = ordered_map(pair.unite, list(pair.images), jobs=jobs or usable_cpus())
+        with closing(united):
+            for _, found in united:
+                if isinstance(found, UnsamError):
+                    raise found
+                kept += sum(a["source"] == pair.names[1] for a in found)
+                yield found
 
     def write(path: Path) -> None:
         with path.open("wb") as stream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -85,14 +86,15 @@ def evaluate_images(
     work = partial(_points if inputs.settings.protocol == "point" else _whole, inputs)
     images: list[ImageResult] = []
     notes: Counter[str] = Counter()
-    for chunk, result in ordered_map(work, chunks, jobs=jobs):
-        for (_, image_id), one in _apart(work, chunk, result):
-            if isinstance(one, UnsamError):
-                errors.add(inputs.truth.images[image_id], one)
-            else:
-                images += one[0]
-                notes += one[1]
-            progress.advance(skipped=isinstance(one, UnsamError))
+    with closing(ordered_map(work, chunks, jobs=jobs)) as results:
+        for chunk, result in results:
+            for (_, image_id), one in _apart(work, chunk, result):
+                if isinstance(one, UnsamError):
+                    errors.add(inputs.truth.images[image_id], one)
+                else:
+                    images += one[0]
+                    notes += one[1]
+                progress.advance(skipped=isinstance(one, UnsamError))
     for note, count in sorted(notes.items()):
         logger.warning("%d %s", count, note)
     return images

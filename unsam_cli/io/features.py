@@ -125,7 +125,8 @@ class FeatureFile:
             raise MissingInputError(f"{self.name}: no such file; unsam extract-features makes one")
         self._bytes = path.stat().st_size
         try:
-            self._file = h5py.File(path, "r", locking="best-effort")
+            # Files appear whole and never change: locks, which fail or hang on NFS, add nothing.
+            self._file = h5py.File(path, "r", locking=False)
         except OSError as e:
             raise self._error(f"not a readable HDF5 file ({_first_line(e)})") from e
         try:

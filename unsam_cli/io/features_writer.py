@@ -60,13 +60,13 @@ def write_features(
     OSError
         The file cannot be written.
     """
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+    with h5py.File(path, "w", libver=("v110", "v110"), locking=False) as file:
         _write_attributes(file, attributes)
         _create_index(file, totals)
         _write_index(file, described)
         offset = _allocate_features(file, totals)
     _write_rows(path, offset, chunks)
-    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+    with h5py.File(path, "r+", libver=("v110", "v110"), locking=False) as file:
         file.attrs["complete"] = True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -22,7 +22,7 @@ class ItemError(UnsamError):
 
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], *, jobs: int
-) -> Iterator[tuple[T, R | UnsamError]]:
+) -> Generator[tuple[T, R | UnsamError], None, None]:
     """Yield (item, result or error) in the order of `items`.
 
     Kernels release the GIL, so threads use the cores without copying data. Only a few items are

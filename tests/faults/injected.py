@@ -1,0 +1,274 @@
+"""Faults: each disturbs one run of a command, and tells what was wrong with how it took it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from faults.cases import Case, copy_inputs
+
+CLEAN = {1, 2, 65, 66, 74}
+"""Exit codes of a command that could not do its work and said why."""
+PATIENCE = 120.0
+
+Fault = Callable[[Case, Path, Path, Random], str | None]
+"""Disturbs a command with the inputs of a workplace, in a folder of its own."""
+
+
+def start(line: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
+    """Start a command with signals as in a terminal."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if limit is not None:
+            limit()
+
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Return the exit code and stderr; a command that hangs is killed."""
+    try:
+        _, stderr = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return -999, "hangs"
+    return process.returncode, stderr.decode(errors="replace")
+
+
+def judge(code: int, stderr: str, allowed: set[int]) -> str | None:
+    """Say what is wrong with how a command ended."""
+    if "Traceback" in stderr:
+        return f"traceback: {stderr[-300:]}"
+    if code not in allowed:
+        return f"exit code {code}: {stderr[-300:]}"
+    errors = [text for text in stderr.splitlines() if "error:" in text]
+    if code in CLEAN and len(errors) != 1:
+        return f"exit code {code} with {len(errors)} lines of error: {stderr[-300:]}"
+    return None
+
+
+def whole(case: Case, output: Path) -> str | None:
+    """Say what is wrong with the file under its final name, if there is one."""
+    if output.exists() and output.read_bytes() != case.expected:
+        return "half-written or wrong under its final name"
+    return None
+
+
+def recovers(case: Case, work: Path, output: Path) -> str | None:
+    """Run the command again, and say whether it gives what an undisturbed one gives."""
+    code, stderr = finish(start(case.line(work, output, again=True)))
+    if code != 0:
+        return f"rerun: exit code {code}: {stderr[-300:]}"
+    if output.read_bytes() != case.expected:
+        return "rerun: something is lost or doubled"
+    rest = [path.name for path in output.parent.iterdir() if path.name.endswith(".part")]
+    return f"rerun: {rest} is left" if rest else None
+
+
+def stopped(number: int, case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Send a signal at a random moment."""
+    output = folder / case.output
+    process = start(case.line(work, output))
+    time.sleep(random.uniform(0, 1.1 * case.seconds))
+    process.send_signal(number)
+    code, stderr = finish(process)
+    allowed = {0, {signal.SIGINT: 130}.get(signal.Signals(number), 75)}
+    # -number, or Python's own traceback of Ctrl-C: before our first line ran.
+    early = "unsam_cli" not in stderr and (code == -number or "KeyboardInterrupt" in stderr)
+    wrong = None if early else judge(code, stderr, allowed)
+    return wrong or whole(case, output) or recovers(case, work, output)
+
+
+def reader_gone(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Close stdout after a few bytes."""
+    process = start(case.line(work, "-"))
+    assert process.stdout is not None
+    process.stdout.read(random.randrange(200))
+    process.stdout.close()
+    process.stdout = None
+    code, stderr = finish(process)
+    return judge(code, stderr, {0, 141})  # 0: all was in the pipe
+
+
+def disk_full(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Write to a file system with little room."""
+    with mounted(folder, f"size={random.randrange(1, 40) * 4096}"):
+        output = folder / case.output
+        code, stderr = finish(start(case.line(work, output)))
+        wrong = judge(code, stderr, {0, 74}) or whole(case, output)
+        subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
+        return wrong or recovers(case, work, output)
+
+
+def write_fails(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Let writing fail at a random byte of any file."""
+    most = random.randrange(1, len(case.expected))
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    output = folder / case.output
+    code, stderr = finish(start(case.line(work, output), limit))
+    return judge(code, stderr, {0, 74}) or whole(case, output) or recovers(case, work, output)
+
+
+def read_only(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Write into a folder that cannot be written to."""
+    with mounted(folder, "ro"):
+        code, stderr = finish(start(case.line(work, folder / case.output)))
+        return judge(code, stderr, {74})
+
+
+def locked(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Hold a lock on all input files, as a hanging lock daemon of NFS does."""
+    files = [path for path in work.iterdir() if path.suffix == ".h5"]
+    with contextlib.ExitStack() as stack:
+        for path in files:
+            fcntl.flock(stack.enter_context(open(path, "rb")), fcntl.LOCK_EX)
+        output = folder / case.output
+        code, stderr = finish(start(case.line(work, output)))
+        wrong = judge(code, stderr, {0, 74}) or whole(case, output)
+    return wrong or recovers(case, work, output)
+
+
+def damaged(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Overwrite a few bytes of an input, or cut its end."""
+    broken = copy_inputs(work, case, folder / "inputs")
+    path = random.choice(sorted(path for path in broken.rglob("*") if path.is_file()))
+    content = bytearray(path.read_bytes())
+    if random.random() < 0.5:
+        del content[random.randrange(len(content)) :]
+    else:
+        for _ in range(random.randrange(1, 20)):
+            content[random.randrange(len(content))] = random.randrange(256)
+    path.write_bytes(content)
+    output = folder / case.output
+    code, stderr = finish(start(case.line(broken, output)))
+    wrong = judge(code, stderr, {0, 65, 66})  # 0: what was hit does not matter
+    if code and output.exists():
+        return "an output in spite of the error"
+    return wrong
+
+
+def vanishing(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Delete an input at a random moment; give it back for the rerun."""
+    broken = copy_inputs(work, case, folder / "inputs")
+    path = random.choice(sorted(path for path in broken.rglob("*") if path.is_file()))
+    output = folder / case.output
+    process = start(case.line(broken, output))
+    time.sleep(random.uniform(0, case.seconds))
+    content = path.read_bytes()
+    path.unlink()
+    code, stderr = finish(process)
+    missed = case.name == "extract-features" and code == 0  # deleted before it was listed
+    wrong = judge(code, stderr, {0, 65, 66, 74})
+    path.write_bytes(content)
+    if missed:
+        return wrong
+    return wrong or whole(case, output) or recovers(case, broken, output)
+
+
+def changing(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Kill the run, change an input, run again: refused, or computed from what there is now."""
+    broken = copy_inputs(work, case, folder / "inputs")
+    output = folder / case.output
+    process = start(case.line(broken, output))
+    time.sleep(random.uniform(0.5, 1) * case.seconds)
+    process.kill()
+    finish(process)
+    path = random.choice(sorted(path for path in broken.rglob("*") if path.is_file()))
+    path.write_bytes(path.read_bytes() + b" ")
+    code, stderr = finish(start(case.line(broken, output, again=True)))
+    return judge(code, stderr, {0, 2, 65})
+
+
+def two_writers(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Run the command twice at once with one output."""
+    output = folder / case.output
+    one = start(case.line(work, output))
+    time.sleep(random.uniform(0, 0.5 * case.seconds))
+    ends = [finish(start(case.line(work, output))), finish(one)]
+    wrong = next((w for code, text in ends if (w := judge(code, text, {0, 2, 74}))), None)
+    if all(code for code, _ in ends):
+        return "neither writer succeeded"
+    return wrong or whole(case, output)
+
+
+def clock_jump(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Kill the run, date its state years away, and go on."""
+    output = folder / case.output
+    process = start(case.line(work, output))
+    time.sleep(random.uniform(0.3, 1) * case.seconds)
+    process.kill()
+    finish(process)
+    then = time.time() + random.choice([-1, 1]) * 10 * 365 * 86400
+    for path in folder.rglob("*"):
+        os.utime(path, (then, then))
+    return whole(case, output) or recovers(case, work, output)
+
+
+def few_descriptors(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+    """Allow few open files."""
+    most = random.randrange(6, 40)
+    output = folder / case.output
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
+    code, stderr = finish(start(case.line(work, output), limit))
+    if "Traceback" in stderr and "unsam_cli/cli.py" not in stderr:
+        code, stderr = 74, "error: Python itself did not start"
+    return judge(code, stderr, {0, *CLEAN}) or whole(case, output) or recovers(case, work, output)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """Mount a small file system over a folder; needs root."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def can_mount(folder: Path) -> bool:
+    """Tell whether small file systems can be mounted here."""
+    if os.geteuid() or not shutil.which("mount"):
+        return False
+    folder.mkdir(exist_ok=True)
+    try:
+        with mounted(folder, "size=4096"):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+MOUNTING: dict[str, Fault] = {"disk full": disk_full, "read-only folder": read_only}
+FAULTS: dict[str, Fault] = {
+    "kill -9": partial(stopped, signal.SIGKILL),
+    "SIGTERM": partial(stopped, signal.SIGTERM),
+    "SIGUSR1": partial(stopped, signal.SIGUSR1),
+    "SIGINT": partial(stopped, signal.SIGINT),
+    "SIGPIPE": reader_gone,
+    "write fails at byte N": write_fails,
+    "HDF5 files locked": locked,
+    "damaged input": damaged,
+    "vanishing input": vanishing,
+    "changing input": changing,
+    "two writers": two_writers,
+    "clock jump": clock_jump,
+    "few file descriptors": few_descriptors,
+    **MOUNTING,
+}
