@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from unsam_cli.run.resources import allow_files
+from unsam_cli.run.resources import allow_files, peak_memory, usable_cpus
 
 
 @pytest.fixture
@@ -36,3 +38,22 @@ def test_the_hard_limit_holds(limit: int) -> None:
     allow_files(10**9)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert (soft, hard) == (hard, limit)
+
+
+def test_slurm_bounds_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert usable_cpus() == 1
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK")
+    every = usable_cpus()
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", str(every + 1))
+    assert usable_cpus() == every
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere getrusage is all there is")
+def test_memory_of_the_parent_is_not_ours() -> None:
+    ours = peak_memory()
+    ballast = bytearray(b"x" * 200_000_000)
+    assert peak_memory() > ours + 100_000_000 or ours > len(ballast)
+    line = "from unsam_cli.run.resources import peak_memory; print(peak_memory())"
+    ran = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 100_000_000

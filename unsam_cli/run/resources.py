@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def usable_cpus() -> int:
-    """Return the CPUs this process may use: its affinity, bounded by the control group's quota."""
+    """Return the CPUs this process may use: its affinity, at most what quota and Slurm say."""
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -20,6 +20,9 @@ def usable_cpus() -> int:
         cpus = min(cpus, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):  # no control group, or "max": no quota
         pass
+    share = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if share.isdecimal():  # not all sites bind tasks to CPUs
+        cpus = min(cpus, int(share))
     return max(cpus, 1)
 
 
@@ -34,5 +37,9 @@ def allow_files(count: int) -> None:
 
 def peak_memory() -> int:
     """Return the largest resident size of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    try:  # getrusage has the parent's peak, too, if that was larger when it started us
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
