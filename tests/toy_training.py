@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ class ToyTask:
     dropout: float = 0.0
     seconds: float = 0.0  # of every sample
     bad_index: int = -1  # cannot be read
+    deadly_index: int = -1  # kills the process that reads it
     nan_index: int = -1
     scores: list[float] = field(default_factory=list)  # of validations, in turn; else the loss
     module: nn.Module = field(init=False)
@@ -82,6 +84,8 @@ class ToyTask:
 
     def sample(self, index: int, seed: int) -> tuple[Tensor, float, str]:
         time.sleep(self.seconds)
+        if index == self.deadly_index:
+            os.kill(os.getpid(), signal.SIGKILL)
         if index == self.bad_index:
             raise ImageFileError(f"{index}.png: cannot be decoded")
         inputs = torch.randn(3, generator=torch.Generator().manual_seed(index))

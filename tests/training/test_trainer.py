@@ -73,6 +73,11 @@ def test_accumulated_batches_make_the_step_of_a_big_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UnsamError, match="fewer --jobs, and go on from the last checkpoint"):
+        run(tmp_path, {"jobs": 1}, deadly_index=3)
+
+
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for jobs in (0, 2):
         run(tmp_path / str(jobs), {"jobs": jobs, "accumulate": 2}, dropout=0.3)

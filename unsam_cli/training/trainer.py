@@ -81,6 +81,13 @@ def train(
                 "the memory of the GPU is full; accumulate more batches, checkpoint activations, "
                 "or train in bfloat16"
             ) from e
+        except RuntimeError as e:
+            if "DataLoader worker" not in str(e):
+                raise
+            raise UnsamError(
+                "a worker process was killed, perhaps for want of memory: give fewer --jobs, and "
+                "go on from the last checkpoint with --resume"
+            ) from e
     return 0
 
 
