@@ -35,13 +35,14 @@ def _size(context: click.Context, parameter: click.Parameter, value: int | None)
     default="builtin",
     is_eager=True,  # the default of --size depends on it
     metavar="NAME",
-    help="The built-in weight-free descriptor, or any timm model with patch tokens.",
+    help="The built-in weight-free descriptor, any timm model with patch tokens, or sam for "
+    "finetune-sam.",
 )
 @options.run_option(
     "--weights",
     metavar="PATH|ID",
     group="Method",
-    help="A checkpoint (original DINO .pth, timm, safetensors) or a hub id.  "
+    help="A checkpoint (original DINO .pth, timm, safetensors; of sam a SAM or SAM 2) or a hub id.  "
     "[default: the model's own]",
 )
 @options.option(

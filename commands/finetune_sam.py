@@ -68,9 +68,9 @@ prompt_options = options.bundle(
     "--union-iou", type=FRACTION, default=0.02, group="Input",
     help="With --ground-truth: highest IoU with it that a mask of ANNOTATIONS may have.",
 )  # fmt: skip
-@options.run_option(
-    "--features", type=FOLDER, group="Input",
-    help="Keep here what the frozen image encoder sees: it looks at each image once.",
+@options.files_option(
+    "--features", type=click.Path(path_type=Path), metavar="FEATURES.h5",
+    help="What the frozen image encoder sees, from extract-features --backbone sam: not run here.",
 )  # fmt: skip
 @options.files_option("--validate", metavar="GT.json", help="Measure on these; keep the best.")
 @options.run_option(

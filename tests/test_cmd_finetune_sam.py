@@ -95,14 +95,26 @@ def test_with_new_parts_it_is_ours_and_goes_on(data: Path, tmp_path: Path, invok
 def test_features_are_kept_and_training_is_the_same(
     data: Path, tmp_path: Path, invoke: Invoke
 ) -> None:
-    features = tmp_path / "features"
-    # An epoch is two steps: in the second one, all images are known.
+    features = tmp_path / "features.h5"
+    sam = ["--backbone", "sam", "--weights", data / "sam"]
+    kept = ["--storage-dtype", "float32", "-o", features]
+    ran = invoke("extract-features", data / "images", *sam, *kept)
+    assert ran.exit_code == 0, ran.stderr
     options = [*SMALL, "--steps", 4, "--flip", 0]
-    for name, more in (("a", []), ("b", ["--features", features]), ("c", ["--features", features])):
+    workers = ["--features", features, "--jobs", 2]
+    for name, more in (("a", []), ("b", ["--features", features]), ("c", workers)):
         ran = invoke(*arguments(data), "-o", tmp_path / name, *options, *more)
         assert ran.exit_code == 0, ran.stderr
     assert records(tmp_path / "a") == records(tmp_path / "b") == records(tmp_path / "c")
-    assert len(list(features.rglob("*.safetensors"))) == 3
+    inputs = load_promptable(str(tmp_path / "b")).history[-1]["inputs"]
+    assert inputs["features"].endswith(" float32")
+    # The decoder has learnt, and the encoder is the one that was.
+    again = [*arguments(data)[:-1], tmp_path / "b", "-o", tmp_path / "e", *SMALL, "--steps", 1]
+    ran = invoke(*again, "--features", features)
+    assert ran.exit_code == 0, ran.stderr
+    ran = invoke("conquer", features, "-o", tmp_path / "masks.json")
+    assert ran.exit_code == 65
+    assert "features for unsam finetune-sam" in ran.stderr
     ran = invoke(
         *arguments(data), "-o", tmp_path / "d", *SMALL, "--features", features, "--train", "all"
     )

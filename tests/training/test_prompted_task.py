@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ import torch
 from PIL import Image
 from prompted_scenes import GRANULARITY, nested_scene, write_nested
 from sam_models import SIDE, make_sam, make_sam2
+from support import Invoke
 from torch.testing import assert_close
 from toy_training import contents
 
-from unsam_cli.errors import CheckpointError, UsageError
+from unsam_cli.errors import FeatureFileError, UsageError
 from unsam_cli.rle import encode
 from unsam_cli.run.provenance import Step
+from unsam_cli.sam.decoding import Embedding
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, Train, trainable
 from unsam_cli.sam.settings import PromptableConfig
 from unsam_cli.training import prompted_task
 from unsam_cli.training.dataset import AnnotatedImages
-from unsam_cli.training.prompted_embeddings import EmbeddingCache
+from unsam_cli.training.prompted_embeddings import KeptEmbeddings
 from unsam_cli.training.prompted_samples import PromptedSamples
 from unsam_cli.training.prompted_settings import PromptSettings, TuneSettings
 from unsam_cli.training.prompted_stage import TuneInputs, finetune_sam
@@ -50,7 +53,7 @@ def make_task(
     *,
     train: Train = "decoder",
     sam2: bool = False,
-    cache: EmbeddingCache | None = None,
+    features: Path | None = None,
     **settings: Any,
 ) -> PromptedTask:
     parts = PromptableConfig(4, granularity=True)
@@ -60,7 +63,8 @@ def make_task(
     trainable(model, train)
     images = AnnotatedImages([data / "masks.json"], data / "images", DataSettings())
     asked = PromptSettings(**{**KINDS, **settings})
-    samples = PromptedSamples(images, model.side, sam2, parts, asked, cache)
+    kept = None if features is None else KeptEmbeddings(features, model)
+    samples = PromptedSamples(images, model.side, sam2, parts, asked, kept)
     task = PromptedTask(model, samples, ParameterSettings())
     task.module.train()
     return task
@@ -133,22 +137,64 @@ def test_computing_answers_again_saves_memory_and_changes_nothing(
 
 
 @pytest.mark.parametrize("sam2", [False, True])
-def test_the_encoder_looks_at_an_image_once(data: Path, tmp_path: Path, sam2: bool) -> None:
+def test_the_encoder_is_not_run_where_its_features_are_known(
+    data: Path, tmp_path: Path, invoke: Invoke, sam2: bool
+) -> None:
+    network, features = make_sam2() if sam2 else make_sam(), tmp_path / "features.h5"
+    network.save_pretrained(tmp_path / "sam")
+    extract = ["extract-features", data / "images", "--backbone", "sam", "--batch-size", 2]
+    kept = ["--storage-dtype", "float32", "--weights", tmp_path / "sam", "-o", features]
+    ran = invoke(*extract, *kept)
+    assert ran.exit_code == 0, ran.stderr
     plain = losses_of(make_task(data, sam2=sam2), (0, 1), (1, 2))
-    cache = EmbeddingCache(tmp_path / "features", "weights float32")
-    first = make_task(data, sam2=sam2, cache=cache)
-    assert torch.equal(losses_of(first, (0, 1), (1, 2)), plain)
-    assert len(list((tmp_path / "features").rglob("*.safetensors"))) == 2
-    second = make_task(data, sam2=sam2, cache=cache)
+    second = make_task(data, sam2=sam2, features=features)
     del second.model.network.vision_encoder  # not even there
     assert second.sample(0, 1).pixels is None
     assert torch.equal(losses_of(second, (0, 1), (1, 2)), plain)
-    other = EmbeddingCache(tmp_path / "features", "other weights")
-    assert make_task(data, sam2=sam2, cache=other).sample(0, 1).embedding is None
-    for file in (tmp_path / "features").rglob("*.safetensors"):
-        file.write_bytes(b"cut off")
-    with pytest.raises(CheckpointError, match="damaged"):
-        second.sample(0, 1)
+    with pytest.raises(FeatureFileError, match="of another encoder"):
+        make_task(data, sam2=not sam2, features=features)
+
+
+def test_features_of_something_else_are_refused(data: Path, tmp_path: Path, invoke: Invoke) -> None:
+    features = tmp_path / "features.h5"
+    make_sam().save_pretrained(tmp_path / "sam")
+    sam = ["--backbone", "sam", "--weights", tmp_path / "sam"]
+    ran = invoke("extract-features", data / "images" / "0.png", *sam, "-o", features)
+    assert ran.exit_code == 0, ran.stderr
+    task = make_task(data, features=features)
+    assert task.sample(0, 0).embedding is not None
+    with pytest.raises(FeatureFileError, match=r"no features of 1\.png; extract them"):
+        task.sample(1, 0)
+    write_nested(tmp_path, range(1), side=64)
+    with pytest.raises(FeatureFileError, match=r"0\.png is 96 x 96 there, its annotations say 64"):
+        make_task(tmp_path, features=features).sample(0, 0)
+    for options in (["--size", 64], ["--project", 8], ["--facet", "token"], ["--square"]):
+        ran = invoke("extract-features", data / "images", *sam, *options, "-o", features)
+        assert (ran.exit_code, "leave away" in ran.stderr) == (2, True), options
+    ran = invoke("extract-features", data / "images", *sam[:2], "-o", features)
+    assert (ran.exit_code, "as --weights" in ran.stderr) == (2, True)
+    ran = invoke("extract-features", data / "images", "-o", features)
+    assert ran.exit_code == 0, ran.stderr
+    with pytest.raises(FeatureFileError, match="features of builtin, not of a promptable model"):
+        make_task(data, features=features)
+
+
+@pytest.mark.parametrize("make", [make_sam, make_sam2])
+def test_a_grid_holds_all_that_the_encoder_sees(make: Callable[[], Any]) -> None:
+    model = PromptableModel(make())
+    with torch.inference_mode():
+        seen = model.embed(torch.randn(2, 3, SIDE, SIDE))
+    grid = seen.to_grid()
+    side = SIDE // 16
+    assert grid.shape[:3] == (2, side, side)
+    back = Embedding.from_grid(grid, seen.image.shape[1])
+    assert torch.equal(back.image, seen.image)
+    assert len(back.high) == len(seen.high) == (2 if make is make_sam2 else 0)
+    assert all(torch.equal(a, b) for a, b in zip(back.high, seen.high, strict=True))
+    # What belongs to a place is in its cell.
+    for features, factor in zip(seen.high, (4, 2), strict=False):
+        cell = features[0, 0, 2 * factor : 3 * factor, 3 * factor : 4 * factor]
+        assert torch.isin(cell, grid[0, 2, 3]).all()
 
 
 def test_samples_are_in_the_network_s_input(tmp_path: Path) -> None:

@@ -21,7 +21,14 @@ from unsam_cli.backbones import Backbone
 from unsam_cli.errors import UnsamError
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.plan import PlanSettings, Regions
-from unsam_cli.extraction.prepare import ImageFeatures, PreparedImage, finish_image, prepare_image
+from unsam_cli.extraction.prepare import (
+    FrameOf,
+    ImageFeatures,
+    PreparedImage,
+    finish_image,
+    prepare_framed,
+    prepare_image,
+)
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.parallel import ordered_map
 
@@ -84,6 +91,8 @@ def extract(
     items : iterable
         Anything with a `path`; consumed a bounded number ahead.
     backbone : Backbone
+        One with a method `frame`, as that of SAM, resizes images itself; `settings.plan` does not
+        count.
     settings : ExtractSettings
     regions : callable, optional
         Gives the masks and scores of an item; called in a worker thread. Without it, and where it
@@ -102,8 +111,11 @@ def extract(
     `batch_size` but neither on `jobs` nor on timing.
     """
     meter = meter or Meter()
+    frame_of: FrameOf | None = getattr(backbone, "frame", None)
 
     def prepare(item: T) -> PreparedImage:
+        if frame_of is not None:
+            return prepare_framed(item.path, frame_of, preview=settings.preview)
         return prepare_image(
             item.path,
             regions(item) if regions else None,

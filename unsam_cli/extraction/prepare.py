@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,18 @@ class ImageFeatures:
     width: int
     preview: bytes
     records: list[RecordFeatures]
+
+
+class Frame(Protocol):
+    """Where an image lies in the input of a network that takes one size only."""
+
+    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize an image, (H, W, 3) uint8 RGB, to that place."""
+        ...
+
+
+FrameOf = Callable[[tuple[int, int]], Frame]
+"""From the size (H, W) of an image to its frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,21 @@ def prepare_image(
             for plan, (x, y, w, h) in zip(plans, boxes, strict=True)
         ]
     return PreparedImage(height, width, encode_preview(rgb) if preview else b"", plans, crops)
+
+
+def prepare_framed(path: Path, frame_of: FrameOf, *, preview: bool) -> PreparedImage:
+    """Decode an image and resize it to its place in the input of a network of one size.
+
+    Raises
+    ------
+    MissingInputError, ImageFileError
+        The image cannot be used.
+    """
+    rgb = read_image(path)
+    height, width, _ = rgb.shape
+    crop = frame_of((height, width)).resized(rgb)
+    plan = RecordPlan((0, 0, width, height), (crop.shape[0], crop.shape[1]))
+    return PreparedImage(height, width, encode_preview(rgb) if preview else b"", [plan], [crop])
 
 
 def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:

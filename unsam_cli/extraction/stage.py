@@ -11,10 +11,11 @@ from typing import Any
 
 from unsam_cli import __version__
 from unsam_cli.backbones import Backbone, create_backbone
-from unsam_cli.errors import UnsamError
+from unsam_cli.backbones.registry import usual_size
+from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.pipeline import ExtractSettings, extract
-from unsam_cli.extraction.plan import Regions
+from unsam_cli.extraction.plan import PlanSettings, Regions
 from unsam_cli.extraction.prepare import ImageFeatures
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
@@ -31,6 +32,10 @@ from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import FeatureResult, FeatureSink
 
 logger = logging.getLogger(__name__)
+
+
+PROMPTABLE = "sam"
+"""The backbone that is the image encoder of a promptable model, for ``finetune-sam``."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +92,40 @@ def extract_features(
             masks = read_masks(path, name=name_of(regions))
             names = {i: image.file_name for i, image in masks.images.items()}
             same_images(items, names, name_of(regions))
-        backbone = create_backbone(
-            network.backbone,
-            weights=network.weights,
-            facet=network.facet,
-            layer=network.layer,
-            device=network.device,
-            dtype=network.dtype,
-            seed=run.seed,
-        )
+        backbone = _create(network, settings, masks, run.seed)
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()
         work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
         code = run_items(items, work, sink, run)
         _report_speed(backbone, meter, network)
         return code
+
+
+def _create(
+    network: BackboneSettings, settings: ExtractSettings, masks: MasksFile | None, seed: int
+) -> Backbone:
+    if network.backbone != PROMPTABLE:
+        return create_backbone(
+            network.backbone,
+            weights=network.weights,
+            facet=network.facet,
+            layer=network.layer,
+            device=network.device,
+            dtype=network.dtype,
+            seed=seed,
+        )
+    if network.weights is None:
+        raise UsageError("--backbone sam: give the checkpoint, a folder or hub id, as --weights")
+    chosen = (settings.plan, settings.rank, network.facet, network.layer)
+    usual = (PlanSettings(size=usual_size(PROMPTABLE)), 0, "key", -1)
+    if masks is not None or chosen != usual:
+        raise UsageError(
+            "--backbone sam gives what its mask decoder needs of whole images: leave away "
+            "--regions, --size, --square, --region-size, --project, --facet and --layer"
+        )
+    from unsam_cli.sam.encoder import create_promptable
+
+    return create_promptable(network.weights, device=network.device, dtype=network.dtype)
 
 
 def _open_sink(

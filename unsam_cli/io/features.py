@@ -24,6 +24,8 @@ from unsam_cli.rle.runs import MAX_PIXELS, Rle, to_runs
 
 FORMAT = "unsam-features"
 VERSION = 1
+PROMPT = "prompt"
+"""Facet of features for a mask decoder: their grid covers the padding of its input, too."""
 _DEFLATE = 1032  # most that HDF5's compression can shrink
 
 T = TypeVar("T")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from unsam_cli.io.features import FeatureFile
+from unsam_cli.errors import FeatureFileError
+from unsam_cli.io.features import PROMPT, FeatureFile
 from unsam_cli.run.inputs import local_file, name_of
 
 
@@ -21,8 +22,19 @@ class FeatureItem:
 
 @contextmanager
 def open_features(argument: str) -> Iterator[FeatureFile]:
-    """Open a features file by its name, ``-`` being standard input."""
+    """Open a features file by its name, ``-`` being standard input.
+
+    Raises
+    ------
+    FeatureFileError
+        It is damaged, or its features are not those of patches of the image.
+    """
     with local_file(argument) as path, FeatureFile(path, name=name_of(argument)) as file:
+        if file.attributes.facet == PROMPT:
+            raise FeatureFileError(
+                f"{file.name}: features for unsam finetune-sam (--backbone sam), whose grid is not "
+                "that of the image; extract those of another backbone"
+            )
         yield file
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from unsam_cli.sam import folded
 from unsam_cli.sam.prompts import Prompts
@@ -42,6 +43,28 @@ class Embedding:
     def to(self, device: str | torch.device) -> Embedding:
         """Move all tensors to a device."""
         return Embedding(self.image.to(device), tuple(f.to(device) for f in self.high))
+
+    def to_grid(self) -> Tensor:
+        """Lay everything on the coarsest grid.
+
+        Returns
+        -------
+        (B, h, w, D) tensor
+            The image's channels, then those of `high`, the pixels of a cell one after the other
+            within a channel: D is C for SAM, C + 2 C + C for SAM 2.
+        """
+        rows = self.image.shape[-2]
+        high = [pixel_unshuffle(features, features.shape[-2] // rows) for features in self.high]
+        return torch.cat([self.image, *high], dim=1).permute(0, 2, 3, 1)
+
+    @classmethod
+    def from_grid(cls, grid: Tensor, channels: int) -> Embedding:
+        """Undo :meth:`to_grid` of an encoder with C = `channels`."""
+        maps = grid.permute(0, 3, 1, 2)
+        image, high = maps[:, :channels], maps[:, channels:]
+        parts = [high[:, : 2 * channels], high[:, 2 * channels :]] if high.shape[1] else []
+        finer = [pixel_shuffle(part, k) for part, k in zip(parts, (4, 2), strict=False)]
+        return cls(image.contiguous(), tuple(finer))
 
 
 @dataclass(frozen=True)

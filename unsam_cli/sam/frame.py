@@ -59,15 +59,15 @@ class Frame:
         (3, S, S) float32 tensor
             Padded with zeros.
         """
+        return network_input(self.resized(image), self.side)
+
+    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize an image, (H, W, 3) uint8 RGB, to its place in the input: (h, w, 3)."""
         height, width = self.inner
-        resized = Image.fromarray(image)
-        if resized.size != (width, height):
-            resized = resized.resize((width, height), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
-        pixels = (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
-        padded = torch.zeros(3, self.side, self.side)
-        padded[:, :height, :width] = pixels
-        return padded
+        if image.shape[:2] == (height, width):
+            return image
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        return np.array(resized)
 
     def inwards(self, points: Tensor) -> Tensor:
         """Bring coordinates x, y from the image to the input; (..., 2) or boxes (..., 4)."""
@@ -92,3 +92,13 @@ class Frame:
                 for m, kept in zip(self.size, self.inner, strict=True)
             )
         return rows, columns
+
+
+def network_input(resized: NDArray[np.uint8], side: int) -> Tensor:
+    """Normalise what :meth:`Frame.resized` gave and pad it with zeros: (3, S, S) float32."""
+    height, width, _ = resized.shape
+    pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
+    pixels = (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
+    padded = torch.zeros(3, side, side)
+    padded[:, :height, :width] = pixels
+    return padded

@@ -1,73 +1,93 @@
-"""What the frozen encoder sees in images, kept on disk: it looks at each image once."""
+"""What a frozen encoder sees in images, from a features file: it is never run in training."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+import torch
 
-from unsam_cli.errors import CheckpointError, OutputError
+from unsam_cli.errors import FeatureFileError
+from unsam_cli.io.annotations import ImageInfo
+from unsam_cli.io.features import PROMPT, FeatureFile
 from unsam_cli.sam.decoding import Embedding
+from unsam_cli.sam.encoder import encoder_identity
+from unsam_cli.sam.model import PromptableModel
 
 
-class EmbeddingCache:
-    """A folder of files, one an image, named by the encoder and the content of the image's file.
-
-    Several processes and trainings may share it: files appear whole, and are never changed.
+class KeptEmbeddings:
+    """A features file of ``extract-features --backbone sam``, for several processes.
 
     Parameters
     ----------
-    folder : Path
-        Made when the first file is written.
+    path : Path
+        The file.
+    model : PromptableModel
+        Whose decoder will read them.
+
+    Attributes
+    ----------
     identity : str
-        Of the encoder's weights and precision: another encoder sees something else.
+        What the features are: the encoder's hash and their type.
+
+    Raises
+    ------
+    MissingInputError, FeatureFileError
+        There is no such file, it is damaged, or its features are those of something else.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        self._folder = folder / digest
+    def __init__(self, path: Path, model: PromptableModel) -> None:
+        self._path = path
+        self._channels: int = model.network.config.prompt_encoder_config.hidden_size
+        self._open: tuple[int, FeatureFile] | None = None
+        file = self._file
+        mend = "extract them with --backbone sam --weights CHECKPOINT"
+        if file.attributes.facet != PROMPT:
+            raise FeatureFileError(
+                f"{path}: features of {file.attributes.backbone}, not of a promptable model: {mend}"
+            )
+        if file.attributes.weights != encoder_identity(model):
+            raise FeatureFileError(
+                f"{path}: features of another encoder than that of the checkpoint: {mend}"
+            )
+        self.identity = f"{file.attributes.weights} {file.dtype}"
+        self._index = {name: index for index, name in enumerate(file.file_names())}
 
-    def file_of(self, image: Path) -> Path:
-        """Return where the features of an image are kept, whether they are there or not."""
-        with image.open("rb") as stream:
-            return self._folder / f"{hashlib.file_digest(stream, 'sha256').hexdigest()}.safetensors"
+    @property
+    def _file(self) -> FeatureFile:
+        # HDF5 handles do not survive a fork.
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = os.getpid(), FeatureFile(self._path)
+        return self._open[1]
 
-    def read(self, file: Path) -> Embedding | None:
-        """Read features, if they are there.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": None}
+
+    def read(self, image: ImageInfo) -> Embedding:
+        """Read the features of an image.
 
         Raises
         ------
-        CheckpointError
-            The file is damaged.
+        FeatureFileError
+            They are not there, damaged, or of an image of another size.
         """
-        if not file.exists():
-            return None
-        try:
-            tensors = load_file(file)
-            image = tensors.pop("image")
-        except (OSError, SafetensorError, KeyError) as error:
-            raise CheckpointError(f"{file}: is damaged ({error}); delete it") from error
-        return Embedding(image, tuple(tensors[name] for name in sorted(tensors)))
-
-    def write(self, file: Path, embedding: Embedding) -> None:
-        """Keep the features of an image.
-
-        Raises
-        ------
-        OutputError
-            They cannot be written.
-        """
-        tensors = {"image": embedding.image}
-        tensors |= {f"high.{i}": features for i, features in enumerate(embedding.high)}
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-            temporary.write_bytes(save(content))  # save_file would let nobody else read it
-            temporary.replace(file)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"{file}: cannot be written: {error}") from error
+        index = self._index.get(image.file_name)
+        if index is None:
+            raise FeatureFileError(
+                f"{self._path}: has no features of {image.file_name}; extract them, too, and join "
+                "the files with unsam merge"
+            )
+        entry = self._file.image(index)
+        if (entry.height, entry.width) != (image.height, image.width):
+            raise FeatureFileError(
+                f"{self._path}: {image.file_name} is {entry.width} x {entry.height} there, its "
+                f"annotations say {image.width} x {image.height}: extract its features again"
+            )
+        records = self._file.records(index)
+        if len(records) != 1:
+            raise FeatureFileError(
+                f"{self._path}: {image.file_name} has {len(records)} records instead of one: "
+                "extract its features again"
+            )
+        return Embedding.from_grid(torch.from_numpy(records[0].features)[None], self._channels)

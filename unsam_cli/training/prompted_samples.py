@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from unsam_cli.training.augment import View, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.prompted_clicks import Questions, draw_questions
-from unsam_cli.training.prompted_embeddings import EmbeddingCache
+from unsam_cli.training.prompted_embeddings import KeptEmbeddings
 from unsam_cli.training.prompted_settings import PromptSettings
 from unsam_cli.training.samples import read_or_replace
 
@@ -38,8 +37,6 @@ class PromptedSample:
         As :meth:`Frame.pixels` makes them.
     embedding : Embedding or None
         What the encoder sees in them, if it is known: then there are no pixels.
-    file : Path, optional
-        Where it is kept.
     masks : BitMasks
         In the network's input, none of them empty.
     questions : tuple of Questions
@@ -55,7 +52,6 @@ class PromptedSample:
     name: str
     pixels: Tensor | None
     embedding: Embedding | None
-    file: Path | None
     masks: BitMasks
     questions: tuple[Questions, ...]
     corrections: int
@@ -110,8 +106,8 @@ class PromptedSamples:
         How many masks a click is answered with, and whether granularity is learnt.
     settings : PromptSettings
         What is asked.
-    cache : EmbeddingCache, optional
-        Where the encoder's features are; images are then not mirrored.
+    kept : KeptEmbeddings, optional
+        What the encoder sees in the images, which are then neither read nor mirrored.
     """
 
     images: AnnotatedImages
@@ -119,7 +115,7 @@ class PromptedSamples:
     square: bool
     parts: PromptableConfig
     settings: PromptSettings
-    cache: EmbeddingCache | None = None
+    kept: KeptEmbeddings | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -145,20 +141,20 @@ class PromptedSamples:
     def _read(self, index: int, rng: np.random.Generator, seed: int) -> PromptedSample:
         info = self.images.info(index)
         annotations = self.images.annotations(index, rng)
-        mirror = rng.random() < self.settings.flip and self.cache is None
+        mirror = rng.random() < self.settings.flip and self.kept is None
         frame = Frame.of((info.height, info.width), self.side, square=self.square)
         masks, kept = _seen(annotations, frame, mirror)
         fineness = _fineness(annotations)[kept] if self.parts.granularity else None
         questions = draw_questions(masks, fineness, self.parts, self.settings, rng)
         corrections = int(rng.integers(self.settings.corrections + 1))
-        file = None if self.cache is None else self.cache.file_of(self.images.path(index))
-        embedding = None if self.cache is None or file is None else self.cache.read(file)
-        pixels = None
-        if embedding is None:
+        embedding = pixels = None
+        if self.kept is not None:
+            embedding = self.kept.read(info)
+        else:
             image = self.images.pixels(index)
             pixels = frame.pixels(np.ascontiguousarray(image[:, ::-1]) if mirror else image)
         return PromptedSample(
-            info.file_name, pixels, embedding, file, masks, questions, corrections, seed
+            info.file_name, pixels, embedding, masks, questions, corrections, seed
         )
 
 

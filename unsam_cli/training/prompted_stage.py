@@ -17,7 +17,7 @@ from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, trainable
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
-from unsam_cli.training.prompted_embeddings import EmbeddingCache
+from unsam_cli.training.prompted_embeddings import KeptEmbeddings
 from unsam_cli.training.prompted_samples import PromptedSamples
 from unsam_cli.training.prompted_settings import PromptSettings, TuneSettings
 from unsam_cli.training.prompted_task import PromptedTask
@@ -46,7 +46,7 @@ class TuneInputs:
     union_iou : float
         Highest IoU that counts as no overlap.
     features : Path, optional
-        Folder where what a frozen encoder sees is kept.
+        Features file with what the frozen encoder sees.
     validate : str, optional
         Masks file to measure on.
     validate_images : Path, optional
@@ -125,11 +125,14 @@ def finetune_sam(
         data = DataSettings(max_masks=prompts.max_masks)
         images = AnnotatedImages(paths, inputs.images, data)
         model = load_promptable(inputs.checkpoint)
+        kept = None
+        if inputs.features is not None:
+            kept = KeptEmbeddings(inputs.features, model)
+            identities["features"] = kept.identity
         step = step.with_inputs(**identities, weights=model.identity)
-        cache = _cache(inputs.features, model, trainer)
         model = _prepared(model, tune, trainer.seed)
         square = model.family == "sam2"
-        samples = PromptedSamples(images, model.side, square, tune.parts, prompts, cache)
+        samples = PromptedSamples(images, model.side, square, tune.parts, prompts, kept)
         skipped = SkippedImages(folder, step.command)
         task = PromptedTask(
             model,
@@ -154,7 +157,7 @@ def _check(inputs: TuneInputs, tune: TuneSettings) -> None:
         )
     if inputs.features is not None and tune.encoder_learns:
         raise UsageError(
-            "--features keeps what a frozen encoder sees, and here it learns; train the decoder, "
+            "--features are what a frozen encoder sees, and here it learns; train the decoder, "
             "or adapters in the decoder alone"
         )
 
@@ -166,11 +169,3 @@ def _prepared(model: PromptableModel, tune: TuneSettings, seed: int) -> Promptab
         add_lora(model.network, rank=tune.lora_rank, where=tune.lora_in, seed=seed)
     trainable(model, tune.train)
     return model
-
-
-def _cache(
-    folder: Path | None, model: PromptableModel, trainer: TrainerSettings
-) -> EmbeddingCache | None:
-    if folder is None:
-        return None
-    return EmbeddingCache(folder, f"{model.identity} {trainer.dtype}")

@@ -18,7 +18,6 @@ from unsam_cli.sam.prompts import Prompts
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.parameters import parameter_groups
 from unsam_cli.training.prompted_clicks import Questions, correct
-from unsam_cli.training.prompted_embeddings import EmbeddingCache
 from unsam_cli.training.prompted_losses import TERMS, match, pair_losses
 from unsam_cli.training.prompted_samples import PromptedBatch, PromptedSample, PromptedSamples
 from unsam_cli.training.prompted_settings import PromptSettings
@@ -43,15 +42,11 @@ class PromptedLosses(nn.Module):
         With the weights that learn marked, see :func:`unsam_cli.sam.model.trainable`.
     settings : PromptSettings
         What is asked.
-    cache : EmbeddingCache, optional
-        Where what a frozen encoder sees is kept.
     """
 
-    def __init__(
-        self, model: PromptableModel, settings: PromptSettings, cache: EmbeddingCache | None = None
-    ) -> None:
+    def __init__(self, model: PromptableModel, settings: PromptSettings) -> None:
         super().__init__()
-        self.model, self.settings, self.cache = model, settings, cache
+        self.model, self.settings = model, settings
         weights = model.named_parameters()
         self.frozen = not any(
             p.requires_grad for name, p in weights if name.startswith("network.vision_encoder.")
@@ -80,10 +75,7 @@ class PromptedLosses(nn.Module):
         if sample.embedding is not None:
             return sample.embedding
         assert sample.pixels is not None
-        embedding = self.model.embed(sample.pixels[None])
-        if self.cache is not None and sample.file is not None:
-            self.cache.write(sample.file, embedding)
-        return embedding
+        return self.model.embed(sample.pixels[None])
 
     def _image_losses(self, embedding: Embedding, sample: PromptedSample) -> Tensor:
         """Sum the losses of one image, (3,), a few prompts at a time."""
@@ -166,7 +158,7 @@ class PromptedTask:
     ) -> None:
         self.model, self.samples, self._parameters = model, samples, parameters
         self._validation, self._skipped, self._history = validation, skipped, list(history)
-        self._module = PromptedLosses(model, samples.settings, samples.cache)
+        self._module = PromptedLosses(model, samples.settings)
 
     @property
     def module(self) -> nn.Module:

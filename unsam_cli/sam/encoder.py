@@ -1,0 +1,106 @@
+"""The image encoder of SAM or SAM 2 as a backbone: what it sees, for a decoder to learn from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unsam_cli.backbones.vit_device import resolve_device, resolve_dtype
+from unsam_cli.io.features import PROMPT
+from unsam_cli.sam.frame import Frame, network_input
+from unsam_cli.sam.loading import load_promptable
+from unsam_cli.sam.model import PromptableModel
+
+_OWN_MAPS = ("mask_decoder.conv_s0.", "mask_decoder.conv_s1.", "no_memory_embedding")
+
+
+def create_promptable(
+    checkpoint: str, *, device: str = "auto", dtype: str = "float32"
+) -> PromptableBackbone:
+    """Create a backbone from a promptable model.
+
+    Parameters
+    ----------
+    checkpoint : str
+        See :func:`~unsam_cli.sam.loading.load_promptable`, whose errors it raises.
+    device, dtype : str
+        See :func:`~unsam_cli.backbones.create_backbone`.
+    """
+    where = resolve_device(device)
+    torch_dtype = resolve_dtype(dtype, where)
+    return PromptableBackbone(load_promptable(checkpoint, str(where)), torch_dtype)
+
+
+class PromptableBackbone:
+    """The image encoder of a promptable model, behind the interface of all backbones.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        In evaluation mode.
+    dtype : torch.dtype
+        Of matrix products; weights stay as they are.
+    """
+
+    name, facet, layer, threadsafe = "sam", PROMPT, -1, False
+
+    def __init__(self, model: PromptableModel, dtype: torch.dtype = torch.float32) -> None:
+        self._model, self._dtype = model, dtype
+        self.patch_size: int = 4 * model.side // model.low
+        channels: int = model.network.config.prompt_encoder_config.hidden_size
+        self.dim = channels if model.family == "sam" else 4 * channels
+        self.weights = encoder_identity(model)
+
+    def frame(self, size: tuple[int, int]) -> Frame:
+        """Tell where an image of `size` (H, W) lies in the network's input."""
+        return self._model.frame(size)
+
+    @torch.inference_mode()
+    def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the features of equally large images.
+
+        Parameters
+        ----------
+        images : (B, h, w, 3) uint8
+            RGB, as :meth:`Frame.resized` makes them.
+
+        Returns
+        -------
+        (B, S / patch_size, S / patch_size, C) float32
+            See :meth:`unsam_cli.sam.decoding.Embedding.to_grid`.
+        """
+        model, device = self._model, self._model.device
+        pixels = torch.stack([network_input(image, model.side) for image in images]).to(device)
+        # One by one on a CPU: the features do not depend on what else was in the batch.
+        step = 1 if device.type == "cpu" else max(len(pixels), 1)
+        with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
+            grids = [
+                model.embed(pixels[i : i + step]).to_grid() for i in range(0, len(pixels), step)
+            ]
+        return torch.cat(grids).float().cpu().numpy()
+
+
+def encoder_identity(model: PromptableModel) -> str:
+    """Hash all weights that the encoder's features depend on, those of the decoder left out.
+
+    Returns
+    -------
+    str
+        ``sha256:...``, the same in whatever file the model is, and after the decoder learnt.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in _encoder_weights(model):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _encoder_weights(model: PromptableModel) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in sorted(model.network.state_dict().items()):
+        if name.startswith(("vision_encoder.", *_OWN_MAPS)):
+            yield name, tensor
