@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +348,9 @@ def test_without_prompts_all_masks_are_searched(
         np.testing.assert_array_equal(decode(a["segmentation"]), decode(masks.rles[i]))
         assert a["stability_score"] == pytest.approx(masks.stability[i], abs=1e-6)
         assert a["prompt"] == {"points": [masks.points[i].tolist()], "labels": [1]}
+    by_masks = predict(invoke, model, scenes / "1.png", *options, "--nms-of", "mask")
+    masks = automatic_masks(load_promptable(str(model)), draw_scene(0), replace(config, nms="mask"))
+    assert len(by_masks["annotations"]) == len(masks) != len(found)
     few = predict(invoke, model, scenes / "1.png", *options, "--max-masks", 3)["annotations"]
     assert [a["segmentation"] for a in few] == [a["segmentation"] for a in found[:3]]
     by_default = predict(invoke, model, scenes / "1.png")["annotations"]

@@ -26,6 +26,7 @@ _SEARCH = {
     "min_region": "min_region",
     "min_score": "min_score",
     "nms": "nms_iou",
+    "nms_of": "nms",
 }
 """Options of the search for all masks, as its settings call them."""
 
@@ -114,6 +115,13 @@ prompt_options = bundle(
         type=click.IntRange(0, 4),
         group="Prompts",
         help="Without prompts: search crops, too, 2^i x 2^i of them in layer i.  [default: 0]",
+    ),
+    option(
+        "--nms-of",
+        type=click.Choice(["box", "mask"]),
+        group="Prompts",
+        help="Without prompts: whether --nms compares boxes, as SAM does, or masks, so that parts "
+        "are kept that fill the box of a whole.  [default: box]",
     ),
     option(
         "--stability",

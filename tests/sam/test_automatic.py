@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +117,27 @@ def test_thresholds_of_zero_are_none(
     assert len(automatic_masks(pair[1], picture(64, 64), config)) == 27
 
 
+@pytest.mark.parametrize("layers", [0, 1])
 def test_suppression_by_masks_leaves_no_two_alike(
-    pair: tuple[Any, PromptableModel], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Any, PromptableModel], monkeypatch: pytest.MonkeyPatch, layers: int
 ) -> None:
     answer_with_discs(*pair, monkeypatch)
-    everything = AutomaticConfig(8, 0.6, 0.85, nms_iou=1.0)
-    all_masks = automatic_masks(pair[1], picture(*SIZES[0]), everything)
-    config = AutomaticConfig(8, 0.6, 0.85, nms_iou=0.4, nms="mask")
+    every = AutomaticConfig(8, 0.6, 0.85, nms_iou=1.0, crop_nms_iou=1.0, crop_layers=layers)
+    all_masks = automatic_masks(pair[1], picture(*SIZES[0]), every)
+    config = replace(every, nms_iou=0.4, crop_nms_iou=0.4, nms="mask")
     found = automatic_masks(pair[1], picture(*SIZES[0]), config)
     assert 0 < len(found) < len(all_masks)
     overlaps = iou(found.rles, found.rles)
     assert overlaps[~np.eye(len(found), dtype=bool)].max() <= 0.4
-    assert (np.diff(found.scores) <= 0).all()
-    assert found.scores[0] == all_masks.scores.max()
+    if layers:  # smaller crops come first, and within one the best
+        sides = (found.crops[:, 2:] - found.crops[:, :2]).prod(axis=1)
+        assert (np.diff(sides) >= 0).all()
+        assert len(set(sides)) > 1
+    else:
+        assert (np.diff(found.scores) <= 0).all()
+        assert found.scores[0] == all_masks.scores.max()
+    by_boxes = automatic_masks(pair[1], picture(*SIZES[0]), replace(config, nms="box"))
+    assert len(by_boxes) != len(found)
 
 
 def test_small_regions_go(

@@ -96,7 +96,7 @@ def automatic_masks(
     masks = _joined(found)
     if len(found) > 1:  # the smaller crop wins
         sides = (masks.crops[:, 2:] - masks.crops[:, :2]).astype(np.float32)
-        masks = _suppress_boxes(masks, 1 / sides.prod(axis=1), config.crop_nms_iou)
+        masks = _suppressed(masks, 1 / sides.prod(axis=1), config.crop_nms_iou, config)
     return _tidied(masks, config) if config.min_region else masks
 
 
@@ -125,11 +125,7 @@ class _Search:
         batch = self.model.batch
         starts = range(0, len(points), batch)
         masks = _joined([self._answers(points[at : at + batch]) for at in starts])
-        if self.config.nms == "box":
-            return _suppress_boxes(masks, masks.scores, self.config.nms_iou)
-        order = np.argsort(-masks.scores, kind="stable")
-        table = RunTable.from_rles(masks.rles, size=self.size)
-        return masks.take(order[suppress(table, order, self.config.nms_iou)[order]])
+        return _suppressed(masks, masks.scores, self.config.nms_iou, self.config)
 
     def _answers(self, points: NDArray[np.float64]) -> AutomaticMasks:
         """Masks at points x, y of the crop that are good enough."""
@@ -215,14 +211,18 @@ def _cut_off(boxes: NDArray[np.int64], crop: Crop, size: tuple[int, int]) -> NDA
     return cut_off
 
 
-def _suppress_boxes(
-    masks: AutomaticMasks, ranks: NDArray[np.float32], threshold: float
+def _suppressed(
+    masks: AutomaticMasks, ranks: NDArray[np.float32], threshold: float, config: AutomaticConfig
 ) -> AutomaticMasks:
-    """Drop masks whose box overlaps that of a mask of higher rank; best first."""
+    """Drop masks that, or whose boxes, overlap one of higher rank; best first."""
+    if config.nms == "mask" and len(masks):
+        order = np.argsort(-ranks, kind="stable")
+        kept = suppress(RunTable.from_rles(masks.rles), order, threshold)
+        return masks.take(order[kept[order]])
     boxes = torch.from_numpy(masks.boxes).float()
     same = torch.zeros(len(boxes), dtype=torch.int64)
-    kept = batched_nms(boxes, torch.from_numpy(ranks), same, threshold)
-    return masks.take(kept.numpy())
+    found = batched_nms(boxes, torch.from_numpy(ranks), same, threshold)
+    return masks.take(found.numpy())
 
 
 def _tidied(masks: AutomaticMasks, config: AutomaticConfig) -> AutomaticMasks:
@@ -233,4 +233,4 @@ def _tidied(masks: AutomaticMasks, config: AutomaticConfig) -> AutomaticMasks:
         return masks
     boxes = _corners(RunTable.from_rles(rles))
     changed = replace(masks, rles=rles, boxes=boxes)
-    return _suppress_boxes(changed, same, max(config.nms_iou, config.crop_nms_iou))
+    return _suppressed(changed, same, max(config.nms_iou, config.crop_nms_iou), config)

@@ -102,7 +102,7 @@ class AutomaticConfig:
     crop_layers : int
         Layer i searches 2^i x 2^i crops of the image, too.
     crop_nms_iou : float
-        `nms_iou` between crops, of boxes; the smaller crop wins.
+        `nms_iou` between crops; the smaller crop wins.
     crop_overlap : float
         How much crops of the first layer overlap, as a fraction of the image's shorter side.
     crop_points_divisor : int
