@@ -12,10 +12,7 @@ MAX_CLICKS = 20
 
 
 class Promptable(Protocol):
-    """A model that answers clicks with a mask."""
-
-    def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Look at an image, (H, W, 3) uint8 RGB; clicks refer to it until the next one."""
+    """A model that looks at an image and answers clicks on it with a mask."""
 
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Segment what was clicked.
@@ -92,7 +89,7 @@ def simulate_clicks(
     Parameters
     ----------
     model : Promptable
-        Its image is set.
+        It looks at the image.
     target : (H, W) bool
         The mask wanted; not empty.
     max_clicks : int

@@ -16,8 +16,8 @@ from unsam_cli.prediction.prompted_settings import PromptedSettings
 from unsam_cli.prediction.prompted_sources import Question
 from unsam_cli.rle import RunTable, decode
 from unsam_cli.sam.automatic import automatic_masks
-from unsam_cli.sam.model import Masks, PromptableModel
-from unsam_cli.sam.session import Answer, Session
+from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.session import Answer, Session, clicked
 from unsam_cli.sam.settings import Prompt
 
 GOOD = 0.9
@@ -86,7 +86,7 @@ def answer(
     """
     if not questions:
         return []
-    session = _Remembering(model)
+    session = Session(model)
     session.set_image(rgb)
     found: Annotations = []
     if clicks is None:
@@ -96,38 +96,31 @@ def answer(
         return found
     for question in questions:
         for number, (prompt, one) in enumerate(_click(session, question, clicks), start=1):
-            clicked = replace(question, prompt=prompt)
-            described = _describe(image_id, clicked, one, session.size)
+            asked = replace(question, prompt=prompt)
+            described = _describe(image_id, asked, one, session.size)
             _append(found, [{**mask, "clicks": number} for mask in described])
     return found
 
 
-class _Remembering(Session):
-    """A session that can tell what it was asked and has answered."""
+class _Clicked:
+    """A session that is clicked for one mask, and remembers what was asked and answered."""
 
-    def __init__(self, model: PromptableModel) -> None:
-        super().__init__(model)
+    def __init__(self, session: Session, granularity: float | None) -> None:
+        self._session, self._granularity = session, granularity
         self.said: list[tuple[Prompt, Answer]] = []
 
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        mask = super().predict(points, labels)
-        clicked = tuple((float(x), float(y)) for x, y in points)
-        prompt = Prompt(clicked, tuple(map(int, labels)), granularity=self.granularity)
-        self.said.append((prompt, self._last))
-        return mask
-
-    def _finish(self, masks: Masks) -> list[Answer]:
-        answers = super()._finish(masks)
-        self._last = answers[-1]
-        return answers
+        prompt = clicked(points, labels, self._granularity)
+        self.said.append((prompt, self._session.click(prompt)))
+        return self.said[-1][1].best
 
 
-def _click(session: _Remembering, question: Question, clicks: int) -> list[tuple[Prompt, Answer]]:
+def _click(session: Session, question: Question, clicks: int) -> list[tuple[Prompt, Answer]]:
     """Return what was asked and answered after every click."""
     assert question.target is not None
-    session.said, session.granularity = [], question.prompt.granularity
-    simulate_clicks(session, decode(question.target), max_clicks=clicks, stop=GOOD)
-    return session.said
+    seen = _Clicked(session, question.prompt.granularity)
+    simulate_clicks(seen, decode(question.target), max_clicks=clicks, stop=GOOD)
+    return seen.said
 
 
 def _describe(image_id: int, question: Question, one: Answer, size: tuple[int, int]) -> Annotations:

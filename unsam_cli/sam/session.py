@@ -31,6 +31,11 @@ class Answer:
     rles: list[Rle]
     scores: NDArray[np.float32]
 
+    @property
+    def best(self) -> NDArray[np.bool_]:
+        """The mask with the highest predicted score, (H, W)."""
+        return decode(self.rles[int(self.scores.argmax())])
+
 
 class Session:
     """A model that has looked at an image.
@@ -48,7 +53,7 @@ class Session:
 
     def __init__(self, model: PromptableModel, *, granularity: float | None = None) -> None:
         self.model, self.granularity = model, granularity
-        self._before: tuple[NDArray[np.int64], torch.Tensor] | None = None
+        self._before: tuple[Prompt, torch.Tensor] | None = None
 
     @torch.inference_mode()
     def set_image(self, image: NDArray[np.uint8]) -> None:
@@ -89,8 +94,31 @@ class Session:
         return [answers[index] for index in range(len(prompts))]
 
     @torch.inference_mode()
+    def click(self, prompt: Prompt) -> Answer:
+        """Answer clicks; where they go on from those of the last call, refine its best mask.
+
+        Parameters
+        ----------
+        prompt : Prompt
+            All clicks so far, the last one new.
+
+        Returns
+        -------
+        Answer
+            All masks of a first click, one of several.
+        """
+        earlier = None
+        if self._before is not None and _goes_on(self._before[0], prompt):
+            earlier = self._before[1]
+        multimask = len(prompt.points) == 1
+        asked = self._prepare([prompt], earlier)
+        masks = self.model.decode(self.embedding, asked, multimask=multimask, fold=True)
+        best = int(masks.scores[0].argmax())
+        self._before = prompt, masks.logits[:, best : best + 1]
+        return self._finish(masks)[0]
+
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Segment what was clicked.
+        """Segment what was clicked, see :meth:`click`.
 
         Parameters
         ----------
@@ -104,18 +132,7 @@ class Session:
         (H, W) bool
             The mask with the highest predicted score.
         """
-        prompt = Prompt(
-            tuple((float(x), float(y)) for x, y in points),
-            tuple(int(label) for label in labels),
-            granularity=self.granularity,
-        )
-        continued = self._before is not None and np.array_equal(self._before[0], points[:-1])
-        earlier = self._before[1] if self._before is not None and continued else None
-        asked = self._prepare([prompt], earlier)
-        masks = self.model.decode(self.embedding, asked, multimask=len(points) == 1, fold=True)
-        best = int(masks.scores[0].argmax())
-        self._before = (np.array(points), masks.logits[:, best : best + 1])
-        return decode(self._finish(masks)[0].rles[best])
+        return self.click(clicked(points, labels, self.granularity)).best
 
     def _prepare(self, prompts: Sequence[Prompt], masks: torch.Tensor | None = None) -> Prompts:
         """Bring prompts of one kind to the network's input."""
@@ -138,3 +155,23 @@ class Session:
         rles = RunTable.from_runs(cut.offsets, cut.runs, self.size).to_rles()
         scores = masks.scores.float().cpu().numpy()
         return [Answer(rles[i * M : (i + 1) * M], scores[i]) for i in range(P)]
+
+
+def clicked(
+    points: NDArray[np.int64], labels: NDArray[np.int64], granularity: float | None = None
+) -> Prompt:
+    """Make a prompt of clicks: x, y in pixels, (n, 2), and what each is, (n,)."""
+    return Prompt(
+        tuple((float(x), float(y)) for x, y in points),
+        tuple(int(label) for label in labels),
+        granularity=granularity,
+    )
+
+
+def _goes_on(before: Prompt, prompt: Prompt) -> bool:
+    """Whether a prompt is the one before and one click more."""
+    return (before.points, before.labels, before.granularity) == (
+        prompt.points[:-1],
+        prompt.labels[:-1],
+        prompt.granularity,
+    )
