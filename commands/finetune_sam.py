@@ -61,7 +61,7 @@ prompt_options = options.bundle(
 @options.run_option("--images", type=FOLDER, required=True, group="Input", help="Their folder.")
 @options.files_option(
     "--checkpoint", required=True, metavar="SAM",
-    help="A folder or hub id of SAM or SAM 2, an original SAM checkpoint, or an earlier run.",
+    help="A folder or hub id of SAM or SAM 2, an original checkpoint, or an earlier run.",
 )  # fmt: skip
 @options.files_option("--ground-truth", metavar="GT.json", help="Learn these masks, too (UnSAM+).")
 @option(

@@ -31,7 +31,7 @@ _ABOUT, _WEIGHTS = "unsam.json", "promptable.safetensors"
 _NETWORKS = {"sam": (SamConfig, SamModel), "sam2": (Sam2Config, Sam2Model)}
 _FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
 """By ``model_type``; checkpoints of SAM 2 on the hub are those for videos."""
-_MEND = "give a folder or hub id of SAM or SAM 2, or an original SAM checkpoint"
+_MEND = "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either"
 
 
 def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
@@ -40,8 +40,8 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
     Parameters
     ----------
     checkpoint : str
-        A folder as `save_promptable` or transformers write it, an original checkpoint of SAM
-        (``.pth``), or a hub id.
+        A folder as `save_promptable` or transformers write it, an original checkpoint of
+        SAM (``.pth``) or SAM 2 (``.pt``), or a hub id.
     device : str
         Where it shall run.
 

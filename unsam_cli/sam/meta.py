@@ -13,6 +13,7 @@ from transformers import SamConfig, SamModel
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
 from unsam_cli.errors import CheckpointError
+from unsam_cli.sam.meta2 import is_sam2, load_original2
 
 _HEADS = 8  # of the decoder, in all published models; no tensor tells
 
@@ -45,16 +46,16 @@ _FREQUENCIES = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
 def load_original(path: Path) -> Any:
-    """Load an original checkpoint of SAM.
+    """Load an original checkpoint of SAM or SAM 2.
 
     Parameters
     ----------
     path : Path
-        A state dict; of any size of the network.
+        A state dict; of SAM of any size, of SAM 2 of the published ones.
 
     Returns
     -------
-    SamModel
+    SamModel or Sam2Model
 
     Raises
     ------
@@ -62,14 +63,11 @@ def load_original(path: Path) -> Any:
         The file is damaged, holds code, or is something else.
     """
     state = unwrap(read_checkpoint(path))
+    if is_sam2(state):
+        return load_original2(state, path)
     try:
         config = _configure(state)
     except (KeyError, AttributeError, ValueError, ZeroDivisionError) as error:
-        if any(str(key).startswith(("image_encoder.trunk.", "memory_encoder.")) for key in state):
-            raise CheckpointError(
-                f"{path}: an original checkpoint of SAM 2, which cannot be read: give the same "
-                "model of transformers, such as facebook/sam2.1-hiera-small"
-            ) from error
         raise CheckpointError(f"{path}: not a SAM, {error} is missing: {_MEND}") from error
     network = SamModel(config)
     renamed = _rename(state, int(config.mask_decoder_config.iou_head_depth))
