@@ -42,7 +42,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: int | None)
     "--weights",
     metavar="PATH|ID",
     group="Method",
-    help="A checkpoint (original DINO .pth, timm, safetensors; of sam a SAM or SAM 2) or a hub id.  "
+    help="A checkpoint (original DINO .pth, timm, safetensors; of sam: SAM or SAM 2) or a hub id.  "
     "[default: the model's own]",
 )
 @options.option(

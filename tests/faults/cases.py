@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
+from sam_models import make_sam
 from support import draw_scene
 
 IMAGES = 6
@@ -34,6 +35,8 @@ class Case:
         How long that takes.
     resumes : bool
         Whether it takes ``--resume``; the others are run again.
+    weights : str
+        Of a command whose output is a folder: the file in it that counts.
     """
 
     name: str
@@ -43,18 +46,27 @@ class Case:
     expected: bytes = b""
     seconds: float = 0.0
     resumes: bool = True
+    weights: str = ""
+
+    def result(self, output: Path) -> bytes | None:
+        """Return what is under the final name; None while nothing is."""
+        path = output / self.weights if self.weights else output
+        return path.read_bytes() if path.exists() else None
 
     def line(self, work: Path, output: Path | str, *, again: bool = False) -> list[str]:
         """Return the command line with the inputs of `work`."""
         options = [
-            str(work / value) if value.endswith((".json", ".h5")) else value
-            for value in self.options
+            str(work / value) if (work / value).exists() else value for value in self.options
         ]
         inputs = [str(work / name) for name in self.inputs]
         resume = ["--resume"] if again and self.resumes else []
         return [*PROGRAM, self.name, *inputs, *options, *resume, "-o", str(output)]
 
 
+_TINY = (
+    *("--preset", "tiny", "--steps", "6", "--checkpoint-every", "2", "--points", "32"),
+    *("--max-masks", "5", "--jobs", "1", "--device", "cpu"),
+)
 CASES = (
     Case("extract-features", ("photos",), ("--size", "128"), output="features.h5"),
     Case("divide", ("features.h5",), output="objects.json"),
@@ -68,6 +80,21 @@ CASES = (
     Case("convert", ("masks.json",), ("--to", "polygons"), output="polygons.json"),
     Case("merge", ("part.0.json", "part.1.json"), output="merged.json", resumes=False),
     Case("evaluate", ("masks.json", "merged.json"), output="report.json", resumes=False),
+    Case(
+        "train",
+        ("masks.json",),
+        ("--images", "photos", *_TINY, "--queries", "5", "--hidden", "32", "--crop", "64"),
+        output="run",
+        weights="model.safetensors",
+    ),
+    Case("predict", ("run", "photos"), ("--device", "cpu"), output="found.json"),
+    Case(
+        "finetune-sam",
+        ("masks.json",),
+        ("--images", "photos", "--checkpoint", "sam", *_TINY, "--clicks", "3"),
+        output="tuned",
+        weights="model.safetensors",
+    ),
 )
 
 
@@ -76,6 +103,7 @@ def undisturbed(work: Path) -> list[Case]:
     (work / "photos").mkdir(parents=True)
     for i in range(IMAGES):
         Image.fromarray(draw_scene(i)).save(work / "photos" / f"{i}.png")
+    make_sam().save_pretrained(work / "sam")
     cases = []
     for case in CASES:
         if case.name == "merge":
@@ -95,24 +123,16 @@ def undisturbed(work: Path) -> list[Case]:
         output = work / case.output
         _run(case.line(work, output))
         seconds = time.perf_counter() - begin
-        cases.append(
-            Case(
-                case.name,
-                case.inputs,
-                case.options,
-                case.output,
-                output.read_bytes(),
-                seconds,
-                case.resumes,
-            )
-        )
+        expected = case.result(output)
+        assert expected is not None
+        cases.append(replace(case, expected=expected, seconds=seconds))
     return cases
 
 
 def copy_inputs(work: Path, case: Case, target: Path) -> Path:
     """Copy what a command reads, so that it can be damaged."""
     target.mkdir()
-    for name in [*case.inputs, *(o for o in case.options if (work / o).is_file())]:
+    for name in [*case.inputs, *(o for o in case.options if (work / o).exists())]:
         if (work / name).is_dir():
             shutil.copytree(work / name, target / name)
         else:

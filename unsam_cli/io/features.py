@@ -195,27 +195,35 @@ class FeatureFile:
             raise self._error(f"image {self.ids[k]} has no pixels")
         for k in np.flatnonzero(self._heights.astype(np.int64) * self._widths > MAX_PIXELS)[:1]:
             raise self._error(f"image {self.ids[k]} has more than {MAX_PIXELS} pixels")
-        if len(file["images/file_name"]) != n:
+        if len(self._dataset("images/file_name")) != n:
             raise self._error(f"/images/file_name has not {n} entries")
-        self._has_preview = "preview" in file["images"] and len(file["images/preview"]) == n
+        self._has_preview = (
+            "preview" in file["images"] and len(self._dataset("images/preview")) == n
+        )
         self._read_regions()
 
     def _column(
         self, name: str, kind: type[np.generic], tail: tuple[int, ...], length: int | None = None
     ) -> npt.NDArray[Any]:
-        dataset = self._file[name]
-        self._check_bytes(dataset)
+        dataset = self._dataset(name)
         shape = dataset.shape
         if shape[1:] != tail or (length is not None and shape[0] != length):
             expected = ("N" if length is None else str(length), *map(str, tail))
             raise self._error(f"/{name} has shape {shape}, not ({', '.join(expected)})")
         return np.asarray(dataset[()], dtype=kind)
 
-    def _check_bytes(self, dataset: h5py.Dataset) -> None:
-        """Refuse a header that claims more than the file can hold, before memory is taken."""
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """Return a dataset that is in the file and no larger than the file can hold.
+
+        A stranger's file may point to others, and claim what would exhaust memory.
+        """
+        dataset = self._file[name]
+        if dataset.file != self._file or dataset.external or dataset.is_virtual:
+            raise self._error(f"/{name} is in another file")
         stored = min(dataset.id.get_storage_size(), self._bytes)
         if dataset.nbytes > stored * (_DEFLATE if dataset.chunks else 1):
-            raise self._error(f"{dataset.name} claims {dataset.nbytes} bytes and has {stored}")
+            raise self._error(f"/{name} claims {dataset.nbytes} bytes and has {stored}")
+        return dataset
 
     def _read_regions(self) -> None:
         region_image = self._column("regions/image_id", np.int64, ())
@@ -224,10 +232,9 @@ class FeatureFile:
         self._score = self._column("regions/score", np.float32, (), r)
         self._grid = self._column("regions/grid", np.int32, (2,), r)
         self._offset = self._column("regions/offset", np.int64, (), r + 1)
-        if len(self._file["regions/rle"]) != r:
+        if len(self._dataset("regions/rle")) != r:
             raise self._error(f"/regions/rle has not {r} entries")
-        features = self._file["features"]
-        self._check_bytes(features)
+        features = self._dataset("features")
         if features.ndim != 2 or features.dtype not in (np.float16, np.float32):
             raise self._error(
                 f"/features is {features.ndim}-d {features.dtype}, not 2-d float16 or float32"
