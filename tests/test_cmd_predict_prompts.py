@@ -92,7 +92,8 @@ def session_on(model: Path, number: int) -> Session:
 def assert_answer(annotations: list[dict[str, Any]], session: Session, prompt: Prompt) -> None:
     [answer] = session.ask([prompt])
     order = np.argsort(-answer.scores, kind="stable")
-    assert [a["score"] for a in annotations] == pytest.approx(answer.scores[order], abs=2e-6)
+    # Scores reach about 3, and prompts that were asked together are summed in another order.
+    assert [a["score"] for a in annotations] == pytest.approx(answer.scores[order], abs=1e-5)
     for a, i in zip(annotations, order, strict=True):
         np.testing.assert_array_equal(decode(a["segmentation"]), decode(answer.rles[i]))
         assert a["area"] == area([answer.rles[i]])[0]
