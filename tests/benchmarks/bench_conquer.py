@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from unsam_cli.conquer.merge import grid_edges, merge_tree
-from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.conquer.stage import conquer
 from unsam_cli.io.features import FeatureAttributes, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import Described, FeatureTotals, write_features
@@ -69,8 +69,8 @@ def main() -> None:
         edges = grid_edges(*GRID)
         grids = [features_of(i).reshape(-1, DIM).astype(np.float32) for i in range(4)]
         run = RunSettings(Step("conquer"), str(output), jobs=1)
-        for exponents in ((0.0,), ConquerSettings().size_exponents):
-            settings = ConquerSettings(refine="none", size_exponents=exponents)
+        for rules in ((Rule(),), ConquerSettings().rules):
+            settings = ConquerSettings(refine="none", rules=rules)
             whole, kernel = [], []
             for _ in range(6):
                 start = time.perf_counter()
@@ -83,7 +83,7 @@ def main() -> None:
             masks = output.read_bytes().count(b'"segmentation"') / options.images
             ms, one = (statistics.median(times[1:]) * 1e3 for times in (whole, kernel))
             print(
-                f"32 x 32 x 768, {len(exponents)} trees, {masks:.0f} masks an image: "
+                f"32 x 32 x 768, {len(rules)} trees, {masks:.0f} masks an image: "
                 f"{ms:.2f} ms a region; one merge is {one:.2f} ms"
             )
 

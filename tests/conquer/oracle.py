@@ -7,27 +7,29 @@ import numpy as np
 STEPS = 1 << 22
 
 
-def similarity(a, b):
+def similarity(a, b, weight=0.0):
     """Cosine in float64, 0 for a zero vector, rounded to steps of 2**-22."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.dot(a, a) * np.dot(b, b)
-    cosine = np.dot(a, b) / np.sqrt(norms) if norms > 0 else 0.0
-    return int((min(1.0, max(-1.0, cosine)) + 1.0) * STEPS + 0.5) / STEPS - 1.0
+    cosine = min(1.0, max(-1.0, np.dot(a, b) / np.sqrt(norms) if norms > 0 else 0.0))
+    alike = 1.0 / (1.0 + np.sqrt(2.0 - 2.0 * cosine) * weight) if weight else cosine
+    return int((alike + 1.0) * STEPS + 0.5) / STEPS - 1.0
 
 
-def merge_levels(features, edges, thresholds):
+def merge_levels(features, edges, thresholds, weight=lambda one, other: 0.0):
     """Clusters after each threshold: a list of ``{cluster id: frozenset of nodes}``.
 
     New clusters get the next free id; ties go to the pair with the lowest ids. Also returns, per
-    threshold, the ids of the clusters that still have a neighbour.
+    threshold, the ids of the clusters that still have a neighbour. `weight` of two sets of nodes is
+    what the distance of their features is multiplied by; 0 asks for their cosine.
     """
     feature = {i: row.astype(np.float32) for i, row in enumerate(features)}
     members = {i: frozenset([i]) for i in feature}
-    pairs = {
-        (min(i, j), max(i, j)): similarity(feature[i], feature[j])
-        for i, j in edges.tolist()
-        if i != j
-    }
+
+    def alike(i, j):
+        return similarity(feature[i], feature[j], weight(members[i], members[j]))
+
+    pairs = {(min(i, j), max(i, j)): alike(i, j) for i, j in edges.tolist() if i != j}
     levels, linked = [], []
     fresh = len(features)
     for theta in thresholds:
@@ -40,7 +42,7 @@ def merge_levels(features, edges, thresholds):
             feature[fresh] = feature.pop(i) + feature.pop(j)
             members[fresh] = members.pop(i) | members.pop(j)
             for k in neighbours:
-                pairs[k, fresh] = similarity(feature[fresh], feature[k])
+                pairs[k, fresh] = alike(fresh, k)
             fresh += 1
         levels.append(dict(members))
         linked.append({k for pair in pairs for k in pair})

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from support import draw_scene
 
-from unsam_cli.conquer.borders import Contrast, contrast_of, measure, no_contrast
+from unsam_cli.conquer.borders import (
+    USUAL,
+    Contrast,
+    contrast_of,
+    measure,
+    no_contrast,
+    sharpness_of_edges,
+)
 from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 
@@ -54,6 +61,24 @@ def test_contrast_is_where_colours_change() -> None:
     assert contrast.down[1:-1].max() == pytest.approx(0, abs=1e-3)
     assert (contrast.across[:, [0, -1]] == -1).all()
     assert (contrast.down[[0, -1]] == -1).all()
+
+
+@pytest.mark.parametrize(("h", "w"), [(4, 5), (1, 3), (8, 10), (40, 50)])
+def test_sharpness_is_the_mean_along_the_side_that_patches_share(h: int, w: int) -> None:
+    """Also of patches that are no whole number of pixels, or smaller than one."""
+    contrast = contrast_of(draw_scene(1, 24, 30))
+    rows, columns = np.rint(np.linspace(0, 24, h + 1)), np.rint(np.linspace(0, 30, w + 1))
+    expected = []
+    for a, b in grid_edges(h, w).tolist():
+        y, x = divmod(b, w)
+        if b == a + 1:
+            begin, end = int(rows[y]), int(rows[y + 1])
+            values = contrast.across[begin : max(end, begin + 1), int(columns[x])]
+        else:
+            begin, end = int(columns[x]), int(columns[x + 1])
+            values = contrast.down[int(rows[y]), begin : max(end, begin + 1)]
+        expected.append((1 + np.maximum(values, 0).mean()) / (1 + USUAL))
+    np.testing.assert_allclose(sharpness_of_edges(contrast, h, w), expected, rtol=1e-6)
 
 
 def test_a_picture_of_one_pixel_has_no_edges() -> None:

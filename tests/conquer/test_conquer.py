@@ -7,7 +7,7 @@ import pytest
 
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
-from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.errors import UsageError
 from unsam_cli.io.features import Record
 from unsam_cli.rle import area, decode, encode, iou
@@ -80,7 +80,7 @@ def test_no_two_masks_are_nearly_the_same():
 
 
 def test_masks_of_one_tree_nest():
-    settings = ConquerSettings(size_exponents=(0.15,))
+    settings = ConquerSettings(rules=(Rule(0.15),))
     masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
     pixels = [decode(m.rle) for m in masks]
     for a in pixels:

@@ -121,6 +121,56 @@ def test_size_exponent_lets_small_clusters_go_first():
     assert ((aware.height >= 0) & (aware.height <= 1)).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["noise", "smooth"]),
+    h=st.integers(1, 8),
+    w=st.integers(1, 8),
+    size_exponent=st.sampled_from([0.0, 0.3]),
+    border_exponent=st.sampled_from([0.5, 1.0, 2.0]),
+    seed=st.integers(0, 10_000),
+)
+def test_sharp_borders_as_in_the_plain_loop(kind, h, w, size_exponent, border_exponent, seed):
+    """Means over all edges between two clusters, whatever they were merged from."""
+    features, edges = scene(kind, h, w, 6, seed), grid_edges(h, w)
+    sharpness = np.random.default_rng(seed).uniform(0.2, 5, len(edges))
+
+    def weight(one, other):
+        between = [
+            value
+            for (i, j), value in zip(edges.tolist(), sharpness, strict=True)
+            if (i in one and j in other) or (j in one and i in other)
+        ]
+        return min(len(one), len(other)) ** size_exponent * np.mean(between) ** border_exponent
+
+    tree = merge_tree(
+        features,
+        edges,
+        size_exponent=size_exponent,
+        sharpness=sharpness,
+        border_exponent=border_exponent,
+    )
+    expected, _ = oracle.merge_levels(features, edges, THRESHOLDS, weight)
+    for threshold, clusters in zip(THRESHOLDS, expected, strict=True):
+        assert members(tree, threshold) == clusters
+
+
+def test_a_sharp_border_gives_way_last():
+    # Three plain stripes; the left ones differ more, but softly.
+    grid = np.zeros((4, 9, 2), np.float32)
+    grid[..., 0] = 1
+    grid[:, :3, 1] = 0.5
+    grid[:, 6:, 1] = -0.3
+    features, edges = grid.reshape(-1, 2), grid_edges(4, 9)
+    sharpness = np.ones(len(edges))
+    sharpness[(edges[:, 0] % 9 == 5) & (edges[:, 1] % 9 == 6)] = 4.0
+    plain, sharp = merge_tree(features, edges), merge_tree(features, edges, sharpness=sharpness)
+    middle_and_right = plain.cut(plain.height[-2])
+    left_and_middle = sharp.cut(sharp.height[-2])
+    assert middle_and_right[4] == middle_and_right[8] != middle_and_right[0]
+    assert left_and_middle[4] == left_and_middle[0] != left_and_middle[8]
+
+
 def test_one_node_and_no_edges():
     tree = merge_tree(np.ones((1, 3), np.float32), grid_edges(1, 1))
     assert tree.nodes == 1

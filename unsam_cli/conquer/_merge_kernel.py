@@ -1,17 +1,9 @@
-"""Compiled part of :mod:`unsam_cli.conquer.merge`: heap, neighbour lists, the loop of merges.
-
-The queue holds one unsigned 64-bit key per candidate pair, the largest first::
-
-    bits 63..40   similarity, rounded to steps of 2**-22
-    bits 39..20   complement of the lower cluster id
-    bits 19..0    complement of the higher cluster id
-
-so ties go to the lowest ids. A key is stale once one of its clusters has been merged; stale keys
-are dropped when they surface, or all at once when the queue is full.
+"""Compiled part of :mod:`unsam_cli.conquer.merge`: neighbour lists, the loop of merges.
 
 Neighbours of a cluster are a circular list of half-edges. Merging splices two lists in O(1); the
 walk that follows finds each target's present cluster by union-find and unlinks repeated ones, so
-memory stays O(nodes + edges).
+memory stays O(nodes + edges). Edges that become one do so in a second union-find, which sums what
+is known of the border between two clusters; so both clusters' lists see the same sum.
 """
 
 from __future__ import annotations
@@ -19,11 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.conquer._merge_queue import STEPS, compact, pack, push, sift, unpack
 from unsam_cli.jit import kernel
 
-MAX_NODES = 1 << 19
-ID_MASK = (1 << 20) - 1
-STEPS = float(1 << 22)
+MAX_NODES = 1 << 19  # so that ids of clusters fit the keys of the queue
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -80,67 +71,28 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
 
 
 @kernel()
-def _pack(similarity: float, i: int, j: int) -> np.uint64:
-    steps = np.uint64((similarity + 1.0) * STEPS + 0.5)
-    low, high = min(i, j), max(i, j)
-    key = (steps << np.uint64(40)) | (np.uint64(ID_MASK - low) << np.uint64(20))
-    return key | np.uint64(ID_MASK - high)
-
-
-@kernel()
-def _unpack(key: np.uint64) -> tuple[int, int]:
-    low = ID_MASK - np.int64((key >> np.uint64(20)) & np.uint64(ID_MASK))
-    high = ID_MASK - np.int64(key & np.uint64(ID_MASK))
-    return low, high  # type: ignore[return-value]  # integers of numpy, to Python
-
-
-@kernel()
-def _push(heap: Keys, count: int, key: np.uint64) -> int:
-    at = count
-    while at > 0:
-        above = (at - 1) >> 1
-        if heap[above] >= key:
-            break
-        heap[at] = heap[above]
-        at = above
-    heap[at] = key
-    return count + 1
-
-
-@kernel()
-def _sift(heap: Keys, count: int, at: int, key: np.uint64) -> None:
-    below = 2 * at + 1
-    while below < count:
-        if below + 1 < count and heap[below + 1] > heap[below]:
-            below += 1
-        if heap[below] <= key:
-            break
-        heap[at] = heap[below]
-        at = below
-        below = 2 * at + 1
-    heap[at] = key
-
-
-@kernel()
-def _compact(heap: Keys, count: int, root: Int64) -> int:
-    """Drop stale keys and rebuild the heap."""
-    kept = 0
-    for at in range(count):
-        i, j = _unpack(heap[at])
-        if root[i] == i and root[j] == j:
-            heap[kept] = heap[at]
-            kept += 1
-    for at in range((kept >> 1) - 1, -1, -1):
-        _sift(heap, kept, at, heap[at])
-    return kept
-
-
-@kernel()
 def _find(root: Int64, i: int) -> int:
     while root[i] != i:
         root[i] = root[root[i]]
         i = root[i]
     return i
+
+
+@kernel()
+def _join(joined: Int64, border: Float64, i: int, j: int) -> None:
+    """Make one edge of two: `border` has the sum of their values, and their number."""
+    i, j = _find(joined, i), _find(joined, j)
+    if i != j:
+        joined[j] = i
+        border[i] += border[j]
+
+
+@kernel()
+def _sharpness(joined: Int64, border: Float64, edge: int, exponent: float) -> float:
+    """Mean value along the border that an edge is part of, to the power of an exponent."""
+    edge = _find(joined, edge)
+    mean = border[edge, 0] / border[edge, 1]
+    return float(mean**exponent)
 
 
 @kernel()
@@ -168,9 +120,21 @@ def _splice(head: Int64, following: Int64, i: int, j: int, made: int) -> None:
 
 @kernel()
 def _neighbours(
-    head: Int64, following: Int64, edges: Int64, root: Int64, mark: Int64, made: int, found: Int64
+    head: Int64,
+    following: Int64,
+    edges: Int64,
+    root: Int64,
+    mark: Int64,
+    made: int,
+    found: Int64,
+    joined: Int64,
+    border: Float64,
+    place: Int64,
 ) -> int:
-    """Walk the list of `made` once, unlink inner and repeated half-edges, collect the others."""
+    """Walk the list of `made` once, unlink inner and repeated half-edges, collect the others.
+
+    `found` gets pairs of a neighbour and the edge to it; `place` is where a neighbour's pair is.
+    """
     mark[made] = made
     last = previous = head[made]
     half, kept, count = following[previous], -1, 0
@@ -179,10 +143,13 @@ def _neighbours(
         target = _find(root, edges[half >> 1, 1 - (half & 1)])
         if mark[target] == made:
             following[previous] = after
+            if target != made and len(border) > 0:
+                _join(joined, border, found[place[target], 1], half >> 1)
         else:
             mark[target] = made
             previous = kept = half
-            found[count] = target
+            found[count] = target, half >> 1
+            place[target] = count
             count += 1
         if half == last:
             break
@@ -192,40 +159,55 @@ def _neighbours(
 
 
 @kernel()
-def _first_keys(sums: Float32, edges: Int64, norms: Float64, weight: float, heap: Keys) -> int:
+def _first_keys(
+    sums: Float32,
+    edges: Int64,
+    norms: Float64,
+    weight: float,
+    border: Float64,
+    exponent: float,
+    heap: Keys,
+) -> int:
     count = 0
     for e in range(len(edges)):
         i, j = edges[e, 0], edges[e, 1]
         if i != j:
-            similarity = _similarity(_dot(sums, i, j), norms[i] * norms[j], weight)
-            count = _push(heap, count, _pack(similarity, i, j))
+            sharp = border[e, 0] ** exponent if len(border) > 0 else 1.0
+            similarity = _similarity(_dot(sums, i, j), norms[i] * norms[j], weight * sharp)
+            count = push(heap, count, pack(similarity, i, j))
     return count
 
 
 @kernel()
-def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int64, Float64, Int64]:
-    """Merge all; `sums` is overwritten."""
+def merge_kernel(
+    sums: Float32, edges: Int64, size_exponent: float, border: Float64, border_exponent: float
+) -> tuple[Int64, Float64, Int64]:
+    """Merge all; `sums` and `border`, (M, 2) values and ones, or (0, 2), are overwritten."""
     n, channels = sums.shape
     children = np.empty((n - 1, 2), dtype=np.int64)
     height = np.empty(n - 1, dtype=np.float64)
     size = np.ones(2 * n, dtype=np.int64)
     norms = np.empty(2 * n, dtype=np.float64)
-    row, root = np.arange(2 * n), np.arange(2 * n)
+    row, root, place = np.arange(2 * n), np.arange(2 * n), np.zeros(2 * n, dtype=np.int64)
     mark = np.full(2 * n, -1, dtype=np.int64)
-    weights = np.arange(n + 1) ** size_exponent if size_exponent > 0.0 else np.zeros(n + 1)
+    joined = np.arange(len(border))
+    sharpness = len(border) > 0
+    weights = np.zeros(n + 1)
+    if size_exponent > 0.0 or sharpness:
+        weights = np.arange(n + 1) ** size_exponent
     wide = np.empty(channels, dtype=np.float64)
-    found = np.empty(n + 1, dtype=np.int64)
+    found = np.empty((n + 1, 2), dtype=np.int64)
     for i in range(n):
         norms[i] = _dot(sums, i, i)
     head, following = _link(edges, n)
     heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
-    count = _first_keys(sums, edges, norms, weights[1], heap)
+    count = _first_keys(sums, edges, norms, weights[1], border, border_exponent, heap)
     lowest, merges = 1.0, 0
     while count > 0:
         key = heap[0]
         count -= 1
-        _sift(heap, count, 0, heap[count])
-        i, j = _unpack(key)
+        sift(heap, count, 0, heap[count])
+        i, j = unpack(key)
         if root[i] != i or root[j] != j:
             continue
         made = n + merges
@@ -236,15 +218,17 @@ def merge_kernel(sums: Float32, edges: Int64, size_exponent: float) -> tuple[Int
         size[made], row[made] = size[i] + size[j], row[i]
         norms[made] = _add(sums, row[i], row[j], wide)
         _splice(head, following, i, j, made)
-        near = _neighbours(head, following, edges, root, mark, made, found)
-        found[near] = made  # pairs the last one when their number is odd
+        near = _neighbours(head, following, edges, root, mark, made, found, joined, border, place)
+        found[near] = made, 0  # pairs the last one when their number is odd
         if count + near > len(heap):
-            count = _compact(heap, count, root)
+            count = compact(heap, count, root)
         for k in range(0, near, 2):
-            dots = _two_dots(wide, sums, row[found[k]], row[found[k + 1]])
+            dots = _two_dots(wide, sums, row[found[k, 0]], row[found[k + 1, 0]])
             for side in range(min(2, near - k)):
-                target = found[k + side]
+                target, edge = found[k + side]
                 weight = weights[min(size[made], size[target])]
+                if sharpness:
+                    weight *= _sharpness(joined, border, edge, border_exponent)
                 similarity = _similarity(dots[side], norms[made] * norms[target], weight)
-                count = _push(heap, count, _pack(similarity, made, target))
+                count = push(heap, count, pack(similarity, made, target))
     return children[:merges], height[:merges], size[: n + merges]

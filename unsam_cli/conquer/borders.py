@@ -20,6 +20,8 @@ SMOOTHING = 2.0
 """Standard deviation of the Gaussian that colours are averaged with, pixels."""
 GAP = 2
 """Pixels from an edge to where colours are compared on its two sides."""
+USUAL = 5.0
+"""Contrast of a usual border between objects, in units of CIELAB."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,39 @@ def no_contrast(height: int, width: int) -> Contrast:
         np.zeros((height, width + 1), dtype=np.float32),
         np.zeros((height + 1, width), dtype=np.float32),
     )
+
+
+def sharpness_of_edges(contrast: Contrast, h: int, w: int) -> FloatArray:
+    """Compare the contrast between neighbouring patches with a usual one.
+
+    Parameters
+    ----------
+    contrast : Contrast
+        Of the rectangle that the patches cover.
+    h, w : int
+        Rows and columns of patches.
+
+    Returns
+    -------
+    (M,) float64
+        For every edge of `grid_edges`: ``(1 + c) / (1 + USUAL)``, where c is the mean contrast
+        along the side that two patches share.
+    """
+    rows = np.rint(np.linspace(0, contrast.across.shape[0], h + 1)).astype(np.int64)
+    columns = np.rint(np.linspace(0, contrast.down.shape[1], w + 1)).astype(np.int64)
+    across = _means(contrast.across[:, columns[1:-1]], rows)
+    down = _means(contrast.down[rows[1:-1]].T, columns).T
+    return (1.0 + np.concatenate([across.ravel(), down.ravel()])) / (1.0 + USUAL)
+
+
+def _means(values: Floats, bounds: IntArray) -> FloatArray:
+    """Mean of the rows ``bounds[k]:bounds[k + 1]``, of the nearest one where there is none."""
+    first = np.minimum(bounds[:-1], len(values) - 1)
+    last = np.maximum(bounds[1:], first + 1)
+    total = np.zeros((len(values) + 1, values.shape[1]))
+    np.maximum(values, 0).cumsum(axis=0, out=total[1:])
+    mean: FloatArray = (total[last] - total[first]) / (last - first)[:, None]
+    return mean
 
 
 def measure(

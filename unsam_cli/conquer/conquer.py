@@ -13,7 +13,7 @@ from unsam_cli.conquer.forest import Guide, Picture, draw, grow, thin
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.paper import paper_masks
 from unsam_cli.conquer.ranking import prominence, separation
-from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.hierarchy import FoundMask, FoundMasks
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
@@ -83,7 +83,8 @@ def _default(
     settings: ConquerSettings,
     mapper: MapFunctor,
 ) -> FoundMasks:
-    forest = list(chain.from_iterable(mapper(partial(grow, settings=settings), records)))
+    plant = partial(grow, guide=guide, size=size, settings=settings)
+    forest = list(chain.from_iterable(mapper(plant, records)))
     if settings.max_masks:
         forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
     drawn = list(mapper(partial(draw, guide=guide, size=size), forest))
@@ -118,7 +119,7 @@ def _paper(
         tree = merge_tree(record.features.reshape(-1, channels), grid_edges(h, w))
         candidates, masks = paper_masks(tree, record, size, settings)
         regions.append(FoundMask(own_mask(record, size), float(record.score), "divide"))
-        score = prominence(candidates, separation(candidates, 0.0))
+        score = prominence(candidates, separation(candidates, Rule()))
         parts += [
             FoundMask(rle, score, "conquer", level)
             for rle, score, level in zip(

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer.borders import Contrast, contrast_of, measure, no_contrast
+from unsam_cli.conquer.borders import (
+    Contrast,
+    contrast_of,
+    measure,
+    no_contrast,
+    sharpness_of_edges,
+)
 from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
 from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
 from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
@@ -44,21 +50,62 @@ class Grown:
     distance: FloatArray
 
 
-def grow(record: Record, settings: ConquerSettings) -> list[Grown]:
-    """Merge the patches of a region, a tree for each exponent, and pick the clusters inside it."""
+@dataclass(frozen=True)
+class Guide:
+    """The picture that borders follow, (h, w, 3) uint8 at any size, and its contrast."""
+
+    picture: Picture
+    contrast: Contrast
+
+    @classmethod
+    def of(cls, picture: Picture) -> Guide:
+        """Prepare a picture."""
+        return cls(picture, contrast_of(picture))
+
+
+def grow(
+    record: Record, guide: Guide | None, size: tuple[int, int], settings: ConquerSettings
+) -> list[Grown]:
+    """Merge the patches of a region, a tree for each rule, and pick the clusters inside it.
+
+    Parameters
+    ----------
+    record : Record
+        The region.
+    guide : Guide, optional
+        The whole image; without it all borders are equally sharp.
+    size : (H, W)
+        The image's size, pixels.
+    settings : ConquerSettings
+        Rules, thresholds, least size and coverage.
+
+    Returns
+    -------
+    list of Grown
+        As many as rules.
+    """
     h, w, channels = record.features.shape
     features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
-    edges, inside = grid_edges(h, w), None
+    contrast, inside = no_contrast(h, w), None
+    if guide is not None:
+        contrast = guide.contrast.window(*window(guide.picture.shape[:2], record.bbox, size))
     if record.rle is not None:
         inside = patch_shares(decode_window(record.rle, *record.bbox), (h, w)).ravel()
+    edges, sharpness = grid_edges(h, w), sharpness_of_edges(contrast, h, w)
     grown = []
-    for exponent in settings.size_exponents:
-        tree = merge_tree(features, edges, size_exponent=exponent)
+    for rule in settings.rules:
+        tree = merge_tree(
+            features,
+            edges,
+            size_exponent=rule.size,
+            sharpness=sharpness if rule.border else None,
+            border_exponent=rule.border,
+        )
         found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
         if inside is not None:
             covered = tree.totals(inside)[found.node]
             found = found.take(covered > settings.coverage * found.size)
-        grown.append(Grown(record, tree, found, separation(found, exponent)))
+        grown.append(Grown(record, tree, found, separation(found, rule)))
     return grown
 
 
@@ -83,19 +130,6 @@ class Drawn:
     score: FloatArray
     offsets: IntArray
     runs: IntArray
-
-
-@dataclass(frozen=True)
-class Guide:
-    """The picture that borders follow, (h, w, 3) uint8 at any size, and its contrast."""
-
-    picture: Picture
-    contrast: Contrast
-
-    @classmethod
-    def of(cls, picture: Picture) -> Guide:
-        """Prepare a picture."""
-        return cls(picture, contrast_of(picture))
 
 
 def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:

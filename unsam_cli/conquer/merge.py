@@ -113,6 +113,8 @@ def merge_tree(
     edges: NDArray[np.integer],
     *,
     size_exponent: float = 0.0,
+    sharpness: NDArray[np.floating] | None = None,
+    border_exponent: float = 1.0,
 ) -> MergeTree:
     """Merge the most similar neighbours of a graph until no edge is left.
 
@@ -129,6 +131,12 @@ def merge_tree(
         Above 0, small clusters merge first: the similarity of a pair becomes
         ``1 / (1 + d * size ** size_exponent)``, where d is the distance of their normalised
         features and size the number of nodes of the smaller one.
+    sharpness : (M,) floating, optional
+        How sharp the border is at each edge, 1 for a usual one: borders that are sharp all along
+        give way late. Distances are multiplied by the mean over all edges between two clusters to
+        the power of `border_exponent`, also when `size_exponent` is 0.
+    border_exponent : float
+        See `sharpness`.
 
     Returns
     -------
@@ -155,6 +163,8 @@ def merge_tree(
     ----------
     Wang et al., "Segment Anything without Supervision" (2024), section 3.2: iterative merging.
     Ward, "Hierarchical Grouping to Optimize an Objective Function" (1963).
+    Arbelaez et al., "Contour Detection and Hierarchical Image Segmentation" (2011), section 4: the
+    mean strength of the common border as the distance of two regions.
     """
     rows = np.ascontiguousarray(features, dtype=np.float32)
     if rows.ndim != 2 or len(rows) == 0:
@@ -169,4 +179,9 @@ def merge_tree(
         rows = rows.copy()
     if not all_finite(rows.view(np.int32).ravel()):
         raise DataError("features hold NaN or infinite values: extract them again")
-    return MergeTree(n, *merge_kernel(rows, pairs, size_exponent))
+    border = np.ones((0 if sharpness is None else len(pairs), 2))
+    if sharpness is not None:
+        border[:, 0] = sharpness
+    return MergeTree(
+        n, *merge_kernel(rows, pairs, float(size_exponent), border, float(border_exponent))
+    )

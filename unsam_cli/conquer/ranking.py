@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.conquer.levels import Candidates
+from unsam_cli.conquer.settings import Rule
 
 FloatArray = NDArray[np.float64]
 
@@ -18,25 +19,25 @@ SHARE_EXPONENT = 0.3
 CONTRAST_EXPONENT = 0.8
 
 
-def separation(candidates: Candidates, exponent: float) -> FloatArray:
+def separation(candidates: Candidates, rule: Rule) -> FloatArray:
     """How unlike their surroundings clusters are.
 
     Parameters
     ----------
     candidates : Candidates
         Clusters of a merge tree.
-    exponent : float
-        The tree's `size_exponent`.
+    rule : Rule
+        The tree's.
 
     Returns
     -------
     (K,) float64
         The distance of normalised features at which each cluster is given up, 0 to 2: the same
-        measure for all trees.
+        measure for all trees, but that a sharp border counts where the tree goes by it.
     """
     death = candidates.death
-    if exponent > 0:  # undo 1 / (1 + distance * size ** exponent)
-        distance = (1.0 / np.maximum(death, 1e-6) - 1.0) * candidates.size**-exponent
+    if rule != Rule():  # undo 1 / (1 + distance * size ** exponent)
+        distance = (1.0 / np.maximum(death, 1e-6) - 1.0) * candidates.size**-rule.size
     else:
         distance = np.sqrt(2.0 - 2.0 * death)
     distance[death == -1.0] = FURTHEST  # never given up

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from unsam_cli.errors import UsageError
 
@@ -12,6 +12,16 @@ Preset = Literal["default", "paper"]
 
 PAPER_WINDOW = 5
 """The published code compares a mask with the next four by area."""
+
+
+class Rule(NamedTuple):
+    """What a merge tree goes by, beside the similarity of features: exponents of `merge_tree`.
+
+    With both 0 it is the published rule.
+    """
+
+    size: float = 0.0
+    border: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,9 @@ class ConquerSettings:
         ``guided`` lets borders follow the edges of the picture.
     preset : {"default", "paper"}
         ``paper`` is the published pipeline with its quirks.
-    size_exponents : tuple of float
-        How strongly small clusters merge first (see `merge_tree`), one tree for each: different
-        trees know different objects. ``paper`` has the plain tree, 0, alone.
+    rules : tuple of Rule
+        How strongly small clusters merge first, and those without a sharp border between them; one
+        tree for each: different trees know different objects. ``paper`` has the plain tree alone.
     max_masks : int
         Most masks of an image, the best ones; 0 keeps all. ``paper`` keeps all.
     """
@@ -50,7 +60,7 @@ class ConquerSettings:
     nms_window: int = 0
     refine: Refine = "guided"
     preset: Preset = "default"
-    size_exponents: tuple[float, ...] = (0.0, 0.15, 0.4)
+    rules: tuple[Rule, ...] = (Rule(), Rule(0.15), Rule(0.4), Rule(0.1, 1.0), Rule(0.3, 0.5))
     max_masks: int = 1000
 
     def __post_init__(self) -> None:
@@ -65,8 +75,8 @@ class ConquerSettings:
                 raise UsageError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.nms_window < 0 or self.max_masks < 0:
             raise UsageError("nms_window and max_masks must not be negative")
-        if not self.size_exponents or min(self.size_exponents) < 0:
-            raise UsageError("size_exponents must be one or more numbers, none negative")
+        if not self.rules or min(map(min, self.rules)) < 0:
+            raise UsageError("rules must be one or more pairs of exponents, none negative")
         if self.refine not in ("none", "guided"):
             raise UsageError(f"unknown refinement {self.refine!r}: choose none or guided")
         if self.preset not in ("default", "paper"):

@@ -1,0 +1,78 @@
+"""The queue of pairs of clusters: a heap of unsigned 64-bit keys, the largest first.
+
+    bits 63..40   similarity, rounded to steps of 2**-22
+    bits 39..20   complement of the lower cluster id
+    bits 19..0    complement of the higher cluster id
+
+so ties go to the lowest ids. A key is stale once one of its clusters has been merged; stale keys
+are dropped when they surface, or all at once when the queue is full.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.jit import kernel
+
+ID_MASK = (1 << 20) - 1
+STEPS = float(1 << 22)
+
+Int64 = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+@kernel()
+def pack(similarity: float, i: int, j: int) -> np.uint64:
+    steps = np.uint64((similarity + 1.0) * STEPS + 0.5)
+    low, high = min(i, j), max(i, j)
+    key = (steps << np.uint64(40)) | (np.uint64(ID_MASK - low) << np.uint64(20))
+    return key | np.uint64(ID_MASK - high)
+
+
+@kernel()
+def unpack(key: np.uint64) -> tuple[int, int]:
+    low = ID_MASK - np.int64((key >> np.uint64(20)) & np.uint64(ID_MASK))
+    high = ID_MASK - np.int64(key & np.uint64(ID_MASK))
+    return low, high  # type: ignore[return-value]  # integers of numpy, to Python
+
+
+@kernel()
+def push(heap: Keys, count: int, key: np.uint64) -> int:
+    at = count
+    while at > 0:
+        above = (at - 1) >> 1
+        if heap[above] >= key:
+            break
+        heap[at] = heap[above]
+        at = above
+    heap[at] = key
+    return count + 1
+
+
+@kernel()
+def sift(heap: Keys, count: int, at: int, key: np.uint64) -> None:
+    below = 2 * at + 1
+    while below < count:
+        if below + 1 < count and heap[below + 1] > heap[below]:
+            below += 1
+        if heap[below] <= key:
+            break
+        heap[at] = heap[below]
+        at = below
+        below = 2 * at + 1
+    heap[at] = key
+
+
+@kernel()
+def compact(heap: Keys, count: int, root: Int64) -> int:
+    """Drop stale keys and rebuild the heap."""
+    kept = 0
+    for at in range(count):
+        i, j = unpack(heap[at])
+        if root[i] == i and root[j] == j:
+            heap[kept] = heap[at]
+            kept += 1
+    for at in range((kept >> 1) - 1, -1, -1):
+        sift(heap, kept, at, heap[at])
+    return kept
