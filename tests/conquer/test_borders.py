@@ -18,20 +18,23 @@ from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 
 
-def counted(inside: np.ndarray, contrast: Contrast) -> tuple[int, int, float]:
-    """Area, length and mean contrast of one mask, edge by edge."""
+def counted(inside: np.ndarray, contrast: Contrast) -> tuple[int, int, float, float]:
+    """Area, length, mean contrast and outer share of the border of one mask, edge by edge."""
     h, w = inside.shape
     wide = np.pad(inside, 1)
-    values = []
+    values, outer = [], 0
     for y in range(h):
         for x in range(w + 1):
             if wide[y + 1, x] != wide[y + 1, x + 1] and contrast.across[y, x] >= 0:
                 values.append(contrast.across[y, x])
+                outer += x in (0, w)
     for y in range(h + 1):
         for x in range(w):
             if wide[y, x + 1] != wide[y + 1, x + 1] and contrast.down[y, x] >= 0:
                 values.append(contrast.down[y, x])
-    return int(inside.sum()), len(values), float(np.mean(values)) if values else 0.0
+                outer += y in (0, h)
+    count = max(len(values), 1)
+    return int(inside.sum()), len(values), float(sum(values)) / count, outer / count
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -44,13 +47,14 @@ def test_measures_are_those_of_every_mask(seed: int) -> None:
     partition = cells(tree, chosen)
     labels = partition.label.reshape(h, w)
     contrast = contrast_of(draw_scene(seed, h + 4, w + 5)).window(slice(0, h), slice(5, w + 5))
-    area, length, mean = measure(labels, partition.end, partition.up, contrast)
+    area, length, mean, cut = measure(labels, partition.end, partition.up, contrast)
     assert len(area) == len(chosen) > 5
     for k in range(1, len(chosen) + 1):
         inside = (labels >= k) & (labels < partition.end[k])
         expected = counted(inside, contrast)
         assert (area[k - 1], length[k - 1]) == expected[:2]
-        assert mean[k - 1] == pytest.approx(expected[2])
+        assert (mean[k - 1], cut[k - 1]) == pytest.approx(expected[2:])
+    assert cut.max() > 0
 
 
 def test_contrast_is_where_colours_change() -> None:
@@ -93,5 +97,5 @@ def test_without_a_picture_all_edges_are_alike() -> None:
     assert contrast.down.shape == (4, 4)
     labels = np.zeros((3, 4), dtype=np.int32)
     labels[1, 1] = 1
-    area, length, mean = measure(labels, np.array([2, 2]), np.array([-1, 0]), contrast)
-    assert (area.tolist(), length.tolist(), mean.tolist()) == ([1], [4], [0.0])
+    area, length, mean, cut = measure(labels, np.array([2, 2]), np.array([-1, 0]), contrast)
+    assert (area.tolist(), length.tolist(), mean.tolist(), cut.tolist()) == ([1], [4], [0.0], [0.0])

@@ -109,7 +109,7 @@ def _means(values: Floats, bounds: IntArray) -> FloatArray:
 
 def measure(
     labels: Labels, end: IntArray, up: IntArray, contrast: Contrast
-) -> tuple[IntArray, IntArray, FloatArray]:
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     """Measure all clusters of a partition.
 
     Parameters
@@ -129,14 +129,17 @@ def measure(
         Edges between a pixel of the cluster and one outside; the border of the image has none.
     mean : (K,) float64
         Mean contrast of those edges; 0 where there are none.
+    cut : (K,) float64
+        Fraction of those edges that lie on the sides of the rectangle.
     """
     count = len(up)
     before = np.concatenate([[0], np.bincount(labels.ravel(), minlength=count).cumsum()])
     area: IntArray = before[end] - before[:count]
     length = np.zeros(count, dtype=np.int64)
-    total = np.zeros(count)
-    _walk(labels, end, up, contrast.across, contrast.down, length, total)
-    return area[1:], length[1:], total[1:] / np.maximum(length[1:], 1)
+    total, outer = np.zeros(count), np.zeros(count)
+    _walk(labels, end, up, contrast.across, contrast.down, length, total, outer)
+    edges = np.maximum(length[1:], 1)
+    return area[1:], length[1:], total[1:] / edges, outer[1:] / edges
 
 
 @kernel()
@@ -148,6 +151,7 @@ def _walk(
     down: Floats,
     length: IntArray,
     total: FloatArray,
+    outer: FloatArray,
 ) -> None:
     """Add every edge between two cells to the clusters that hold one of them."""
     height, width = labels.shape
@@ -155,25 +159,37 @@ def _walk(
         for x in range(width + 1):
             a = labels[y, x - 1] if x > 0 else 0
             b = labels[y, x] if x < width else 0
-            _add(a, b, across[y, x], end, up, length, total)
+            side = x == 0 or x == width
+            _add(a, b, across[y, x], side, end, up, length, total, outer)
     for y in range(height + 1):
         for x in range(width):
             a = labels[y - 1, x] if y > 0 else 0
             b = labels[y, x] if y < height else 0
-            _add(a, b, down[y, x], end, up, length, total)
+            side = y == 0 or y == height
+            _add(a, b, down[y, x], side, end, up, length, total, outer)
 
 
 @kernel()
 def _add(
-    a: int, b: int, value: float, end: IntArray, up: IntArray, length: IntArray, total: FloatArray
+    a: int,
+    b: int,
+    value: float,
+    side: bool,
+    end: IntArray,
+    up: IntArray,
+    length: IntArray,
+    total: FloatArray,
+    outer: FloatArray,
 ) -> None:
     if a == b or value < 0:
         return
     while a > 0 and not a <= b < end[a]:
         length[a] += 1
         total[a] += value
+        outer[a] += side
         a = up[a]
     while b > 0 and not b <= a < end[b]:  # a is now what holds both, which does as well
         length[b] += 1
         total[b] += value
+        outer[b] += side
         b = up[b]

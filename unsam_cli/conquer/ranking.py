@@ -17,6 +17,7 @@ FURTHEST = 2.0
 SIZE_EXPONENT = 0.15
 SHARE_EXPONENT = 0.3
 CONTRAST_EXPONENT = 0.8
+CUT_EXPONENT = 4.0
 
 
 def separation(candidates: Candidates, rule: Rule) -> FloatArray:
@@ -51,7 +52,11 @@ def prominence(candidates: Candidates, distance: FloatArray) -> FloatArray:
 
 
 def merit(
-    distance: FloatArray, share: FloatArray, roughness: FloatArray, contrast: FloatArray
+    distance: FloatArray,
+    share: FloatArray,
+    roughness: FloatArray,
+    contrast: FloatArray,
+    cut: FloatArray,
 ) -> FloatArray:
     """Score clusters by their distance, size, shape and border.
 
@@ -65,16 +70,19 @@ def merit(
         Length of the border over the root of the area.
     contrast : (K,) float64
         Mean difference of colour across the border, in units of CIELAB.
+    cut : (K,) float64
+        Fraction of the border that lies on a side of the region's box, where the crop ended and
+        not the object.
 
     Returns
     -------
     (K,) float64
-        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * compactness`` and
-        the compactness is 1 for a border as short as that of a disc.
+        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * (1 - cut) ** 4 *
+        compactness`` and the compactness is 1 for a border as short as that of a disc.
     """
-    disc = 2.0 * np.sqrt(np.pi)
-    sharp = (1.0 + contrast) ** CONTRAST_EXPONENT
-    return _squash(distance * share**SHARE_EXPONENT * sharp * disc / np.maximum(roughness, 1.0))
+    compact = 2.0 * np.sqrt(np.pi) / np.maximum(roughness, 1.0)
+    sharp = (1.0 + contrast) ** CONTRAST_EXPONENT * (1.0 - cut) ** CUT_EXPONENT
+    return _squash(distance * share**SHARE_EXPONENT * sharp * compact)
 
 
 def _squash(strength: FloatArray) -> FloatArray:
