@@ -86,12 +86,12 @@ def grow(
     """
     h, w, channels = record.features.shape
     features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
-    contrast, inside = no_contrast(h, w), None
+    edges, sharpness, inside = grid_edges(h, w), None, None
     if guide is not None:
-        contrast = guide.contrast.window(*window(guide.picture.shape[:2], record.bbox, size))
+        rows, columns = window(guide.picture.shape[:2], record.bbox, size)
+        sharpness = sharpness_of_edges(guide.contrast.window(rows, columns), h, w)
     if record.rle is not None:
         inside = patch_shares(decode_window(record.rle, *record.bbox), (h, w)).ravel()
-    edges, sharpness = grid_edges(h, w), sharpness_of_edges(contrast, h, w)
     grown = []
     for rule in settings.rules:
         tree = merge_tree(
