@@ -40,8 +40,14 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @segmenter_options.loss_options
 @train_options.trainer_options
 @train_options.weight_options
+@options.run_option(
+    "--checkpoint-activations",
+    is_flag=True,
+    group="Compute",
+    help="Compute activations a second time instead of keeping them: less memory.",
+)
 @train_options.folder_options
-def command(output: Path, resume: bool, **chosen: Any) -> int:
+def command(output: Path, resume: bool, checkpoint_activations: bool, **chosen: Any) -> int:
     """Train a class-agnostic segmenter on masks, such as those of conquer.
 
     Reads COCO files and their images; writes a model folder, which predict and Hugging Face open.
@@ -61,6 +67,7 @@ def command(output: Path, resume: bool, **chosen: Any) -> int:
         network,
         recipe,
         trainer,
+        checkpointing=checkpoint_activations,
         folder=output,
         step=options.step_of(context),
         resume=resume,

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from support import Invoke, draw_scene
 
 from unsam_cli.cli import cli
+from unsam_cli.models import segmenter
 from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.rle import encode
 from unsam_cli.training.presets import PRESETS
@@ -143,6 +144,24 @@ def test_samples_do_not_depend_on_workers(masks: Path, tmp_path: Path, invoke: I
         ran = invoke("train", masks, "-o", run, *options, "--jobs", jobs)
         assert ran.exit_code == 0, ran.stderr
     assert records(tmp_path / "jobs-0") == records(tmp_path / "jobs-2")
+
+
+@pytest.mark.parametrize("network", [[], ["--architecture", "eomt", "--backbone", "test_vit"]])
+def test_activations_that_are_not_kept_change_nothing(
+    network: list[str], masks: Path, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--images", tmp_path / "images", *SMALL, *network, "--steps", 2]
+    assert invoke("train", masks, "-o", tmp_path / "kept", *options).exit_code == 0
+    spared = []
+    checkpoint = segmenter.checkpoint
+    monkeypatch.setattr(
+        segmenter, "checkpoint", lambda *a, **k: spared.append(a) or checkpoint(*a, **k)
+    )
+    options += ["--checkpoint-activations"]
+    assert invoke("train", masks, "-o", tmp_path / "spared", *options).exit_code == 0
+    assert spared
+    kept, other = (load_file(tmp_path / run / "model.safetensors") for run in ("kept", "spared"))
+    assert all(torch.equal(other[name], value) for name, value in kept.items())
 
 
 def test_images_without_masks_are_told(tmp_path: Path, invoke: Invoke) -> None:

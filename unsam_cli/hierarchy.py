@@ -80,8 +80,7 @@ class FoundMasks(Sequence[FoundMask]):
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
         i = range(len(self))[index]
-        rle = self.table.take(np.array([i])).to_rles()[0]
-        return FoundMask(rle, float(self.score[i]), self.stage[i], self.level[i])
+        return FoundMask(self.table.rle(i), float(self.score[i]), self.stage[i], self.level[i])
 
 
 def granularity(areas: IntArray, parent: IntArray) -> NDArray[np.float64]:
@@ -137,7 +136,7 @@ def annotate(image_id: int, masks: FoundMasks) -> list[dict[str, Any]]:
         order.tolist(),
         table.areas.tolist(),
         table.boxes.tolist(),
-        table.to_rles(),
+        map(table.rle, range(len(table))),
         masks.score[order].round(6).tolist(),
         parent.tolist(),
         granularity(table.areas, parent).round(6).tolist(),

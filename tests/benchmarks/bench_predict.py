@@ -1,7 +1,7 @@
 """Memory and time of prediction, against the naive way and against Hugging Face's own.
 
     python tests/benchmarks/bench_predict.py enlarge [--queries 2000] [--naive 100]
-    python tests/benchmarks/bench_predict.py network [--images 3] [--queries 100]
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_predict.py network [--images 2] [--queries 100]
 
 `enlarge` begins with what a network says about an image of 1500 x 2250 pixels (random classes,
 embeddings and features at 256 x 384, smooth or not) and ends with runs. The naive way enlarges
@@ -10,7 +10,9 @@ fewer queries, and memory, which grows with them, is extrapolated. Each runs in 
 its own, whose peak is that of the process less what it was once torch was loaded.
 
 `network` segments random photographs with a Mask2Former (ResNet-50, random weights) with `unsam`'s
-pipeline, and with transformers: its model and its `post_process_instance_segmentation`.
+pipeline, and with transformers: its model and its `post_process_instance_segmentation`, each in a
+process of its own. Operations are those that torch's counter finds in the forward pass; the rate
+is that of a large matrix product on the same threads.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,13 +34,20 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
+from unsam_cli.backbones.speed import matmul_rate
 from unsam_cli.hierarchy import FoundMasks, annotate
+from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.predictions import Predictions
+from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.prediction import Predictor, PredictSettings, predict_images
 from unsam_cli.prediction.masks import concatenate, enlarge, slices
+from unsam_cli.prediction.predict import Input
 from unsam_cli.prediction.views import View
 from unsam_cli.rle import area
+from unsam_cli.run.resources import peak_memory
 
 HEIGHT, WIDTH = 1500, 2250
 PADDED, LOW, CHANNELS = (1024, 1536), (256, 384), 256
@@ -125,52 +135,93 @@ def bench_enlarge(queries: int, few: int) -> None:
         )
 
 
+class Counting(Predictor):
+    """Counts the operations of the network."""
+
+    operations = 0
+
+    def forward(self, inputs: Sequence[Input]) -> Predictions:
+        with FlopCounterMode(display=False) as counter:
+            found = super().forward(inputs)
+        self.operations += counter.get_total_flops()
+        return found
+
+
 def count(photo: Photo, masks: FoundMasks) -> int:
     return len(annotate(1, masks))
 
 
-def bench_network(images: int, queries: int, folder: Path) -> None:
+def segment(segmenter: Segmenter, photos: Sequence[Photo]) -> tuple[int, float]:
+    """Return the operations and the CPU seconds of our pipeline."""
+    small = Predictor(segmenter, PredictSettings(size=(64, 96)))
+    list(predict_images(photos[:1], small, count, jobs=1))  # compiles the kernels
+    predictor = Counting(segmenter, PredictSettings())
+    start = time.process_time()
+    list(predict_images(photos, predictor, count, jobs=1))
+    return predictor.operations, time.process_time() - start
+
+
+def segment_with_transformers(segmenter: Segmenter, photos: Sequence[Photo]) -> tuple[int, float]:
+    """Return the operations and the CPU seconds of the loop that one would write."""
     from transformers import Mask2FormerImageProcessor
 
-    from unsam_cli.models.loading import create_segmenter
-    from unsam_cli.models.settings import SegmenterConfig
-
-    config = SegmenterConfig(backbone_weights="random", queries=queries)
-    segmenter = create_segmenter(config, seed=0).eval()
-    photos = [Photo(folder / f"{i}.jpg") for i in range(images)]
-    for i, photo in enumerate(photos):
-        noise = np.random.default_rng(i).integers(0, 256, (30, 45, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((WIDTH, HEIGHT)).save(photo.path)
-    predictor = Predictor(segmenter, PredictSettings())
-    list(predict_images(photos[:1], predictor, count, jobs=2))
-    start = time.perf_counter()
-    masks = sum(found for _, found in predict_images(photos, predictor, count, jobs=2))  # type: ignore[misc]
-    mine = images / (time.perf_counter() - start)
     processor = Mask2FormerImageProcessor(
         size={"shortest_edge": 1024, "longest_edge": 2048}, size_divisor=32
     )
-    start = time.perf_counter()
+    counter = FlopCounterMode(display=False)
+    start = time.process_time()
     with torch.inference_mode():
         for photo in photos:
             inputs = processor(Image.open(photo.path), return_tensors="pt")
-            outputs = segmenter.network(**inputs)
+            with counter:
+                outputs = segmenter.network(**inputs)
             processor.post_process_instance_segmentation(
                 SimpleNamespace(**outputs),
                 threshold=0.0,
                 target_sizes=[(HEIGHT, WIDTH)],
                 return_binary_maps=True,
             )
-    theirs = images / (time.perf_counter() - start)
-    print(
-        f"{images} images of {HEIGHT} x {WIDTH}, {queries} queries: {mine:.3f} images/s "
-        f"({masks / images:.0f} masks an image, as runs); transformers {theirs:.3f} images/s "
-        f"(masks at 384 x 384, nearest neighbour, no runs): {mine / theirs:.2f} x"
-    )
+    return counter.get_total_flops(), time.process_time() - start
+
+
+WAYS = {"unsam": segment, "transformers": segment_with_transformers}
+
+
+def measure_network(way: str, images: int, queries: int) -> None:
+    """Print what images take as JSON, in a process of its own."""
+    config = SegmenterConfig(backbone_weights="random", queries=queries)
+    segmenter = create_segmenter(config, seed=0).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        photos = [Photo(Path(folder, f"{i}.jpg")) for i in range(images)]
+        for i, photo in enumerate(photos):
+            noise = np.random.default_rng(i).integers(0, 256, (30, 45, 3), dtype=np.uint8)
+            Image.fromarray(noise).resize((WIDTH, HEIGHT)).save(photo.path)
+        operations, seconds = WAYS[way](segmenter, photos)
+    peak = peak_memory() / 2**20
+    rate = operations / seconds / matmul_rate(seconds=2)
+    print(json.dumps({"seconds": seconds / images, "rate": rate, "peak": peak}))
+
+
+def bench_network(images: int, queries: int) -> None:
+    found = {}
+    for way in WAYS:
+        run = [sys.executable, __file__, "measure", way, str(images), str(queries)]
+        ran = subprocess.run(run, check=True, stdout=subprocess.PIPE)
+        found[way] = json.loads(ran.stdout)
+        print(
+            "{}: {seconds:.1f} CPU s an image, {rate:.0%} of the matmul rate, peak {peak:.0f} "
+            "MiB".format(way, **found[way]),
+            flush=True,
+        )
+    print(f"ratio: {found['transformers']['seconds'] / found['unsam']['seconds']:.2f}")
 
 
 def main() -> None:
     if sys.argv[1:2] == ["measure"]:
-        measure(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+        if sys.argv[2] in WAYS:
+            measure_network(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        else:
+            measure(sys.argv[2], int(sys.argv[3]), sys.argv[4])
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["enlarge", "network"])
@@ -178,13 +229,12 @@ def main() -> None:
     parser.add_argument(
         "--naive", type=int, default=100, help="queries that the naive way is given"
     )
-    parser.add_argument("--images", type=int, default=3)
+    parser.add_argument("--images", type=int, default=2)
     options = parser.parse_args()
     if options.what == "enlarge":
         bench_enlarge(options.queries or 2000, options.naive)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            bench_network(options.images, options.queries or 100, Path(folder))
+        bench_network(options.images, options.queries or 100)
 
 
 if __name__ == "__main__":

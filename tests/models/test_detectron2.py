@@ -115,7 +115,8 @@ def test_other_forms_are_the_same(
     assert all(torch.equal(found[k], expected[k]) for k in expected)
 
 
-def test_misfits_are_listed(state: State, tmp_path: Path) -> None:
+def test_misfits_are_listed(state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     bad = {k: v for k, v in state.items() if ".transformer.encoder.layers.2.linear1" not in k}
     bad["backbone.res2.0.conv1.weight"] = torch.zeros(5)
     bad["sem_seg_head.predictor.surprise"] = torch.zeros(5)
@@ -129,6 +130,17 @@ def test_misfits_are_listed(state: State, tmp_path: Path) -> None:
     assert "2 missing (model.pixel_level_module.decoder.encoder.layers.2.fc1.weight, " in message
     assert "1 unexpected (sem_seg_head.predictor.surprise)" in message
     assert "1 of another shape (model.pixel_level_module.encoder.encoder.stages.0." in message
+    assert [line.split(": ")[1] for line in caplog.messages] == [
+        *("missing", "missing", "unexpected", "of another shape")
+    ]
+
+
+def test_of_many_misfits_the_first_are_named(state: State, tmp_path: Path) -> None:
+    bad = {k: v for k, v in state.items() if ".transformer.encoder.layers.2." not in k}
+    path = tmp_path / "bad.pth"
+    torch.save({"model": bad}, path)
+    with pytest.raises(CheckpointError, match=r"16 missing \(\S+, \S+, \S+, \.\.\.; all with -"):
+        load_segmenter(str(path))
 
 
 class Hostile:
@@ -150,12 +162,13 @@ def save_pickle(path: Path) -> None:
         (lambda p: torch.save({"model": Hostile(p.with_name("made"))}, p), "not a file of tensors"),
         (lambda p: torch.save({"model": {"a": np.zeros(3)}}, p), "not a file of tensors"),
         (save_pickle, "not a file of tensors"),
+        (lambda p: p.write_text('{"images": []}'), "not a file of tensors"),
         (lambda p: p.write_bytes(b"PK\x03\x04 and no more"), "damaged checkpoint"),
         (lambda p: torch.save({"roi_heads.weight": torch.zeros(3)}, p), "no Mask2Former"),
         (lambda p: torch.save({"model": {}}, p), "no Mask2Former"),
         (lambda p: torch.save([torch.zeros(3)], p), "holds a list"),
     ],
-    ids=["code", "numpy", "pickle", "damaged", "detector", "empty", "list"],
+    ids=["code", "numpy", "pickle", "json", "damaged", "detector", "empty", "list"],
 )
 def test_other_files_are_refused(tmp_path: Path, save: Callable[[Path], object], text: str) -> None:
     path = tmp_path / "bad.pth"
@@ -163,4 +176,5 @@ def test_other_files_are_refused(tmp_path: Path, save: Callable[[Path], object],
     with pytest.raises(CheckpointError, match=text) as caught:
         load_segmenter(str(path))
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
     assert not (tmp_path / "made").exists()

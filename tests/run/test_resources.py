@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from unsam_cli.run.resources import allow_files, peak_memory, usable_cpus
+from unsam_cli.run.resources import allow_files, peak_memory, release_memory, usable_cpus
 
 
 @pytest.fixture
@@ -57,3 +59,19 @@ def test_memory_of_the_parent_is_not_ours() -> None:
     line = "from unsam_cli.run.resources import peak_memory; print(peak_memory())"
     ran = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 100_000_000
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing can be done elsewhere")
+def test_what_is_free_is_given_back() -> None:
+    before = resident()
+    blocks = [bytearray(b"x" * 60_000) for _ in range(3000)]  # too small for pages of their own
+    last = blocks[-1]
+    assert resident() > before + 100_000_000
+    del blocks
+    release_memory()
+    assert resident() < before + 50_000_000
+    assert last

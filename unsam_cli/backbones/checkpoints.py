@@ -7,7 +7,9 @@ file holds must be what the model needs: a checkpoint that fits only in part is 
 from __future__ import annotations
 
 import argparse
+import logging
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,8 @@ import torch
 from torch import Tensor
 
 from unsam_cli.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "student")
 """Keys under which training checkpoints keep the network, the best one first."""
@@ -45,9 +49,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())[:200]
+        found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        reason = f" (it wants to call {found[1]})" if found else ""
         raise CheckpointError(
-            f"{path}: not a file of tensors only, so it is not opened ({reason}): "
+            f"{path}: not a file of tensors only, so it is not opened{reason}: "
             "convert it to safetensors where you trust it"
         ) from error
     except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
@@ -73,6 +78,8 @@ def check_fit(
 ) -> None:
     """Raise `CheckpointError` naming what is missing, unexpected or of another shape.
 
+    The log has all names, the message the first few.
+
     Parameters
     ----------
     wanted, found : dict of tensors
@@ -82,25 +89,24 @@ def check_fit(
     mend : str
         What to do about it, the end of the message.
     """
-    shapes = [
-        f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"
-        for k, v in wanted.items()
-        if k in found and found[k].shape != v.shape
-    ]
-    problems = [
-        _list("missing", [k for k in wanted if k not in found]),
-        _list("unexpected", [k for k in found if k not in wanted]),
-        _list("of another shape", shapes),
-    ]
-    if any(problems):
-        raise CheckpointError(
-            f"{source}: weights do not fit the model: {'; '.join(filter(None, problems))}: {mend}"
-        )
+    problems = {
+        "missing": [k for k in wanted if k not in found],
+        "unexpected": [k for k in found if k not in wanted],
+        "of another shape": [
+            f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"
+            for k, v in wanted.items()
+            if k in found and found[k].shape != v.shape
+        ],
+    }
+    for what, names in problems.items():
+        for name in names:
+            logger.info("%s: %s: %s", source, what, name)
+    text = "; ".join(_list(what, names) for what, names in problems.items() if names)
+    if text:
+        raise CheckpointError(f"{source}: weights do not fit the model: {text}: {mend}")
 
 
 def _list(what: str, names: list[str]) -> str:
-    """Return the count and the first few of `names`, or nothing."""
-    if not names:
-        return ""
-    more = ", ..." if len(names) > _MAX_NAMES else ""
+    """Return the count and the first few of `names`."""
+    more = ", ...; all with --verbose" if len(names) > _MAX_NAMES else ""
     return f"{len(names)} {what} ({', '.join(names[:_MAX_NAMES])}{more})"

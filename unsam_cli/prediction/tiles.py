@@ -147,7 +147,7 @@ def _unite(pieces: Masks, table: RunTable, groups: Sequence[list[int]]) -> Masks
     return Masks(rles, np.array(scores, dtype=np.float64))
 
 
-def _runs(table: RunTable, index: int) -> IntArray:
+def _runs(table: RunTable, index: int) -> NDArray[np.int32]:
     return table.runs[table.offsets[index] : table.offsets[index + 1]]
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from unsam_cli.jit import kernel
-from unsam_cli.rle.runs import IntArray, Rle, checked_size, from_runs, text_of, to_runs
+from unsam_cli.rle.runs import (
+    IntArray,
+    NarrowArray,
+    Rle,
+    checked_size,
+    from_runs,
+    text_of,
+    to_runs,
+)
 
 
 def crop(rle: Rle, x: int, y: int, w: int, h: int) -> Rle:
@@ -90,14 +98,23 @@ def check_window(x: int, y: int, w: int, h: int, size: tuple[int, int]) -> None:
         )
 
 
-def crop_runs(runs: IntArray, height: int, x: int, y: int, w: int, h: int) -> IntArray:
+def crop_runs(
+    runs: IntArray | NarrowArray, height: int, x: int, y: int, w: int, h: int
+) -> IntArray:
     """List the runs of a rectangle, (K, 2) int64, in pixel indices of the rectangle."""
     return _cut(runs, height, x, y, w, h, 0, h)
 
 
 @kernel()
 def _cut(
-    runs: IntArray, height: int, x: int, y: int, w: int, h: int, origin: int, stride: int
+    runs: IntArray | NarrowArray,
+    height: int,
+    x: int,
+    y: int,
+    w: int,
+    h: int,
+    origin: int,
+    stride: int,
 ) -> IntArray:
     """List runs in a window; its pixel (row, column) becomes ``origin + column * stride + row``."""
     low, high = 0, len(runs)  # the first run that ends inside or after the window

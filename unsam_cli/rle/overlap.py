@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as cocomask
 
 from unsam_cli.jit import kernel
-from unsam_cli.rle.runs import MAX_PIXELS, IntArray, Rle
+from unsam_cli.rle.runs import MAX_PIXELS, IntArray, NarrowArray, Rle
 from unsam_cli.rle.table import RunTable
 
 
@@ -165,7 +165,7 @@ def _box_overlap(a: IntArray, b: IntArray) -> int:
 
 
 @kernel()
-def _common(offsets: IntArray, runs: IntArray, a: int, b: int, spare: int) -> int:
+def _common(offsets: IntArray, runs: NarrowArray, a: int, b: int, spare: int) -> int:
     """Pixels in both masks; or -1 as soon as more than `spare` pixels of `a` are not in `b`."""
     begin, end = offsets[a], offsets[a + 1]
     low, stop = offsets[b], offsets[b + 1]
@@ -198,7 +198,7 @@ def _common(offsets: IntArray, runs: IntArray, a: int, b: int, spare: int) -> in
 
 @kernel()
 def _intersect_pairs(
-    offsets: IntArray, runs: IntArray, boxes: IntArray, pairs: IntArray
+    offsets: IntArray, runs: NarrowArray, boxes: IntArray, pairs: IntArray
 ) -> IntArray:
     common = np.zeros(len(pairs), dtype=np.int64)
     for row in range(len(pairs)):
@@ -213,7 +213,7 @@ def _intersect_pairs(
 @kernel()
 def _suppress(
     offsets: IntArray,
-    runs: IntArray,
+    runs: NarrowArray,
     areas: IntArray,
     boxes: IntArray,
     order: IntArray,
@@ -258,7 +258,7 @@ def _suppress(
 @kernel()
 def _parents(
     offsets: IntArray,
-    runs: IntArray,
+    runs: NarrowArray,
     areas: IntArray,
     boxes: IntArray,
     order: IntArray,

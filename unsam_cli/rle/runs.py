@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from unsam_cli.jit import kernel
 
 IntArray = NDArray[np.int64]
+NarrowArray = NDArray[np.int32]
+"""Wide enough for indices of `MAX_PIXELS`; half the memory where there are millions."""
 
 MAX_PIXELS = 2**29
 """Largest image, 512 megapixels: what is larger is taken for damage."""
@@ -109,12 +111,12 @@ def to_runs(rle: Rle) -> IntArray:
     return runs[:found].copy() if found < len(runs) else runs
 
 
-def from_runs(runs: IntArray, size: tuple[int, int] | list[int]) -> Rle:
+def from_runs(runs: IntArray | NarrowArray, size: tuple[int, int] | list[int]) -> Rle:
     """RLE of runs of foreground.
 
     Parameters
     ----------
-    runs : (K, 2) int64
+    runs : (K, 2) int64 or int32
         Start and end (exclusive) of every run as column-major pixel indices, ascending. Empty and
         touching runs are allowed.
     size : (height, width)
@@ -156,7 +158,12 @@ def _read_count(data: NDArray[np.uint8], begin: int, end: int) -> tuple[int, int
 
 @kernel()
 def parse(
-    data: NDArray[np.uint8], begin: int, end: int, pixels: int, runs: IntArray, at: int
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    pixels: int,
+    runs: IntArray | NarrowArray,
+    at: int,
 ) -> int:
     """Decode the text ``data[begin:end]`` into ``runs[at:]``.
 

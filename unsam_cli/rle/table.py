@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
 from unsam_cli.rle.runs import (
-    LONGEST_COUNT,
     IntArray,
+    NarrowArray,
     Rle,
     checked_size,
     complain,
+    from_runs,
     parse,
     text_of,
-    write,
 )
 
 
@@ -32,7 +31,7 @@ class RunTable:
         The image's size in pixels; (0, 0) if there is no mask to tell.
     offsets : (n + 1,) int64
         The runs of mask i are rows ``offsets[i]:offsets[i + 1]``.
-    runs : (R, 2) int64
+    runs : (R, 2) int32
         Start and end (exclusive) of every run as column-major pixel indices.
     areas : (n,) int64
         Pixels of every mask.
@@ -42,7 +41,7 @@ class RunTable:
 
     size: tuple[int, int]
     offsets: IntArray
-    runs: IntArray
+    runs: NarrowArray
     areas: IntArray
     boxes: IntArray
 
@@ -79,14 +78,16 @@ class RunTable:
         return cls(expected, offsets, runs, areas, boxes)
 
     @classmethod
-    def from_runs(cls, offsets: IntArray, runs: IntArray, size: tuple[int, int]) -> RunTable:
+    def from_runs(
+        cls, offsets: IntArray, runs: IntArray | NarrowArray, size: tuple[int, int]
+    ) -> RunTable:
         """Build the table from runs, whose order is not checked.
 
         Parameters
         ----------
         offsets : (n + 1,) int64
             Mask i has rows ``offsets[i]:offsets[i + 1]`` of the runs.
-        runs : (R, 2) int64
+        runs : (R, 2) int32 or int64
             Start and end (exclusive) of every run as column-major pixel indices, ascending and
             apart within a mask.
         size : (H, W)
@@ -94,13 +95,28 @@ class RunTable:
         """
         height, width = checked_size(size)
         sizes = np.tile(np.array([height, width], dtype=np.int64), (len(offsets) - 1, 1))
-        return cls((height, width), offsets, runs, *_measure(offsets, runs, sizes))
+        narrow = runs.astype(np.int32, copy=False)
+        return cls((height, width), offsets, narrow, *_measure(offsets, narrow, sizes))
 
     def take(self, order: IntArray) -> RunTable:
         """Return the table of some of the masks, in the given order."""
         order = np.asarray(order, dtype=np.int64)
         offsets, runs = _take_runs(self.offsets, self.runs, order)
         return RunTable(self.size, offsets, runs, self.areas[order], self.boxes[order])
+
+    def rle(self, index: int) -> Rle:
+        """Encode a mask.
+
+        Raises
+        ------
+        ValueError
+            If its runs overlap, descend or leave the image.
+        """
+        runs = self.runs[self.offsets[index] : self.offsets[index + 1]]
+        try:
+            return from_runs(runs, self.size)
+        except ValueError as error:
+            raise ValueError(f"mask {index}: {error}") from None
 
     def to_rles(self) -> list[Rle]:
         """Encode all masks.
@@ -110,24 +126,7 @@ class RunTable:
         ValueError
             If the runs of a mask overlap, descend or leave the image.
         """
-        text, ends = _write_all(self.offsets, self.runs, self.size[0] * self.size[1])
-        if len(ends) < len(self) + 1:
-            raise ValueError(f"mask {len(ends) - 1}: runs must ascend and stay inside the image")
-        data = text.tobytes()
-        cuts = ends.tolist()
-        return [
-            {"size": list(self.size), "counts": data[begin:end]} for begin, end in pairwise(cuts)
-        ]
-
-    @property
-    def starts(self) -> IntArray:
-        """First pixel of every run, (R,) int64."""
-        return self.runs[:, 0]
-
-    @property
-    def ends(self) -> IntArray:
-        """Pixel after every run, (R,) int64."""
-        return self.runs[:, 1]
+        return [self.rle(index) for index in range(len(self))]
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
@@ -140,7 +139,7 @@ def boxes(rles: Sequence[Rle]) -> IntArray:
     return _unpack(rles)[4]
 
 
-def _unpack(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
+def _unpack(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, NarrowArray, IntArray, IntArray]:
     """Sizes (n, 2), offsets, runs, areas and boxes of masks of any sizes."""
     texts = []
     sizes = np.empty((len(rles), 2), dtype=np.int64)
@@ -163,14 +162,14 @@ def _unpack(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray, IntArray
 @kernel()
 def _parse_all(
     data: NDArray[np.uint8], ends: IntArray, sizes: IntArray
-) -> tuple[IntArray, IntArray, int]:
+) -> tuple[IntArray, NarrowArray, int]:
     """Offsets, runs and 0; or the offsets up to a bad mask, nothing, and what is wrong with it."""
     count = len(ends) - 1
     offsets = np.zeros(count + 1, dtype=np.int64)
     numbers = 0
     for place in range(len(data)):
         numbers += not (data[place] - 48) & 32
-    runs = np.empty((numbers // 2, 2), dtype=np.int64)
+    runs = np.empty((numbers // 2, 2), dtype=np.int32)
     for index in range(count):
         at = offsets[index]
         pixels = sizes[index, 0] * sizes[index, 1]
@@ -182,12 +181,14 @@ def _parse_all(
 
 
 @kernel()
-def _take_runs(offsets: IntArray, runs: IntArray, order: IntArray) -> tuple[IntArray, IntArray]:
+def _take_runs(
+    offsets: IntArray, runs: NarrowArray, order: IntArray
+) -> tuple[IntArray, NarrowArray]:
     """Offsets and runs of the masks in `order`."""
     taken = np.zeros(len(order) + 1, dtype=np.int64)
     for place in range(len(order)):
         taken[place + 1] = taken[place] + offsets[order[place] + 1] - offsets[order[place]]
-    rows = np.empty((taken[-1], 2), dtype=np.int64)
+    rows = np.empty((taken[-1], 2), dtype=np.int32)
     for place in range(len(order)):
         begin = offsets[order[place]]
         for row in range(taken[place + 1] - taken[place]):
@@ -196,23 +197,7 @@ def _take_runs(offsets: IntArray, runs: IntArray, order: IntArray) -> tuple[IntA
 
 
 @kernel()
-def _write_all(
-    offsets: IntArray, runs: IntArray, pixels: int
-) -> tuple[NDArray[np.uint8], IntArray]:
-    """Text of all masks and where each ends; only up to a mask whose runs are not in order."""
-    count = len(offsets) - 1
-    text = np.empty(LONGEST_COUNT * (2 * len(runs) + count), dtype=np.uint8)
-    ends = np.zeros(count + 1, dtype=np.int64)
-    for index in range(count):
-        length = write(runs[offsets[index] : offsets[index + 1]], pixels, text[ends[index] :])
-        if length < 0:
-            return text, ends[: index + 1]
-        ends[index + 1] = ends[index] + length
-    return text[: ends[count]], ends
-
-
-@kernel()
-def _measure(offsets: IntArray, runs: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
+def _measure(offsets: IntArray, runs: NarrowArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
     """Areas, and boxes x, y, w, h."""
     count = len(offsets) - 1
     areas = np.zeros(count, dtype=np.int64)

@@ -60,6 +60,7 @@ def train_whole_image(
     *,
     folder: Path,
     step: Step,
+    checkpointing: bool = False,
     resume: bool = False,
     report: TrainingReporterFactory = TrainingLines,
 ) -> int:
@@ -77,6 +78,8 @@ def train_whole_image(
         Where the model, checkpoints and metrics go.
     step : Step
         The command and its options.
+    checkpointing : bool
+        Compute activations anew in the backward pass instead of keeping them.
     resume : bool
         Go on from the last checkpoint.
     report : callable
@@ -106,6 +109,7 @@ def train_whole_image(
         images = AnnotatedImages(paths, inputs.images, recipe.data)
         _tell(images, recipe)
         segmenter = _segmenter(inputs.init, network, trainer.seed)
+        segmenter.checkpointing = checkpointing
         step = step.with_inputs(**identities, weights=segmenter.identity)
         skipped = SkippedImages(folder, step.command)
         task = WholeImageTask(

@@ -78,8 +78,8 @@ def train(
             return e.exit_code
         except torch.OutOfMemoryError as e:
             raise UnsamError(
-                "the memory of the GPU is full; accumulate more batches, checkpoint activations, "
-                "or train in bfloat16"
+                "the memory of the GPU is full; --accumulate more batches, train in --dtype "
+                "bfloat16, or --checkpoint-activations of whole-image segmenters"
             ) from e
         except RuntimeError as e:
             if "DataLoader worker" not in str(e):
