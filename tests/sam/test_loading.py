@@ -138,6 +138,7 @@ def test_new_parts_are_kept(
     assert again.history == HISTORY
     assert again.identity.startswith("sha256:")
     assert torch.equal(answers(again), answers(model))
+    assert len({path.stat().st_mode for path in (tmp_path / "saved").iterdir()}) == 1
 
 
 def test_transformers_refuses_a_model_with_new_parts(tmp_path: Path) -> None:
