@@ -177,6 +177,8 @@ def test_the_file_of_prompts(scenes: Path, granular: Path, invoke: Invoke, tmp_p
         ]
         assert_answer(mine, sessions[image_id], prompt)
     assert found["annotations"][-1]["granularity"] == 0.3
+    asked = {"points": [[30.5, 40]], "labels": [1], "granularity": 0.3}
+    assert found["annotations"][-1]["prompt"] == asked
     assert found["info"]["unsam"]["history"][-1]["inputs"]["prompts"].startswith("sha256:")
     piped = invoke("predict", granular, scenes, "--prompts", "-", stdin=text.encode())
     assert json.loads(piped.stdout) == found
