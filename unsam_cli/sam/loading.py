@@ -82,7 +82,10 @@ def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -
         return model
     if not model.config.plain:
         had, wanted = (_describe(c) for c in (model.config, config))
-        raise UsageError(f"the checkpoint has {had}, not {wanted}: ask for those, or start anew")
+        raise UsageError(
+            f"the checkpoint has {had}, not {wanted}: give the options of its own training, "
+            "--masks-per-prompt and --granularity, or another checkpoint"
+        )
     changed = PromptableModel(model.network, config, seed=seed)
     changed.history, changed.identity = model.history, model.identity
     return changed.train(model.training)
