@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from unsam_cli.options import F, bundle, device_option, option, parse_floats, run_option
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import DTYPES, SCHEDULES, TrainerSettings
 
+_PRESET = "unsam.preset"
 _MOST_JOBS = 8  # worker processes of a training process, unless more are asked for
 _POSITIVE, _FROM_ZERO = click.IntRange(1), click.IntRange(0)
 _RATE = click.FloatRange(0, min_open=True)
@@ -32,6 +34,7 @@ def preset_option(presets: Mapping[str, Mapping[str, Any]], default: str) -> Cal
 
     def use(context: click.Context, parameter: click.Parameter, name: str) -> None:
         context.default_map = {**presets[name], **(context.default_map or {})}
+        context.meta[_PRESET] = presets[name]
 
     return run_option(
         "--preset",
@@ -61,13 +64,26 @@ weight_options = bundle(
 )
 
 
-def _trainer(steps: int | None, epochs: float | None, jobs: int | None, **values: Any) -> Any:
-    return TrainerSettings(
-        steps=steps,
-        epochs=None if steps else epochs,
-        jobs=min(usable_cpus(), _MOST_JOBS) if jobs is None else jobs,
-        **values,
-    )
+def _trainer(jobs: int | None, **values: Any) -> Any:
+    _choose_length(click.get_current_context(), values)
+    jobs = min(usable_cpus(), _MOST_JOBS) if jobs is None else jobs
+    return TrainerSettings(jobs=jobs, **values)
+
+
+def _choose_length(context: click.Context, values: dict[str, Any]) -> None:
+    """Of steps and epochs keep what the user said last, and record no other."""
+
+    def rank(name: str) -> int:
+        source = context.get_parameter_source(name)
+        if source is ParameterSource.DEFAULT_MAP:
+            return int(values[name] != context.meta[_PRESET].get(name))
+        if source is ParameterSource.ENVIRONMENT:
+            return 2
+        return 3 if source is ParameterSource.COMMANDLINE else -1
+
+    weaker, stronger = sorted(("steps", "epochs"), key=rank)
+    if rank(weaker) < rank(stronger):
+        values[weaker] = context.params[weaker] = None
 
 
 trainer_options = bundle(

@@ -60,7 +60,7 @@ def transformers_masks(network: Any, prompt: Prompt) -> tuple[Any, Any]:
             for key in wanted
             if key in inputs
         }
-        made = network(**given)
+        made = network(**given, multimask_output=prompt == POINT)
     sizes = [inputs["original_sizes"]]
     if "reshaped_input_sizes" in inputs:
         sizes.append(inputs["reshaped_input_sizes"])
@@ -75,8 +75,8 @@ def test_masks_are_those_of_transformers(make: Any, prompt: Prompt) -> None:
     found = answer(PromptableModel(network).eval(), picture(*SIZE), 7, [Question("", prompt, 1)])
     masks, scores = transformers_masks(network, prompt)
     order = np.argsort(-scores, kind="stable")
-    assert len(found) == 3
-    assert [a["image_id"] for a in found] == [7, 7, 7]
+    # Only a single click is ambiguous.
+    assert [a["image_id"] for a in found] == ([7, 7, 7] if prompt == POINT else [7])
     np.testing.assert_allclose([a["score"] for a in found], scores[order], atol=3e-3)
     for a, i in zip(found, order, strict=True):
         # Images are resized by another library there, by at most one of 255 levels differently.

@@ -16,6 +16,7 @@ from transformers import Sam2Model, SamModel
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.sam.loading import load_promptable, save_promptable, with_parts
 from unsam_cli.sam.lora import add_lora
+from unsam_cli.sam.meta import load_original
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import PromptableConfig
@@ -34,6 +35,24 @@ def answers(model: PromptableModel) -> torch.Tensor:
     frame = model.frame((90, 121))
     embedding = model.embed(frame.pixels(picture(90, 121))[None])
     return model.decode(embedding, Prompts(POINTS, LABELS, granularity=granularity)).logits
+
+
+@pytest.mark.parametrize(
+    ("size", "heads", "whole"),
+    [("b", 12, [2, 5, 8, 11]), ("l", 16, [5, 11, 17, 23]), ("h", 16, [7, 15, 23, 31])],
+)
+def test_original_checkpoints_of_the_published_sizes(
+    size: str, heads: int, whole: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and shapes alone: the weights themselves would take gigabytes."""
+    from segment_anything import sam_model_registry
+
+    with torch.device("meta"):
+        state = sam_model_registry[f"vit_{size}"]().state_dict()
+        monkeypatch.setattr("unsam_cli.sam.meta.read_checkpoint", lambda path: state)
+        config = load_original(Path("sam.pth")).config.vision_config
+    assert (config.num_attention_heads, config.window_size) == (heads, 14)
+    assert config.global_attn_indexes == whole
 
 
 @pytest.mark.parametrize(("side", "hidden"), [(128, 64), (64, 32)])
@@ -138,6 +157,7 @@ def test_new_parts_are_kept(
     assert again.history == HISTORY
     assert again.identity.startswith("sha256:")
     assert torch.equal(answers(again), answers(model))
+    assert len({path.stat().st_mode for path in (tmp_path / "saved").iterdir()}) == 1
 
 
 def test_transformers_refuses_a_model_with_new_parts(tmp_path: Path) -> None:

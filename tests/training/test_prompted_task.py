@@ -18,7 +18,7 @@ from support import Invoke
 from torch.testing import assert_close
 from toy_training import contents
 
-from unsam_cli.errors import FeatureFileError, UsageError
+from unsam_cli.errors import DataError, FeatureFileError, UsageError
 from unsam_cli.rle import encode
 from unsam_cli.run.provenance import Step
 from unsam_cli.sam.decoding import Embedding
@@ -238,6 +238,16 @@ def test_granularity_is_as_annotated_or_that_of_the_hierarchy(tmp_path: Path) ->
         else:  # the sides of the middle one are 0.66 of the whole's, but it is a disc
             assert list(found.values()) == pytest.approx(said, abs=0.2)
             assert list(found.values()) != pytest.approx(said)
+
+
+def test_an_impossible_granularity_is_named(tmp_path: Path) -> None:
+    path = write_nested(tmp_path, range(1), side=96)
+    content = json.loads(path.read_text())
+    content["annotations"][1]["granularity"] = 7
+    path.write_text(json.dumps(content))
+    number = content["annotations"][1]["id"]
+    with pytest.raises(DataError, match=rf"annotation {number} \(image 1\): granularity is 7"):
+        make_task(tmp_path).sample(0, 0)
 
 
 def finetune(data: Path, run: Path, *, resume: bool = False, **trainer: Any) -> int:

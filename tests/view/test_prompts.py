@@ -19,6 +19,14 @@ PROMPT = {"points": [[99, 119], [200, 20]], "labels": [1, 0], "box": [40, 60, 18
 GREEN, RED, YELLOW = (61, 220, 132), (255, 90, 95), (255, 216, 77)
 
 
+def test_the_granularity_that_was_asked_for(make: Make) -> None:
+    for told, found in [(0.3, 0.3), (1, 1.0), ("fine", None), (None, None)]:
+        mask = make(1, BOX, extra={"prompt": PROMPT | {"granularity": told}})
+        prompt = asked(mask, (240, 320))
+        assert prompt is not None
+        assert prompt.granularity == found
+
+
 def test_prompts_are_scaled_to_the_picture(make: Make) -> None:
     mask = make(1, BOX, extra={"prompt": PROMPT})
     assert asked(mask, (240, 320)) == Asked(

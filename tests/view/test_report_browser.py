@@ -327,18 +327,53 @@ def test_names_are_unique_and_controls_are_labelled(page: Any) -> None:
     assert unlabelled == 0
 
 
+def open_report(
+    browser: Any, entries: list[ImageMasks], folder: Path, photo: NDArray[np.uint8]
+) -> Any:
+    path = folder / "report.html"
+    with path.open("wb") as out:
+        write_report(entries, lambda image: photo, out, settings=ReportSettings(title="t"))
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(path.as_uri())
+    return page
+
+
+def test_the_slider_moves_the_granularity_of_a_click(
+    browser: Any, tmp_path: Path, make: Callable[..., Annotation], photo: NDArray[np.uint8]
+) -> None:
+    """One click, asked for three times: one answer at a time, and any other mask stays."""
+    sides, masks = {0.1: 20, 0.5: 60, 1.0: 120}, [make(9, (250, 20, 30, 30), granularity=1.0)]
+    for number, (g, side) in enumerate(sides.items(), start=1):
+        prompt = {"points": [[120, 120]], "labels": [1], "granularity": g}
+        box = (120 - side // 2, 120 - side // 2, side, side)
+        masks.append(make(number, box, granularity=g, extra={"prompt": prompt}))
+    entries = [ImageMasks({"id": n, "file_name": f"{n}.jpg"}, masks * (n == 2)) for n in (1, 2)]
+    page = open_report(browser, entries, tmp_path, photo)
+    sync_api.expect(page.locator("#position")).to_have_text("2 / 2")  # the first with masks
+    assert page.locator("#mode").input_value() == "granularity"
+    for value, mask, text in [
+        ("18", "Mask 1", "granularity from 0.1"),
+        ("10", "Mask 2", "granularity from 0.5"),
+        ("5", "Mask 3", "granularity from 0.75"),
+    ]:
+        page.locator("#level").fill(value)
+        assert page.locator("#level-text").text_content() == f"{text} \u00b7 2 of 4 masks"
+        click(page, 120, 120)
+        assert pinned(page) == mask
+        page.keyboard.press("Escape")
+    page.locator("#mode").select_option("depth")
+    assert page.locator("#level-text").text_content() == "depth 2 \u00b7 4 of 4 masks"
+    page.close()
+
+
 def test_a_pinned_mask_shows_what_it_was_asked_for_with(
     browser: Any, tmp_path: Path, make: Callable[..., Annotation], photo: NDArray[np.uint8]
 ) -> None:
     prompt = {"points": [[99, 119], [250, 20]], "labels": [1, 0], "box": [40, 60, 180, 210]}
-    entry = ImageMasks(
-        {"id": 1, "file_name": "a.jpg"}, [make(1, (40, 60, 140, 150), extra={"prompt": prompt})]
+    masks = [make(1, (40, 60, 140, 150), extra={"prompt": prompt})]
+    page = open_report(
+        browser, [ImageMasks({"id": 1, "file_name": "a.jpg"}, masks)], tmp_path, photo
     )
-    path = tmp_path / "report.html"
-    with path.open("wb") as out:
-        write_report([entry], lambda image: photo, out, settings=ReportSettings(title="t"))
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.goto(path.as_uri())
     sync_api.expect(page.locator("#position")).to_have_text("1 / 1")
     colours = {(99, 119): (61, 220, 132), (250, 20): (255, 90, 95)}
     for at, colour in colours.items():

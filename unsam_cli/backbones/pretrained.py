@@ -77,9 +77,14 @@ def save_network(network: Any, folder: Path, state: Mapping[str, Tensor] | None 
     """
     with quiet():
         network.save_pretrained(folder, state_dict=state and dict(state))
+    share_weights(folder)
+
+
+def share_weights(folder: Path) -> None:
+    """Let those read weights, written for their owner alone, who may read the configuration."""
     mode = (folder / "config.json").stat().st_mode
     for path in folder.glob("*.safetensors"):
-        path.chmod(mode)  # weights are written for their owner alone
+        path.chmod(mode)
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any]:

@@ -131,11 +131,12 @@ def _describe(image_id: int, question: Question, one: Answer, size: tuple[int, i
     asked: dict[str, Any] = {"points": prompt.points, "labels": prompt.labels}
     if prompt.box is not None:
         asked["box"] = prompt.box
+    graded = {} if prompt.granularity is None else {"granularity": prompt.granularity}
     about = {
-        **({} if prompt.granularity is None else {"granularity": prompt.granularity}),
+        **graded,
         "prompt_id": question.prompt_id,
         **({} if target is None else {"target_id": target}),
-        "prompt": asked,
+        "prompt": asked | graded,
     }
     return [mask | about for mask in annotate(image_id, FoundMasks.of(masks, size))]
 

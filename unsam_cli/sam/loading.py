@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
-from unsam_cli.backbones.pretrained import load_network, read_json, save_network
+from unsam_cli.backbones.pretrained import load_network, read_json, save_network, share_weights
 from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.run.provenance import file_identity
@@ -82,7 +82,10 @@ def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -
         return model
     if not model.config.plain:
         had, wanted = (_describe(c) for c in (model.config, config))
-        raise UsageError(f"the checkpoint has {had}, not {wanted}: ask for those, or start anew")
+        raise UsageError(
+            f"the checkpoint has {had}, not {wanted}: give the options of its own training, "
+            "--masks-per-prompt and --granularity, or another checkpoint"
+        )
     changed = PromptableModel(model.network, config, seed=seed)
     changed.history, changed.identity = model.history, model.identity
     return changed.train(model.training)
@@ -129,6 +132,7 @@ def save_promptable(
     # Cloned: SAM keeps one tensor under two names, which safetensors does not.
     copies = {name: tensor.clone() for name, tensor in state.items()}
     safetensors.torch.save_file(copies, folder / _WEIGHTS, {"format": "pt"})
+    share_weights(folder)
 
 
 def _describe(config: PromptableConfig) -> str:

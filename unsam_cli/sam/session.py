@@ -65,20 +65,18 @@ class Session:
         self._before = None
 
     @torch.inference_mode()
-    def ask(self, prompts: Sequence[Prompt], *, multimask: bool = True) -> list[Answer]:
+    def ask(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """Answer prompts.
 
         Parameters
         ----------
         prompts : sequence of Prompt
-        multimask : bool
-            Whether each is ambiguous and gets all masks, or one. A prompt with a granularity
-            gets one.
 
         Returns
         -------
         list of Answer
-            In the order of the prompts.
+            In the order of the prompts: all masks of an ambiguous one, else one; one, too, where
+            granularity is asked for.
         """
         alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
@@ -88,9 +86,8 @@ class Session:
         for rows in alike.values():
             for at in range(0, len(rows), self.model.batch):
                 batch = rows[at : at + self.model.batch]
-                asked = self._prepare([prompts[row] for row in batch])
-                masks = self.model.decode(self.embedding, asked, multimask=multimask, fold=True)
-                answers |= zip(batch, self._finish(masks), strict=True)
+                asked = [prompts[row] for row in batch]
+                answers |= zip(batch, self._finish(self._decode(asked)), strict=True)
         return [answers[index] for index in range(len(prompts))]
 
     @torch.inference_mode()
@@ -110,9 +107,7 @@ class Session:
         earlier = None
         if self._before is not None and _goes_on(self._before[0], prompt):
             earlier = self._before[1]
-        multimask = len(prompt.points) == 1
-        asked = self._prepare([prompt], earlier)
-        masks = self.model.decode(self.embedding, asked, multimask=multimask, fold=True)
+        masks = self._decode([prompt], earlier)
         best = int(masks.scores[0].argmax())
         self._before = prompt, masks.logits[:, best : best + 1]
         return self._finish(masks)[0]
@@ -133,6 +128,11 @@ class Session:
             The mask with the highest predicted score.
         """
         return self.click(clicked(points, labels, self.granularity)).best
+
+    def _decode(self, prompts: Sequence[Prompt], earlier: torch.Tensor | None = None) -> Masks:
+        """Ask the model prompts of one kind; every token answers what it was trained for."""
+        asked, ambiguous = self._prepare(prompts, earlier), prompts[0].ambiguous
+        return self.model.decode(self.embedding, asked, multimask=ambiguous, fold=True)
 
     def _prepare(self, prompts: Sequence[Prompt], masks: torch.Tensor | None = None) -> Prompts:
         """Bring prompts of one kind to the network's input."""

@@ -70,6 +70,11 @@ class Prompt:
     box: tuple[float, float, float, float] | None = None
     granularity: float | None = None
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it can mean several masks: a single click, as in SAM."""
+        return len(self.points) == 1 and self.box is None
+
     def __post_init__(self) -> None:
         if not self.points and self.box is None:
             raise ValueError("a prompt needs points or a box")

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unsam_cli.errors import DataError
 from unsam_cli.hierarchy import CONTAINED, granularity
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.rle import RunTable, parents
@@ -173,6 +174,12 @@ def _seen(
 def _fineness(annotations: Sequence[Annotation]) -> NDArray[np.float32]:
     """Granularity of masks, (n,): as annotated, or of their hierarchy where one has none."""
     said = [a.granularity for a in annotations if a.granularity is not None]
+    for a in annotations:
+        if a.granularity is not None and not 0 < a.granularity <= 1:
+            raise DataError(
+                f"annotation {a.id} (image {a.image_id}): granularity is {a.granularity:g}, not "
+                "from 0.1 to 1; mend it, or leave it out of all masks of the image"
+            )
     if len(said) < len(annotations):
         table = RunTable.from_rles([a.rle for a in annotations])
         return granularity(table.areas, parents(table, CONTAINED)).astype(np.float32)

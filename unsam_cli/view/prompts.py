@@ -28,10 +28,13 @@ class Asked:
         Label 1 is inside of what was meant.
     box : list of float
         x0, y0, x1, y1; empty without a box.
+    granularity : float, optional
+        How fine the mask should be, if that was said.
     """
 
     points: list[tuple[float, float, int]]
     box: list[float]
+    granularity: float | None = None
 
 
 def asked(annotation: Annotation, size: tuple[int, int]) -> Asked | None:
@@ -50,7 +53,8 @@ def asked(annotation: Annotation, size: tuple[int, int]) -> Asked | None:
                 clicks.append((at[0], at[1], int(label == 1)))
     box = _numbers(prompt.get("box"), 4)
     corners = [round(v * s, 2) for v, s in zip(box, scale * 2, strict=False)]
-    return Asked(clicks, corners) if clicks or corners else None
+    granularity = next(iter(_numbers([prompt.get("granularity")], 1)), None)
+    return Asked(clicks, corners, granularity) if clicks or corners else None
 
 
 def draw_prompts(rgb: NDArray[np.uint8], annotations: Sequence[Annotation]) -> None:

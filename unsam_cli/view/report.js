@@ -12,6 +12,7 @@
   let current = null; // the opened image: its masks, decoded, and its picture
   let cut = null; // what the slider shows: one mask a pixel
   let hovered = -1, pinned = -1, picked = -1;
+  let mode = null; // the order that the user chose
   let pointer = null, drag = null, ticket = 0;
 
   // ---------------------------------------------------------------- small helpers
@@ -91,7 +92,8 @@
 
   function fromAddress() {
     const wanted = new URLSearchParams(location.hash.slice(1));
-    const index = clamp((Number(wanted.get("image")) || 1) - 1, 0, images.length - 1);
+    const first = 1 + Math.max(0, images.findIndex((meta) => meta.count));
+    const index = clamp((Number(wanted.get("image")) || first) - 1, 0, images.length - 1);
     return open(Math.floor(index), wanted.get("mask") ?? undefined);
   }
 
@@ -118,10 +120,13 @@
     return keys.length ? Array.from({ length: 19 }, (_, k) => -(20 - k) / 20) : [];
   }
 
+  const graded = (mask) => typeof mask.prompt?.granularity === "number";
+
   function offerModes() {
     const usable = Object.keys(orders).filter((name) => stopsOf(name).length > 1);
     if (!usable.length) usable.push("depth");
-    const chosen = usable.includes($("mode").value) ? $("mode").value : usable[0];
+    const wanted = [mode, current.masks.some(graded) ? "granularity" : null, usable[0]];
+    const chosen = wanted.find((name) => usable.includes(name));
     $("mode").replaceChildren(...usable.map((name) => {
       const option = make("option", orders[name].name);
       option.value = name;
@@ -146,6 +151,21 @@
     $("score-control").hidden = !(scores.length > 1 && low < high && low >= 0 && high <= 1);
   }
 
+  /** Of one question's answers, asked for at several granularities, show the finest alone. */
+  function keepOneAnswer(masks, shown) {
+    const finest = new Map();
+    masks.forEach((mask, k) => {
+      if (!shown[k] || !graded(mask)) return;
+      const question = JSON.stringify([mask.prompt.points, mask.prompt.box]);
+      const before = finest.get(question) ?? k;
+      const finer = mask.prompt.granularity <= masks[before].prompt.granularity;
+      const [kept, dropped] = finer ? [k, before] : [before, k];
+      shown[dropped] = false;
+      shown[kept] = true;
+      finest.set(question, kept);
+    });
+  }
+
   const scoreFloor = () => ($("score-control").hidden ? 0 : Number($("score").value) / 100);
 
   function recut() {
@@ -155,6 +175,7 @@
     const floor = scoreFloor();
     const shown = masks.map((mask) =>
       order.key(mask) <= stop + 1e-9 && (mask.score === undefined || mask.score >= floor));
+    if (order === orders.granularity) keepOneAnswer(masks, shown);
     const map = new Int32Array(w * h);
     masks.forEach((mask, k) => { if (shown[k]) paint(map, mask.runs, k + 1); });
     // What a whole keeps beside its shown parts is tinted fainter, so that the parts stand out.
@@ -603,7 +624,11 @@
 
   level.addEventListener("input", recut);
   $("score").addEventListener("input", recut);
-  $("mode").addEventListener("change", () => { offerStops(); recut(); });
+  $("mode").addEventListener("change", () => {
+    mode = $("mode").value;
+    offerStops();
+    recut();
+  });
   $("opacity").addEventListener("input", () => {
     $("opacity-text").textContent = `${$("opacity").value} %`;
     draw();
