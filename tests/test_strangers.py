@@ -7,6 +7,7 @@ that climb out in ``convert/`` and ``io/``, markup in ``view/``.
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from collections.abc import Callable
@@ -39,6 +40,21 @@ def test_names_cannot_reach_the_terminal(tmp_path: Path, invoke: Invoke) -> None
     assert "owned" in ran.stderr
     assert all(line.isprintable() for line in ran.stderr.splitlines())
     assert sum("error:" in line for line in ran.stderr.splitlines()) == 1
+
+
+def test_a_record_that_unpacks_to_more_than_a_record_is_not_parsed(
+    tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers take several times the room of their text."""
+    monkeypatch.setattr("unsam_cli.io.json_stream.LONGEST", 10**5)
+    images = [{"id": 1, "file_name": "a.png", "height": 5, "width": 6}]
+    mask = {"size": [5, 6], "counts": [0] * 10**6}
+    masks = {"images": images, "annotations": [{"id": 1, "image_id": 1, "segmentation": mask}]}
+    path = tmp_path / "m.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(masks).encode()))
+    ran = invoke("evaluate", path, path)
+    assert ran.exit_code == 65
+    assert "bytes for one record are more than the limit of 100000" in ran.stderr
 
 
 def linked(file: h5py.File) -> None:
