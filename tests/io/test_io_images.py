@@ -408,7 +408,20 @@ def test_find_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../b.jpg", "a/../../b.jpg", "/etc/passwd", "", ".", "..", "a\0b", None, 3, "x/.."]
+    "name",
+    [
+        "../b.jpg",
+        "a/../../b.jpg",
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        "a\0b",
+        None,
+        3,
+        "x/..",
+        "a" * 5000,
+    ],
 )
 def test_find_image_does_not_leave_the_folder(tmp_path: Path, name: Any) -> None:
     with pytest.raises(DataError, match="not a path below a folder"):
