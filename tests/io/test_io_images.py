@@ -404,7 +404,7 @@ def test_find_image(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError):
         images.find_image(tmp_path, "train")
     with pytest.raises(MissingInputError):
-        images.find_image(tmp_path, "n" * 5000)
+        images.find_image(tmp_path, "n" * 4000)
 
 
 @pytest.mark.parametrize(
