@@ -116,3 +116,21 @@ def test_a_tau_that_is_no_cosine_is_a_matter_of_usage(
     ran = invoke("divide", features, "--tau", tau)
     assert ran.exit_code == 2
     assert tau.rstrip("0") in ran.stderr
+
+
+def test_what_a_signal_left_half_made_is_thrown_away_silently() -> None:
+    """A compiler that was interrupted has objects that cannot be taken apart."""
+    program = """
+import sys
+from unsam_cli import cli
+
+class HalfMade:
+    def __del__(self):
+        raise AttributeError("never set")
+
+cli.guarded = lambda run: HalfMade() and 0
+sys.argv = ["unsam", "doctor"]
+cli.main()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")

@@ -7,7 +7,9 @@ that climb out in ``convert/`` and ``io/``, markup in ``view/``.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +42,21 @@ def test_names_cannot_reach_the_terminal(tmp_path: Path, invoke: Invoke) -> None
     assert sum("error:" in line for line in ran.stderr.splitlines()) == 1
 
 
+def test_a_record_that_unpacks_to_more_than_a_record_is_not_parsed(
+    tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers take several times the room of their text."""
+    monkeypatch.setattr("unsam_cli.io.json_stream.LONGEST", 10**5)
+    images = [{"id": 1, "file_name": "a.png", "height": 5, "width": 6}]
+    mask = {"size": [5, 6], "counts": [0] * 10**6}
+    masks = {"images": images, "annotations": [{"id": 1, "image_id": 1, "segmentation": mask}]}
+    path = tmp_path / "m.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(masks).encode()))
+    ran = invoke("evaluate", path, path)
+    assert ran.exit_code == 65
+    assert "bytes for one record are more than the limit of 100000" in ran.stderr
+
+
 def linked(file: h5py.File) -> None:
     del file["features"]
     file["features"] = h5py.ExternalLink("/etc/passwd", "x")
@@ -59,7 +76,51 @@ def virtual(file: h5py.File) -> None:
     file.create_virtual_dataset("features", layout)
 
 
-@pytest.mark.parametrize("change", [linked, stored_elsewhere, virtual])
+def linked_softly(file: h5py.File) -> None:
+    del file["images/id"]
+    file["images/id"] = h5py.SoftLink("/regions/image_id")
+
+
+def group_elsewhere(file: h5py.File) -> None:
+    del file["images"]
+    file["images"] = h5py.ExternalLink("/dev/stdin", "images")
+
+
+def no_dataset(file: h5py.File) -> None:
+    del file["features"]
+    file.create_group("features")
+
+
+def large_chunk(file: h5py.File) -> None:
+    """Two gigabytes have to be unpacked to read one number."""
+    heights = file["images/height"][()]
+    del file["images/height"]
+    file.create_dataset("images/height", data=heights, maxshape=(None,), chunks=(2**29,))
+
+
+def packed(file: h5py.File) -> None:
+    """A chunk that unpacks to more than it should."""
+    heights = file["images/height"][()]
+    del file["images/height"]
+    chunked = file.create_dataset(
+        "images/height", heights.shape, heights.dtype, chunks=heights.shape, compression="gzip"
+    )
+    chunked.id.write_direct_chunk((0,), zlib.compress(bytes(2**26)))
+
+
+def numbers_for_bytes(file: h5py.File) -> None:
+    """``bytes(n)`` are n bytes."""
+    del file["images/preview"]
+    file["images/preview"] = np.array([2**40])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(linked, linked_softly, group_elsewhere, stored_elsewhere, virtual),
+        *(no_dataset, large_chunk, packed, numbers_for_bytes),
+    ],
+)
 def test_features_come_from_the_file_alone(
     change: Callable[[h5py.File], None], features: Path, tmp_path: Path, invoke: Invoke
 ) -> None:
@@ -69,3 +130,24 @@ def test_features_come_from_the_file_alone(
     assert ran.exit_code == 65
     assert "run extract-features again" in ran.stderr
     assert not (tmp_path / "masks.json").exists()
+
+
+def test_a_long_text_counts_as_often_as_it_is_referred_to(
+    features: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    count = 1000
+    with h5py.File(features, "r+") as file:
+        for name, values in {"id": np.arange(1, count + 1), "height": 40, "width": 50}.items():
+            kind = file["images"][name].dtype
+            del file["images"][name]
+            file["images"][name] = np.full(count, values, kind)
+        del file["images/file_name"], file["images/preview"]
+        names = file.create_dataset("images/file_name", (count,), h5py.string_dtype())
+        names[0], names[1:] = "a" * 10**5, "b"
+        place = names.id.get_offset()
+    content = bytearray(features.read_bytes())
+    content[place : place + 16 * count] = content[place : place + 16] * count
+    features.write_bytes(content)
+    ran = invoke("conquer", features, "-o", tmp_path / "masks.json")
+    assert ran.exit_code == 65
+    assert "/images/file_name claims 100000000 bytes in a file of" in ran.stderr

@@ -148,6 +148,15 @@ def cli() -> None:
     """
 
 
+def note_leftover(failed: sys.UnraisableHookArgs) -> None:
+    """Log, for those who look for it, that an object could not be taken apart.
+
+    Others need not see it: a signal may have come while the object was being made.
+    """
+    logger.debug("ignored in %r: %r", failed.object, failed.exc_value)
+
+
 def main() -> NoReturn:
     """Run ``unsam``."""
+    sys.unraisablehook = note_leftover
     cli.main()

@@ -7,21 +7,32 @@ file under its final name, the right exit code, one clear line. Exits with 1 if 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from faults.cases import Case, undisturbed
-from faults.injected import FAULTS, MOUNTING, can_mount
+from faults.injected import FAULTS, MOUNTING, WORKERS, can_mount
+
+Run = tuple[str, Case, int]
+"""A fault, a command, and the number of the round."""
 
 
-def disturb(fault: str, case: Case, work: Path, folder: Path, seed: str) -> str | None:
-    """Make one run; return what was wrong."""
+def disturb(work: Path, root: Path, run: Run) -> str | None:
+    """Make one run; say what was wrong at once, and return it."""
+    fault, case, number = run
+    folder = root / f"{fault}-{case.output}-{number}"
     folder.mkdir()
-    return FAULTS[fault](case, work, folder, Random(seed))
+    wrong = FAULTS[fault](case, work, folder, Random(folder.name))
+    shutil.rmtree(folder)
+    if wrong:
+        print(f"{fault}, {case.name} -o {case.output}, round {number}: {wrong}", file=sys.stderr)
+    return wrong
 
 
 def main() -> int:
@@ -29,37 +40,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="of each fault on each command")
     parser.add_argument("--only", help="this fault")
+    parser.add_argument("--outputs", nargs="+", help="only the commands that write these")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         work = root / "work"
-        cases = undisturbed(work)
+        cases = [c for c in undisturbed(work) if not options.outputs or c.output in options.outputs]
         able = can_mount(root / "mount")
         names = [n for n in FAULTS if (able or n not in MOUNTING) and options.only in (None, n)]
-        plan = [(f, c, n) for n in range(options.rounds) for f in names for c in cases]
+        plan = [
+            (fault, case, number)
+            for number in range(options.rounds)
+            for fault in names
+            for case in cases
+            if case.weights or fault not in WORKERS
+        ]
         with ThreadPoolExecutor(options.jobs) as pool:
-            wrong = list(
-                pool.map(
-                    lambda p: disturb(
-                        p[0],
-                        p[1],
-                        work,
-                        root / f"{p[0]}-{p[1].output}-{p[2]}",
-                        f"{p[0]}{p[1].output}{p[2]}",
-                    ),
-                    plan,
-                )
-            )
+            wrong = list(pool.map(partial(disturb, work, root), plan))
     runs = Counter(fault for fault, _, _ in plan)
     failed = Counter(fault for (fault, _, _), text in zip(plan, wrong, strict=True) if text)
     print("| fault | runs | survived |\n|---|---|---|")
     for fault in names:
         print(f"| {fault} | {runs[fault]} | {runs[fault] - failed[fault]} |")
     print(f"| all | {len(plan)} | {len(plan) - failed.total()} |")
-    for (fault, case, n), text in zip(plan, wrong, strict=True):
-        if text:
-            print(f"{fault}, {case.name} -o {case.output}, round {n}: {text}", file=sys.stderr)
     return 1 if failed else 0
 
 

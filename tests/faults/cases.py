@@ -24,6 +24,7 @@ class Case:
     Parameters
     ----------
     name : str
+        May have a second word, as of ``convert checkpoint``.
     inputs : tuple of str
         Files and folders of the workplace.
     options : tuple of str
@@ -60,7 +61,7 @@ class Case:
         ]
         inputs = [str(work / name) for name in self.inputs]
         resume = ["--resume"] if again and self.resumes else []
-        return [*PROGRAM, self.name, *inputs, *options, *resume, "-o", str(output)]
+        return [*PROGRAM, *self.name.split(), *inputs, *options, *resume, "-o", str(output)]
 
 
 _TINY = (
@@ -78,8 +79,10 @@ CASES = (
     ),
     Case("conquer", ("regions.h5",), ("--max-masks", "40"), output="masks.json"),
     Case("convert", ("masks.json",), ("--to", "polygons"), output="polygons.json"),
-    Case("merge", ("part.0.json", "part.1.json"), output="merged.json", resumes=False),
+    Case("merge", ("0.features.h5", "1.features.h5"), output="merged.h5", resumes=False),
+    Case("merge", ("0.masks.json", "1.masks.json"), output="merged.json", resumes=False),
     Case("evaluate", ("masks.json", "merged.json"), output="report.json", resumes=False),
+    Case("view", ("masks.json",), ("--images", "photos"), output="report.html", resumes=False),
     Case(
         "train",
         ("masks.json",),
@@ -88,6 +91,12 @@ CASES = (
         weights="model.safetensors",
     ),
     Case("predict", ("run", "photos"), ("--device", "cpu"), output="found.json"),
+    Case(
+        "predict",
+        ("sam",),
+        ("--prompts-from", "masks.json", "--image-root", "photos", "--device", "cpu"),
+        output="clicked.json",
+    ),
     Case(
         "finetune-sam",
         ("masks.json",),
@@ -98,6 +107,10 @@ CASES = (
 )
 
 
+HALVED = ("features.h5", "masks.json")
+"""Outputs that are also made in two halves, for ``merge``."""
+
+
 def undisturbed(work: Path) -> list[Case]:
     """Make a workplace with all inputs, and learn what every command gives."""
     (work / "photos").mkdir(parents=True)
@@ -106,25 +119,15 @@ def undisturbed(work: Path) -> list[Case]:
     make_sam().save_pretrained(work / "sam")
     cases = []
     for case in CASES:
-        if case.name == "merge":
-            for k in range(2):
-                half = ["--max-masks", "40", "--shard", f"{k}/2"]
-                _run(
-                    [
-                        *PROGRAM,
-                        "conquer",
-                        str(work / "regions.h5"),
-                        *half,
-                        "-o",
-                        str(work / f"part.{k}.json"),
-                    ]
-                )
         begin = time.perf_counter()
         output = work / case.output
         _run(case.line(work, output))
         seconds = time.perf_counter() - begin
         expected = case.result(output)
         assert expected is not None
+        for k in range(2 if case.output in HALVED else 0):
+            half = case.line(work, work / f"{k}.{case.output}")
+            _run([*half, "--shard", f"{k}/2"])
         cases.append(replace(case, expected=expected, seconds=seconds))
     return cases
 

@@ -1,4 +1,4 @@
-"""Each fault once, on one command; ``PYTHONPATH=tests python -m faults`` does all, many times."""
+"""Each fault and each command once; ``PYTHONPATH=tests python -m faults`` does all, many times."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from faults.cases import CASES, Case, undisturbed
-from faults.injected import FAULTS, MOUNTING, can_mount
+from faults.injected import FAULTS, MOUNTING, WORKERS, can_mount
 
 pytestmark = pytest.mark.slow
+
+TRAINING = next(i for i, case in enumerate(CASES) if case.weights)
+PAIRS = [(fault, TRAINING if fault in WORKERS else i) for i, fault in enumerate(FAULTS)]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case
     return work, undisturbed(work)
 
 
-@pytest.mark.parametrize(("fault", "number"), [(name, i) for i, name in enumerate(FAULTS)])
+def test_each_command_has_a_fault() -> None:
+    assert {number % len(CASES) for _, number in PAIRS} == set(range(len(CASES)))
+
+
+@pytest.mark.parametrize(("fault", "number"), PAIRS)
 def test_nothing_is_lost(
     fault: str, number: int, workplace: tuple[Path, list[Case]], tmp_path: Path
 ) -> None:

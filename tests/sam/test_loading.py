@@ -123,6 +123,15 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
         load_promptable(str(tmp_path / "sam.pth"))
 
 
+def test_a_configuration_cannot_take_the_memory(tmp_path: Path) -> None:
+    make_sam().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    config["vision_config"]["mlp_dim"] = 10**11
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"its configuration asks for \d+ numbers, its files"):
+        load_promptable(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["nothing.pth", "./nothing", "nothing"])
 def test_a_missing_checkpoint_is_named(name: str) -> None:
     with pytest.raises(MissingInputError, match="nothing"):

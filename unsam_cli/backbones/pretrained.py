@@ -37,6 +37,7 @@ def load_network(cls: Any, folder: Path, *, whole: bool = True, **options: Any) 
         Anything is missing, too much, or of another shape, or the folder cannot be read.
     """
     try:
+        _check_size(cls, folder, options.get("config"))
         with quiet():
             network, found = cls.from_pretrained(
                 str(folder),
@@ -62,6 +63,21 @@ def load_network(cls: Any, folder: Path, *, whole: bool = True, **options: Any) 
     if problems:
         raise CheckpointError(f"{folder}: weights do not fit: {'; '.join(problems)}: get it again")
     return network
+
+
+def _check_size(cls: Any, folder: Path, config: Any) -> None:
+    """Refuse a configuration of more numbers than the files have bytes.
+
+    Memory would be taken for them before it is seen that they are missing.
+    """
+    with quiet(), torch.device("meta"):
+        network = cls(config or cls.config_class.from_pretrained(folder, local_files_only=True))
+    asked = sum(tensor.numel() for tensor in network.state_dict().values())
+    there = sum(p.stat().st_size for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
+    if asked > there:
+        raise ValueError(
+            f"its configuration asks for {asked} numbers, its files have {there} bytes"
+        )
 
 
 def save_network(network: Any, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:

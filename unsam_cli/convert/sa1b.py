@@ -11,12 +11,11 @@ from typing import Any
 from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.annotations import annotation, image_info
-from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.json_stream import LONGEST, parse_json
 from unsam_cli.io.sources import Spool, json_files, open_path
 
 _NAME = re.compile(r"sa_(\d{1,18})\.json")
 _PLAIN = ("score", "stage", "level", "granularity")
-_LONGEST = 2**31  # bytes of one image's masks
 
 
 class Sa1b:
@@ -111,7 +110,7 @@ def _member(record: Any, key: str, kind: type) -> Any:
 def _parsed(path: Path) -> Any:
     source = open_path(path, Spool())
     try:
-        return parse_json(source.read_at(0, _LONGEST))
+        return parse_json(source.read_at(0, LONGEST + 1))
     except ValueError as error:
         raise MaskFileError(f"{path}: not JSON: {error}; copy it again") from error
 

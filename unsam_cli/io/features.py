@@ -20,13 +20,13 @@ import orjson
 
 from unsam_cli.errors import FeatureFileError, MissingInputError
 from unsam_cli.io.half import widen
+from unsam_cli.io.hdf5 import contained
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, to_runs
 
 FORMAT = "unsam-features"
 VERSION = 1
 PROMPT = "prompt"
 """Facet of features for a mask decoder: their grid covers the padding of its input, too."""
-_DEFLATE = 1032  # most that HDF5's compression can shrink
 
 T = TypeVar("T")
 
@@ -125,7 +125,6 @@ class FeatureFile:
         self.name = name or str(path)
         if not path.exists():
             raise MissingInputError(f"{self.name}: no such file; unsam extract-features makes one")
-        self._bytes = path.stat().st_size
         try:
             # Files appear whole and never change: locks, which fail or hang on NFS, add nothing.
             self._file = h5py.File(path, "r", locking=False)
@@ -183,46 +182,36 @@ class FeatureFile:
         )
 
     def _read_index(self) -> None:
-        file = self._file
         self.ids = self._column("images/id", np.int64, ())
         n = len(self.ids)
         if len(np.unique(self.ids)) != n:
             raise self._error("an image id occurs twice in /images/id")
-        self._index = {int(i): k for k, i in enumerate(self.ids)}
         self._heights = self._column("images/height", np.int32, (), n)
         self._widths = self._column("images/width", np.int32, (), n)
         for k in np.flatnonzero((self._heights < 1) | (self._widths < 1))[:1]:
             raise self._error(f"image {self.ids[k]} has no pixels")
         for k in np.flatnonzero(self._heights.astype(np.int64) * self._widths > MAX_PIXELS)[:1]:
             raise self._error(f"image {self.ids[k]} has more than {MAX_PIXELS} pixels")
-        if len(self._dataset("images/file_name")) != n:
-            raise self._error(f"/images/file_name has not {n} entries")
-        self._has_preview = (
-            "preview" in file["images"] and len(self._dataset("images/preview")) == n
+        self._names = self._texts("images/file_name", n).asstr()
+        self._previews = (
+            self._texts("images/preview", n) if "preview" in self._file["images"] else None
         )
         self._read_regions()
 
     def _column(
         self, name: str, kind: type[np.generic], tail: tuple[int, ...], length: int | None = None
     ) -> npt.NDArray[Any]:
-        dataset = self._dataset(name)
+        dataset = contained(self._file, name)
         shape = dataset.shape
         if shape[1:] != tail or (length is not None and shape[0] != length):
             expected = ("N" if length is None else str(length), *map(str, tail))
             raise self._error(f"/{name} has shape {shape}, not ({', '.join(expected)})")
         return np.asarray(dataset[()], dtype=kind)
 
-    def _dataset(self, name: str) -> h5py.Dataset:
-        """Return a dataset that is in the file and no larger than the file can hold.
-
-        A stranger's file may point to others, and claim what would exhaust memory.
-        """
-        dataset = self._file[name]
-        if dataset.file != self._file or dataset.external or dataset.is_virtual:
-            raise self._error(f"/{name} is in another file")
-        stored = min(dataset.id.get_storage_size(), self._bytes)
-        if dataset.nbytes > stored * (_DEFLATE if dataset.chunks else 1):
-            raise self._error(f"/{name} claims {dataset.nbytes} bytes and has {stored}")
+    def _texts(self, name: str, length: int) -> h5py.Dataset:
+        dataset = contained(self._file, name)
+        if dataset.shape != (length,) or not dataset.dtype.hasobject:
+            raise self._error(f"/{name} has not {length} entries of text or bytes")
         return dataset
 
     def _read_regions(self) -> None:
@@ -232,25 +221,34 @@ class FeatureFile:
         self._score = self._column("regions/score", np.float32, (), r)
         self._grid = self._column("regions/grid", np.int32, (2,), r)
         self._offset = self._column("regions/offset", np.int64, (), r + 1)
-        if len(self._dataset("regions/rle")) != r:
-            raise self._error(f"/regions/rle has not {r} entries")
-        features = self._dataset("features")
+        self._rle = self._texts("regions/rle", r)
+        features = self._features = contained(self._file, "features")
         if features.ndim != 2 or features.dtype not in (np.float16, np.float32):
             raise self._error(
                 f"/features is {features.ndim}-d {features.dtype}, not 2-d float16 or float32"
             )
-        self._check_regions(region_image, features.shape)
-        rows = np.array([self._index[int(i)] for i in region_image], dtype=np.int64)
+        rows = self._places(region_image)
+        self._check_regions(region_image, rows, features.shape)
         self._order = np.argsort(rows, kind="stable")
         self._first = np.searchsorted(rows[self._order], np.arange(len(self.ids) + 1))
 
-    def _check_regions(self, region_image: npt.NDArray[Any], shape: tuple[int, int]) -> None:
+    def _places(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return where images are in the file; anywhere, if they are not."""
+        order = np.argsort(self.ids)
+        found = np.searchsorted(self.ids, ids, sorter=order)
+        places: npt.NDArray[np.int64] = np.append(order, 0)[found]
+        return places
+
+    def _check_regions(
+        self, region_image: npt.NDArray[Any], place: npt.NDArray[Any], shape: tuple[int, int]
+    ) -> None:
         """Name the first record whose index entries contradict each other."""
         x, y, w, h = self._bbox.T.astype(np.int64)
         known = np.isin(region_image, self.ids)
-        place = np.array([self._index.get(int(i), 0) for i in region_image], dtype=np.int64)
-        height = self._heights[place] if len(place) else place
-        width = self._widths[place] if len(place) else place
+        if not known.all():
+            place = np.zeros_like(place)
+        height = self._heights[place] if len(self.ids) else place
+        width = self._widths[place] if len(self.ids) else place
         patches = self._grid.astype(np.int64).prod(axis=1)
         checks = [
             (known, "belongs to no image of the file"),
@@ -278,11 +276,10 @@ class FeatureFile:
         """Return image `index` (0-based position in the file)."""
 
         def read() -> ImageEntry:
-            images = self._file["images"]
-            preview = bytes(images["preview"][index]) if self._has_preview else b""
+            preview = b"" if self._previews is None else bytes(self._previews[index])
             return ImageEntry(
                 id=int(self.ids[index]),
-                file_name=images["file_name"].asstr()[index],
+                file_name=self._names[index],
                 height=int(self._heights[index]),
                 width=int(self._widths[index]),
                 preview=preview,
@@ -292,20 +289,30 @@ class FeatureFile:
 
     def file_names(self) -> list[str]:
         """Return the names of all images, in the order of the file."""
-        return self._guard(lambda: list(self._file["images/file_name"].asstr()[:]))
+        return self._guard(lambda: list(self._names[:]))
 
     def regions(self, index: int) -> list[RegionEntry]:
         """Return what the records of image `index` cover."""
-        return self._guard(lambda: [self._region(int(r)) for r in self._numbers(index)])
+        numbers = self._numbers(index)
+        masks = self._guard(lambda: self._masks(numbers))
+        return [self._region(int(r), mask) for r, mask in zip(numbers, masks, strict=True)]
 
     def _numbers(self, index: int) -> npt.NDArray[np.int64]:
         numbers: npt.NDArray[np.int64] = self._order[self._first[index] : self._first[index + 1]]
         return numbers
 
-    def _region(self, r: int) -> RegionEntry:
+    def _masks(self, numbers: npt.NDArray[np.int64]) -> list[bytes]:
+        """Return compressed counts of records: in one read, if they are neighbours as ours are."""
+        if not len(numbers):
+            return []
+        first, last = int(numbers[0]), int(numbers[-1])
+        if last - first + 1 == len(numbers):
+            return [bytes(mask) for mask in self._rle[first : last + 1]]
+        return [bytes(self._rle[int(r)]) for r in numbers]
+
+    def _region(self, r: int, counts: bytes) -> RegionEntry:
         x, y, w, h = map(int, self._bbox[r])
         rows, columns = map(int, self._grid[r])
-        counts = bytes(self._file["regions/rle"][r])
         return RegionEntry((x, y, w, h), counts, float(self._score[r]), (rows, columns))
 
     def records(self, index: int) -> list[Record]:
@@ -338,7 +345,7 @@ class FeatureFile:
     def rows(self, r: int) -> npt.NDArray[Any]:
         """Return the features of record `r`, (patches, C), as stored."""
         start, stop = int(self._offset[r]), int(self._offset[r + 1])
-        return self._guard(lambda: np.asarray(self._file["features"][start:stop]))
+        return self._guard(lambda: np.asarray(self._features[start:stop]))
 
     def image_rows(self, index: int) -> list[npt.NDArray[Any]]:
         """Return the features of each record of image `index`, as stored."""
@@ -357,7 +364,7 @@ class FeatureFile:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored features."""
-        kind: np.dtype[Any] = self._file["features"].dtype
+        kind: np.dtype[Any] = self._features.dtype
         return kind
 
     def close(self) -> None:

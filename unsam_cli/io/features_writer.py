@@ -6,8 +6,12 @@ tell them), so every dataset is contiguous and the features are copied straight 
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,14 +64,25 @@ def write_features(
     OSError
         The file cannot be written.
     """
-    with h5py.File(path, "w", libver=("v110", "v110"), locking=False) as file:
+    with _open(path, "w") as file:
         _write_attributes(file, attributes)
         _create_index(file, totals)
         _write_index(file, described)
         offset = _allocate_features(file, totals)
     _write_rows(path, offset, chunks)
-    with h5py.File(path, "r+", libver=("v110", "v110"), locking=False) as file:
+    with _open(path, "r+") as file:
         file.attrs["complete"] = True
+
+
+@contextmanager
+def _open(path: Path, mode: str) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, mode, libver=("v110", "v110"), locking=False) as file:
+            yield file
+    except RuntimeError as e:  # what h5py raises when a file cannot be written as it is closed
+        found = re.search(r"errno = (\d+)", str(e))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number)) from e
 
 
 def _write_attributes(file: h5py.File, attributes: FeatureAttributes) -> None:
@@ -135,9 +150,14 @@ def _batches(described: Iterable[Described]) -> Iterator[list[Described]]:
 
 
 def _write_ragged(dataset: h5py.Dataset, start: int, items: list[bytes]) -> None:
-    # One at a time: h5py mistakes an array of equally long items for a two-dimensional one.
-    for i, item in enumerate(items, start):
-        dataset[i] = np.frombuffer(item, dtype=np.uint8)
+    # By the lower interface: the higher one mistakes items of one length for a matrix, and takes
+    # ten times as long for each.
+    values = np.empty(len(items), dtype=dataset.dtype)
+    for i, item in enumerate(items):
+        values[i] = np.frombuffer(item, dtype=np.uint8)
+    place = dataset.id.get_space()
+    place.select_hyperslab((start,), values.shape)
+    dataset.id.write(h5py.h5s.create_simple(values.shape), place, values)
 
 
 def _allocate_features(file: h5py.File, totals: FeatureTotals) -> int:

@@ -32,6 +32,7 @@ PREVIEW = 640
 """Most pixels a side of a preview."""
 
 _STRIP = 512  # rows
+_LONGEST_NAME = 4096  # characters, as of Linux: what is longer would only fill the message
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -174,11 +175,12 @@ def find_image(root: Path, file_name: str) -> Path:
     Raises
     ------
     DataError
-        If the name is absolute or climbs out of the folder.
+        If the name is absolute, climbs out of the folder, or is no name at all.
     MissingInputError
         If there is no such file.
     """
-    name = PurePath(file_name) if isinstance(file_name, str) and "\0" not in file_name else None
+    sound = isinstance(file_name, str) and "\0" not in file_name and len(file_name) <= _LONGEST_NAME
+    name = PurePath(file_name) if sound else None
     if name is None or not name.name or name.is_absolute() or ".." in name.parts:
         raise DataError(
             f"file_name {file_name!r:.200} is not a path below a folder; "

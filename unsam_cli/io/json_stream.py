@@ -20,6 +20,9 @@ from unsam_cli.jit import kernel
 ReadAt = Callable[[int, int], bytes]
 """``read_at(start, size)``: the bytes from `start` on, fewer at the end."""
 
+LONGEST = 2**27
+"""Bytes of JSON that are parsed at once. No record is that long; a stranger's, unpacked, may be."""
+
 _CHUNK = 2**20
 _ROWS = 2**12
 
@@ -115,8 +118,10 @@ def parse_json(text: bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is not JSON.
+        If it is not JSON, or longer than `LONGEST`.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"{len(text)} bytes for one record are more than the limit of {LONGEST}")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -131,7 +131,7 @@ def config_of(network: Any, **known: Any) -> SegmenterConfig:
 
 def _backbone_config(name: str, folder: Path | None) -> Any:
     if folder is not None:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         stages = getattr(config, "stage_names", [])
         if len(stages) < len(_STRIDES):
             raise UsageError(f"{name} is no backbone with features at several strides")

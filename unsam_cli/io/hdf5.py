@@ -1,0 +1,75 @@
+"""Datasets of an HDF5 file that may come from a stranger.
+
+The format can point to other files, and to devices; say that a dataset is larger than the memory;
+unpack a few bytes into gigabytes; and refer to one long text a million times. Features files are
+simple: every dataset lies in them in one piece, and each of its bytes is used once.
+"""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import numpy as np
+
+# How a file stores a text or bytes of any length: where in the file these are.
+_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
+
+
+def contained(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset that is in the file, and no larger than that.
+
+    Parameters
+    ----------
+    file : h5py.File
+        An open file.
+    name : str
+        The dataset's name, with its group's.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    ValueError
+        It is something else, elsewhere, packed, or claims more than the file holds.
+    """
+    dataset = _follow(file, name)
+    if dataset.external or dataset.id.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS:
+        raise ValueError(f"/{name} is not in the file in one piece")
+    there = min(dataset.id.get_storage_size(), os.path.getsize(file.filename))
+    if dataset.nbytes > there:
+        raise ValueError(f"/{name} claims {dataset.nbytes} bytes and has {there}")
+    if dataset.dtype.hasobject:
+        _check_references(dataset, name)
+    return dataset
+
+
+def _follow(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset without opening what links point to."""
+    found = file
+    for part in name.split("/"):
+        if not isinstance(found, h5py.Group):
+            break
+        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"/{name} is a link to somewhere else")
+        found = found[part]
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(f"/{name} is no dataset")
+    return found
+
+
+def _check_references(dataset: h5py.Dataset, name: str) -> None:
+    """Refuse texts that take more room than the file, because many entries share one."""
+    file, count = dataset.file, dataset.size
+    if not count:
+        return
+    text = h5py.check_string_dtype(dataset.dtype) or h5py.check_vlen_dtype(dataset.dtype) == "u1"
+    known = dataset.id.get_storage_size() == count * _REFERENCE.itemsize
+    if not text or not known or file.userblock_size:
+        raise ValueError(f"/{name} holds neither texts nor bytes")
+    with open(file.filename, "rb") as stream:
+        stream.seek(dataset.id.get_offset())
+        lengths = np.fromfile(stream, _REFERENCE, count)["length"]
+    claimed, there = int(lengths.sum(dtype=np.int64)), os.path.getsize(file.filename)
+    if claimed > there:
+        raise ValueError(f"/{name} claims {claimed} bytes in a file of {there}")
