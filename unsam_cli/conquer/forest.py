@@ -62,6 +62,11 @@ class Guide:
         """Prepare a picture."""
         return cls(picture, contrast_of(picture))
 
+    def within(self, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Guide:
+        """Return what a box of the original covers; `size` is that of the original, pixels."""
+        rows, columns = window(self.picture.shape[:2], bbox, size)
+        return Guide(self.picture[rows, columns], self.contrast.window(rows, columns))
+
 
 def grow(
     record: Record, guide: Guide | None, size: tuple[int, int], settings: ConquerSettings
@@ -88,8 +93,7 @@ def grow(
     features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
     edges, sharpness, inside = grid_edges(h, w), None, None
     if guide is not None:
-        rows, columns = window(guide.picture.shape[:2], record.bbox, size)
-        sharpness = sharpness_of_edges(guide.contrast.window(rows, columns), h, w)
+        sharpness = sharpness_of_edges(guide.within(record.bbox, size).contrast, h, w)
     if record.rle is not None:
         inside = patch_shares(decode_window(record.rle, *record.bbox), (h, w)).ravel()
     grown = []
@@ -154,10 +158,10 @@ def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
     label = coarse = partition.label.reshape(h, w)
     contrast = no_contrast(h, w)
     if guide is not None:
-        rows, columns = window(guide.picture.shape[:2], grown.record.bbox, size)
-        contrast = guide.contrast.window(rows, columns)
-        label = refine_labels(coarse, guide.picture[rows, columns])
-        coarse = sample(label, rows.stop - rows.start, columns.stop - columns.start)
+        part = guide.within(grown.record.bbox, size)
+        contrast = part.contrast
+        label = refine_labels(coarse, part.picture)
+        coarse = sample(label, *part.picture.shape[:2])
     area, length, mean, cut = measure(coarse, partition.end, partition.up, contrast)
     offsets, runs = cluster_runs(label, partition.up, grown.record.bbox, size)
     order = partition.order
