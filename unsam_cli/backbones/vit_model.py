@@ -71,8 +71,8 @@ def _build(name: str, options: dict[str, Any]) -> Any:
         if "dynamic_img_size" not in str(error):
             raise
         raise UsageError(
-            f"{name} has no patch tokens at free image sizes: give --backbone a plain vision "
-            "transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
+            f"{name} has no patch tokens at free image sizes: use --backbone builtin or a plain "
+            "vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
         ) from error
     except RuntimeError as error:
         if not any(s in str(error) for s in ("Unknown model", "Invalid pretrained tag")):

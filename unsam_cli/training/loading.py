@@ -7,7 +7,8 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from multiprocessing.queues import Queue
+from typing import Any, NoReturn
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -56,7 +57,7 @@ def load_batches(
         collate_fn=_as_it_is,
         num_workers=jobs,
         pin_memory=pin,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_begin_worker,
         # Nothing is pickled, and the weights, which workers have no use for, are not copied.
         multiprocessing_context="fork" if jobs else None,
         generator=torch.Generator(),  # else it draws from the global one
@@ -79,7 +80,20 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    Queue._on_queue_feeder_error = staticmethod(_end_for_want)  # type: ignore[attr-defined]
+    _leave_signals_to_the_parent()
+
+
+def _end_for_want(error: Exception, batch: Any) -> NoReturn:
+    """End a worker that cannot hand over a batch, for want of open files or shared memory.
+
+    The queue would drop it, and the trainer wait for ever.
+    """
+    os._exit(1)
+
+
+def _leave_signals_to_the_parent() -> None:
     """Ignore what is sent to all processes of a job: the trainer still wants its batches."""
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

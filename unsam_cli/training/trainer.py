@@ -85,8 +85,8 @@ def train(
             if "DataLoader worker" not in str(e):
                 raise
             raise UnsamError(
-                "a worker process was killed, perhaps for want of memory: give fewer --jobs, and "
-                "go on from the last checkpoint with --resume"
+                "a worker process was killed, perhaps for want of memory or of open files (ulimit "
+                "-n): give fewer --jobs, and go on from the last checkpoint with --resume"
             ) from e
     return 0
 
