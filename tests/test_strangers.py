@@ -132,6 +132,18 @@ def test_features_come_from_the_file_alone(
     assert not (tmp_path / "masks.json").exists()
 
 
+def test_a_chunked_file_is_told_how_to_be_read(
+    features: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    with h5py.File(features, "r+") as file:
+        values = file["features"][()]
+        del file["features"]
+        file.create_dataset("features", data=values, chunks=True, compression="gzip")
+    ran = invoke("conquer", features, "-o", tmp_path / "masks.json")
+    assert ran.exit_code == 65
+    assert "/features is chunked; unpack it: h5repack -f NONE -l CONTI" in ran.stderr
+
+
 def test_a_long_text_counts_as_often_as_it_is_referred_to(
     features: Path, tmp_path: Path, invoke: Invoke
 ) -> None:

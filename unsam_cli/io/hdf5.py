@@ -34,7 +34,11 @@ def contained(file: h5py.File, name: str) -> h5py.Dataset:
         It is something else, elsewhere, packed, or claims more than the file holds.
     """
     dataset = _follow(file, name)
-    if dataset.external or dataset.id.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS:
+    layout = dataset.id.get_create_plist().get_layout()
+    if layout == h5py.h5d.CHUNKED:
+        # A chunk may unpack to a thousand times its size, whatever the header says.
+        raise ValueError(f"/{name} is chunked; unpack it: h5repack -f NONE -l CONTI IN.h5 OUT.h5")
+    if dataset.external or layout != h5py.h5d.CONTIGUOUS:
         raise ValueError(f"/{name} is not in the file in one piece")
     there = min(dataset.id.get_storage_size(), os.path.getsize(file.filename))
     if dataset.nbytes > there:
