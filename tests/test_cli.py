@@ -128,9 +128,35 @@ class HalfMade:
     def __del__(self):
         raise AttributeError("never set")
 
-cli.guarded = lambda run: HalfMade() and 0
+cli.guarded = lambda run, request: HalfMade() and 0
 sys.argv = ["unsam", "doctor"]
 cli.main()
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, b""), (signal.SIGTERM, 75, b"unsam: error: stopped by SIGTERM")],
+)
+def test_a_signal_that_an_import_turned_into_an_error_is_still_one(
+    number: signal.Signals, code: int, said: bytes
+) -> None:
+    program = f"""
+import os, sys
+from unsam_cli import cli
+
+def get_command(*_):
+    try:
+        os.kill(os.getpid(), {int(number)})
+    except BaseException as e:
+        raise ModuleNotFoundError("half imported") from e
+
+cli.UnsamGroup.get_command = get_command
+sys.argv = ["unsam", "doctor"]
+cli.main()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert ran.returncode == code
+    assert ran.stderr.startswith(said) and (said or not ran.stderr)

@@ -27,7 +27,7 @@ from unsam_cli.errors import (
     UnsamError,
 )
 from unsam_cli.log import configure
-from unsam_cli.run.signals import SignalExit, exit_on_signals
+from unsam_cli.run.signals import SignalExit, StopRequest, exit_on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class UnsamGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; whatever it raises becomes one line and an exit code."""
-        return guarded(lambda: super(UnsamGroup, self).invoke(ctx))
+        return guarded(lambda: super(UnsamGroup, self).invoke(ctx), ctx.obj)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -67,11 +67,12 @@ class UnsamGroup(click.Group):
         configure(as_json="--log-json" in words)
         extra["standalone_mode"] = False
         run = super().main
-        with exit_on_signals():
-            sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra)) or 0)
+        with exit_on_signals() as request:
+            extra["obj"] = request
+            sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra), request) or 0)
 
 
-def guarded(run: Callable[[], Any]) -> Any:
+def guarded(run: Callable[[], Any], request: StopRequest) -> Any:
     """Return what `run` returns, or raise SystemExit with the exit code."""
     try:
         return run()
@@ -83,7 +84,9 @@ def guarded(run: Callable[[], Any]) -> Any:
         silence_stdout()
         raise SystemExit(EXIT_SIGPIPE) from None
     except (Exception, SignalExit) as e:
-        text, code = explained(e)
+        if request.signal_name == "SIGINT":
+            raise SystemExit(EXIT_SIGINT) from None
+        text, code = explained(SignalExit(request.signal_name) if request else e)
         fail(text, code, e)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -18,17 +18,6 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 class SignalExit(BaseException):
     """A signal came that asks the program to stop; no error, so that nobody handles it as one."""
-
-
-@contextmanager
-def exit_on_signals() -> Iterator[None]:
-    """Raise :class:`SignalExit` on SIGTERM and SIGUSR1 while the context lasts."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        raise SignalExit(signal.Signals(number).name)
-
-    with _handling(handle):
-        yield
 
 
 class StopRequest:
@@ -45,22 +34,47 @@ class StopRequest:
 
 
 @contextmanager
+def exit_on_signals() -> Iterator[StopRequest]:
+    """Raise :class:`SignalExit` on SIGTERM and SIGUSR1 while the context lasts.
+
+    Yields
+    ------
+    StopRequest
+        Set by these, and by SIGINT where it is not ignored, which raises KeyboardInterrupt. Code
+        that is imported at that moment may turn the exception into another; this still tells.
+    """
+    request = StopRequest()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        request.handle(number, frame)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SignalExit(request.signal_name)
+
+    ignored = signal.getsignal(signal.SIGINT) != signal.default_int_handler
+    with _handling(handle, STOPPING if ignored else (*STOPPING, signal.SIGINT)):
+        yield request
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """Turn SIGTERM and SIGUSR1 into a :class:`StopRequest` while the context lasts.
 
     Outside the main thread signals cannot be handled: the request then never comes.
     """
     request = StopRequest()
-    with _handling(request.handle):
+    with _handling(request.handle, STOPPING):
         yield request
 
 
 @contextmanager
-def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handling(
+    handle: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals]
+) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, handle) for number in STOPPING}
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
