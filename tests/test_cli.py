@@ -159,4 +159,5 @@ cli.main()
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert ran.returncode == code
-    assert ran.stderr.startswith(said) and (said or not ran.stderr)
+    assert ran.stderr.startswith(said)
+    assert bool(ran.stderr) == bool(said)

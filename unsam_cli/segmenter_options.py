@@ -40,8 +40,8 @@ network_options = bundle(
         "--backbone",
         default="resnet50",
         metavar="NAME",
-        help="Any timm feature network, or the hub id of a Hugging Face backbone; with eomt a timm "
-        "vision transformer.",
+        help="Any timm feature network, or a Hugging Face backbone by its hub id or ./FOLDER; with "
+        "eomt a timm vision transformer.",
     ),
     _network_option(
         "--backbone-weights",

@@ -26,6 +26,7 @@ from unsam_cli.errors import (
 )
 from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.run.provenance import file_identity
 
 pytestmark = pytest.mark.torch
 
@@ -147,6 +148,12 @@ def test_a_hub_backbone_brings_its_weights(tmp_path: Path, monkeypatch: pytest.M
     torch.testing.assert_close(tuple(found), expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(UsageError, match="brings its weights"):
         feature_maps(config, "some.pth")
+    network.save_pretrained(tmp_path / "folder")
+    config = replace(MASK2FORMER, backbone=str(tmp_path / "folder"))
+    again, identity = feature_maps(config, None)
+    assert identity == file_identity(tmp_path / "folder" / "model.safetensors")
+    torch.testing.assert_close(again, found, rtol=0, atol=0)
+    assert create_segmenter(config, seed=0).config.backbone == "resnet"
 
 
 def test_misfits_are_listed(resnet: Any, tmp_path: Path) -> None:
@@ -168,7 +175,7 @@ def test_misfits_are_listed(resnet: Any, tmp_path: Path) -> None:
         ("no_such_network", "no_such_network cannot be a backbone of Mask2Former: Unknown model"),
         ("test_vit", "choose a hierarchical network, or --architecture eomt"),
         ("swin_tiny_patch4_window7_224", "does not take pictures of any size|has features"),
-        ("./some/where", "is no backbone"),
+        ("./some/where", "is neither a folder"),
     ],
 )
 def test_backbones_that_do_not_suit(name: str, text: str) -> None:

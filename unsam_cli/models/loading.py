@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
     """
     create = _create_eomt if config.architecture == "eomt" else _create_mask2former
     network, identity = create(config, seed)
+    if _is_folder(config.backbone):  # where it was says nothing elsewhere
+        config = replace(config, backbone=network.config.backbone_config.model_type)
     segmenter = Segmenter(network, config).train()
     segmenter.identity = identity
     return segmenter
@@ -165,15 +167,24 @@ def convert_checkpoint(
 
 def _create_mask2former(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
     folder, identity = None, ""
-    if "/" in config.backbone:
+    if _is_folder(config.backbone):
+        folder = Path(config.backbone)
+        read_json(folder / "config.json", "give a Hugging Face backbone")
+        identity = _identity(folder)
+    elif "/" in config.backbone:
         repository = hub_id(config.backbone)
         if repository is None:
-            raise UsageError(f"{config.backbone} is no backbone: give a name or a hub id")
+            raise UsageError(f"{config.backbone} is neither a folder, nor a name, nor a hub id")
         folder, identity = fetch_folder(repository, mend="give another --backbone")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = create_mask2former(config, folder)
     return network, load_backbone(network, config, folder, seed) or identity
+
+
+def _is_folder(backbone: str) -> bool:
+    """Tell a folder from the name of a network, which some folder here may have, too."""
+    return "/" in backbone and Path(backbone).is_dir()
 
 
 def _create_eomt(config: SegmenterConfig, seed: int) -> tuple[Any, str]:

@@ -27,8 +27,9 @@ class SegmenterConfig:
         masked transformer decoder. EoMT: a plain vision transformer whose last blocks see the
         queries, too.
     backbone : str
-        Of Mask2Former ``resnet50``, any timm feature network, or the hub id of a Hugging Face
-        backbone; of EoMT a timm vision transformer with position embeddings.
+        Of Mask2Former ``resnet50``, any timm feature network, or the hub id or folder (with a
+        slash) of a Hugging Face backbone; of EoMT a timm vision transformer with position
+        embeddings.
     backbone_weights : str, optional
         A checkpoint file, a hub id, or ``random``; by default DINO's for ``resnet50``, else the
         backbone's own pretrained weights.
