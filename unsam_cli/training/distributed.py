@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -131,6 +132,8 @@ class World:
         """Return `module` with gradients averaged over processes in the backward pass."""
         if self.size == 1:
             return module
+        # Depthwise kernels have one input channel, whose stride is any number: nothing is copied.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
         return DistributedDataParallel(
             module,
             gradient_as_bucket_view=True,
