@@ -48,6 +48,7 @@ def assert_naive(found: FoundMasks, naive: Naive) -> None:
 )
 def test_equal_to_the_naive_way_bit_for_bit(height: int, width: int) -> None:
     segmenter, rgb = RandomSegmenter(), photo(height, width)
+    rgb.flags.writeable = False  # as Pillow's are
     assert_naive(predict_image(segmenter, rgb), segment_naively(segmenter, rgb, 64, 128))
 
 

@@ -73,7 +73,8 @@ class Predictor:
     @torch.inference_mode()
     def forward(self, inputs: Sequence[Input]) -> Predictions:
         """Run the network on inputs whose padded sizes are equal."""
-        images = [torch.from_numpy(one.pixels).permute(2, 0, 1).to(self.device) for one in inputs]
+        # Copied: arrays of Pillow are read-only, which torch cannot express.
+        images = [torch.tensor(one.pixels, device=self.device).permute(2, 0, 1) for one in inputs]
         pixels = batch_pixels(images, self.segmenter.multiple, self.segmenter.config.least_side)
         dtype = getattr(torch, self.settings.dtype)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
