@@ -136,6 +136,19 @@ def test_masks_of_a_ground_truth_are_learnt_too(data: Path, tmp_path: Path, invo
     assert "unsam merge" in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [("--union-iou", "--ground-truth"), ("--lora-rank", "--train lora")],
+)
+def test_options_that_do_nothing_are_refused(
+    option: str, needed: str, data: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    line = ["finetune-sam", data / "masks.json", "--images", data / "images", "--checkpoint", "no"]
+    ran = invoke(*line, "--train", "all", option, 1, "-o", tmp_path / "run")
+    assert ran.exit_code == 2
+    assert f"{option} does nothing without {needed}" in ran.stderr
+
+
 def test_damaged_images_stop_or_are_replaced(data: Path, tmp_path: Path, invoke: Invoke) -> None:
     images = tmp_path / "images"
     shutil.copytree(data / "images", images)

@@ -22,12 +22,13 @@ import functools
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from unsam_cli.errors import MissingInputError
 from unsam_cli.log import configure, reporter_factory
@@ -366,3 +367,22 @@ def parse_floats(
         return tuple(float(part) for part in value.split(","))
     except ValueError as e:
         raise click.BadParameter(f"{value!r} is not a list such as 0.6,0.5,0.4") from e
+
+
+def refuse_idle(context: click.Context, idle: Mapping[str, str]) -> None:
+    """Refuse options of the command line that would do nothing.
+
+    Parameters
+    ----------
+    context : click.Context
+    idle : dict of str
+        Names of parameters, and the option that each of them would need.
+
+    Raises
+    ------
+    UsageError
+        One of them was given.
+    """
+    for name, needed in idle.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} does nothing without {needed}")
