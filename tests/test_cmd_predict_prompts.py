@@ -506,6 +506,7 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
     ("lines", "message"),
     [
         ([POINT, "{"], "p.jsonl: line 2: not JSON"),
+        (['{"images": [],', "}"], "line 1: begins as a file of masks, which --prompts-from takes"),
         (["[1]"], "line 1: must be an object"),
         (['{"image": "1.png", "point": [1, 2]}'], "line 1: has an unknown key 'point'"),
         (['{"points": [[1, 2]]}'], "line 1: image must be a file name"),

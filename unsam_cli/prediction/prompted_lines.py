@@ -15,6 +15,7 @@ from unsam_cli.sam.settings import Prompt
 
 _KEYS = ("image", "points", "labels", "box", "granularity", "prompt_id")
 _LEAST_GRANULARITY = 0.1
+_COCO = (b'{"info"', b'{"images"', b'{"annotations"', b'{"categories"', b'{"licenses"')
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def read_lines(path: Path, name: str) -> Iterator[PromptLine]:
 
 
 def _parse(text: bytes, name: str, number: int) -> PromptLine:
+    if text.lstrip().startswith(_COCO):
+        raise ValueError("begins as a file of masks, which --prompts-from takes")
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError as error:
