@@ -20,7 +20,7 @@ SIZE = (48, 64)
 
 
 def run(*arguments: object) -> tuple[float, float]:
-    """Run a command; return seconds and peak resident MiB."""
+    """Run a command; return seconds and peak resident MiB, and tell them at once."""
     begin = time.perf_counter()
     line = [sys.executable, "-m", "unsam_cli", *map(str, arguments), "-q"]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
@@ -28,7 +28,9 @@ def run(*arguments: object) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"exit code {process.returncode}: {' '.join(line)}")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+    found = time.perf_counter() - begin, usage.ru_maxrss / 1024
+    print(f"{arguments[0]}: {found[0]:.1f} s, {found[1]:.0f} MiB", file=sys.stderr)
+    return found
 
 
 def draw(folder: Path, count: int) -> None:
