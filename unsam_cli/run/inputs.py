@@ -20,11 +20,19 @@ STDIN_NAME = "standard input"
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """An image to work on: its id, its name as stored in outputs, and where it is."""
+    """An image to work on: its id, its name as stored in outputs, and where it is.
+
+    There may be millions of them, and a Path takes several times the memory of its text.
+    """
 
     id: int
     file_name: str
-    path: Path
+    place: str
+
+    @property
+    def path(self) -> Path:
+        """Where the image is."""
+        return Path(self.place)
 
 
 class Item(Protocol):
@@ -93,7 +101,7 @@ def list_images(query: ImageQuery, *, keep_missing: bool = False) -> list[ImageI
         names = " ".join(query.arguments)
         raise MissingInputError(f"{names}: no images found; folders are searched by suffix")
     pairs = sorted(found.items(), key=lambda pair: os.fsencode(pair[1]))
-    return [ImageItem(i, name, path) for i, (name, path) in enumerate(pairs, start=1)]
+    return [ImageItem(i, name, place) for i, (name, place) in enumerate(pairs, start=1)]
 
 
 def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False) -> list[ImageItem]:
@@ -121,7 +129,7 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
             if not keep_missing:
                 raise
             path = folder / image.file_name
-        items.append(ImageItem(i, image.file_name, path))
+        items.append(ImageItem(i, image.file_name, str(path)))
     return items
 
 
@@ -134,8 +142,8 @@ def source_of(query: ImageQuery) -> Parts:
     return parts_of(shard_mark(query.coco), query.coco)
 
 
-def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[Path | None, Path]]:
-    """Yield (given folder or None, image path) for each argument."""
+def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[str | None, str]]:
+    """Yield (name in a given folder or None, path) of the images of each argument."""
     for argument in query.arguments:
         if argument == STDIN:
             for name in _split(sys.stdin.buffer.read(), query.null):
@@ -156,26 +164,28 @@ def _split(data: bytes, null: bool) -> list[str]:
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
-def _expand_path(name: str, keep_missing: bool = False) -> Iterator[tuple[Path | None, Path]]:
+def _expand_path(name: str, keep_missing: bool = False) -> Iterator[tuple[str | None, str]]:
     path = Path(name)
     if path.is_dir():
-        for image in _walk(path):
-            yield path, image
+        yield from _walk(str(path))
     elif keep_missing or path.exists():
-        yield None, path
+        yield None, str(path)
     else:
         raise MissingInputError(f"{name}: no such file or folder")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the images below `folder`; hidden files and folders are left out."""
+def _walk(root: str) -> Iterator[tuple[str, str]]:
+    """Yield the images below `root`; hidden files and folders are left out."""
     from unsam_cli.io.images import IMAGE_SUFFIXES
 
-    for parent, folders, files in os.walk(folder, onerror=_refuse):
+    before = "" if root == "." else os.path.join(root, "")
+    for parent, folders, files in os.walk(root, onerror=_refuse):
         folders[:] = [f for f in folders if not f.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent, name)
+        inside = parent[len(root) :].strip("/")
+        for file in files:
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES:
+                name = f"{inside}/{file}" if inside else file
+                yield name, before + name
 
 
 def _refuse(error: OSError) -> None:
@@ -183,39 +193,35 @@ def _refuse(error: OSError) -> None:
     raise MissingInputError(f"{error.filename}: cannot be read ({error.strerror}); allow it")
 
 
-def _named(found: Iterable[tuple[Path | None, Path]]) -> dict[str, Path]:
+def _named(found: Iterable[tuple[str | None, str]]) -> dict[str, str]:
     """Return stored name -> path; an image given twice counts once."""
     pairs = list(found)
-    outside = [p for folder, p in pairs if folder is None and _leaves_working_folder(p)]
-    common = os.path.commonpath([_absolute(p).parent for p in outside]) if outside else None
-    named: dict[str, Path] = {}
-    for folder, path in pairs:
-        if folder is not None:
-            name = path.relative_to(folder)
-        elif common is not None and _leaves_working_folder(path):
-            name = _absolute(path).relative_to(common)
-        else:
-            name = path
-        stored = name.as_posix()
+    outside = [p for name, p in pairs if name is None and _leaves_working_folder(p)]
+    common = os.path.commonpath(os.path.dirname(_absolute(p)) for p in outside) if outside else ""
+    named: dict[str, str] = {}
+    for name, path in pairs:
+        stored = path if name is None else name
+        if name is None and _leaves_working_folder(path):
+            stored = _absolute(path).removeprefix(os.path.join(common, ""))
         try:
             stored.encode()
         except UnicodeEncodeError as e:
             raise DataError(f"{path!r}: the file name is not UTF-8; rename the file") from e
         other = named.setdefault(stored, path)
-        if _absolute(other) != _absolute(path):
+        if other != path and _absolute(other) != _absolute(path):
             raise UsageError(
                 f"{other} and {path} would both be stored as {stored}; give a folder above both"
             )
     return named
 
 
-def _absolute(path: Path) -> Path:
+def _absolute(path: str) -> str:
     """Absolute and without ``..``, which no stored name may have."""
-    return Path(os.path.abspath(path))
+    return os.path.abspath(path)
 
 
-def _leaves_working_folder(path: Path) -> bool:
-    return path.is_absolute() or ".." in path.parts
+def _leaves_working_folder(path: str) -> bool:
+    return os.path.isabs(path) or ".." in path.split("/")
 
 
 def name_of(argument: str) -> str:
