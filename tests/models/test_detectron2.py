@@ -135,12 +135,20 @@ def test_misfits_are_listed(state: State, tmp_path: Path, caplog: pytest.LogCapt
     ]
 
 
-def test_of_many_misfits_the_first_are_named(state: State, tmp_path: Path) -> None:
-    bad = {k: v for k, v in state.items() if ".transformer.encoder.layers.2." not in k}
+@pytest.mark.parametrize("layer", [2, 5])
+def test_of_many_misfits_the_first_are_named(layer: int, state: State, tmp_path: Path) -> None:
+    bad = {k: v for k, v in state.items() if f".transformer.encoder.layers.{layer}." not in k}
     path = tmp_path / "bad.pth"
     torch.save({"model": bad}, path)
     with pytest.raises(CheckpointError, match=r"16 missing \(\S+, \S+, \S+, \.\.\.; all with -"):
         load_segmenter(str(path))
+
+
+def test_a_file_without_the_last_layer_is_refused(state: State, tmp_path: Path) -> None:
+    bad = {k: v for k, v in state.items() if "_layers.8." not in k}
+    torch.save({"model": bad}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match="22 missing"):
+        load_segmenter(str(tmp_path / "bad.pth"))
 
 
 class Hostile:

@@ -219,6 +219,8 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--resume") as e:
         run(tmp_path, {})
     assert e.value.exit_code == 2
+    with pytest.raises(UsageError, match="holds no training"):
+        run(tmp_path, {}, resume=True)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(OutputError, match="does not exist"):
         run(tmp_path / "no" / "where", {})

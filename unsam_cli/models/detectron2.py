@@ -69,7 +69,7 @@ def read_detectron2(path: Path) -> tuple[SegmenterConfig, dict[str, Tensor]]:
     Returns
     -------
     config : SegmenterConfig
-        With the numbers of queries and layers of the file.
+        With the number of queries of the file.
     state : dict of tensors
         Of ``Mask2FormerForUniversalSegmentation``.
 
@@ -165,15 +165,9 @@ def _config(state: Mapping[str, Tensor], path: Path) -> SegmenterConfig:
             "give the whole-image checkpoint of UnSAM, or a folder of transformers"
         )
 
-    def count(pattern: str) -> int:
-        return len({m[1] for name in state if (m := re.match(pattern, name))})
-
-    return SegmenterConfig(
-        queries=queries.shape[0],
-        hidden=queries.shape[1],
-        pixel_layers=max(1, count(_DEEP)),
-        decoder_layers=max(1, count(_FFN)),
-    )
+    # The layers are always as many, so that a file that lacks the last of them is refused.
+    layers = SegmenterConfig().layers
+    return SegmenterConfig(queries=queries.shape[0], hidden=queries.shape[1], decoder_layers=layers)
 
 
 def _split(name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@
         model.safetensors    weights
         average.safetensors  their moving average, if there is one
 
-A name without a dot in front is that of something complete. What has one is deleted by the next
-run.
+A name without a dot in front is that of something complete. ``.model.tmp`` and ``.step-*.tmp`` are
+deleted by the next run.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from torch import Tensor
 
 from unsam_cli.errors import CheckpointError, OutputError, UnsamError, UsageError
 from unsam_cli.run.journal import first_difference, output_error
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class RunFolder:
         Raises
         ------
         UsageError
-            It is not empty and `resume` is not set.
+            It is not empty and `resume` is not set, or what is in it is no training.
         OutputError
             It cannot be made.
         """
@@ -86,12 +88,18 @@ class RunFolder:
                 f"{self.path}: is not empty; continue its training with --resume, or choose "
                 "another folder"
             )
+        if filled and not self._trained():
+            raise UsageError(
+                f"{self.path}: is not empty and holds no training to resume; choose another folder"
+            )
+
+    def _trained(self) -> bool:
+        return (self.path / METRICS).exists() or self.checkpoints.exists()
 
     def last(self) -> Path | None:
         """Return the newest complete checkpoint, and sweep up what a killed run left."""
-        for place in (self.path, self.checkpoints):
-            for left in place.glob(".*.tmp"):
-                shutil.rmtree(left, ignore_errors=True)
+        for left in [*self.path.glob(".model.tmp"), *self.checkpoints.glob(".step-*.tmp")]:
+            shutil.rmtree(left, ignore_errors=True)
         return max(self.checkpoints.glob("step-*"), default=None)
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:

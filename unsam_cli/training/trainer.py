@@ -13,7 +13,7 @@ from unsam_cli.errors import StoppedError, UnsamError
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.signals import stop_on_signals
-from unsam_cli.training.checkpoints import Checkpoint, RunFolder, load_checkpoint
+from unsam_cli.training.checkpoints import METRICS, Checkpoint, RunFolder, load_checkpoint
 from unsam_cli.training.distributed import World, join_world
 from unsam_cli.training.learner import Learner
 from unsam_cli.training.loading import load_batches
@@ -136,7 +136,7 @@ class Trainer(ExitStack):
 
     def _open(self, resume: bool) -> Path | None:
         self.folder.open(resume=resume)
-        self.metrics = self.enter_context(MetricsLog(self.folder.path / "metrics.jsonl"))
+        self.metrics = self.enter_context(MetricsLog(self.folder.path / METRICS))
         return self.folder.last()
 
     def run(self, report: TrainingReporterFactory) -> None:
