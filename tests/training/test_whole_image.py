@@ -95,7 +95,7 @@ def test_losses_are_named_and_reach_every_weight(task: WholeImageTask) -> None:
     task.module.zero_grad()
 
 
-def test_losses_do_not_depend_on_batches(task: WholeImageTask) -> None:
+def assert_losses_add_up(task: WholeImageTask) -> None:
     together = batch(task, 0, 1, 2)
     totals = task.amounts(together)
     parts = [batch(task, 0), batch(task, 1, 2)]
@@ -104,6 +104,10 @@ def test_losses_do_not_depend_on_batches(task: WholeImageTask) -> None:
     split = [task.module(part, totals) for part in parts]
     for name, loss in whole.items():
         torch.testing.assert_close(loss, split[0][name] + split[1][name], rtol=1e-4, atol=1e-4)
+
+
+def test_losses_do_not_depend_on_batches(task: WholeImageTask) -> None:
+    assert_losses_add_up(task)
 
 
 def test_groups_are_those_of_the_paper(task: WholeImageTask) -> None:
@@ -228,5 +232,8 @@ def test_eomt_learns_the_same_way() -> None:
     sum(losses.values()).backward()
     scales = {group["lr_scale"] for group in task.parameter_groups()}
     assert scales == {0.1, 1.0}
+    task.begin(0.4)
+    assert (task.segmenter.network.attn_mask_probs % 1).any()  # some queries are drawn
+    assert_losses_add_up(task)
     task.begin(0.9)
     assert not task.segmenter.network.attn_mask_probs.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from unsam_cli.models.pixel_decoder import Run
 from unsam_cli.models.predictions import Predictions, at_least_single, class_agnostic
 
 
-def predict(network: Any, pixels: Tensor, run: Run) -> Predictions:
+def predict(
+    network: Any, pixels: Tensor, run: Run, seeds: Sequence[int] | None = None
+) -> Predictions:
     """Run a network as its own forward pass would, up to rounding.
 
     Its own takes pictures of one size only. Here position embeddings are resized to the picture's
@@ -25,6 +28,8 @@ def predict(network: Any, pixels: Tensor, run: Run) -> Predictions:
     pixels : (B, 3, H, W) float tensor
     run : callable
         Calls a part of the network with its arguments.
+    seeds : sequence of B int, optional
+        Of what each image draws in training; by default torch's own random numbers.
 
     References
     ----------
@@ -34,16 +39,18 @@ def predict(network: Any, pixels: Tensor, run: Run) -> Predictions:
     outputs: list[tuple[Tensor, Tensor, Tensor]] = []
     blocks = len(network.attn_mask_probs)
     plain = network.layers[:-blocks]
+    chances = _chances(network, len(pixels), seeds) if network.training else None
     for layer in plain:
         hidden = run(layer, hidden, None)
     hidden = torch.cat((network.query.weight.expand(len(hidden), -1, -1), hidden), 1)
-    for layer, share in zip(network.layers[-blocks:], network.attn_mask_probs, strict=True):
+    for block, share in enumerate(network.attn_mask_probs.tolist()):
         mask = None
         if network.training or share > 0:
             output = run(_heads, network, hidden, grid)
-            mask = _mask(network, output, hidden, grid, float(share))
+            exempt = None if chances is None else chances[block] >= share
+            mask = _mask(output, hidden, grid, exempt)
             outputs = [*outputs, output] if network.training else []
-        hidden = run(layer, hidden, mask)
+        hidden = run(network.layers[block - blocks], hidden, mask)
     return _join([*outputs, run(_heads, network, hidden, grid)])
 
 
@@ -98,13 +105,23 @@ def _heads(network: Any, hidden: Tensor, grid: tuple[int, int]) -> tuple[Tensor,
     )
 
 
+def _chances(network: Any, batch: int, seeds: Sequence[int] | None) -> Tensor:
+    """Draw a number from 0 to 1 for each query of each image in each block, (blocks, B, Q)."""
+    shape = len(network.attn_mask_probs), network.config.num_queries
+    if seeds is None:
+        drawn = torch.rand(batch, *shape)
+    else:
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        drawn = torch.stack([torch.rand(*shape, generator=g) for g in generators])
+    return drawn.transpose(0, 1).to(network.attn_mask_probs.device)
+
+
 @torch.no_grad()
 def _mask(
-    network: Any,
     output: tuple[Tensor, Tensor, Tensor],
     hidden: Tensor,
     grid: tuple[int, int],
-    share: float,
+    exempt: Tensor | None,
 ) -> Tensor:
     """Keep queries from patches outside of their masks, (B, 1, N, N), added to attention.
 
@@ -112,14 +129,14 @@ def _mask(
     ----------
     output : tuple
         What `_heads` returned.
-    share : float
-        Of queries for which that is done while training.
+    exempt : (B, Q) bool tensor, optional
+        Queries for which that is not done.
     """
     _, embeddings, features = output
     small = functional.interpolate(features, grid, mode="bilinear", align_corners=False)
     inside = embeddings @ small.flatten(2) > 0
-    if network.training and share < 1:
-        inside |= torch.rand(*inside.shape[:2], 1, device=inside.device) > share
+    if exempt is not None:
+        inside |= exempt[..., None]
     batch, tokens, _ = hidden.shape
     mask = hidden.new_zeros(batch, 1, tokens, tokens)
     corner = mask[:, 0, : inside.shape[1], -inside.shape[2] :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,13 +57,15 @@ class Segmenter(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, pixels: Tensor) -> Predictions:
+    def forward(self, pixels: Tensor, seeds: Sequence[int] | None = None) -> Predictions:
         """Predict masks.
 
         Parameters
         ----------
         pixels : (B, 3, H, W) float tensor
             Normalised, and padded with zeros to multiples of `multiple`.
+        seeds : sequence of B int, optional
+            Of what EoMT draws for each image in training.
 
         Returns
         -------
@@ -71,8 +74,9 @@ class Segmenter(nn.Module):
             In float32, under autocast, too.
         """
         assert not any(side % self.multiple for side in pixels.shape[-2:]), pixels.shape
-        predict = eomt.predict if self.config.architecture == "eomt" else mask2former.predict
-        return predict(self.network, pixels, self._run)
+        if self.config.architecture == "eomt":
+            return eomt.predict(self.network, pixels, self._run, seeds)
+        return mask2former.predict(self.network, pixels, self._run)
 
     def _run(self, part: Any, *arguments: Any) -> Any:
         """Call a part of the network."""

@@ -19,6 +19,7 @@ from unsam_cli.training.criterion import TERMS, count_amounts, set_losses
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.parameters import parameter_groups
 from unsam_cli.training.recipe import Recipe
+from unsam_cli.training.sampler import derive_seed
 from unsam_cli.training.samples import Sample, SampleBatch, make_sample
 from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.task import Batch
@@ -41,7 +42,9 @@ class _WithLosses(nn.Module):
         self.segmenter, self.losses = segmenter, recipe.losses
 
     def forward(self, batch: SampleBatch, totals: Tensor) -> dict[str, Tensor]:
-        predictions = self.segmenter(normalise(batch.images))
+        # Not those of the points at which masks are compared.
+        seeds = [derive_seed(seed, 1) for seed in batch.seeds]
+        predictions = self.segmenter(normalise(batch.images), seeds)
         with torch.autocast(batch.images.device.type, enabled=False):
             layers = set_losses(predictions, batch.masks, batch.seeds, totals, self.losses)
         named = dict(zip(TERMS, layers[-1], strict=True))
