@@ -184,9 +184,13 @@ def test_bad_images_stop_or_are_replaced(masks: Path, tmp_path: Path, invoke: In
     run = tmp_path / "skipped"
     ran = invoke(*options, "-o", run, "--on-error", "skip")
     assert ran.exit_code == 3, ran.stderr
-    (listed,) = (tmp_path / "skipped.errors.jsonl").read_text().splitlines()
-    assert json.loads(listed)["file_name"] == "1.png"
+    listed = (tmp_path / "skipped.errors.jsonl").read_text()
+    assert [json.loads(line)["file_name"] for line in listed.splitlines()] == ["1.png"]
     assert (run / "model.safetensors").exists()
+    # Going on, it still says that images were skipped, and lists each once.
+    ran = invoke(*options, "-o", run, "--on-error", "skip", "--resume")
+    assert ran.exit_code == 3, ran.stderr
+    assert (tmp_path / "skipped.errors.jsonl").read_text() == listed
 
 
 def test_missing_images_are_named(masks: Path, tmp_path: Path, invoke: Invoke) -> None:

@@ -35,6 +35,7 @@ class ToyBatch:
     targets: Tensor  # (B,)
     weights: Tensor  # (B,)
     names: list[str]
+    skipped: Sequence[tuple[str, str]] = ()
 
     def to(self, device: str) -> ToyBatch:
         moved = [t.to(device) for t in (self.inputs, self.targets, self.weights)]

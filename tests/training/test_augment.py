@@ -174,6 +174,16 @@ def test_bad_images_end_the_run_or_are_replaced() -> None:
     assert (again.name, torch.equal(again.image, found[5].image)) == (found[5].name, True)
 
 
+def test_an_image_that_cannot_be_pasted_is_the_one_that_is_named() -> None:
+    settings = DataSettings(crop=32, on_error="skip", copy_paste=1.0)
+    found = [make_sample(Images(broken=True), 0, seed, settings) for seed in range(20)]
+    assert {sample.name for sample in found} == {"0.png"}
+    assert {sample.skipped for sample in found} == {(), (("1.png", "1.png: damaged"),)}
+    seed = next(seed for seed, sample in enumerate(found) if sample.skipped)
+    with pytest.raises(ImageFileError, match=r"1\.png: damaged"):
+        make_sample(Images(broken=True), 0, seed, DataSettings(crop=32, copy_paste=1.0))
+
+
 def test_if_no_image_can_be_read_the_run_ends() -> None:
     class Broken(Images):
         def read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:

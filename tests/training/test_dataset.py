@@ -85,12 +85,14 @@ def test_too_many_masks_are_sampled_uniformly(write: Write, tmp_path: Path) -> N
 
 
 def test_images_without_masks(write: Write, tmp_path: Path) -> None:
-    file = write("a.json", {"1.png": [], "2.png": [mask(1, 1, 2, 2)]})
+    crowd = mask(0, 0, 5, 5, iscrowd=1)
+    file = write("a.json", {"1.png": [], "2.png": [mask(1, 1, 2, 2)], "3.png": [crowd]})
     skipped = AnnotatedImages([file], tmp_path, DataSettings())
-    assert (len(skipped), skipped.without_masks) == (1, 1)
+    assert (len(skipped), skipped.without_masks) == (1, 2)
     assert skipped.info(0).file_name == "2.png"
     background = AnnotatedImages([file], tmp_path, DataSettings(empty_images="background"))
-    assert (len(background), background.read(0, rng()).masks) == (2, [])
+    assert (len(background), background.without_masks) == (3, 2)
+    assert background.read(0, rng()).masks == background.read(2, rng()).masks == []
 
 
 def test_nothing_to_learn_from(write: Write, tmp_path: Path) -> None:

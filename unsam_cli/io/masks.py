@@ -60,6 +60,7 @@ class MasksFile:
         self.info = index.info
         self._sources = index.sources
         self._rows = index.table()
+        self._crowds = index.crowds
         self._spool = spool  # lives as long as this, for the sources
 
     def __len__(self) -> int:
@@ -72,10 +73,11 @@ class MasksFile:
         found: list[int] = np.unique(self._rows[:, 0]).tolist()
         return sorted(self.images.keys() | set(found))
 
-    def counts(self) -> dict[int, int]:
-        """Count the annotations of every image that has any."""
+    def counts(self, *, crowds: bool = True) -> dict[int, int]:
+        """Count the annotations of every image that has any, crowds among them or not."""
         ids, found = np.unique(self._rows[:, 0], return_counts=True)
-        return dict(zip(ids.tolist(), found.tolist(), strict=True))
+        every = dict(zip(ids.tolist(), found.tolist(), strict=True))
+        return every if crowds else {i: n - self._crowds[i] for i, n in every.items()}
 
     def annotations_of(self, image_id: int) -> list[Annotation]:
         """Read the annotations of one image, in the order of the file; none for an unknown one.

@@ -8,6 +8,7 @@ image may lie anywhere in it.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,12 +41,15 @@ class Index:
     rows : array of int64
         Of every annotation: its image, its number in its file from 1, its file, its first byte and
         its length.
+    crowds : Counter
+        Annotations with ``iscrowd`` by image.
     """
 
     images: dict[int, ImageInfo] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
     rows: array[int] = field(default_factory=lambda: array("q"))
+    crowds: Counter[int] = field(default_factory=Counter)
 
     def table(self) -> NDArray[np.int64]:
         """Return the rows, (n, 5) int64, sorted by image and else in the order of the files."""
@@ -157,6 +161,8 @@ def _add_annotation(index: Index, record: Record, ids: array[int]) -> None:
         raise MaskFileError(f"{where}: {error}") from error
     place = (number, len(index.sources) - 1, record.start, len(record.text))
     index.rows.extend((image, *place))
+    if value.get("iscrowd"):
+        index.crowds[image] += 1
 
 
 def _add_image(index: Index, record: Record, source: Source) -> ImageInfo:

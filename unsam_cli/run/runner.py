@@ -240,13 +240,23 @@ class ErrorList:
             raise error
         self.count += 1
         logger.warning("skipped %s: %s", item.file_name, error)
-        if self.path is None:
-            return
-        entry = {"file_name": item.file_name, "stage": self.stage, "error": text}
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
-        try:
-            # Names of folders may be no UTF-8.
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(line)
-        except OSError as e:
-            raise output_error(self.path, e) from e
+        if self.path is not None:
+            list_error(self.path, self.stage, item.file_name, text)
+
+
+def list_error(path: Path, stage: str, file_name: str, text: str) -> None:
+    """Add an item that failed to a list.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    entry = {"file_name": file_name, "stage": stage, "error": text}
+    line = json.dumps(entry, ensure_ascii=False) + "\n"
+    try:
+        # Names of folders may be no UTF-8.
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(line)
+    except OSError as e:
+        raise output_error(path, e) from e

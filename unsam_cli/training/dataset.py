@@ -186,7 +186,7 @@ def _list_images(
     """Return file and id of the images to learn from, (N, 2), and how many have no masks."""
     places, empty = [], 0
     for number, masks in enumerate(files):
-        counts = masks.counts()
+        counts = masks.counts(crowds=False)
         ids = sorted(masks.images)
         with_masks = [i for i in ids if counts.get(i)]
         empty += len(ids) - len(with_masks)

@@ -86,6 +86,11 @@ class PromptedBatch:
         """Names of the images."""
         return [sample.name for sample in self.samples]
 
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Images that could not be read, and why."""
+        return [image for sample in self.samples for image in sample.skipped]
+
     def to(self, device: str) -> PromptedBatch:
         """Move all tensors to a device."""
         return PromptedBatch([sample.to(device) for sample in self.samples])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unsam_cli.convert.union import union
-from unsam_cli.errors import EXIT_SKIPPED, UsageError
+from unsam_cli.errors import UsageError
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.sam.loading import load_promptable, with_parts
@@ -24,7 +24,6 @@ from unsam_cli.training.prompted_task import PromptedTask
 from unsam_cli.training.prompted_validation import PromptedValidation
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
 from unsam_cli.training.settings import TrainerSettings
-from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.trainer import train
 
 
@@ -133,17 +132,14 @@ def finetune_sam(
         model = _prepared(model, tune, trainer.seed)
         square = model.family == "sam2"
         samples = PromptedSamples(images, model.side, square, tune.parts, prompts, kept)
-        skipped = SkippedImages(folder, step.command)
         task = PromptedTask(
             model,
             samples,
             parameters,
             validation=validation,
-            skipped=skipped,
             history=[*images.history, *model.history, step.to_json()],
         )
-        code = train(task, trainer, folder=folder, step=step, resume=resume, report=report)
-    return EXIT_SKIPPED if skipped and not code else code
+        return train(task, trainer, folder=folder, step=step, resume=resume, report=report)
 
 
 def _check(inputs: TuneInputs, tune: TuneSettings) -> None:

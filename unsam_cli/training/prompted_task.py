@@ -23,7 +23,6 @@ from unsam_cli.training.prompted_samples import PromptedBatch, PromptedSample, P
 from unsam_cli.training.prompted_settings import PromptSettings
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.sampler import derive_seed
-from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.task import Batch
 
 Validation = Callable[[PromptableModel], dict[str, float]]
@@ -140,8 +139,6 @@ class PromptedTask:
         How fast which weights learn.
     validation : callable, optional
         Measures a model.
-    skipped : SkippedImages, optional
-        Takes note of images that cannot be read.
     history : sequence of dict
         Steps that lead to the weights, for the model folders that are written.
     """
@@ -153,11 +150,10 @@ class PromptedTask:
         parameters: ParameterSettings,
         *,
         validation: Validation | None = None,
-        skipped: SkippedImages | None = None,
         history: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.model, self.samples, self._parameters = model, samples, parameters
-        self._validation, self._skipped, self._history = validation, skipped, list(history)
+        self._validation, self._history = validation, list(history)
         self._module = PromptedLosses(model, samples.settings)
 
     @property
@@ -180,10 +176,8 @@ class PromptedTask:
         """Do nothing: all steps are alike."""
 
     def amounts(self, batch: Batch) -> Tensor:
-        """Count answers that are compared with a mask; note what was skipped."""
+        """Count answers that are compared with a mask."""
         assert isinstance(batch, PromptedBatch)
-        if self._skipped is not None:
-            self._skipped.add(image for sample in batch.samples for image in sample.skipped)
         return torch.tensor([sum(s.pairs for s in batch.samples)], dtype=torch.float64)
 
     def parameter_groups(self) -> list[dict[str, Any]]:

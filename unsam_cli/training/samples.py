@@ -102,11 +102,11 @@ def make_sample(images: AnnotatedImages, index: int, seed: int, settings: DataSe
         The image cannot be read, or is not what its annotations are for.
     """
 
-    def read(chosen: int, rng: np.random.Generator) -> tuple[str, Tensor, BitMasks]:
+    def read(chosen: int, rng: np.random.Generator) -> Sample:
         return _augmented(images, chosen, rng, settings)
 
-    (name, image, masks), skipped = read_or_replace(read, images, index, seed, settings.on_error)
-    return Sample(name, image, masks, seed, skipped)
+    sample, skipped = read_or_replace(read, images, index, seed, settings.on_error)
+    return replace(sample, seed=seed, skipped=(*skipped, *sample.skipped))
 
 
 def read_or_replace(
@@ -140,16 +140,23 @@ def read_or_replace(
 
 def _augmented(
     images: AnnotatedImages, index: int, rng: np.random.Generator, settings: DataSettings
-) -> tuple[str, Tensor, BitMasks]:
+) -> Sample:
     name, image, masks = _viewed(images, index, rng, settings)
     if rng.random() < settings.copy_paste:
-        _, other, others = _viewed(images, int(rng.integers(len(images))), rng, settings)
+        source = int(rng.integers(len(images)))
+        try:
+            _, other, others = _viewed(images, source, rng, settings)
+        except UnsamError as error:
+            if settings.on_error == "fail":
+                raise
+            missed = ((images.info(source).file_name, str(error)),)
+            return Sample(name, image, masks, 0, missed)
         image, masks = paste(image, masks, other, others, rng)
         most = settings.max_masks or len(masks)
         if len(masks) > most:
             chosen = np.sort(rng.choice(len(masks), most, replace=False))
             masks = masks.take(torch.from_numpy(chosen))
-    return name, image, masks
+    return Sample(name, image, masks, 0)
 
 
 def _viewed(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from unsam_cli.run.journal import output_error
+from unsam_cli.run.runner import list_error
 
 logger = logging.getLogger(__name__)
 
 
 class SkippedImages:
-    """A list of images that were skipped, each once, in ``OUTPUT.errors.jsonl``.
+    """Images that were skipped, each once, in the order of the steps that met them.
 
     Parameters
     ----------
@@ -19,22 +22,46 @@ class SkippedImages:
         OUTPUT, the folder of the training.
     stage : str
         The command.
+
+    Attributes
+    ----------
+    reasons : dict of str
+        What is wrong with each, by name.
     """
 
     def __init__(self, folder: Path, stage: str) -> None:
-        self._path, self._stage = folder.with_name(f"{folder.name}.errors.jsonl"), stage
-        self._names: set[str] = set()
+        self._path, self._stage = Path(f"{os.path.abspath(folder)}.errors.jsonl"), stage
+        self.reasons: dict[str, str] = {}
 
-    def __len__(self) -> int:
-        return len(self._names)
+    def add(self, skipped: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Note images by name and what is wrong with them; return those that are new."""
+        new = {name: reason for name, reason in skipped if name not in self.reasons}
+        self.reasons.update(new)
+        return new
 
-    def add(self, skipped: Iterable[tuple[str, str]]) -> None:
-        """Note images by name and what is wrong with them."""
-        for name, reason in skipped:
-            if name in self._names:
-                continue
-            self._names.add(name)
+    def write(self, new: Mapping[str, str]) -> None:
+        """Add images to ``OUTPUT.errors.jsonl``.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        """
+        for name, reason in new.items():
             logger.warning("skipped %s: %s", name, reason)
-            entry = {"file_name": name, "stage": self._stage, "error": reason}
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            list_error(self._path, self._stage, name, reason)
+
+    def rewrite(self) -> None:
+        """Let ``OUTPUT.errors.jsonl`` hold what is known, whatever an earlier run left there.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as e:
+            raise output_error(self._path, e) from e
+        for name, reason in self.reasons.items():
+            list_error(self._path, self._stage, name, reason)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.errors import EXIT_SKIPPED, UsageError
+from unsam_cli.errors import UsageError
 from unsam_cli.models.loading import create_segmenter, load_segmenter
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
@@ -19,7 +19,6 @@ from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 from unsam_cli.training.recipe import Recipe
 from unsam_cli.training.settings import TrainerSettings
-from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.trainer import train
 from unsam_cli.training.validation import WholeImageValidation
 from unsam_cli.training.whole_image import WholeImageTask
@@ -111,17 +110,14 @@ def train_whole_image(
         segmenter = _segmenter(inputs.init, network, trainer.seed)
         segmenter.checkpointing = checkpointing
         step = step.with_inputs(**identities, weights=segmenter.identity)
-        skipped = SkippedImages(folder, step.command)
         task = WholeImageTask(
             segmenter,
             images,
             recipe,
             validation=validation,
-            skipped=skipped,
             history=[*images.history, *segmenter.history, step.to_json()],
         )
-        code = train(task, trainer, folder=folder, step=step, resume=resume, report=report)
-    return EXIT_SKIPPED if skipped and not code else code
+        return train(task, trainer, folder=folder, step=step, resume=resume, report=report)
 
 
 def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segmenter:

@@ -26,6 +26,11 @@ class Batch(Protocol):
         """Names of the images, for messages."""
         ...
 
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        """Names of images that could not be read and were replaced, and why."""
+        ...
+
 
 class Task(Protocol[S]):
     """A model, its data and its losses.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unsam_cli.errors import StoppedError, UnsamError
+from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.signals import stop_on_signals
@@ -21,6 +21,7 @@ from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
 from unsam_cli.training.progress import TrainingLines, TrainingReporter, TrainingReporterFactory
 from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.task import Batch, Task
 
 
@@ -53,7 +54,8 @@ def train(
     Returns
     -------
     int
-        The exit code. Errors that all processes know of are raised in the main one only.
+        The exit code: 3 when images were skipped, in all processes. Errors that all of them know of
+        are raised in the main one only.
 
     Raises
     ------
@@ -72,6 +74,7 @@ def train(
             with Trainer(task, settings, world, RunFolder(folder), step) as trainer:
                 trainer.start(resume=resume)
                 trainer.run(report)
+                return EXIT_SKIPPED if trainer.skipped.reasons else 0
         except UnsamError as e:
             if world.is_main:
                 raise
@@ -88,7 +91,6 @@ def train(
                 "a worker process was killed, perhaps for want of memory or of open files (ulimit "
                 "-n): give fewer --jobs, and go on from the last checkpoint with --resume"
             ) from e
-    return 0
 
 
 class Trainer(ExitStack):
@@ -100,6 +102,8 @@ class Trainer(ExitStack):
         Updates that are done.
     best : dict, optional
         ``step`` and ``value`` of the best validation.
+    skipped : SkippedImages
+        What could not be read.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class Trainer(ExitStack):
         self.step = 0
         self.best: dict[str, Any] | None = None
         self.mean = Mean()
+        self.skipped = SkippedImages(folder.path, step.command)
         self.metrics: MetricsLog | None = None
 
     def start(self, *, resume: bool) -> None:
@@ -131,6 +136,8 @@ class Trainer(ExitStack):
             self.learner.load(checkpoint)
             self.step, self.best = checkpoint.state["step"], checkpoint.state["best"]
             self.mean = Mean(**checkpoint.state["mean"])
+            self.skipped.add(checkpoint.state["skipped"].items())
+        self.world.on_main(self.skipped.rewrite)
         if self.metrics is not None:
             self.metrics.rewind(self.step, tensorboard=self.settings.tensorboard)
 
@@ -188,7 +195,15 @@ class Trainer(ExitStack):
         error = next((b for b in fetched if isinstance(b, UnsamError)), None)
         if self.world.any(error is not None):
             self.world.raise_first(error)
-        return [batch for batch in fetched if not isinstance(batch, UnsamError)]
+        read = [batch for batch in fetched if not isinstance(batch, UnsamError)]
+        self._note_skipped([image for batch in read for image in batch.skipped])
+        return read
+
+    def _note_skipped(self, mine: list[tuple[str, str]]) -> None:
+        if self.world.any(bool(mine)):
+            every = self.world.gather(mine)
+            new = self.skipped.add(image for images in every for image in images)
+            self.world.on_main(lambda: self.skipped.write(new))
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.total)
@@ -233,6 +248,7 @@ class Trainer(ExitStack):
             "settings": self.identity,
             "best": self.best,
             "mean": self.mean.state(),
+            "skipped": self.skipped.reasons,
             **self.learner.state(),
         }
         average = self.learner.average

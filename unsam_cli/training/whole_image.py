@@ -21,7 +21,6 @@ from unsam_cli.training.parameters import parameter_groups
 from unsam_cli.training.recipe import Recipe
 from unsam_cli.training.sampler import derive_seed
 from unsam_cli.training.samples import Sample, SampleBatch, make_sample
-from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.task import Batch
 
 Validation = Callable[[Segmenter], dict[str, float]]
@@ -64,8 +63,6 @@ class WholeImageTask:
         How.
     validation : callable, optional
         Measures a segmenter.
-    skipped : SkippedImages, optional
-        Takes note of images that cannot be read.
     history : sequence of dict
         Steps that lead to the weights, for the model folders that are written.
 
@@ -82,7 +79,6 @@ class WholeImageTask:
         recipe: Recipe,
         *,
         validation: Validation | None = None,
-        skipped: SkippedImages | None = None,
         history: Sequence[dict[str, Any]] = (),
     ) -> None:
         if recipe.data.crop % segmenter.multiple:
@@ -91,7 +87,7 @@ class WholeImageTask:
                 f"give a multiple of {segmenter.multiple}"
             )
         self.segmenter, self.images, self.recipe = segmenter, images, recipe
-        self._validation, self._skipped, self._history = validation, skipped, list(history)
+        self._validation, self._history = validation, list(history)
         self._module = _WithLosses(segmenter, recipe)
 
     @property
@@ -116,10 +112,8 @@ class WholeImageTask:
             anneal_masks(self.segmenter.network, share)
 
     def amounts(self, batch: Batch) -> Tensor:
-        """Count masks and weights of queries; note what was skipped."""
+        """Count masks and weights of queries."""
         assert isinstance(batch, SampleBatch)
-        if self._skipped is not None:
-            self._skipped.add(batch.skipped)
         queries = self.segmenter.config.queries
         return count_amounts(queries, [len(m) for m in batch.masks], self.recipe.losses)
 
