@@ -51,7 +51,8 @@ def _whole_pair(
     "--score-window",
     metavar="LOW,HIGH",
     callback=_pair,
-    help="Take queries with a class score over LOW and up to HIGH: for self-training.",
+    help="Take queries with a class score over LOW and up to HIGH, at most --max-masks: for "
+    "self-training.",
 )
 @options.option(
     "--nms",

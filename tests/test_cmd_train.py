@@ -112,6 +112,7 @@ def test_a_round_starts_from_the_one_before(masks: Path, tmp_path: Path, invoke:
     assert ran.exit_code == 0, ran.stderr
     history = json.loads((second / "unsam.json").read_text())["history"]
     assert [step["command"].split()[1] for step in history] == ["train", "train"]
+    assert [step["options"]["queries"] for step in history] == [6, 6]
     before, after = (load_file(run / "model.safetensors") for run in (first, second))
     assert before.keys() == after.keys()
     for name, value in before.items():

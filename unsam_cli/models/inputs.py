@@ -31,19 +31,6 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float() - mean) / std
 
 
-def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:
-    """Pad normalised pictures with zeros, right and below, to sides that are multiples.
-
-    Parameters
-    ----------
-    pixels : (..., H, W) float tensor
-    multiple : int
-        ``Segmenter.multiple``.
-    """
-    height, width = pixels.shape[-2:]
-    return torch.nn.functional.pad(pixels, (0, -width % multiple, 0, -height % multiple))
-
-
 def batch_pixels(images: Sequence[Tensor], multiple: int, least: int = 1) -> Tensor:
     """Normalise pictures of different sizes and pad them to one size.
 

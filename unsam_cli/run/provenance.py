@@ -38,6 +38,11 @@ class Step:
         """Return a copy that also names `inputs`."""
         return replace(self, inputs={**self.inputs, **inputs})
 
+    def with_options(self, values: Mapping[str, Any]) -> Step:
+        """Return a copy with other values of the options among `values`, which has parameters."""
+        named = {name.replace("_", "-"): value for name, value in values.items()}
+        return replace(self, options={k: named.get(k, v) for k, v in self.options.items()})
+
     def command_line(self) -> str:
         """Return the command with its options as one would type it."""
         words = ["unsam", self.command]

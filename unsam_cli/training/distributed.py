@@ -134,6 +134,7 @@ class World:
             return module
         # Depthwise kernels have one input channel, whose stride is any number: nothing is copied.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         return DistributedDataParallel(
             module,
             gradient_as_bucket_view=True,

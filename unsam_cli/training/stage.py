@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,8 @@ def train_whole_image(
         _tell(images, recipe)
         segmenter = _segmenter(inputs.init, network, trainer.seed)
         segmenter.checkpointing = checkpointing
+        if inputs.init is not None:
+            step = step.with_options(asdict(segmenter.config))  # not those of the command line
         step = step.with_inputs(**identities, weights=segmenter.identity)
         task = WholeImageTask(
             segmenter,
