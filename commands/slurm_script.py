@@ -11,8 +11,13 @@ from unsam_cli import options
 from unsam_cli.errors import UsageError
 from unsam_cli.slurm import Job, Resources, Stage, batch_script, parse_stage
 
-# What the script itself says to stages.
-TAKEN = ("images", "features", "regions", "whole_image", "output", "resume", "shard", "jobs")
+# What the script itself says to stages. Only a COCO object can be resumed and merged.
+TAKEN = ("output", "resume", "shard", "jobs", "format")
+TAKEN_OF = {
+    "extract-features": ("images", "regions", "whole_image"),
+    "divide": ("features",),
+    "conquer": ("features",),
+}
 
 
 @options.command("slurm-script", "Print a batch script that runs the pipeline on Slurm.")
@@ -21,7 +26,7 @@ TAKEN = ("images", "features", "regions", "whole_image", "output", "resume", "sh
     "--images",
     metavar="FOLDER|@LIST",
     group="Input",
-    help="The images, for stages that read them.",
+    help="The images, for stages that read them and have no --coco or --prompts-from.",
 )
 @options.run_option(
     "-o",
@@ -106,6 +111,6 @@ def _check_options(stage: Stage) -> None:
     known = group.command.get_command(group, stage.command)  # type: ignore[attr-defined]
     needed = {"images": ".", "output": "."}
     said = known.make_context(stage.command, list(stage.options), group, default_map=needed)
-    for name in TAKEN:
+    for name in (*TAKEN, *TAKEN_OF.get(stage.command, ("images",))):
         if said.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{stage.command}: leave {name.replace('_', '-')} to the script")

@@ -126,6 +126,8 @@ def test_a_training_has_a_process_for_each_gpu(invoke: Invoke) -> None:
         (["divide --shard 0/2"], "leave shard to the script"),
         (["divide f.h5"], "leave features to the script"),
         (["train x.json --images y"], "leave images to the script"),
+        (["extract-features p"], "leave images to the script"),
+        (["divide --format results"], "leave format to the script"),
         (["predict"], "Missing argument"),
         (["divide", "--nodes", "2"], "--nodes is for a training"),
         (["divide", "--partition", "a b"], "no spaces"),
@@ -139,8 +141,59 @@ def test_refusals(invoke: Invoke, arguments: list[str], message: str) -> None:
     assert message in ran.stderr
 
 
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ("extract-features --coco gt.json --image-root p", "divide", "conquer --images p"),
+        ("predict run --prompts-from=gt.json --image-root p",),
+    ],
+)
+def test_stages_may_say_themselves_which_images(invoke: Invoke, stages: tuple[str, ...]) -> None:
+    text = script(invoke, *stages, images=None)
+    assert "$images" not in text
+    assert all(' --shard "$k/$shards"' in step for step in steps(text) if "image-root" in step)
+
+
 @pytest.mark.parametrize("stage", ["extract-features", "conquer", "predict run", "train x.json"])
 def test_images_are_needed(invoke: Invoke, stage: str) -> None:
     ran = invoke("slurm-script", stage, "-o", "out")
     assert ran.exit_code == 2
     assert "give --images" in ran.stderr
+
+
+# The first image of shard 0 cannot be read; shard 1 is interrupted once.
+_UNSAM = """#!/bin/bash
+while [ "$1" != -o ]; do case $1 in divide) stage=divide ;; *.h5) source=$1 ;; esac; shift; done
+if [ "$stage" = divide ]; then
+  test -e "$source" || exit 66
+  case $2 in *.1.*) if [ ! -e once ]; then touch once; exit 75; fi ;; esac
+fi
+touch "$2"
+case $2 in *features.0.*) echo '{}' > "$2.errors.jsonl"; exit 3 ;; esac
+"""
+
+
+def test_what_an_earlier_turn_has_skipped_is_not_forgotten(invoke: Invoke, tmp_path: Path) -> None:
+    text = script(invoke, "extract-features", "divide", "--shards", 2, "--tasks", 1)
+    (tmp_path / "job.sh").write_text(text)
+    stand_ins = {
+        "unsam": _UNSAM,
+        "srun": '#!/bin/bash\nshift; exec "$@"\n',
+        "scontrol": "#!/bin/sh\n",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, content in {**stand_ins, "sleep": "#!/bin/sh\n"}.items():
+        (tmp_path / "bin" / name).write_text(content)
+        (tmp_path / "bin" / name).chmod(0o755)
+    places = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
+    numbers = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "1"}
+    (tmp_path / "tmp").mkdir()
+
+    def turn() -> int:
+        environment = {**os.environ, **places, **numbers}
+        return subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=environment).returncode
+
+    assert [turn(), turn(), turn()] == [75, 3, 3]
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"objects.0.json", "objects.1.json", "features.0.h5.errors.jsonl"}
+    assert not list((tmp_path / "tmp").iterdir())

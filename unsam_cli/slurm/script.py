@@ -62,6 +62,13 @@ _SCRATCH = """\
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/unsam.XXXXXX") # on the node; features stay here
 trap 'rm -rf "$scratch"' EXIT
 export TMPDIR=$scratch"""
+_SWEPT = """\
+# Lists of skipped images outlive the features.
+sweep() {
+  find "$scratch" -name '*.errors.jsonl' -exec mv {} "$out" ';'
+  rm -rf "${scratch:?}"/*
+}
+trap 'sweep; rm -rf "$scratch"' EXIT"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def batch_script(stages: Sequence[Stage], resources: Resources, job: Job) -> str
 
 def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
     steps = plan(stages)
-    if not any(step.reads_images for step in steps):
+    if not any(step.wants_images for step in steps):
         job = replace(job, images=None)
     elif job.images is None:
         raise UsageError("give --images; conquer needs them, too: for the features of objects")
@@ -130,12 +137,13 @@ def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
     tasks = min(job.tasks or job.shards, job.shards)
     inside = _program(job, resources, bind='--bind "$scratch" ')
     merge = f"{_program(job, resources)} {_merge(steps[-1].target, job.output)}"
+    scratch = f"{_SCRATCH}\n{_SWEPT}" if _inner(steps) else _SCRATCH
     return _SCRIPT.substitute(
         title=f"{', '.join(stage.command for stage in stages)} in {job.shards} shards",
         usage="#   job=$(sbatch --parsable THIS_FILE)\n"
         f"#   sbatch --dependency=afterok:$job --wrap={shlex.quote(merge)}",
         directives=_directives([f"--array=0-{tasks - 1}", *resources.options()]),
-        settings=f"{_folders(job)}\nshards={job.shards} tasks={tasks}\n{_SCRATCH}\n"
+        settings=f"{_folders(job)}\nshards={job.shards} tasks={tasks}\n{scratch}\n"
         f"program=({inside})",
         job="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
         work="\n".join(_loop(steps)),
@@ -184,23 +192,40 @@ def _merge(target: str, output: str) -> str:
 
 
 def _loop(steps: Sequence[Step]) -> list[str]:
-    """Return a loop over shards, which makes what is not there yet."""
-    inner = {step.target for step in steps[:-1] if step.target.endswith(".h5")}
+    """Return a loop over shards, which makes what is not there yet.
+
+    Lists of skipped images tell which shards count as ones with code 3, whichever turn made them.
+    """
+    inner = _inner(steps)
     lines = ["for ((k = SLURM_ARRAY_TASK_ID; k < shards; k += tasks)); do"]
     pending: list[str] = []
     for step in steps:
+        if step.target in inner:
+            pending.append(f"    rm -f {_errors(step)}")
         pending.append(f"    {_command(step, inner)}")
         if step.target not in inner:
-            used = ['    rm -rf "${scratch:?}"/*'] if len(pending) > 1 else []
+            used = ["    sweep"] if len(pending) > 1 else []
             lines += [f"  if [ ! -e {_path(step.target, inner)} ]; then", *pending, *used, "  fi"]
             pending = []
+    lines += [f"  if [ -e {_errors(step)} ]; then code=3; fi" for step in steps]
     return [*lines, "done"]
+
+
+def _inner(steps: Sequence[Step]) -> set[str]:
+    """Return the features between two stages of a job, which stay on the node."""
+    return {step.target for step in steps[:-1] if step.target.endswith(".h5")}
+
+
+def _errors(step: Step) -> str:
+    """Return the list of the images that a step has skipped, where it stays."""
+    return f'{_path(step.target, set())[:-1]}.errors.jsonl"'
 
 
 def _command(step: Step, inner: set[str]) -> str:
     words = ["step", _words(step.stage)]
     if step.reads_images:
-        words.append('"$images" --shard "$k/$shards"')
+        words += ['"$images"'] if step.wants_images else []
+        words.append('--shard "$k/$shards"')
         words += [f"--regions {_path(step.source, inner)} --whole-image"] if step.source else []
     elif step.source:
         words.append(_path(step.source, inner))

@@ -16,6 +16,12 @@ class Stage:
     command: str
     options: tuple[str, ...] = ()
 
+    @property
+    def names_images(self) -> bool:
+        """Whether its own options say which images there are, and under which ids."""
+        said = {option.split("=")[0] for option in self.options}
+        return not said.isdisjoint(("--coco", "--prompts-from"))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -39,6 +45,11 @@ class Step:
     def reads_images(self) -> bool:
         """Whether it reads the images themselves."""
         return self.stage.command in ("extract-features", "predict")
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether it has to be told which images there are."""
+        return self.reads_images and not self.stage.names_images
 
 
 PIPELINES = (
