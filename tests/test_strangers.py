@@ -114,11 +114,22 @@ def numbers_for_bytes(file: h5py.File) -> None:
     file["images/preview"] = np.array([2**40])
 
 
+def long_attribute(file: h5py.File) -> None:
+    """Many references to one long text."""
+    del file.attrs["command"]
+    file.attrs.create("command", ["a" * 1000] * 50, dtype=h5py.string_dtype())
+
+
+def long_history(file: h5py.File) -> None:
+    """Three bytes become an object."""
+    file.attrs["history"] = "[" + "[]," * 2**23 + "[]]"
+
+
 @pytest.mark.parametrize(
     "change",
     [
         *(linked, linked_softly, group_elsewhere, stored_elsewhere, virtual),
-        *(no_dataset, large_chunk, packed, numbers_for_bytes),
+        *(no_dataset, large_chunk, packed, numbers_for_bytes, long_attribute, long_history),
     ],
 )
 def test_features_come_from_the_file_alone(

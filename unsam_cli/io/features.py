@@ -20,13 +20,14 @@ import orjson
 
 from unsam_cli.errors import FeatureFileError, MissingInputError
 from unsam_cli.io.half import widen
-from unsam_cli.io.hdf5 import contained
+from unsam_cli.io.hdf5 import contained, single_values
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, to_runs
 
 FORMAT = "unsam-features"
 VERSION = 1
 PROMPT = "prompt"
 """Facet of features for a mask decoder: their grid covers the padding of its input, too."""
+_LONGEST_HISTORY = 2**24  # parsed, it takes several times as much
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ class FeatureFile:
         return FeatureFileError(f"{self.name}: {text}; run extract-features again")
 
     def _read_attributes(self) -> FeatureAttributes:
-        attributes = self._file.attrs
+        attributes = single_values(self._file)
         if attributes.get("format") != FORMAT:
             raise FeatureFileError(
                 f"{self.name}: HDF5, but not a features file (format is "
@@ -163,7 +164,10 @@ class FeatureFile:
             )
         if not bool(attributes["complete"]):
             raise self._error("incomplete, its writer was interrupted")
-        history = orjson.loads(attributes.get("history", "[]"))
+        text = attributes.get("history", "[]")
+        if len(text) > _LONGEST_HISTORY:
+            raise self._error(f"its history has more than {_LONGEST_HISTORY} bytes")
+        history = orjson.loads(text)
         if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
             raise self._error("its history is not a list of steps")
         return FeatureAttributes(

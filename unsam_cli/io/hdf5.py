@@ -48,6 +48,21 @@ def contained(file: h5py.File, name: str) -> h5py.Dataset:
     return dataset
 
 
+def single_values(file: h5py.File) -> h5py.AttributeManager:
+    """Return the attributes of the root, each of which is one value of a size that can be.
+
+    Raises
+    ------
+    ValueError
+        One is an array, whose entries may all be one long text, or claims more than the file holds.
+    """
+    for name in file.attrs:
+        attribute = h5py.h5a.open(file.id, name.encode())
+        if attribute.shape != () or attribute.get_storage_size() > os.path.getsize(file.filename):
+            raise ValueError(f"attribute {name} is not a single value")
+    return file.attrs
+
+
 def _follow(file: h5py.File, name: str) -> h5py.Dataset:
     """Return a dataset without opening what links point to."""
     found = file
