@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import stat
 import threading
@@ -67,3 +69,52 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(UsageError, match="--no-clobber"):
         check_output(str(tmp_path / "out"), binary=False, no_clobber=True)
+
+
+def test_what_a_killed_process_has_left_is_taken_over(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def die(path: Path) -> None:
+        path.write_bytes(b"half of a long text")
+        os._exit(9)
+
+    child = multiprocessing.get_context("fork").Process(target=publish, args=(str(target), die))
+    child.start()
+    child.join()
+    assert os.listdir(tmp_path) == [".out.tmp"]
+    publish(str(target), write_hello)
+    assert target.read_bytes() == b"hello"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_two_processes_cannot_write_one_output(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def write_twice(path: Path) -> None:
+        path.write_bytes(b"first")
+        with pytest.raises(OutputError, match="out: another process is writing it"):
+            publish(str(target), write_hello)
+
+    publish(str(target), write_twice)
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_without_locks_each_process_has_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    target = tmp_path / "out"
+    names = []
+
+    def write(path: Path) -> None:
+        names.append(path.name)
+        write_hello(path)
+
+    publish(str(target), write)
+    assert names == [f".out.{os.getpid()}.tmp"]
+    assert target.read_bytes() == b"hello"
+    assert os.listdir(tmp_path) == ["out"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from unsam_cli.errors import OutputError, UnsamError, UsageError
 from unsam_cli.run.journal import output_error
@@ -67,35 +69,62 @@ def publish(output: str, write: Callable[[Path], None]) -> None:
     Raises
     ------
     OutputError
-        The file cannot be written; an earlier output is untouched.
+        The file cannot be written, or another process is writing it; an earlier output is
+        untouched.
     BrokenPipeError
         The reader of standard output is gone.
     """
     path = output_path(output)
-    with _temporary(path) as temporary:
-        try:
-            write(temporary)
-            if path is None:
-                _copy_to_stream(temporary, output)
-            else:
+    try:
+        if path is None:
+            with tempfile.TemporaryDirectory(prefix="unsam-") as folder:
+                write(Path(folder, "output"))
+                _copy_to_stream(Path(folder, "output"), output)
+        else:
+            with _temporary(path) as temporary:
+                write(temporary)
                 _rename(temporary, path)
-        except (UnsamError, BrokenPipeError):
-            raise
-        except OSError as e:
-            raise output_error(None if output == STDOUT else Path(output), e) from e
+    except (UnsamError, BrokenPipeError):
+        raise
+    except OSError as e:
+        raise output_error(None if output == STDOUT else Path(output), e) from e
 
 
 @contextmanager
-def _temporary(target: Path | None) -> Iterator[Path]:
-    if target is None:
-        with tempfile.TemporaryDirectory(prefix="unsam-") as folder:
-            yield Path(folder, "output")
-        return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+def _temporary(target: Path) -> Iterator[Path]:
+    """Give the file beside `target` that only this process writes; on errors it is deleted.
+
+    Its name is fixed, so that a run takes over what one that was killed has left.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    with ExitStack() as stack:
+        while True:
+            held = stack.enter_context(temporary.open("ab"))
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise OutputError(
+                    f"{target}: another process is writing it; wait for it, or choose another "
+                    "output"
+                ) from e
+            except OSError:  # a file system without locks
+                temporary.unlink(missing_ok=True)
+                temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+                break
+            if _is_at(held, temporary):  # and not the one that another has just renamed
+                break
+        try:
+            yield temporary
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _is_at(stream: IO[bytes], path: Path) -> bool:
     try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _rename(temporary: Path, target: Path) -> None:
