@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 from faults.cases import Case, undisturbed
-from faults.injected import FAULTS, MOUNTING, WORKERS, can_mount
+from faults.injected import FAULTS, MOUNTING, applies, can_mount
 
 Run = tuple[str, Case, int]
 """A fault, a command, and the number of the round."""
@@ -54,7 +54,7 @@ def main() -> int:
             for number in range(options.rounds)
             for fault in names
             for case in cases
-            if case.weights or fault not in WORKERS
+            if applies(fault, case)
         ]
         with ThreadPoolExecutor(options.jobs) as pool:
             wrong = list(pool.map(partial(disturb, work, root), plan))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import resource
 import shutil
@@ -14,6 +15,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+
+import h5py
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from support import draw_scene
 
 from faults.cases import Case, copy_inputs
 
@@ -84,8 +90,17 @@ def recovers(case: Case, work: Path, output: Path) -> str | None:
         return f"rerun: exit code {code}: {stderr[-300:]}"
     if case.result(output) != case.expected:
         return "rerun: something is lost or doubled"
-    rest = [path.name for path in output.parent.iterdir() if path.name.endswith(".part")]
+    rest = [path.name for path in output.parent.iterdir() if path.suffix in (".part", ".tmp")]
     return f"rerun: {rest} is left" if rest else None
+
+
+def listens(process: subprocess.Popen[bytes]) -> bool:
+    """Say whether a program handles SIGTERM by now; Python itself does not."""
+    with contextlib.suppress(OSError):  # it has ended
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return False
 
 
 def stopped(number: int, case: Case, work: Path, folder: Path, random: Random) -> str | None:
@@ -93,12 +108,14 @@ def stopped(number: int, case: Case, work: Path, folder: Path, random: Random) -
     output = folder / case.output
     process = start(case.line(work, output))
     time.sleep(random.uniform(0, 1.1 * case.seconds))
+    listening = listens(process)
     process.send_signal(number)
     code, stderr = finish(process)
-    allowed = {0, {signal.SIGINT: 130}.get(signal.Signals(number), 75)}
-    # -number, or Python's own traceback of Ctrl-C: before our first line ran.
-    early = "unsam_cli" not in stderr and (code == -number or "KeyboardInterrupt" in stderr)
-    wrong = None if early else judge(code, stderr, allowed)
+    allowed = {0, {signal.SIGINT: 130, signal.SIGKILL: -9}.get(signal.Signals(number), 75)}
+    # -number, or Python's own traceback of Ctrl-C: before our first line ran, or after the last.
+    outside = not listening or case.result(output) == case.expected
+    silent = code == -number or ("KeyboardInterrupt" in stderr and "unsam_cli" not in stderr)
+    wrong = None if outside and silent else judge(code, stderr, allowed)
     return wrong or whole(case, output) or recovers(case, work, output)
 
 
@@ -206,17 +223,64 @@ def vanishing(case: Case, work: Path, folder: Path, random: Random) -> str | Non
 
 
 def changing(case: Case, work: Path, folder: Path, random: Random) -> str | None:
-    """Kill the run, change an input, run again: refused, or computed from what there is now."""
+    """Kill the run, exchange an input, run again: refused, or computed from what there is now.
+
+    A training goes on with the images that there are.
+    """
     broken = copy_inputs(work, case, folder / "inputs")
     output = folder / case.output
     process = start(case.line(broken, output))
     time.sleep(random.uniform(0.5, 1) * case.seconds)
     process.kill()
     finish(process)
-    path = random.choice(sorted(path for path in broken.rglob("*") if path.is_file()))
-    path.write_bytes(path.read_bytes() + b" ")
+    exchange(random.choice(sorted(path for path in broken.rglob("*") if path.suffix in EXCHANGES)))
     code, stderr = finish(start(case.line(broken, output, again=True)))
-    return judge(code, stderr, {0, 2, 65})
+    wrong = judge(code, stderr, {0, 2, 65})
+    if wrong or code or case.weights:
+        return wrong
+    fresh = folder / "fresh" / case.output
+    fresh.parent.mkdir()
+    code, stderr = finish(start(case.line(broken, fresh)))
+    if code == 0 and case.result(output) != case.result(fresh):
+        return "something is left of what the input was before"
+    return judge(code, stderr, {0})
+
+
+def _other_picture(path: Path) -> None:
+    Image.fromarray(draw_scene(77)).save(path)
+
+
+def _other_features(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["features"][:] = file["features"][:][::-1]
+
+
+def _other_masks(path: Path) -> None:
+    """Leave an annotation out that contains no other; of a configuration, change nothing."""
+    content = json.loads(path.read_text())
+    parents = {mask["parent_id"] for mask in content.get("annotations", [])}
+    alone = [mask for mask in content.get("annotations", []) if mask["id"] not in parents]
+    if alone:
+        content["annotations"].remove(alone[0])
+        path.write_text(json.dumps(content))
+
+
+def _other_weights(path: Path) -> None:
+    weights = {name: tensor * 1.01 for name, tensor in load_file(path).items()}
+    save_file(weights, path, {"format": "pt"})
+
+
+EXCHANGES: dict[str, Callable[[Path], None]] = {
+    ".png": _other_picture,
+    ".h5": _other_features,
+    ".json": _other_masks,
+    ".safetensors": _other_weights,
+}
+
+
+def exchange(path: Path) -> None:
+    """Let a file be another one, as good as it was."""
+    EXCHANGES[path.suffix](path)
 
 
 def two_writers(case: Case, work: Path, folder: Path, random: Random) -> str | None:
@@ -231,7 +295,7 @@ def two_writers(case: Case, work: Path, folder: Path, random: Random) -> str | N
     return wrong or whole(case, output)
 
 
-def clock_jump(case: Case, work: Path, folder: Path, random: Random) -> str | None:
+def dated_away(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Kill the run, date its state years away, and go on."""
     output = folder / case.output
     process = start(case.line(work, output))
@@ -301,6 +365,17 @@ def can_mount(folder: Path) -> bool:
 
 WORKERS: dict[str, Fault] = {"worker killed": worker_killed}
 """Only for commands that start processes: those that train."""
+HDF5: dict[str, Fault] = {"HDF5 files locked": locked}
+"""Only for commands that read such files."""
+
+
+def applies(fault: str, case: Case) -> bool:
+    """Say whether a command can meet a fault."""
+    if fault in HDF5:
+        return any(name.endswith(".h5") for name in (*case.inputs, *case.options))
+    return bool(case.weights) or fault not in WORKERS
+
+
 MOUNTING: dict[str, Fault] = {"disk full": disk_full, "read-only folder": read_only}
 FAULTS: dict[str, Fault] = {
     "kill -9": partial(stopped, signal.SIGKILL),
@@ -309,12 +384,12 @@ FAULTS: dict[str, Fault] = {
     "SIGINT": partial(stopped, signal.SIGINT),
     "SIGPIPE": reader_gone,
     "write fails at byte N": write_fails,
-    "HDF5 files locked": locked,
+    **HDF5,
     "damaged input": damaged,
     "vanishing input": vanishing,
     "changing input": changing,
     "two writers": two_writers,
-    "clock jump": clock_jump,
+    "files dated years away": dated_away,
     "few file descriptors": few_descriptors,
     **WORKERS,
     **MOUNTING,

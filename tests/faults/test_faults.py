@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from pathlib import Path
 
 import pytest
 
 from faults.cases import CASES, Case, undisturbed
-from faults.injected import FAULTS, MOUNTING, WORKERS, can_mount
+from faults.injected import FAULTS, MOUNTING, applies, can_mount
 
 pytestmark = pytest.mark.slow
 
-TRAINING = next(i for i, case in enumerate(CASES) if case.weights)
-PAIRS = [(fault, TRAINING if fault in WORKERS else i) for i, fault in enumerate(FAULTS)]
+
+def pairs() -> list[tuple[str, int]]:
+    """Each fault with a command that can meet it, each command in turn."""
+    turn = deque(range(len(CASES)))
+    found = []
+    for fault in FAULTS:
+        number = next(i for i in turn if applies(fault, CASES[i]))
+        turn.remove(number)
+        turn.append(number)
+        found.append((fault, number))
+    return found
+
+
+PAIRS = pairs()
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +36,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case
 
 
 def test_each_command_has_a_fault() -> None:
-    assert {number % len(CASES) for _, number in PAIRS} == set(range(len(CASES)))
+    assert {number for _, number in PAIRS} == set(range(len(CASES)))
 
 
 @pytest.mark.parametrize(("fault", "number"), PAIRS)
@@ -35,5 +48,5 @@ def test_nothing_is_lost(
     work, cases = workplace
     folder = tmp_path / "run"
     folder.mkdir()
-    case = cases[number % len(CASES)]
+    case = cases[number]
     assert FAULTS[fault](case, work, folder, random.Random(fault)) is None

@@ -116,6 +116,40 @@ def test_an_interrupted_run_resumed_equals_one_run(
 
 
 @pytest.mark.parametrize(("make", "function"), KINDS)
+def test_what_was_made_of_other_content_is_made_again(
+    make: Make,
+    function: Callable[[Item], Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    content = {item.id: item.id for item in ITEMS} | {5: 0}  # that of 5 cannot be had
+    done: list[int] = []
+
+    def counted(item: Item) -> Any:
+        if len(done) == 4:
+            raise DataError("bad luck")
+        done.append(item.id)
+        return function(item)
+
+    def again(**changes: Any) -> int:
+        run_settings = settings(tmp_path / "out", jobs=1, **changes)
+        work = partial(ordered_map, counted, jobs=1)
+        sink = make(run_settings)
+        return run_items(ITEMS, work, sink, run_settings, content=lambda item: content[item.id])
+
+    with pytest.raises(DataError, match="bad luck"):
+        again()
+    assert done == [2, 3, 5, 8]
+    done.clear()
+    content.update({3: 4, 5: 6, 8: 0})
+    assert again(resume=True) == 0
+    assert done == [3, 13, 21]
+    assert "1 images have changed since they were done" in caplog.text
+    run(make, function, settings(tmp_path / "one"))
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
 def test_skipped_items_are_listed_and_made_up_for(
     make: Make, function: Callable[[Item], Any], tmp_path: Path
 ) -> None:

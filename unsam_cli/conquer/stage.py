@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from unsam_cli.io.features import FeatureFile, ImageEntry
 from unsam_cli.io.images import decode_preview, find_image, read_image
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
 from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
@@ -59,11 +61,22 @@ def conquer(
         run = run.within(parts_of(file.attributes.shard, file.name))
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_conquer_image, file=file, settings=settings, images=images)
+        content = partial(_content, file=file, images=images)
         if len(items) >= run.jobs:
-            return run_items(items, partial(ordered_map, one, jobs=run.jobs), sink, run)
+            work = partial(ordered_map, one, jobs=run.jobs)
+            return run_items(items, work, sink, run, content=content)
         with ThreadPoolExecutor(run.jobs) as pool:  # a few images: the cores share their regions
             work = partial(ordered_map, partial(one, mapper=pool.map), jobs=1)
-            return run_items(items, work, sink, run)
+            return run_items(items, work, sink, run, content=content)
+
+
+def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int:
+    """Return a checksum of an image's records, and of the original."""
+    features = file.checksum(item.index)
+    if images is None:
+        return features
+    original = checksum(find_image(images, item.file_name))
+    return original and zlib.crc32(b"%d %d" % (features, original))
 
 
 def _conquer_image(

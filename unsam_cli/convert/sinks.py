@@ -63,7 +63,7 @@ class FolderSink(JournalSink):
         name = f"{folder.name}.{part.index}-{part.count}" if part.count > 1 else folder.name
         super().__init__(settings, history, folder.with_name(name))
 
-    def add(self, item: Item, result: bytes) -> None:
+    def add(self, item: Item, result: bytes, content: int = 0) -> None:
         """Write the file of one image."""
         self._write(PurePath(PLACES[self.kind][0], self.names[item.id]), result)
         self.journal.append(item.id, {"file_name": item.file_name})
@@ -126,7 +126,7 @@ class TsvSink(JournalSink):
         check_output(settings.output, binary=False, no_clobber=settings.no_clobber)
         super().__init__(settings, history, target)
 
-    def add(self, item: Item, result: bytes) -> None:
+    def add(self, item: Item, result: bytes, content: int = 0) -> None:
         """Store the row of one image."""
         self.journal.append(item.id, {"file_name": item.file_name}, result)
 

@@ -92,7 +92,7 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
         work: Work = partial(ordered_map, one, jobs=run.jobs)
         if device is not None:
             work = partial(_divide_batches, file=file, settings=settings, run=run, device=device)
-        return run_items(items, work, sink, run)
+        return run_items(items, work, sink, run, content=lambda item: file.checksum(item.index))
 
 
 def _divide_image(

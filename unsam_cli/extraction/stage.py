@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from unsam_cli.run.inputs import (
     same_images,
     source_of,
 )
+from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import FeatureResult, FeatureSink
 
@@ -96,9 +98,15 @@ def extract_features(
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()
         work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
-        code = run_items(items, work, sink, run)
+        code = run_items(items, work, sink, run, content=partial(_content, masks=masks))
         _report_speed(backbone, meter, network)
         return code
+
+
+def _content(item: ImageItem, *, masks: MasksFile | None) -> int:
+    """Return a checksum of an image and its regions."""
+    image = checksum(item.path)
+    return image and zlib.crc32(b"%d %d" % (image, masks.checksum(item.id) if masks else 0))
 
 
 def _create(

@@ -7,6 +7,7 @@ specification.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ VERSION = 1
 PROMPT = "prompt"
 """Facet of features for a mask decoder: their grid covers the padding of its input, too."""
 _LONGEST_HISTORY = 2**24  # parsed, it takes several times as much
+_ROWS = 64  # of a record, that its checksum is of
 
 T = TypeVar("T")
 
@@ -354,6 +356,22 @@ class FeatureFile:
     def image_rows(self, index: int) -> list[npt.NDArray[Any]]:
         """Return the features of each record of image `index`, as stored."""
         return [self.rows(int(r)) for r in self._numbers(index)]
+
+    def checksum(self, index: int) -> int:
+        """Return a checksum that tells when image `index` or its features have become others.
+
+        Of the features of each record the beginning counts: another picture differs everywhere.
+        """
+
+        def read() -> int:
+            found = zlib.crc32(self.image(index).preview)
+            for r, region in zip(self._numbers(index), self.regions(index), strict=True):
+                found = zlib.crc32(repr(region).encode(), found)
+                begin, end = int(self._offset[r]), int(self._offset[r + 1])
+                found = zlib.crc32(self._features[begin : min(end, begin + _ROWS)].tobytes(), found)
+            return found
+
+        return self._guard(read)
 
     @property
     def region_count(self) -> int:

@@ -7,6 +7,7 @@ of them; compressed with gzip or not; masks as polygons or RLE, compressed or no
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,6 +90,13 @@ class MasksFile:
         """
         image = self.images.get(image_id)
         return [self._annotation(row, text, image) for row, text in self._texts(image_id)]
+
+    def checksum(self, image_id: int) -> int:
+        """Return a checksum of what the file says of the annotations of an image."""
+        found = 0
+        for _, text in self._texts(image_id):
+            found = zlib.crc32(text, found)
+        return found
 
     def records_of(self, image_id: int) -> list[tuple[str, dict[str, Any]]]:
         """Parse the annotations of one image without checking their keys.

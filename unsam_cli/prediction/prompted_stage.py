@@ -21,6 +21,7 @@ from unsam_cli.prediction.prompted_settings import PromptedSettings
 from unsam_cli.prediction.prompted_sources import PromptSource, Question, fit, open_prompts
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.inputs import STDIN, ImageItem, ImageQuery, list_images, source_of
+from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import ImageResult, MaskSink
 from unsam_cli.sam.loading import load_promptable
@@ -78,7 +79,7 @@ def predict(
         run = run.within(source_of(query)).with_inputs(checkpoint=model.identity, **identities)
         sink = MaskSink(run, model.history, kind=kind)
         work = partial(_predict_images, model=model, source=source, settings=settings, run=run)
-        return run_items(items, work, sink, run)
+        return run_items(items, work, sink, run, content=lambda item: checksum(item.path))
 
 
 class _Asked(NamedTuple):

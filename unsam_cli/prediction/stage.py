@@ -11,6 +11,7 @@ from unsam_cli.prediction.pipeline import predict_images
 from unsam_cli.prediction.predict import Predictor
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.inputs import ImageItem, ImageQuery, list_images, source_of
+from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
@@ -57,7 +58,7 @@ def predict(
     sink = MaskSink(run, segmenter.history, kind=kind)
     predictor = Predictor(segmenter, settings)
     work = partial(predict_images, predictor=predictor, use=_to_result, jobs=run.jobs)
-    return run_items(items, work, sink, run)
+    return run_items(items, work, sink, run, content=lambda item: checksum(item.path))
 
 
 def _to_result(item: ImageItem, masks: FoundMasks) -> ImageResult:

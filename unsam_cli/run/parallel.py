@@ -25,11 +25,21 @@ def ordered_map(
 ) -> Generator[tuple[T, R | UnsamError], None, None]:
     """Yield (item, result or error) in the order of `items`.
 
-    Kernels release the GIL, so threads use the cores without copying data. Only a few items are
-    ahead of the one being yielded: memory does not grow with their number. Linear algebra runs on
+    Kernels release the GIL, so threads use the cores without copying data. Linear algebra runs on
     one thread each, which also makes results independent of `jobs`.
     """
-    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=jobs) as pool:
+    with threadpool_limits(limits=1):
+        yield from in_order(function, items, jobs=jobs)
+
+
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], *, jobs: int
+) -> Generator[tuple[T, R | UnsamError], None, None]:
+    """Yield (item, result or error) in the order of `items`, without a say in linear algebra.
+
+    Only a few items are ahead of the one being yielded: memory does not grow with their number.
+    """
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
         pending: deque[tuple[T, Future[R | UnsamError]]] = deque()
         try:
             for item in items:

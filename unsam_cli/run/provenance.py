@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,6 +62,18 @@ class Step:
             "options": dict(self.options),
             "inputs": dict(self.inputs),
         }
+
+
+def checksum(path: Path) -> int:
+    """Return a checksum of the content of a file; 0 if it cannot be read."""
+    found = 0
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                found = zlib.crc32(chunk, found)
+    except OSError:
+        return 0
+    return found
 
 
 def file_identity(path: Path) -> str:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError
 from unsam_cli.run.inputs import Item as Item
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import STDOUT, output_path
+from unsam_cli.run.parallel import in_order
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
@@ -42,11 +44,18 @@ class Sink(Protocol[I_in, R_in]):
         """Ids whose results an earlier run left."""
         ...
 
-    def add(self, item: I_in, result: R_in) -> None:
-        """Store the result of one item."""
+    def add(self, item: I_in, result: R_in, content: int = 0) -> None:
+        """Store the result of one item, and the checksum of what it was made of."""
 
     def check_names(self, items: Iterable[Item]) -> None:
         """Refuse to resume with another list of images."""
+
+    def content(self, item: Item) -> int:
+        """Return the checksum that an item which is done was stored with; 0 if there is none."""
+        ...
+
+    def forget(self, item: Item) -> None:
+        """Let an item that is done be done again."""
 
     def finish(self, order: Iterable[int]) -> None:
         """Publish the results of the given ids, in this order."""
@@ -111,6 +120,8 @@ def run_items(
     work: Callable[[Sequence[I]], Iterator[tuple[I, R | UnsamError]]],
     sink: Sink[I, R],
     settings: RunSettings,
+    *,
+    content: Callable[[I], int] | None = None,
 ) -> int:
     """Work on this process's share of `items` and publish the results.
 
@@ -124,6 +135,9 @@ def run_items(
         Stores the results; what it already holds is not computed again.
     settings : RunSettings
         The run's settings.
+    content : callable, optional
+        Gives the checksum of what the result of an item is made of, 0 where it cannot be had.
+        Where it is not what it was, an interrupted run does not resume with the result.
 
     Returns
     -------
@@ -138,13 +152,16 @@ def run_items(
         SIGTERM or SIGUSR1 arrived; the state is saved.
     """
     mine = settings.shard.take(items)
-    before = sink.done
-    todo = [item for item in mine if item.id not in before]
     try:
         sink.check_names(items)
-        _refuse_other_shard(items, mine, before, sink.name)
+        _refuse_other_shard(items, mine, sink.done, sink.name)
+        if content is not None:
+            _forget_changed(mine, sink, content, settings)
+        before = sink.done
+        todo = [item for item in mine if item.id not in before]
         errors = ErrorList(sink.name, settings.step.command, settings.on_error)
-        _work_through(todo, work, sink, settings, errors)
+        sums = repeat(0) if content is None else _sums(content, todo, settings.jobs)
+        _work_through(todo, work, sink, settings, errors, sums)
         done = sink.done
         sink.finish([item.id for item in mine if item.id in done])
     except BaseException:
@@ -166,12 +183,35 @@ def _refuse_other_shard(
             )
 
 
+def _forget_changed(
+    mine: Sequence[I], sink: Sink[I, R], content: Callable[[I], int], settings: RunSettings
+) -> None:
+    """Let images be done again that are no longer what they were."""
+    before = sink.done
+    kept = [item for item in mine if item.id in before]
+    changed = 0
+    for item, now in zip(kept, _sums(content, kept, settings.jobs), strict=True):
+        if now and sink.content(item) not in (0, now):
+            sink.forget(item)
+            changed += 1
+    if changed:
+        logger.warning("%d images have changed since they were done: they are done again", changed)
+
+
+def _sums(content: Callable[[I], int], items: Sequence[I], jobs: int) -> Iterator[int]:
+    """Yield checksums; 0 where the item cannot be read, which whoever works on it will tell."""
+    with closing(in_order(content, items, jobs=jobs)) as found:
+        for _, value in found:
+            yield 0 if isinstance(value, UnsamError) else value
+
+
 def _work_through(
     todo: Sequence[I],
     work: Callable[[Sequence[I]], Iterator[tuple[I, R | UnsamError]]],
     sink: Sink[I, R],
     settings: RunSettings,
     errors: ErrorList,
+    sums: Iterator[int],
 ) -> None:
     name = settings.step.command
     # Closed here, whatever happens: a generator that is left to the garbage collector may be
@@ -184,10 +224,11 @@ def _work_through(
     ):
         left = len(todo)
         for item, result in pairs:
+            content = next(sums)
             if isinstance(result, UnsamError):
                 errors.add(item, result)
             else:
-                sink.add(item, result)
+                sink.add(item, result, content)
             progress.advance(skipped=isinstance(result, UnsamError))
             left -= 1
             if stop and left:

@@ -98,6 +98,15 @@ class JournalSink:
                         f"{item.file_name}; resume with the same list of images"
                     )
 
+    def content(self, item: Item) -> int:
+        """Return the checksum of what the result of an item that is done was made of, or 0."""
+        found: int = self.journal.read(item.id).get("content", 0)
+        return found
+
+    def forget(self, item: Item) -> None:
+        """Let an item that is done be done again."""
+        del self.journal.entries[item.id]
+
 
 class _FileSink(JournalSink):
     """A sink that makes one file, and takes over what a complete earlier one holds."""
@@ -143,10 +152,11 @@ class MaskSink(_FileSink):
         self.kind = kind
         super().__init__(settings, history)
 
-    def add(self, item: Item, result: ImageResult) -> None:
+    def add(self, item: Item, result: ImageResult, content: int = 0) -> None:
         """Store the masks of one image."""
         record = {
             "file_name": item.file_name,
+            "content": content,
             "height": result.height,
             "width": result.width,
         }
@@ -226,16 +236,21 @@ class FeatureSink(_FileSink):
         super().__init__(settings, history)
         self.attributes = replace(attributes(self.history), shard=settings.mark)
 
-    def add(self, item: Item, result: FeatureResult) -> None:
+    def add(self, item: Item, result: FeatureResult, content: int = 0) -> None:
         """Store the features of one image."""
         image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
-        self._append(image, result.regions, result.features)
+        self._append(image, result.regions, result.features, content)
 
     def _append(
-        self, image: ImageEntry, regions: list[RegionEntry], features: list[npt.NDArray[Any]]
+        self,
+        image: ImageEntry,
+        regions: list[RegionEntry],
+        features: list[npt.NDArray[Any]],
+        content: int = 0,
     ) -> None:
         record = {
             "file_name": image.file_name,
+            "content": content,
             "height": image.height,
             "width": image.width,
             "preview": base64.b64encode(image.preview).decode(),
