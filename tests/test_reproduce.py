@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -84,3 +85,19 @@ def test_all_of_it_on_five_photographs(tmp_path: Path) -> None:
     again = [words[0] for words in commands(*variables)]
     assert again[:2] == ["merge", "train"]
     assert "divide" not in again
+    # Another picture and another option: everything after them is another, too.
+    objects, masks = tmp_path / "objects.0.json", tmp_path / "pseudo-masks.json"
+    before = objects.read_bytes(), masks.read_bytes()
+    photos = tmp_path / "photos"
+    shutil.copy(photos / "coffee.png", photos / "astronaut.png")
+    for part in tmp_path.glob("features.*.h5"):
+        part.unlink()
+    ran = make("pseudo-masks", *variables, "DIVIDE=--max-masks 1", timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert objects.read_bytes() != before[0]
+    assert masks.read_bytes() != before[1]
+    found = json.loads(masks.read_text())
+    size = {image["file_name"]: image["height"] for image in found["images"]}
+    assert size["astronaut.png"] == size["coffee.png"]
+    assert commands(*variables, f"{tmp_path}/unsam-0/trained")[0][0] == "train"
+    assert make(*variables, f"{tmp_path}/unsam-0/trained", timeout=300).returncode == 0
