@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,16 @@ main()
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Start a cluster; skip where that is impossible, or fail under REQUIRE_SLURM."""
+    give_up = pytest.fail if os.environ.get("REQUIRE_SLURM") else pytest.skip
     if reason := reason_against():
-        (pytest.fail if os.environ.get("REQUIRE_SLURM") else pytest.skip)(reason)
-    # Not pytest's folder: the path of a socket is at most 107 characters long.
-    with tempfile.TemporaryDirectory(prefix="slurm-") as name, Cluster(Path(name)) as started:
+        give_up(reason)
+    with ExitStack() as stack:
+        # Not pytest's folder: the path of a socket is at most 107 characters long.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
+        try:
+            started = stack.enter_context(Cluster(folder))
+        except TimeoutError as e:
+            give_up(f"the cluster does not start: {e}")
         yield started
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -54,7 +55,10 @@ def test_out_of_time_and_back_into_the_queue(site: Site) -> None:
     site.finish(job)
     assert site.show(job, "JobState") == "COMPLETED"
     assert int(site.show(job, "Restarts")) >= 1
-    assert "stopped by SIGUSR1" in site.log(f"{job}_0")
+    log = site.log(f"{job}_0")
+    assert "stopped by SIGUSR1" in log
+    assert re.search(r"^unsam: extract-features: \d+/35 images, .* left, ", log, re.MULTILINE), log
+    assert not re.search(r"[^\n -~]", log), f"control codes: {log!r}"
     assert sum(site.images_done(f"{job}_0", "extract-features")) == 35
     assert_as_at_home(site, "out/features.0.h5")
 
