@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from support import draw_scene
 
-from faults.cases import Case, copy_inputs
+from faults.cases import IMAGES, Case, copy_inputs
 
 CLEAN = {1, 2, 65, 66, 74}
 """Exit codes of a command that could not do its work and said why."""
@@ -225,14 +225,22 @@ def vanishing(case: Case, work: Path, folder: Path, random: Random) -> str | Non
 def changing(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Kill the run, exchange an input, run again: refused, or computed from what there is now.
 
-    A training goes on with the images that there are.
+    A training goes on with the images that there are, and a complete output is taken as it is.
     """
     broken = copy_inputs(work, case, folder / "inputs")
     output = folder / case.output
     process = start(case.line(broken, output))
-    time.sleep(random.uniform(0.5, 1) * case.seconds)
+    journal = output.with_name(f"{output.name}.part") / "journal.ndjson"
+    if case.resumes and not case.weights:
+        wanted = random.randrange(1, IMAGES)
+        while process.poll() is None and images_in(journal) < wanted:
+            time.sleep(0.01)
+    else:
+        time.sleep(random.uniform(0.5, 1) * case.seconds)
     process.kill()
     finish(process)
+    if case.result(output) is not None:
+        return whole(case, output)
     exchange(random.choice(sorted(path for path in broken.rglob("*") if path.suffix in EXCHANGES)))
     code, stderr = finish(start(case.line(broken, output, again=True)))
     wrong = judge(code, stderr, {0, 2, 65})
@@ -244,6 +252,11 @@ def changing(case: Case, work: Path, folder: Path, random: Random) -> str | None
     if code == 0 and case.result(output) != case.result(fresh):
         return "something is left of what the input was before"
     return judge(code, stderr, {0})
+
+
+def images_in(journal: Path) -> int:
+    """Count the images that an unfinished output has; its first line is for the settings."""
+    return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
 
 
 def _other_picture(path: Path) -> None:
