@@ -28,6 +28,12 @@ settings.load_profile("compiled")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files with slow tests come first, lest one process waits for them alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _own_log_levels() -> Iterator[None]:
     """Take back what a command that ran in this process said of the library's loggers."""
