@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -160,7 +160,7 @@ def run_items(
         before = sink.done
         todo = [item for item in mine if item.id not in before]
         errors = ErrorList(sink.name, settings.step.command, settings.on_error)
-        sums = repeat(0) if content is None else _sums(content, todo, settings.jobs)
+        sums = _sums(content, todo, settings.jobs)
         _work_through(todo, work, sink, settings, errors, sums)
         done = sink.done
         sink.finish([item.id for item in mine if item.id in done])
@@ -198,8 +198,13 @@ def _forget_changed(
         logger.warning("%d images have changed since they were done: they are done again", changed)
 
 
-def _sums(content: Callable[[I], int], items: Sequence[I], jobs: int) -> Iterator[int]:
+def _sums(
+    content: Callable[[I], int] | None, items: Sequence[I], jobs: int
+) -> Generator[int, None, None]:
     """Yield checksums; 0 where the item cannot be read, which whoever works on it will tell."""
+    if content is None:
+        yield from repeat(0)
+        return
     with closing(in_order(content, items, jobs=jobs)) as found:
         for _, value in found:
             yield 0 if isinstance(value, UnsamError) else value
@@ -211,13 +216,14 @@ def _work_through(
     sink: Sink[I, R],
     settings: RunSettings,
     errors: ErrorList,
-    sums: Iterator[int],
+    sums: Generator[int, None, None],
 ) -> None:
     name = settings.step.command
     # Closed here, whatever happens: a generator that is left to the garbage collector may be
     # collected by one of its own threads, and wait for itself.
     results = closing(work(todo))  # type: ignore[type-var]  # generators, all of them
     with (
+        closing(sums),
         stop_on_signals() as stop,
         settings.report(name, len(todo)) as progress,
         results as pairs,
