@@ -71,6 +71,7 @@ class ToyTask:
     dropout: float = 0.0
     seconds: float = 0.0  # of every sample
     bad_index: int = -1  # cannot be read
+    skipped_index: int = -1  # cannot be read, and is replaced
     deadly_index: int = -1  # kills the process that reads it
     nan_index: int = -1
     scores: list[float] = field(default_factory=list)  # of validations, in turn; else the loss
@@ -97,7 +98,13 @@ class ToyTask:
     def collate(self, samples: Sequence[tuple[Tensor, float, str]]) -> ToyBatch:
         inputs, targets, names = zip(*samples, strict=True)
         stacked = torch.stack(inputs)
-        return ToyBatch(stacked, torch.tensor(targets), stacked[:, 0].abs() + 0.5, list(names))
+        return ToyBatch(
+            stacked,
+            torch.tensor(targets),
+            stacked[:, 0].abs() + 0.5,
+            list(names),
+            [(name, "damaged") for name in names if name == f"{self.skipped_index}.png"],
+        )
 
     def begin(self, share: float) -> None:
         pass

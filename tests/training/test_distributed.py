@@ -80,6 +80,14 @@ def test_srun_with_accumulation_and_more_processes_after_a_stop(tmp_path: Path) 
     assert_alike(tmp_path / "one", two)
 
 
+def test_what_one_has_skipped_all_know_of(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    processes = start_as_srun_does(folder, {**SETTINGS, "steps": 6}, skipped_index=4)
+    assert [finish(process) for process in processes] == [3, 3]
+    (line,) = (tmp_path / "run.errors.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"file_name": "4.png", "stage": "toy", "error": "damaged"}
+
+
 @pytest.mark.parametrize(
     ("task", "code", "message"),
     [
