@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from unsam_cli.errors import EXIT_SIGINT
-
 
 def main() -> None:
     """Run the program and exit; silently, too, where Ctrl-C meets the imports."""
     try:
         from unsam_cli.cli import main as run
+
+        run()
     except KeyboardInterrupt:
-        raise SystemExit(EXIT_SIGINT) from None
-    run()
+        raise SystemExit(130) from None  # errors.EXIT_SIGINT, which would have to be imported
 
 
 if __name__ == "__main__":
