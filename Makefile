@@ -38,7 +38,8 @@ reproduce: $(VENV)/installed-test ## the tables of the paper: SCALE=tiny in minu
 	$(MAKE) -C docs/reproduce PYTHON=$(abspath $(BIN)/python) UNSAM=$(abspath $(UNSAM))
 
 test: $(VENV)/installed-test ## install, and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
+	@# a thread each: two processes with two threads each wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 test-fast: $(VENV)/installed-test ## run the tests that take no time
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser'
