@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -75,8 +74,7 @@ def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> in
     features = file.checksum(item.index)
     if images is None:
         return features
-    original = checksum(find_image(images, item.file_name))
-    return original and zlib.crc32(b"%d %d" % (features, original))
+    return checksum(find_image(images, item.file_name), features)
 
 
 def _conquer_image(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -105,8 +104,7 @@ def extract_features(
 
 def _content(item: ImageItem, *, masks: MasksFile | None) -> int:
     """Return a checksum of an image and its regions."""
-    image = checksum(item.path)
-    return image and zlib.crc32(b"%d %d" % (image, masks.checksum(item.id) if masks else 0))
+    return checksum(item.path, 0 if masks is None else masks.checksum(item.id))
 
 
 def _create(

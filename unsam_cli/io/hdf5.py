@@ -56,9 +56,10 @@ def single_values(file: h5py.File) -> h5py.AttributeManager:
     ValueError
         One is an array, whose entries may all be one long text, or claims more than the file holds.
     """
+    there = os.path.getsize(file.filename)
     for name in file.attrs:
         attribute = h5py.h5a.open(file.id, name.encode())
-        if attribute.shape != () or attribute.get_storage_size() > os.path.getsize(file.filename):
+        if attribute.shape != () or attribute.get_storage_size() > there:
             raise ValueError(f"attribute {name} is not a single value")
     return file.attrs
 

@@ -64,9 +64,12 @@ class Step:
         }
 
 
-def checksum(path: Path) -> int:
-    """Return a checksum of the content of a file; 0 if it cannot be read."""
-    found = 0
+def checksum(path: Path, before: int = 0) -> int:
+    """Return a checksum of the content of a file; 0 if it cannot be read.
+
+    It goes on from `before`, that of something else.
+    """
+    found = before
     try:
         with path.open("rb") as stream:
             while chunk := stream.read(1 << 20):

@@ -152,6 +152,8 @@ def run_items(
         SIGTERM or SIGUSR1 arrived; the state is saved.
     """
     mine = settings.shard.take(items)
+    if output_path(settings.output) is None:
+        content = None  # a stream cannot be resumed
     try:
         sink.check_names(items)
         _refuse_other_shard(items, mine, sink.done, sink.name)
@@ -266,11 +268,8 @@ class ErrorList:
         self.count = 0
         target = output_path(output)
         self.path = None if target is None else Path(f"{target}.errors.jsonl")
-        try:
-            if self.path is not None:
-                self.path.unlink(missing_ok=True)
-        except OSError as e:
-            raise output_error(self.path, e) from e
+        if self.path is not None:
+            clear_errors(self.path)
 
     def add(self, item: Item, error: UnsamError) -> None:
         """Note that `item` failed.
@@ -289,6 +288,20 @@ class ErrorList:
         logger.warning("skipped %s: %s", item.file_name, error)
         if self.path is not None:
             list_error(self.path, self.stage, item.file_name, text)
+
+
+def clear_errors(path: Path) -> None:
+    """Remove the list that an earlier run left.
+
+    Raises
+    ------
+    OutputError
+        It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as e:
+        raise output_error(path, e) from e
 
 
 def list_error(path: Path, stage: str, file_name: str, text: str) -> None:

@@ -218,7 +218,7 @@ def _inner(steps: Sequence[Step]) -> set[str]:
 
 def _errors(step: Step) -> str:
     """Return the list of the images that a step has skipped, where it stays."""
-    return f'{_path(step.target, set())[:-1]}.errors.jsonl"'
+    return f'"$out/{_of_shard(step.target)}.errors.jsonl"'
 
 
 def _command(step: Step, inner: set[str]) -> str:
@@ -238,5 +238,9 @@ def _words(stage: Stage) -> str:
 
 def _path(name: str, inner: set[str]) -> str:
     """Return a shard's file: features between two stages of a job stay on the node."""
+    return f'"${"scratch" if name in inner else "out"}/{_of_shard(name)}"'
+
+
+def _of_shard(name: str) -> str:
     file = PurePath(name)
-    return f'"${"scratch" if name in inner else "out"}/{file.stem}.$k{file.suffix}"'
+    return f"{file.stem}.$k{file.suffix}"

@@ -103,10 +103,10 @@ def make_sample(images: AnnotatedImages, index: int, seed: int, settings: DataSe
     """
 
     def read(chosen: int, rng: np.random.Generator) -> Sample:
-        return _augmented(images, chosen, rng, settings)
+        return _augmented(images, chosen, rng, seed, settings)
 
     sample, skipped = read_or_replace(read, images, index, seed, settings.on_error)
-    return replace(sample, seed=seed, skipped=(*skipped, *sample.skipped))
+    return replace(sample, skipped=(*skipped, *sample.skipped))
 
 
 def read_or_replace(
@@ -139,7 +139,11 @@ def read_or_replace(
 
 
 def _augmented(
-    images: AnnotatedImages, index: int, rng: np.random.Generator, settings: DataSettings
+    images: AnnotatedImages,
+    index: int,
+    rng: np.random.Generator,
+    seed: int,
+    settings: DataSettings,
 ) -> Sample:
     name, image, masks = _viewed(images, index, rng, settings)
     if rng.random() < settings.copy_paste:
@@ -150,13 +154,13 @@ def _augmented(
             if settings.on_error == "fail":
                 raise
             missed = ((images.info(source).file_name, str(error)),)
-            return Sample(name, image, masks, 0, missed)
+            return Sample(name, image, masks, seed, missed)
         image, masks = paste(image, masks, other, others, rng)
         most = settings.max_masks or len(masks)
         if len(masks) > most:
             chosen = np.sort(rng.choice(len(masks), most, replace=False))
             masks = masks.take(torch.from_numpy(chosen))
-    return Sample(name, image, masks, 0)
+    return Sample(name, image, masks, seed)
 
 
 def _viewed(

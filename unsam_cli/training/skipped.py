@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from unsam_cli.run.journal import output_error
-from unsam_cli.run.runner import list_error
+from unsam_cli.run.runner import clear_errors, list_error
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +58,6 @@ class SkippedImages:
         OutputError
             It cannot be written.
         """
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as e:
-            raise output_error(self._path, e) from e
+        clear_errors(self._path)
         for name, reason in self.reasons.items():
             list_error(self._path, self._stage, name, reason)

@@ -193,17 +193,17 @@ class Trainer(ExitStack):
         """Return this process's batches of a step; raise in all processes if one has none."""
         fetched = [next(batches) for _ in range(self.settings.accumulate)]
         error = next((b for b in fetched if isinstance(b, UnsamError)), None)
-        if self.world.any(error is not None):
-            self.world.raise_first(error)
         read = [batch for batch in fetched if not isinstance(batch, UnsamError)]
-        self._note_skipped([image for batch in read for image in batch.skipped])
+        skipped = [image for batch in read for image in batch.skipped]
+        if self.world.any(error is not None or bool(skipped)):
+            self.world.raise_first(error)
+            self._note_skipped(skipped)
         return read
 
     def _note_skipped(self, mine: list[tuple[str, str]]) -> None:
-        if self.world.any(bool(mine)):
-            every = self.world.gather(mine)
-            new = self.skipped.add(image for images in every for image in images)
-            self.world.on_main(lambda: self.skipped.write(new))
+        every = self.world.gather(mine)
+        new = self.skipped.add(image for images in every for image in images)
+        self.world.on_main(lambda: self.skipped.write(new))
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.total)
