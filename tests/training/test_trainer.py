@@ -78,6 +78,18 @@ def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:
         run(tmp_path, {"jobs": 1}, deadly_index=3)
 
 
+def test_a_worker_that_is_killed_while_a_checkpoint_is_written_is_no_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(UnsamError, match="a worker process was killed") as e:
+        run(tmp_path, {})
+    assert e.value.exit_code == 1
+
+
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for jobs in (0, 2):
         run(tmp_path / str(jobs), {"jobs": jobs, "accumulate": 2}, dropout=0.3)

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from unsam_cli.errors import CheckpointError, OutputError, UnsamError, UsageError
 from unsam_cli.run.journal import first_difference, output_error
+from unsam_cli.training.loading import is_of_a_worker
 
 METRICS = "metrics.jsonl"
 
@@ -204,6 +205,8 @@ def _save_state(state: Mapping[str, Any], path: Path) -> None:
     try:
         torch.save(state, path)
     except RuntimeError as e:  # how it says "disk full"
+        if is_of_a_worker(e):
+            raise
         raise OSError(str(e)) from e
 
 

@@ -80,6 +80,11 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def is_of_a_worker(error: RuntimeError) -> bool:
+    """Say whether torch tells, wherever the trainer was, that a worker process has died."""
+    return "DataLoader worker" in str(error)
+
+
 def _begin_worker(worker: int) -> None:
     Queue._on_queue_feeder_error = staticmethod(_end_for_want)  # type: ignore[attr-defined]
     _leave_signals_to_the_parent()

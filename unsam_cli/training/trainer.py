@@ -16,7 +16,7 @@ from unsam_cli.run.signals import stop_on_signals
 from unsam_cli.training.checkpoints import METRICS, Checkpoint, RunFolder, load_checkpoint
 from unsam_cli.training.distributed import World, join_world
 from unsam_cli.training.learner import Learner
-from unsam_cli.training.loading import load_batches
+from unsam_cli.training.loading import is_of_a_worker, load_batches
 from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
 from unsam_cli.training.progress import TrainingLines, TrainingReporter, TrainingReporterFactory
 from unsam_cli.training.sampler import Sampler
@@ -85,7 +85,7 @@ def train(
                 "bfloat16, or --checkpoint-activations of whole-image segmenters"
             ) from e
         except RuntimeError as e:
-            if "DataLoader worker" not in str(e):
+            if not is_of_a_worker(e):
                 raise
             raise UnsamError(
                 "a worker process was killed, perhaps for want of memory or of open files (ulimit "
