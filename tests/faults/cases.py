@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+from detectron2_reference import make_state
 from PIL import Image
 from sam_models import make_sam
 from support import draw_scene
@@ -19,7 +22,7 @@ PROGRAM = (sys.executable, "-m", "unsam_cli")
 
 @dataclass(frozen=True)
 class Case:
-    """A command: ``unsam NAME INPUTS OPTIONS -o OUTPUT``.
+    """A command: ``unsam NAME INPUTS OPTIONS -o OUTPUT``, and further outputs.
 
     Parameters
     ----------
@@ -37,7 +40,13 @@ class Case:
     resumes : bool
         Whether it takes ``--resume``; the others are run again.
     weights : str
-        Of a command whose output is a folder: the file in it that counts.
+        Of a training: the file in its folder that counts.
+    flag : str
+        The option that names the output.
+    beside : tuple of (str, str)
+        Options that name further outputs, and their names.
+    timed : bool
+        Whether it takes part in the faults that come at random moments, which take long.
     """
 
     name: str
@@ -48,20 +57,33 @@ class Case:
     seconds: float = 0.0
     resumes: bool = True
     weights: str = ""
+    flag: str = "-o"
+    beside: tuple[tuple[str, str], ...] = ()
+    timed: bool = True
 
     def result(self, output: Path) -> bytes | None:
-        """Return what is under the final name; None while nothing is."""
+        """Return what is under the final name, of all files of a folder; None while nothing is."""
         path = output / self.weights if self.weights else output
-        return path.read_bytes() if path.exists() else None
+        if not path.is_dir():
+            return path.read_bytes() if path.exists() else None
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return b"".join(b"%s\n%s\n" % (bytes(f.relative_to(path)), f.read_bytes()) for f in files)
 
     def line(self, work: Path, output: Path | str, *, again: bool = False) -> list[str]:
-        """Return the command line with the inputs of `work`."""
+        """Return the command line of a program with the inputs of `work`."""
+        return [*PROGRAM, *self.words(work, output, again=again)]
+
+    def words(self, work: Path, output: Path | str, *, again: bool = False) -> list[str]:
+        """Return the same without the program; further outputs lie beside `output`."""
         options = [
             str(work / value) if (work / value).exists() else value for value in self.options
         ]
         inputs = [str(work / name) for name in self.inputs]
         resume = ["--resume"] if again and self.resumes else []
-        return [*PROGRAM, *self.name.split(), *inputs, *options, *resume, "-o", str(output)]
+        outputs = [self.flag, str(output)]
+        for option, name in self.beside:
+            outputs += [option, str(Path(output).with_name(name))]
+        return [*self.name.split(), *inputs, *options, *resume, *outputs]
 
 
 _TINY = (
@@ -93,43 +115,136 @@ CASES = (
     Case("predict", ("run", "photos"), ("--device", "cpu"), output="found.json"),
     Case(
         "predict",
-        ("sam",),
+        ("tiny-sam",),
         ("--prompts-from", "masks.json", "--image-root", "photos", "--device", "cpu"),
         output="clicked.json",
     ),
     Case(
         "finetune-sam",
         ("masks.json",),
-        ("--images", "photos", "--checkpoint", "sam", *_TINY, "--clicks", "3"),
+        ("--images", "photos", "--checkpoint", "tiny-sam", *_TINY, "--clicks", "3"),
         output="tuned",
         weights="model.safetensors",
     ),
+    *(
+        replace(case, timed=False)
+        for case in (
+            Case(
+                "extract-features",
+                ("photos",),
+                ("--backbone", "sam", "--weights", "tiny-sam", "--device", "cpu"),
+                output="embeddings.h5",
+            ),
+            Case(
+                "extract-features",
+                (),
+                ("--coco", "masks.json", "--image-root", "photos", "--size", "96"),
+                output="listed.h5",
+            ),
+            Case(
+                "divide", ("features.h5",), ("--detections", "masks.json"), output="detected.json"
+            ),
+            Case(
+                "conquer",
+                ("regions.h5",),
+                ("--images", "photos", "--max-masks", "5"),
+                output="refined.json",
+            ),
+            Case("convert", ("masks.json",), ("--to", "results"), output="results.json"),
+            Case("convert", ("masks.json",), ("--to", "sa1b"), output="as-sa1b"),
+            Case("convert", ("masks.json",), ("--to", "labelmap"), output="as-labels"),
+            Case("convert", ("masks.json",), ("--to", "yolo"), output="as-yolo"),
+            Case(
+                "convert",
+                ("masks.json",),
+                ("--to", "tsv", "--images", "photos"),
+                output="as.tsv",
+            ),
+            Case("convert sa1b", ("as-sa1b",), output="from-sa1b.json"),
+            Case("convert labelmap", ("as-labels",), output="from-labels.json"),
+            Case("convert tsv", ("as.tsv",), output="from-tsv.json"),
+            Case("convert checkpoint", ("unsam.pth",), output="unsam", resumes=False),
+            Case("merge --union", ("masks.json", "found.json"), output="union.json", resumes=False),
+            Case(
+                "merge",
+                ("0.report.json", "1.report.json"),
+                output="merged-report.json",
+                resumes=False,
+            ),
+            Case(
+                "evaluate",
+                ("masks.json", "merged.json"),
+                output="plotted.json",
+                beside=(("--per-image", "per-image.csv"), ("--plot", "plot.svg")),
+                resumes=False,
+            ),
+            Case(
+                "view",
+                ("masks.json",),
+                ("--images", "photos"),
+                output="overlays",
+                flag="--overlays",
+                resumes=False,
+            ),
+            Case(
+                "finetune-sam",
+                ("masks.json",),
+                (
+                    "--images",
+                    "photos",
+                    "--checkpoint",
+                    "tiny-sam",
+                    "--features",
+                    "embeddings.h5",
+                    *_TINY,
+                ),
+                output="adapted",
+                weights="model.safetensors",
+            ),
+        )
+    ),
 )
+TIMED = tuple(case for case in CASES if case.timed)
+WITHOUT_OUTPUT = {
+    "completion": "prints a script of the shell",
+    "doctor": "prints what the installation can do",
+    "slurm-script": "prints a batch script",
+}
+"""Commands that write no file, and read none."""
 
 
-HALVED = ("features.h5", "masks.json")
+HALVED = ("features.h5", "masks.json", "report.json")
 """Outputs that are also made in two halves, for ``merge``."""
 
 
-def undisturbed(work: Path) -> list[Case]:
-    """Make a workplace with all inputs, and learn what every command gives."""
+def undisturbed(
+    work: Path,
+    cases: Sequence[Case] = TIMED,
+    run: Callable[[list[str]], None] | None = None,
+) -> list[Case]:
+    """Make a workplace with all inputs, and learn what every command gives.
+
+    `run` takes the words of a command line; without it, each is run as a program of its own.
+    """
     (work / "photos").mkdir(parents=True)
     for i in range(IMAGES):
         Image.fromarray(draw_scene(i)).save(work / "photos" / f"{i}.png")
-    make_sam().save_pretrained(work / "sam")
-    cases = []
-    for case in CASES:
+    make_sam().save_pretrained(work / "tiny-sam")
+    torch.save({"model": make_state(queries=3)}, work / "unsam.pth")
+    run = run or _run
+    learnt = []
+    for case in cases:
         begin = time.perf_counter()
         output = work / case.output
-        _run(case.line(work, output))
+        run(case.words(work, output))
         seconds = time.perf_counter() - begin
         expected = case.result(output)
         assert expected is not None
         for k in range(2 if case.output in HALVED else 0):
-            half = case.line(work, work / f"{k}.{case.output}")
-            _run([*half, "--shard", f"{k}/2"])
-        cases.append(replace(case, expected=expected, seconds=seconds))
-    return cases
+            half = case.words(work, work / f"{k}.{case.output}")
+            run([*half, "--shard", f"{k}/2"])
+        learnt.append(replace(case, expected=expected, seconds=seconds))
+    return learnt
 
 
 def copy_inputs(work: Path, case: Case, target: Path) -> Path:
@@ -143,5 +258,5 @@ def copy_inputs(work: Path, case: Case, target: Path) -> Path:
     return target
 
 
-def _run(line: list[str]) -> None:
-    subprocess.run(line, check=True, capture_output=True, timeout=600)
+def _run(words: list[str]) -> None:
+    subprocess.run([*PROGRAM, *words], check=True, capture_output=True, timeout=600)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.cases import CASES, Case, undisturbed
+from faults.cases import TIMED, Case, undisturbed
 from faults.injected import FAULTS, MOUNTING, applies, can_mount
 
 pytestmark = pytest.mark.slow
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.slow
 
 def pairs() -> list[tuple[str, int]]:
     """Each fault with a command that can meet it, each command in turn."""
-    turn = deque(range(len(CASES)))
+    turn = deque(range(len(TIMED)))
     found = []
     for fault in FAULTS:
-        number = next(i for i in turn if applies(fault, CASES[i]))
+        number = next(i for i in turn if applies(fault, TIMED[i]))
         turn.remove(number)
         turn.append(number)
         found.append((fault, number))
@@ -36,7 +36,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case
 
 
 def test_each_command_has_a_fault() -> None:
-    assert {number for _, number in PAIRS} == set(range(len(CASES)))
+    assert {number for _, number in PAIRS} == set(range(len(TIMED)))
 
 
 @pytest.mark.parametrize(("fault", "number"), PAIRS)
