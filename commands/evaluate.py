@@ -66,7 +66,7 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str) -> t
     type=click.IntRange(0),
     help="With several files of predictions: draws of images for the intervals of differences.",
 )
-@options.option("--seed", default=0, help="Seeds the draws.")
+@options.option("--seed", default=0, type=options.SEED, help="Seeds the draws.")
 @options.run_option(
     "-o", "--output", metavar="PATH", group="Output", help="The report as JSON; - is stdout."
 )

@@ -78,6 +78,9 @@ def guarded(run: Callable[[], Any], request: StopRequest) -> Any:
         return run()
     except click.exceptions.Exit as e:
         raise SystemExit(e.exit_code) from None
+    except click.exceptions.NoArgsIsHelpError as e:
+        e.show()  # on stderr, in lines
+        raise SystemExit(EXIT_USAGE) from None
     except (KeyboardInterrupt, click.Abort):
         raise SystemExit(EXIT_SIGINT) from None
     except BrokenPipeError:
@@ -138,7 +141,7 @@ def open_missing_streams() -> None:
 
 
 @click.group("unsam", cls=UnsamGroup, context_settings={"auto_envvar_prefix": "UNSAM"})
-@click.version_option(__version__, prog_name="unsam")
+@click.version_option(__version__, prog_name="unsam", allow_from_autoenv=False)
 def cli() -> None:
     """Segment images into everything they contain, from scenes to small parts, without labels.
 

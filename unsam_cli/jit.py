@@ -7,10 +7,22 @@ process.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
+from unsam_cli.errors import UsageError
+
+try:
+    with warnings.catch_warnings():
+        # Numba would take a default instead of what it cannot read, and warn in ten lines.
+        warnings.filterwarnings("error", "Environment variable", RuntimeWarning)
+        import numba
+except (ValueError, RuntimeWarning) as e:
+    names = ", ".join(sorted(name for name in os.environ if name.startswith("NUMBA_")))
+    reason = str(e).splitlines()[0]
+    raise UsageError(f"{names}: {reason}; correct or unset the variable") from e
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -18,10 +18,11 @@ command's function as one object:
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from unsam_cli.errors import MissingInputError
+from unsam_cli.defaults import check_environment, origin, read_config
+from unsam_cli.errors import UnsamError
 from unsam_cli.log import configure, reporter_factory
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.provenance import Step
@@ -52,6 +54,10 @@ GROUPS = (
     "Compute",
     "Run",
 )
+MOST = 2**63 - 1
+"""Whole numbers are stored in 64 bits."""
+SEED = click.IntRange(0)
+"""Up to `MOST`, as all options: what every generator of random numbers takes."""
 
 
 class Option(click.Option):
@@ -72,6 +78,25 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         self.group, self.provenance = group, provenance
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Convert a value; numbers that no option can mean are refused here, for all."""
+        cast = super().type_cast_value(ctx, value)
+        if isinstance(cast, float) and not math.isfinite(cast):
+            raise click.BadParameter(f"{value} is not a finite number")
+        if isinstance(cast, int) and abs(cast) > MOST:
+            raise click.BadParameter(f"at most {MOST}")
+        return cast
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Convert and check a value; an error says where it comes from."""
+        try:
+            return super().process_value(ctx, value)
+        except click.BadParameter as e:
+            where = origin(ctx, self)
+            if where is None:
+                raise
+            raise click.BadParameter(f"{e.message} ({where})", ctx, self) from e
+
 
 def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     """Declare an option of a command: ``click.option`` with our :class:`Option`."""
@@ -88,6 +113,7 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings."""
+        _settle_defaults(ctx, self)
         rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -105,27 +131,16 @@ class Command(click.Command):
         as_json = ctx.params.pop("log_json")
         configure(-1 if quiet else verbose, as_json=as_json)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
+        check_environment(ctx)
         ctx.exit(super().invoke(ctx) or 0)
 
 
-def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Take the command's table of a TOML file as defaults, below the environment."""
-    if path is None:
-        return
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
-    except FileNotFoundError as e:
-        raise MissingInputError(f"{path}: no such file; --config names a TOML file") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise click.BadParameter(f"{path}: not TOML: {e}") from e
-    if not isinstance(table, dict):
-        raise click.BadParameter(f"{path}: {ctx.info_name} is no table; write [{ctx.info_name}]")
-    values = {key.replace("-", "_"): value for key, value in table.items()}
-    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)}
-    for key in values.keys() - known:
-        names = ", ".join(sorted(str(name).replace("_", "-") for name in known))
-        raise click.BadParameter(f"{path}: [{ctx.info_name}] has no option {key!r}; one of {names}")
-    ctx.default_map = {**(ctx.default_map or {}), **values}
+def _settle_defaults(ctx: click.Context, command: click.Command) -> None:
+    """Let what changes defaults do so before the help shows them: a file, the usual preset."""
+    for parameter in command.params:
+        if parameter.is_eager and ctx.get_parameter_source(parameter.name or "") is None:
+            with contextlib.suppress(click.UsageError, UnsamError):
+                parameter.handle_parse_result(ctx, {}, [])
 
 
 def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -137,10 +152,10 @@ def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.
         run_option("--debug", is_flag=True, help="Show tracebacks."),
         run_option(
             "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
             is_eager=True,
             expose_value=False,
-            callback=_read_config,
+            callback=read_config,
             help="TOML file of defaults, a table for each command.",
         ),
     ]
@@ -304,7 +319,7 @@ run_options = bundle(
         help="Take images K, K+N, K+2N..., or the share of this Slurm task.",
     ),
     on_error_option,
-    option("--seed", default=0, type=int, group="Run", help="Root of all random numbers."),
+    option("--seed", default=0, type=SEED, group="Run", help="Root of all random numbers."),
     run_option(
         "--jobs",
         type=click.IntRange(1),

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from unsam_cli.options import F, bundle, device_option, option, parse_floats, run_option
+from unsam_cli.options import SEED, F, bundle, device_option, option, parse_floats, run_option
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import DTYPES, SCHEDULES, TrainerSettings
@@ -44,8 +44,8 @@ def preset_option(presets: Mapping[str, Mapping[str, Any]], default: str) -> Cal
         is_eager=True,
         expose_value=False,
         callback=use,
-        help="Other defaults: as published (which are those shown here), for one GPU, for two CPU "
-        "cores.",
+        help="Other defaults: as published, for one GPU, for two CPU cores. Shown here are those "
+        f"of {default}; --preset NAME --help shows those of another.",
     )
 
 
@@ -141,7 +141,7 @@ trainer_options = bundle(
     run_option("--keep", type=_POSITIVE, default=2, help="Newest checkpoints to keep."),
     run_option("--log-every", type=_POSITIVE, default=20, help="Steps averaged in metrics.jsonl."),
     run_option("--tensorboard", is_flag=True, help="Write event files, too."),
-    option("--seed", default=0, type=int, group="Run", help="Root of all random numbers."),
+    option("--seed", default=0, type=SEED, group="Run", help="Root of all random numbers."),
     run_option(
         "--jobs",
         type=_FROM_ZERO,

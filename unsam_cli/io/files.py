@@ -1,0 +1,208 @@
+"""Files that are read: regular ones, told by what they are before they are opened.
+
+Opening a named pipe waits for whoever writes to it, and a device may never end. Only
+:func:`chunks` reads pipes, for input that is read once.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from unsam_cli.errors import DataError, MissingInputError, OutputError, UnsamError
+
+logger = logging.getLogger(__name__)
+
+_KINDS = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "named pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
+_PATIENCE = 2.0  # seconds until somebody has to have opened the other end of a pipe
+_CHUNK = 2**20
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def what_it_is(path: Path | str) -> str | None:
+    """Say what stands at a path, links followed, instead of a regular file; None if it is one.
+
+    Raises
+    ------
+    OSError
+        It cannot be found out.
+    """
+    mode = os.stat(path).st_mode
+    return next((kind for holds, kind in _KINDS if holds(mode)), None)
+
+
+def check_regular(
+    path: Path | str, name: str | None = None, error: type[UnsamError] = DataError
+) -> None:
+    """Refuse what is no regular file.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    name : str, optional
+        What messages call it instead of its path.
+    error : type of UnsamError
+        What to raise of a folder, pipe, socket or device.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    OutputError
+        The system cannot say, for reasons of its own.
+    UnsamError
+        It is something else.
+    """
+    name = name or str(path)
+    try:
+        kind = what_it_is(path)
+    except (OSError, ValueError) as e:
+        raise unreadable(name, e, error) from None
+    if kind is not None:
+        raise error(f"{name}: is a {kind}; a file is needed")
+
+
+def open_regular(
+    path: Path | str, name: str | None = None, error: type[UnsamError] = DataError
+) -> BinaryIO:
+    """Open a regular file for reading; never wait for it. See :func:`check_regular`."""
+    check_regular(path, name, error)
+    try:
+        # What has been exchanged for a pipe since then does not block, either.
+        return open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))
+    except (OSError, ValueError) as e:
+        raise unreadable(name or str(path), e, error) from None
+
+
+def unreadable(name: str, e: Exception, error: type[UnsamError] = DataError) -> UnsamError:
+    """Return the error of a file that cannot be opened or read, with the right exit code."""
+    number = getattr(e, "errno", None)
+    if number in _ABSENT:
+        return MissingInputError(f"{name}: no such file")
+    reason = getattr(e, "strerror", None) or e
+    if number in (errno.EMFILE, errno.ENFILE):
+        return OutputError(f"{name}: cannot be opened ({reason}); allow more open files: ulimit -n")
+    if number in (errno.EIO, errno.ESTALE):
+        return OutputError(f"{name}: cannot be read ({reason})")
+    return error(f"{name}: cannot be read ({reason})")
+
+
+def chunks(path: Path | str) -> Iterator[bytes]:
+    """Yield the content of a regular file or of a pipe, such as ``<(...)`` of a shell makes.
+
+    Raises
+    ------
+    UnsamError
+        As for :func:`check_regular`; or nobody writes to the pipe.
+    """
+    try:
+        kind = what_it_is(path)
+    except (OSError, ValueError) as e:
+        raise unreadable(str(path), e) from None
+    if kind == "named pipe":
+        yield from _pipe(str(path))
+        return
+    if os.path.realpath(path) == os.devnull:
+        return
+    with open_regular(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _pipe(name: str) -> Iterator[bytes]:
+    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        yield _first_of_pipe(handle, name)
+        os.set_blocking(handle, True)
+        while chunk := os.read(handle, _CHUNK):
+            yield chunk
+    finally:
+        os.close(handle)
+
+
+def _first_of_pipe(handle: int, name: str) -> bytes:
+    """Return what has come, or nothing once somebody has opened the other end."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            if chunk := os.read(handle, _CHUNK):
+                return chunk
+        except BlockingIOError:
+            return b""
+        time.sleep(0.02)
+    raise DataError(f"{name}: is a named pipe into which nobody writes; a file is needed")
+
+
+def read_small(path: Path | str, most: int) -> bytes:
+    """Return the content of a file, or of a pipe, of at most `most` bytes.
+
+    Raises
+    ------
+    UnsamError
+        It is larger; or as for :func:`chunks`.
+    """
+    content = bytearray()
+    for chunk in chunks(path):
+        content += chunk
+        if len(content) > most:
+            raise DataError(f"{path}: more than {most} bytes; is it the right file?")
+    return bytes(content)
+
+
+def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Yield the files below a folder, by paths relative to it, in no order.
+
+    Hidden files and folders are left out, and so is, with a warning, what is no regular file.
+    Links to files are followed, links to folders are not; a link to nowhere is a file that is
+    missing, not one to leave out.
+
+    Parameters
+    ----------
+    folder : Path or str
+    suffixes : tuple of str
+        Ends of names in lower case, such as ``.json``.
+
+    Raises
+    ------
+    MissingInputError
+        A folder cannot be read: files must not be missing silently.
+    """
+    pending, strange = [""], []
+    while pending:
+        inside = pending.pop()
+        try:
+            with os.scandir(os.path.join(folder, inside)) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError as e:
+            raise MissingInputError(
+                f"{e.filename}: cannot be read ({e.strerror}); allow it"
+            ) from None
+        for entry in entries:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(name)
+            elif entry.name.lower().endswith(suffixes):
+                # The system says what most entries are; only links have to be looked at.
+                if entry.is_file(follow_symlinks=False) or _file_or_nothing(entry.path):
+                    yield name
+                elif not os.path.isdir(entry.path):
+                    strange.append(entry.path)
+    if strange:
+        logger.warning("left out %d that are no files, such as %s", len(strange), min(strange))
+
+
+def _file_or_nothing(path: str) -> bool:
+    return os.path.isfile(path) or not os.path.exists(path)
