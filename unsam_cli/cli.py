@@ -25,6 +25,7 @@ from unsam_cli.errors import (
     EXIT_STOPPED,
     EXIT_USAGE,
     UnsamError,
+    machine_error,
 )
 from unsam_cli.log import configure
 from unsam_cli.run.signals import SignalExit, StopRequest, exit_on_signals
@@ -95,20 +96,18 @@ def guarded(run: Callable[[], Any], request: StopRequest) -> Any:
 
 def explained(e: BaseException) -> tuple[str, int]:
     """Return what to say of an error, and the exit code."""
-    match e:
-        case click.UsageError():
+    match machine_error(e) or e:
+        case click.UsageError() as e:
             where = e.ctx.command_path if e.ctx else "unsam"
             return f"{e.format_message()} (see {where} --help)", EXIT_USAGE
-        case click.ClickException():
+        case click.ClickException() as e:
             return e.format_message(), e.exit_code
-        case UnsamError():
+        case UnsamError() as e:
             return str(e), e.exit_code
         case SignalExit():
             return f"stopped by {e}; run again, with --resume where there is one", EXIT_STOPPED
-        case OSError():  # only what is written to standard output has no name
+        case OSError() as e:  # only what is written to standard output has no name
             return f"{e.filename or 'standard output'}: {e.strerror or e}", EXIT_IO
-        case MemoryError():
-            return "out of memory; try fewer --jobs, or a smaller --size", EXIT_FAILURE
     text = f"internal error, please report it: {type(e).__name__}: {e} (--debug shows where)"
     return text, EXIT_FAILURE
 

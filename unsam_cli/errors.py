@@ -7,6 +7,11 @@ follow ``sysexits.h`` where it has one. The single boundary that prints them is 
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from collections.abc import Iterator
+
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_SKIPPED = 3
@@ -72,3 +77,102 @@ class StoppedError(UnsamError):
     """A signal asked to stop; the state is saved."""
 
     exit_code = EXIT_STOPPED
+
+
+class MachineError(UnsamError, OSError):
+    """The machine is short of something, or fails: the file that was being read is not to blame.
+
+    Parameters
+    ----------
+    text : str
+        The message.
+    exit_code : int
+        What the process returns.
+    everywhere : bool
+        Whatever is done next will meet it, too.
+    """
+
+    exit_code = EXIT_IO
+
+    def __init__(self, text: str, exit_code: int = EXIT_IO, *, everywhere: bool = True) -> None:
+        super().__init__(text)
+        self.exit_code, self.everywhere = exit_code, everywhere
+
+
+_MEMORY = "out of memory; try fewer --jobs, or a smaller --size"
+_SPACE = "no space left; free some"
+_SHORTAGES = {
+    errno.EMFILE: "too many open files; allow more of them (ulimit -n), or give fewer --jobs",
+    errno.ENFILE: "the machine has too many open files; close other programs",
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+}
+_FAILURES = {
+    number: f"cannot be read or written ({os.strerror(number)}); check the disk, or what it is "
+    "connected by"
+    for number in (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV)
+}
+# How torch, the loader of shared libraries and Python's threads say that memory is short.
+_NO_MEMORY = re.compile(
+    "can't allocate memory|not enough memory|cannot allocate memory|can't start new thread"
+    "|failed to map segment|bad_alloc|unable to allocate|out of memory",
+    re.IGNORECASE,
+)
+
+
+def errno_of(e: BaseException) -> int | None:
+    """Return the error number of an OSError, or the one that HDF5 tells in its text."""
+    if isinstance(e, OSError) and e.errno is not None:
+        return e.errno
+    found = re.search(r"errno = (\d+)", str(e))
+    return int(found[1]) if found else None
+
+
+def shortage(e: BaseException) -> str | None:
+    """Say in words for people what the machine is short of, where an error tells that it is."""
+    if _is_of_memory(e):
+        gpu = "the memory of the GPU is full; try a smaller --batch-size, or a smaller --size"
+        return gpu if "CUDA" in str(e) else _MEMORY
+    return _SHORTAGES.get(errno_of(e) or 0)
+
+
+def machine_error(e: BaseException) -> MachineError | None:
+    """Return what the machine is short of, if that is behind an error; whoever caught it first.
+
+    A reader tells that a file is damaged when it cannot be read; the cause of that error, which
+    Python keeps, knows whether memory, space or file descriptors were at an end.
+    """
+    if isinstance(e, UnsamError) and not isinstance(e, UsageError | DataError | MissingInputError):
+        return None
+    subject = str(e).split(": ")[0] if isinstance(e, UnsamError) else ""
+    for cause in _causes(e):
+        number = errno_of(cause) or 0
+        if isinstance(cause, OSError) and isinstance(cause.filename, str):
+            subject = subject or cause.filename
+        elif number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            subject = subject or "standard output"  # it alone has no name
+        where = f"{subject}: " if subject else ""
+        found = None
+        if (short := shortage(cause)) is not None:
+            found = MachineError(where + short, EXIT_FAILURE if "memory" in short else EXIT_IO)
+        elif number in _FAILURES:
+            found = MachineError(where + _FAILURES[number], everywhere=False)
+        if found is not None:
+            found.__cause__ = e
+            return found
+    return None
+
+
+def _causes(e: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = e
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_of_memory(e: BaseException) -> bool:
+    told = isinstance(e, RuntimeError | ImportError | OSError) and not isinstance(e, UnsamError)
+    short = isinstance(e, MemoryError) or errno_of(e) == errno.ENOMEM
+    return short or (told and bool(_NO_MEMORY.search(str(e))))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from unsam_cli.errors import DataError, OutputError, UnsamError, UsageError
+from unsam_cli.errors import DataError, MachineError, OutputError, UnsamError, UsageError
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import ErrorList, RunSettings, run_items
@@ -59,6 +60,34 @@ def test_a_list_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> Non
     (tmp_path / "out.errors.jsonl").mkdir()
     with pytest.raises(OutputError, match=r"out\.errors\.jsonl"):
         ErrorList(str(tmp_path / "out"), "divide", "skip")
+
+
+def test_a_pipe_planted_in_the_place_of_the_list_is_not_waited_for(tmp_path: Path) -> None:
+    errors = ErrorList(str(tmp_path / "out"), "divide", "skip")
+    os.mkfifo(tmp_path / "out.errors.jsonl")
+    with pytest.raises(OutputError, match=r"out\.errors\.jsonl is a named pipe; remove it"):
+        errors.add(ITEMS[0], DataError("damaged"))
+
+
+def test_a_link_in_the_place_of_the_list_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "out.errors.jsonl").symlink_to(tmp_path / "victim")
+    ErrorList(str(tmp_path / "out"), "divide", "skip").add(ITEMS[0], DataError("damaged"))
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert "damaged" in (tmp_path / "out.errors.jsonl").read_text()
+
+
+def test_what_the_machine_is_short_of_is_no_fault_of_an_item(tmp_path: Path) -> None:
+    """Skipped, every image would be listed as damaged."""
+    errors = ErrorList(str(tmp_path / "out"), "divide", "skip")
+    cause = OSError(errno.EMFILE, "Too many open files", "/photos/1.jpg")
+    error = DataError("/photos/1.jpg: cannot be read (Too many open files); copy it again")
+    error.__cause__ = cause
+    with pytest.raises(MachineError, match=r"^/photos/1\.jpg: too many open files; .*ulimit -n"):
+        errors.add(ITEMS[0], error)
+    cause.errno = errno.EIO  # of this file
+    errors.add(ITEMS[0], error)
+    assert "check the disk" in (tmp_path / "out.errors.jsonl").read_text()
 
 
 def test_workers_have_ended_when_an_error_ends_the_run(tmp_path: Path) -> None:

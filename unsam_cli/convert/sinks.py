@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path, PurePath
@@ -51,7 +52,9 @@ class FolderSink(JournalSink):
     ) -> None:
         if settings.output == "-":
             raise UsageError(f"{kind} is a folder of files; give -o DIR")
-        folder = Path(settings.output)
+        folder = Path(os.path.abspath(settings.output))  # "." has no name to put others beside
+        if not folder.name:
+            raise UsageError(f"{folder}: the root cannot be the output; give another folder")
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; give the name of a folder")
         if settings.no_clobber and folder.is_dir() and any(folder.iterdir()):
@@ -80,7 +83,7 @@ class FolderSink(JournalSink):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
-        publish(str(path), lambda place: _save(place, data))
+        publish(str(path), lambda place: _save(place, data), follow=False)
 
 
 def _save(path: Path, data: bytes) -> None:
@@ -145,5 +148,5 @@ class TsvSink(JournalSink):
             path.write_text("".join(lines), encoding="ascii", newline="\n")
 
         publish(self.output, write_rows)
-        publish(str(Path(self.output).with_suffix(".lineidx")), write_index)
+        publish(str(Path(self.output).with_suffix(".lineidx")), write_index, follow=False)
         self.journal.close(discard=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tempfile
 import weakref
 import zlib
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
-from unsam_cli.errors import MaskFileError, MissingInputError
+from unsam_cli.errors import MachineError, MaskFileError, MissingInputError
+from unsam_cli.io.scratch import keep, scratch
 
 _GZIP = b"\x1f\x8b"
 
@@ -75,20 +75,25 @@ class Spool:
         ------
         MaskFileError
             If it is damaged or cannot be read.
+        MachineError
+            There is no room for it.
         """
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as this lives
-            weakref.finalize(self, self._file.close)
+        with scratch(name):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as this lives
+                weakref.finalize(self, self._file.close)
+            raw = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
         begin = self._file.seek(0, os.SEEK_END)
-        with tempfile.TemporaryFile() as raw:
+        with raw:
             try:
-                shutil.copyfileobj(stream, raw, 2**20)
+                keep(stream, raw, name)
                 raw.seek(0)
                 compressed = raw.read(2) == _GZIP
                 raw.seek(0)
-                plain = gzip.GzipFile(fileobj=raw) if compressed else raw
-                shutil.copyfileobj(plain, self._file, 2**20)
-                self._file.flush()
+                plain: Any = gzip.GzipFile(fileobj=raw) if compressed else raw
+                keep(plain, self._file, name)
+            except MachineError:
+                raise
             except (EOFError, OSError, ValueError, zlib.error) as error:
                 raise MaskFileError(
                     f"{name}: cannot be read ({error}); copy the file again"
@@ -113,6 +118,11 @@ def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
         return spool.add(plain.name, stream)
 
 
+def _refuse(error: OSError) -> None:
+    """Raise what `os.walk` would pass over: files must not be missing silently."""
+    raise MissingInputError(f"{error.filename}: cannot be read ({error.strerror}); allow it")
+
+
 def json_files(folder: Path) -> list[Path]:
     """All ``.json`` and ``.json.gz`` files below a folder, sorted bytewise, hidden ones left out.
 
@@ -122,7 +132,7 @@ def json_files(folder: Path) -> list[Path]:
         There is none.
     """
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)

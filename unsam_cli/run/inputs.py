@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import Protocol
 
-from unsam_cli.errors import DataError, MissingInputError, OutputError, UsageError
+from unsam_cli.errors import DataError, MissingInputError, UnsamError, UsageError
+from unsam_cli.io.scratch import keep, scratch
 from unsam_cli.run.shards import WHOLE, Parts, parts_of
 
 STDIN = "-"
@@ -245,26 +246,20 @@ def local_file(argument: str) -> Iterator[Path]:
         return
     if sys.stdin.isatty():
         raise MissingInputError("standard input is a terminal; name a file, or pipe one in")
-    with tempfile.NamedTemporaryFile(prefix="unsam-stdin-") as spool:
-        if not _copy(sys.stdin.buffer, spool):
+    with scratch(STDIN_NAME):
+        spool = tempfile.NamedTemporaryFile(prefix="unsam-stdin-")  # noqa: SIM115 - closed below
+    with spool:
+        try:
+            arrived = keep(sys.stdin.buffer, spool, STDIN_NAME)
+        except OSError as e:
+            if isinstance(e, UnsamError):
+                raise
+            raise DataError(f"{STDIN_NAME}: cannot be read ({e.strerror}); pipe a file in") from e
+        if not arrived:
             raise MissingInputError(
                 "nothing arrived on standard input; see what the command before said"
             )
         yield Path(spool.name)
-
-
-def _copy(source: BinaryIO, target: IO[bytes]) -> int:
-    total = 0
-    try:
-        while chunk := source.read(1 << 20):
-            total += target.write(chunk)
-        target.flush()
-    except OSError as e:
-        raise OutputError(
-            f"{STDIN_NAME} cannot be copied to {tempfile.gettempdir()}: {e.strerror}; "
-            "make room there, or set TMPDIR to another folder"
-        ) from e
-    return total
 
 
 def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:

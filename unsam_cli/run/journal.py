@@ -2,9 +2,10 @@
 
 Beside its target ``OUT`` a run keeps the folder ``OUT.part``: ``journal.ndjson``, a line for the
 settings and then a line an image, and ``blob.bin``, the raw arrays that the lines point into. An
-image is done when its whole line is there, so a half-written one is simply dropped. The final file
-is composed from the journal in the order of the images and renamed into place: whatever was
-interrupted, skipped or resumed on the way, the bytes are the same.
+image is done when its whole line is there, so a half-written one is simply dropped. Each line ends
+with a checksum of itself and its array: one that is damaged on the disk is dropped, too, and its
+image computed again. The final file is composed from the journal in the order of the images and
+renamed into place: whatever was interrupted, skipped or resumed on the way, the bytes are the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import fcntl
 import logging
 import os
 import tempfile
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +24,22 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.errors import (
+    DataError,
+    OutputError,
+    UnsamError,
+    UsageError,
+    errno_of,
+    shortage,
+)
+from unsam_cli.io.scratch import scratch_error
+from unsam_cli.run.own_files import ForeignFileError, make_own_folder, open_own, write_all
 
 logger = logging.getLogger(__name__)
 
 _LINES, _BLOB = "journal.ndjson", "blob.bin"
+_SUM = b',"crc":'
+_CHUNK = 2**20
 
 
 class Journal:
@@ -52,11 +66,11 @@ class Journal:
         self.target = target
         self.entries: dict[int, tuple[int, int]] = {}  # image id -> (start, length) of its line
         try:
-            self.folder = self._make_folder(target)
-            self._lines: BinaryIO = open(self.folder / _LINES, "a+b", buffering=0)
-            self._blob: BinaryIO = open(self.folder / _BLOB, "a+b", buffering=0)
+            self.folder = _make_folder(target)
+            self._lines = _open(self.folder / _LINES)
+            self._blob = _open(self.folder / _BLOB)
         except OSError as e:
-            raise output_error(target, e) from e
+            raise _error(target, e) from e
         try:
             self._lock()
             if resume:
@@ -67,14 +81,6 @@ class Journal:
             self._lines.close()
             self._blob.close()
             raise
-
-    @staticmethod
-    def _make_folder(target: Path | None) -> Path:
-        if target is None:
-            return Path(tempfile.mkdtemp(prefix="unsam-"))
-        folder = part_folder(target)
-        folder.mkdir(exist_ok=True)
-        return folder
 
     def _lock(self) -> None:
         try:
@@ -100,30 +106,77 @@ class Journal:
         self._append_line(settings)
 
     def _load(self, settings: dict[str, Any]) -> None:
-        """Take over whole lines whose blobs are there, and cut off what follows them."""
-        blob_size = self._blob.seek(0, os.SEEK_END)
-        line_end = blob_end = 0
-        self._lines.seek(0)
-        with open(self.folder / _LINES, "rb") as stream:
+        """Take over the lines that are as they were written, and cut off what follows the last."""
+        line_end = blob_end = position = damaged = 0
+        with os.fdopen(os.dup(self._lines.fileno()), "rb") as stream:  # with a buffer
+            stream.seek(0)
             for line in stream:
-                record = _parse(line)
-                if record is None or record.get("blob", (0, 0))[1] > blob_size:
+                if not line.endswith(b"\n"):  # the run was killed in this moment
                     break
-                if line_end == 0:
-                    refuse_other_settings(record, settings, self.folder)
+                record = self._sound(line, blob_end)
+                if position == 0:
+                    self._refuse_other(record, settings)
+                elif record is None or "id" not in record:
+                    damaged += 1
                 else:
-                    self.entries[record["id"]] = (line_end, len(line))
+                    self.entries[record["id"]] = (position, len(line))
                     blob_end = record["blob"][1]
-                line_end += len(line)
+                position += len(line)
+                line_end = position if record else line_end
+        if damaged:
+            logger.warning(
+                "%s: %d of its lines are damaged; what they held is computed again",
+                self.folder,
+                damaged,
+            )
         self._lines.truncate(line_end)
         self._blob.truncate(blob_end)
         if line_end == 0:
             self._append_line(settings)
 
-    def _append_line(self, record: dict[str, Any]) -> tuple[int, int]:
-        line = orjson.dumps(record) + b"\n"
+    def _refuse_other(self, record: dict[str, Any] | None, settings: dict[str, Any]) -> None:
+        if record is None:
+            raise DataError(
+                f"{self.folder}: its first line is damaged, so what it holds cannot be told; "
+                "delete the folder, or start anew without --resume"
+            )
+        refuse_other_settings(record, settings, self.folder)
+
+    def _sound(self, line: bytes, begin: int) -> dict[str, Any] | None:
+        """Return the record of a line, None if it, or its blob, is not what was written.
+
+        Blobs follow each other in the order of the lines; none begins before `begin`.
+        """
+        body, _, end = line.rpartition(_SUM)
+        if not end.endswith(b"}\n") or not end[:-2].isdigit():
+            return None
+        try:
+            record = orjson.loads(line)
+            start, stop = record["blob"] if "id" in record else (begin, begin)
+            known = isinstance(record.get("id", 0), int) and begin <= start <= stop
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        if not known or stop > os.fstat(self._blob.fileno()).st_size:
+            return None
+        found = zlib.crc32(body)
+        for chunk in self._chunks(start, stop):
+            found = zlib.crc32(chunk, found)
+        if found != record.pop("crc"):
+            return None
+        sound: dict[str, Any] = record
+        return sound
+
+    def _chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        for place in range(start, stop, _CHUNK):
+            yield os.pread(self._blob.fileno(), min(_CHUNK, stop - place), place)
+
+    def _append_line(
+        self, record: dict[str, Any], blob: bytes | memoryview = b""
+    ) -> tuple[int, int]:
+        body = orjson.dumps(record)[:-1]
+        line = b"%b%b%d}\n" % (body, _SUM, zlib.crc32(blob, zlib.crc32(body)))
         start = self._lines.seek(0, os.SEEK_END)
-        _write_all(self._lines, line)
+        write_all(self._lines, line)
         return start, len(line)
 
     def append(self, image_id: int, record: dict[str, Any], blob: bytes | memoryview = b"") -> None:
@@ -136,24 +189,39 @@ class Journal:
         """
         try:
             end = self._blob.seek(0, os.SEEK_END)
-            _write_all(self._blob, blob)
+            write_all(self._blob, blob)
             span = (end, end + len(blob))
-            self.entries[image_id] = self._append_line({"id": image_id, "blob": span, **record})
+            line = self._append_line({"id": image_id, "blob": span, **record}, blob)
         except OSError as e:
-            raise output_error(self.target, e) from e
+            raise _error(self.target, e) from e
+        self.entries[image_id] = line
 
     def read(self, image_id: int) -> dict[str, Any]:
         """Return the record of an image; `blob` in it is for :meth:`read_blob`."""
-        start, length = self.entries[image_id]
-        self._lines.seek(start)
-        record: dict[str, Any] = orjson.loads(self._lines.read(length))
+        record: dict[str, Any] = orjson.loads(self._line(image_id))
         return record
 
     def read_blob(self, image_id: int) -> bytes:
-        """Return the blob of an image."""
-        start, stop = self.read(image_id)["blob"]
-        self._blob.seek(start)
-        return self._blob.read(stop - start)
+        """Return the blob of an image.
+
+        Raises
+        ------
+        OutputError
+            It is not what was written.
+        """
+        line = self._line(image_id)
+        record = orjson.loads(line)
+        blob = b"".join(self._chunks(*record["blob"]))
+        if zlib.crc32(blob, zlib.crc32(line.rpartition(_SUM)[0])) != record["crc"]:
+            raise OutputError(
+                f"{self.folder}: what it holds of image {image_id} has changed on the disk; "
+                "run again with --resume"
+            )
+        return blob
+
+    def _line(self, image_id: int) -> bytes:
+        start, length = self.entries[image_id]
+        return os.pread(self._lines.fileno(), length, start)
 
     def close(self, *, discard: bool) -> None:
         """Close the files; `discard` deletes them, and so does having no target to resume."""
@@ -173,6 +241,28 @@ class Journal:
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close(discard=kind is None)
+
+
+def _make_folder(target: Path | None) -> Path:
+    if target is None:
+        return Path(tempfile.mkdtemp(prefix="unsam-"))
+    folder = part_folder(target)
+    make_own_folder(folder)
+    return folder
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file of the journal; anything else in its place is replaced."""
+    try:
+        return open_own(path)
+    except ForeignFileError as e:
+        logger.warning("%s: it is replaced, and what it holds not used", e)
+        path.unlink()
+        return open_own(path)
+
+
+def _error(target: Path | None, e: OSError) -> UnsamError:
+    return scratch_error("the partial output", e) if target is None else output_error(target, e)
 
 
 def part_folder(target: Path) -> Path:
@@ -213,27 +303,17 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record: dict[str, Any] = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return record
-
-
-def _write_all(stream: BinaryIO, data: bytes | memoryview) -> None:
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[stream.write(view) :]
-
-
 def output_error(target: Path | None, e: OSError) -> OutputError:
     """Return `e` as one line about the output, with the mend that its cause suggests."""
     name = "standard output" if target is None else str(target)
-    if e.errno in (errno.ENOSPC, errno.EDQUOT):
+    number = errno_of(e)
+    if isinstance(e, ForeignFileError):
+        return OutputError(f"{name}: {e}; remove it, or choose another output")
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(f"{name}: no space left; free some and run again with --resume")
-    if e.errno == errno.ENOENT and target is not None:
+    if (short := shortage(e)) is not None:
+        return OutputError(f"{name}: {short}")
+    if number == errno.ENOENT and target is not None:
         return OutputError(f"{name}: the folder {target.parent} does not exist; make it first")
-    return OutputError(f"{name}: {e.strerror or e}; check the folder, or choose another output")
+    reason = os.strerror(number) if number else str(e)
+    return OutputError(f"{name}: {reason}; check the folder, or choose another output")

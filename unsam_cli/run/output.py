@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from tempfile import TemporaryDirectory
 
 from unsam_cli.errors import OutputError, UnsamError, UsageError
+from unsam_cli.io.scratch import scratch
 from unsam_cli.run.journal import output_error
+from unsam_cli.run.own_files import claim, is_at, mode_for
 
 STDOUT = "-"
 
@@ -55,16 +55,28 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
         if binary and output == STDOUT and sys.stdout.isatty():
             raise UsageError("binary output on a terminal; give -o FILE, or pipe it on")
         return
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; give a file name")
+    if path.is_dir() or os.path.basename(output) in ("", ".", ".."):
+        raise OutputError(f"{output or path}: is a folder; give a file name")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
     if no_clobber and path.exists():
         raise UsageError(f"{path}: exists, and --no-clobber was given")
 
 
-def publish(output: str, write: Callable[[Path], None]) -> None:
+def publish(output: str, write: Callable[[Path], None], *, follow: bool = True) -> None:
     """Let `write` fill a temporary file, then rename it to `output` or copy it to a stream.
+
+    The mode of an earlier output is kept.
+
+    Parameters
+    ----------
+    output : str
+        A path, or ``-`` for standard output.
+    write : callable
+        Fills the empty file at the path that it gets; it may not put another one there.
+    follow : bool
+        Replace the file that a symbolic link points to. Without, the link itself is replaced: for
+        files of a folder, whose names the user has not typed.
 
     Raises
     ------
@@ -74,16 +86,18 @@ def publish(output: str, write: Callable[[Path], None]) -> None:
     BrokenPipeError
         The reader of standard output is gone.
     """
-    path = output_path(output)
+    path = output_path(output) if follow else Path(output)
     try:
         if path is None:
-            with tempfile.TemporaryDirectory(prefix="unsam-") as folder:
-                write(Path(folder, "output"))
+            with ExitStack() as stack:
+                with scratch("the output"):
+                    folder = stack.enter_context(TemporaryDirectory(prefix="unsam-"))
+                    write(Path(folder, "output"))
                 _copy_to_stream(Path(folder, "output"), output)
         else:
-            with _temporary(path) as temporary:
+            with _temporary(path) as (temporary, held):
                 write(temporary)
-                _rename(temporary, path)
+                _rename(temporary, held, path)
     except (UnsamError, BrokenPipeError):
         raise
     except OSError as e:
@@ -91,45 +105,33 @@ def publish(output: str, write: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
+def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
     """Give the file beside `target` that only this process writes; on errors it is deleted.
 
     Its name is fixed, so that a run takes over what one that was killed has left.
     """
-    temporary = target.with_name(f".{target.name}.tmp")
-    with ExitStack() as stack:
-        while True:
-            held = stack.enter_context(temporary.open("ab"))
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise OutputError(
-                    f"{target}: another process is writing it; wait for it, or choose another "
-                    "output"
-                ) from e
-            except OSError:  # a file system without locks
-                temporary.unlink(missing_ok=True)
-                temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-                break
-            if _is_at(held, temporary):  # and not the one that another has just renamed
-                break
-        try:
-            yield temporary
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _is_at(stream: IO[bytes], path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
+        temporary, held = claim(target.with_name(f".{target.name}.tmp"))
+    except BlockingIOError as e:
+        raise OutputError(
+            f"{target}: another process is writing it; wait for it, or choose another output"
+        ) from e
+    try:
+        os.fchmod(held, mode_for(held, target) | stat.S_IRUSR | stat.S_IWUSR)
+        yield temporary, held
+    except BaseException:
+        if is_at(held, temporary):
+            temporary.unlink()
+        raise
+    finally:
+        os.close(held)
 
 
-def _rename(temporary: Path, target: Path) -> None:
-    with temporary.open("r+b") as stream:
-        os.fsync(stream.fileno())
+def _rename(temporary: Path, held: int, target: Path) -> None:
+    os.fsync(held)
+    if not is_at(held, temporary):
+        raise OutputError(f"{target}: another process has taken {temporary} away; run again")
+    os.fchmod(held, mode_for(held, target))
     temporary.replace(target)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from unsam_cli.errors import UnsamError
+from unsam_cli.errors import UnsamError, machine_error
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,6 +61,8 @@ def attempt(function: Callable[[], R]) -> R | UnsamError:
     except UnsamError as e:
         return e
     except Exception as e:
-        error = ItemError(f"{type(e).__name__}: {e}; --debug shows where")
+        error: UnsamError = machine_error(e) or ItemError(
+            f"{type(e).__name__}: {e}; --debug shows where"
+        )
         error.__cause__ = e
         return error

@@ -11,10 +11,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError
+from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError, machine_error
 from unsam_cli.run.inputs import Item as Item
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import STDOUT, output_path
+from unsam_cli.run.own_files import open_own, write_all
 from unsam_cli.run.parallel import in_order
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step
@@ -277,10 +278,13 @@ class ErrorList:
         Raises
         ------
         UnsamError
-            The error, naming the item, unless failing items are skipped.
+            The error, naming the item, unless failing items are skipped. What the machine is short
+            of always ends the run: every other item would fail, too.
         """
+        machine = machine_error(error)
+        error = machine or error
         text = str(error)
-        if self.on_error != "skip":
+        if self.on_error != "skip" or (machine is not None and machine.everywhere):
             if item.file_name not in text:
                 error.args = (f"{item.file_name}: {text}",)
             raise error
@@ -315,8 +319,8 @@ def list_error(path: Path, stage: str, file_name: str, text: str) -> None:
     entry = {"file_name": file_name, "stage": stage, "error": text}
     line = json.dumps(entry, ensure_ascii=False) + "\n"
     try:
-        # Names of folders may be no UTF-8.
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(line)
+        with open_own(path) as stream:
+            # Names of folders may be no UTF-8.
+            write_all(stream, line.encode(errors="backslashreplace"))
     except OSError as e:
         raise output_error(path, e) from e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -120,4 +121,5 @@ def _save(rgb: NDArray[np.uint8], path: Path, *, no_clobber: bool) -> None:
         raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
     check_output(str(path), binary=False, no_clobber=no_clobber)
     # Level 1 of zlib: photographs gain little from more, at several times the time.
-    publish(str(path), lambda place: Image.fromarray(rgb).save(place, "PNG", compress_level=1))
+    write = partial(Image.fromarray(rgb).save, format="PNG", compress_level=1)
+    publish(str(path), write, follow=False)

@@ -1,0 +1,224 @@
+"""Files and folders beside outputs that only this process writes, whatever stands at their names.
+
+Temporary names are known beforehand, so that what a killed run has left is found and removed.
+Others know them, too, and may put a link, a pipe or a second name of another file there. Such a
+thing is never followed, never waited for and never written to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_TRIES = 100
+
+
+class ForeignFileError(OSError):
+    """What stands at the name of a file of ours is none: a link, a pipe, of another user."""
+
+
+def claim(path: Path, *, folder: bool = False) -> tuple[Path, int]:
+    """Make an empty file, or an empty folder, that only this process uses.
+
+    What stands at its name is removed, unless another process holds it.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
+    folder : bool
+        Make a folder.
+
+    Returns
+    -------
+    place : Path
+        Where it is: `path`, or beside it under a name that nobody can guess, where files cannot be
+        locked or where the name cannot be had (a file of another user, a folder in its place).
+    held : int
+        A descriptor that holds the lock. The caller closes it.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds it.
+    OSError
+        It cannot be made.
+    """
+    for _ in range(_TRIES):
+        try:
+            held = _create(path, folder)
+        except FileExistsError:
+            try:
+                _remove_leftover(path, folder)
+            except (PermissionError, IsADirectoryError, NotADirectoryError):
+                return _claim_unguessable(path, folder)
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            raise
+        except OSError:  # a file system without locks
+            os.close(held)
+            remove(path)
+            return _claim_unguessable(path, folder)
+        if is_at(held, path):  # and not removed by another before it was locked
+            return path, held
+        os.close(held)
+    raise BlockingIOError
+
+
+def _create(path: Path, folder: bool) -> int:
+    if not folder:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+
+
+def _claim_unguessable(path: Path, folder: bool) -> tuple[Path, int]:
+    place = path.with_name(f"{path.stem}.{secrets.token_hex(8)}{path.suffix}")
+    return place, _create(place, folder)
+
+
+def _remove_leftover(path: Path, folder: bool) -> None:
+    """Remove what stands at a temporary name; raise BlockingIOError if a process holds it.
+
+    A PermissionError is raised for what is another user's, in a folder such as ``/tmp``; an
+    IsADirectoryError or NotADirectoryError for a folder in the place of a file, or the reverse.
+    """
+    try:
+        kind = os.lstat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            path.unlink()
+            return
+        held = os.open(path, (os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR) | _SAFELY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks, where this name is used by nobody for long
+        remove(path)
+    else:
+        if is_at(held, path):
+            remove(path)
+    finally:
+        os.close(held)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link, but not what that points to."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def is_at(held: int, path: Path) -> bool:
+    """Say whether an open file or folder is the one at a name."""
+    try:
+        return os.path.samestat(os.fstat(held), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open a file of ours for reading and appending, made where there is none.
+
+    Raises
+    ------
+    ForeignFileError
+        It is a link or no regular file, has a second name, or belongs to another user.
+    OSError
+        It cannot be opened.
+    """
+    try:
+        kind = os.lstat(path).st_mode  # a device may do something when it is opened
+    except FileNotFoundError:
+        kind = stat.S_IFREG
+    if not stat.S_ISREG(kind):
+        raise ForeignFileError(f"{path} is {_name_of_kind(kind)}")
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _SAFELY, 0o666)
+    try:
+        found = os.fstat(held)
+        if not stat.S_ISREG(found.st_mode):
+            raise ForeignFileError(f"{path} is {_name_of_kind(found.st_mode)}")
+        if found.st_nlink > 1:
+            raise ForeignFileError(f"{path} has a second name elsewhere (a hard link)")
+        _refuse_stranger(path, found)
+        return os.fdopen(held, "a+b", buffering=0)
+    except BaseException:
+        os.close(held)
+        raise
+
+
+def write_all(stream: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of `data` to a file without a buffer, which may take a part of it at a time."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[stream.write(view) :]
+
+
+def make_own_folder(path: Path) -> None:
+    """Make a folder that others cannot write to, or accept the one of ours that is there.
+
+    Raises
+    ------
+    ForeignFileError
+        It is a link or no folder, or belongs to another user.
+    OSError
+        It cannot be made.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise ForeignFileError(f"{path} is {_name_of_kind(found.st_mode)}")
+    _refuse_stranger(path, found)
+
+
+def _refuse_stranger(path: Path, found: os.stat_result) -> None:
+    """Raise a ForeignFileError for what belongs to another user.
+
+    The owner of the folder it is in may do there what he likes; and on some file systems all that
+    one makes belongs to him.
+    """
+    if found.st_uid not in (os.geteuid(), 0, os.stat(path.parent).st_uid):
+        raise ForeignFileError(f"{path} belongs to another user")
+
+
+def _name_of_kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFLNK: "a link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFREG: "a file",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def mode_for(held: int, target: Path) -> int:
+    """Return the mode of a new file in the place of `target`: that of the old one, if there is one.
+
+    The owner and the group are taken over as well, where that is allowed.
+    """
+    try:
+        old = os.stat(target)
+    except OSError:
+        return stat.S_IMODE(os.fstat(held).st_mode)
+    new = os.fstat(held)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        with suppress(PermissionError):
+            os.fchown(held, -1, old.st_gid)
+            os.fchown(held, old.st_uid, -1)
+    return stat.S_IMODE(old.st_mode) & 0o777
