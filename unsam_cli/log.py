@@ -88,6 +88,7 @@ class BarReporter(LineReporter):
             console=Console(stderr=True),
             transient=True,
         )
+        self._tell_kept()
         self.task = self.bar.add_task(self.stage, total=self.total)
         self.bar.start()
         return self

@@ -20,6 +20,7 @@ class TableReporter(TrainingLines):
         from rich.console import Console
         from rich.live import Live
 
+        self._tell_first()
         self.live = Live(
             get_renderable=self._table,
             console=Console(stderr=True),

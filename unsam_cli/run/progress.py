@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
@@ -26,7 +25,12 @@ class Reporter(Protocol):
     ) -> None: ...
 
 
-ReporterFactory = Callable[[str, int], Reporter]
+class ReporterFactory(Protocol):
+    """What makes a reporter: a class of them, mostly."""
+
+    def __call__(self, stage: str, total: int, kept: int = 0) -> Reporter:
+        """Make one for `total` images to do, besides those `kept` from an earlier run."""
+        ...
 
 
 class LineReporter:
@@ -38,12 +42,14 @@ class LineReporter:
         What is running, for the lines.
     total : int
         Items to do.
+    kept : int
+        Items that an earlier run has done.
     """
 
     logger_name = "unsam_cli.progress"
 
-    def __init__(self, stage: str, total: int) -> None:
-        self.stage, self.total = stage, total
+    def __init__(self, stage: str, total: int, kept: int = 0) -> None:
+        self.stage, self.total, self.kept = stage, total, kept
         self.done = self.skipped = 0
         self.start = self.last = time.monotonic()
 
@@ -60,7 +66,20 @@ class LineReporter:
         seconds = max(now - self.start, 1e-9)
         rate = self.done / seconds
         peak = peak_memory()
-        text = f"{self.stage}: {self.done}/{self.total} images, {rate:.3g}/s"
+        fields = {
+            "stage": self.stage,
+            "done": self.done,
+            "total": self.total,
+            "kept": self.kept,
+            "skipped": self.skipped,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(rate, 4),
+            "peak_memory_bytes": peak,
+        }
+        if self.kept and not self.total:
+            self._tell(f"complete, all {self.kept} images were done before", fields)
+            return
+        text = f"{self.done}/{self.total} images, {rate:.3g}/s"
         text += (
             f", {seconds:.1f} s"
             if finished
@@ -69,18 +88,22 @@ class LineReporter:
         text += f", peak memory {peak / 2**20:.0f} MiB"
         if self.skipped:
             text += f", {self.skipped} skipped"
-        fields = {
-            "stage": self.stage,
-            "done": self.done,
-            "total": self.total,
-            "skipped": self.skipped,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(rate, 4),
-            "peak_memory_bytes": peak,
-        }
-        logging.getLogger(self.logger_name).info(text, extra={"fields": fields})
+        if self.kept:
+            text += f", {self.kept} kept from before"
+        self._tell(text, fields)
+
+    def _tell(self, text: str, fields: dict[str, object]) -> None:
+        logging.getLogger(self.logger_name).info(f"{self.stage}: {text}", extra={"fields": fields})
+
+    def _tell_kept(self) -> None:
+        """Say at once what a resumed run does not compute."""
+        if self.kept and self.total:
+            fields = {"stage": self.stage, "total": self.total, "kept": self.kept}
+            text = f"{self.kept} of {self.kept + self.total} images were done before and are kept"
+            self._tell(text, fields)
 
     def __enter__(self) -> LineReporter:
+        self._tell_kept()
         return self
 
     def __exit__(

@@ -74,6 +74,9 @@ class TrainingLines:
         return (self.total - self.done) * seconds / max(self.done - self.first, 1)
 
     def _log_progress(self) -> None:
+        if self.first == self.total:
+            self._log(f"{self.stage}: complete, all {self.total} steps were done before")
+            return
         text = f"{self.stage}: step {self.done}/{self.total}"
         if self.values:
             text += f", loss {self.values['loss']:.4g}, learning rate {self.values['lr']:.3g}"
@@ -90,7 +93,13 @@ class TrainingLines:
         fields = {"stage": self.stage, "done": self.done, "total": self.total, **more}
         logging.getLogger(LineReporter.logger_name).info(text, extra={"fields": fields})
 
+    def _tell_first(self) -> None:
+        """Say at once where a resumed training goes on."""
+        if 0 < self.first < self.total:
+            self._log(f"{self.stage}: goes on after step {self.first} of {self.total}")
+
     def __enter__(self) -> TrainingLines:
+        self._tell_first()
         return self
 
     def __exit__(
