@@ -78,7 +78,7 @@ def write_shards(folder: Path, count: int, shards: int) -> list[Path]:
                 stream,
                 "coco",
                 history=[{"command": "bench"}],
-                shard=f"{k}/{shards}",
+                marks={"shard": f"{k}/{shards}"},
                 images=map(image, mine),
                 groups=map(annotations, mine),
             )

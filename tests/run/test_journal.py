@@ -58,7 +58,7 @@ def test_a_line_without_its_blob_is_not_done(tmp_path: Path) -> None:
 def test_refuses_other_settings_and_names_the_difference(tmp_path: Path) -> None:
     fill(tmp_path / "out", 1)
     other = {"history": [{"command": "unsam divide", "options": {"tau": 0.2}}]}
-    with pytest.raises(UsageError, match=r"history\.0\.options\.tau was 0.15 and is now 0.2"):
+    with pytest.raises(UsageError, match=r"cannot resume, --tau was 0.15 and is now 0.2"):
         Journal(tmp_path / "out", other, resume=True)
     with Journal(tmp_path / "out", SETTINGS, resume=True) as journal:
         assert set(journal.entries) == {1}  # nothing was lost

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from unsam_cli.errors import DataError, OutputError, StoppedError, UnsamError, U
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, RegionEntry
 from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ItemError, ordered_map
+from unsam_cli.run.progress import LineReporter
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.shards import Parts, Shard
@@ -149,6 +151,32 @@ def test_what_was_made_of_other_content_is_made_again(
     assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
 
 
+def test_a_resumed_run_says_what_it_keeps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger=LineReporter.logger_name)
+    make, function = KINDS[0].values
+    out = tmp_path / "out"
+
+    def interrupted(item: Item) -> Any:
+        if item.id == 8:
+            raise DataError("bad luck")
+        return masks_of(item)
+
+    with pytest.raises(DataError, match="bad luck"):
+        run(make, interrupted, settings(out, jobs=1))  # type: ignore[arg-type]
+    assert "kept" not in caplog.text
+    caplog.clear()
+    run(make, function, settings(out, resume=True))  # type: ignore[arg-type]
+    first, last = caplog.records
+    assert first.getMessage() == "divide: 3 of 6 images were done before and are kept"
+    assert re.fullmatch("divide: 3/3 images, .*, 3 kept from before", last.getMessage())
+    assert (last.fields["done"], last.fields["kept"]) == (3, 3)  # type: ignore[attr-defined]
+    caplog.clear()
+    run(make, function, settings(out, resume=True))  # type: ignore[arg-type]
+    (only,) = caplog.records
+    assert only.getMessage() == "divide: complete, all 6 images were done before"
+    assert only.fields["kept"] == 6  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(("make", "function"), KINDS)
 def test_skipped_items_are_listed_and_made_up_for(
     make: Make, function: Callable[[Item], Any], tmp_path: Path
@@ -247,7 +275,7 @@ def test_merge_refuses_other_settings(tmp_path: Path) -> None:
     make, function = KINDS[0].values
     run(make, function, settings(tmp_path / "a", shard=Shard(0, 2)))  # type: ignore[arg-type]
     run(make, function, settings(tmp_path / "b", step=Step("divide", {"tau": 0.2})))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"not shards of one run: .*tau is 0.15 and 0.2"):
+    with pytest.raises(DataError, match=r"not shards of one run: --tau was 0.15 for .* 0.2 for"):
         merge([tmp_path / "a", tmp_path / "b"], output=str(tmp_path / "m"))
 
 

@@ -73,15 +73,15 @@ def test_the_parts_of_parts_are_parts(outer: int, inner: int, length: int) -> No
 @given(st.sets(st.integers(0, 8), min_size=1), st.integers(10, 12))
 def test_marks_are_read_as_they_are_written(indices: set[int], count: int) -> None:
     parts = Parts(frozenset(indices), count)
-    assert parts_of(parts.mark, "file") == parts
+    assert parts_of(parts.marks, "file") == parts
 
 
 def test_a_whole_run_has_no_mark() -> None:
-    assert WHOLE.mark == Parts(frozenset({0, 1, 2}), 3).mark == ""
-    assert parts_of(None, "file") == parts_of("", "file") == WHOLE
+    assert WHOLE.marks == Parts(frozenset({0, 1, 2}), 3, "7:").marks == {}
+    assert parts_of({}, "file") == parts_of({"shard": ""}, "file") == WHOLE
 
 
 @pytest.mark.parametrize("mark", ["2/2", "1", 3, "a/b", "0,/2", "0,5/4", "1/0"])
 def test_a_strange_mark_is_refused(mark: object) -> None:
     with pytest.raises(DataError, match=r"a\.json: its shard is .*, not K/N"):
-        parts_of(mark, "a.json")
+        parts_of({"shard": mark}, "a.json")

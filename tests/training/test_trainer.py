@@ -203,9 +203,9 @@ def test_a_sample_that_cannot_be_read_is_one_line(tmp_path: Path, jobs: int) -> 
 @pytest.mark.parametrize(
     ("settings", "step", "difference"),
     [
-        ({"lr": 0.02}, STEP, "trainer.lr was 0.01 and is now 0.02"),
-        ({"batch_size": 2}, STEP, "trainer.batch_size was 4 and is now 2"),
-        ({}, Step("toy", {"width": 9}), "options.width was 8 and is now 9"),
+        ({"lr": 0.02}, STEP, "--lr was 0.01 and is now 0.02"),
+        ({"batch_size": 2}, STEP, "--batch-size was 4 and is now 2"),
+        ({}, Step("toy", {"width": 9}), "--width was 8 and is now 9"),
     ],
 )
 def test_other_settings_are_not_resumed(

@@ -57,7 +57,7 @@ def conquer(
         items = feature_items(file)
         if images is not None:
             run = run.with_inputs(guide="originals")
-        run = run.within(parts_of(file.attributes.shard, file.name))
+        run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_conquer_image, file=file, settings=settings, images=images)
         content = partial(_content, file=file, images=images)

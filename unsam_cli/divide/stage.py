@@ -86,7 +86,7 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
     with open_features(features) as file:
         items = feature_items(file)
         device = accelerator(settings.device)
-        run = run.within(parts_of(file.attributes.shard, file.name))
+        run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
         work: Work = partial(ordered_map, one, jobs=run.jobs)
@@ -230,7 +230,7 @@ def _images_of_features(features: str) -> tuple[list[_SizedItem], list[dict[str,
     with open_features(features) as file:
         images = [file.image(item.index) for item in feature_items(file)]
         sized = [_SizedItem(i.id, i.file_name, i.height, i.width) for i in images]
-        return sized, file.attributes.history, parts_of(file.attributes.shard, file.name)
+        return sized, file.attributes.history, parts_of(file.attributes.marks, file.name)
 
 
 def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
@@ -239,7 +239,7 @@ def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]]
         for i, image in sorted(found.images.items())
     ]
     own = found.info.get("unsam", {})
-    return sized, own.get("history", []), parts_of(own.get("shard"), "the detections")
+    return sized, own.get("history", []), parts_of(own, "the detections")
 
 
 def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> ImageResult:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.evaluation.matches import FileResult, ImageResult, Matches, PointResult
 from unsam_cli.evaluation.report import Header, build_report
-from unsam_cli.run.journal import first_difference
+from unsam_cli.run.differences import first_difference
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.shards import Shard
 
@@ -79,10 +79,10 @@ def _check_parts(parts: Sequence[Part]) -> None:
     for part in parts:
         difference = first_difference(asdict(first.header), asdict(part.header))
         if difference is not None:
-            key, mine, theirs = difference
+            what, mine, theirs = difference
             raise DataError(
-                f"{first.path} and {part.path} are not parts of one evaluation: {key} is "
-                f"{mine!r} and {theirs!r}"
+                f"{first.path} and {part.path} are not parts of one evaluation: {what} was {mine} "
+                f"for the first and {theirs} for the second; make them again alike"
             )
         if part.shard.count != first.shard.count:
             raise DataError(

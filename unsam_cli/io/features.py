@@ -8,8 +8,8 @@ specification.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -87,7 +87,8 @@ class Record:
 class FeatureAttributes:
     """Attributes of the root: which features these are and who made them.
 
-    `shard` is ``K/N`` in a part of a run, and empty, and not stored, in a whole one.
+    `shard` is ``K/N`` in a part of a run, and `image_list` the identity of all its images; both are
+    empty, and not stored, in a whole one.
     """
 
     backbone: str
@@ -102,6 +103,17 @@ class FeatureAttributes:
     unsam_version: str
     history: list[dict[str, Any]] = field(default_factory=list)
     shard: str = ""
+    image_list: str = ""
+
+    @property
+    def marks(self) -> dict[str, object]:
+        """What marks the file as a part of a run."""
+        return {"shard": self.shard, "image_list": self.image_list}
+
+    def marked(self, marks: Mapping[str, str]) -> FeatureAttributes:
+        """Return a copy with these marks and no others."""
+        image_list = marks.get("image_list", "")
+        return replace(self, shard=marks.get("shard", ""), image_list=image_list)
 
 
 class FeatureFile:
@@ -185,6 +197,7 @@ class FeatureFile:
             unsam_version=str(attributes["unsam_version"]),
             history=history,
             shard=str(attributes.get("shard", "")),
+            image_list=str(attributes.get("image_list", "")),
         )
 
     def _read_index(self) -> None:

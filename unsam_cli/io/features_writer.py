@@ -87,8 +87,9 @@ def _open(path: Path, mode: str) -> Iterator[h5py.File]:
 
 def _write_attributes(file: h5py.File, attributes: FeatureAttributes) -> None:
     values: dict[str, Any] = asdict(attributes)
-    if not attributes.shard:
-        del values["shard"]
+    for name in attributes.marks:
+        if not values[name]:
+            del values[name]
     values["history"] = orjson.dumps(values["history"]).decode()
     for name, value in {"format": FORMAT, "version": VERSION, **values}.items():
         file.attrs[name] = value

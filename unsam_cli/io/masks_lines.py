@@ -49,9 +49,10 @@ class MaskLines:
         return history
 
     @property
-    def shard(self) -> object:
-        """What marks the file as a part of a run; None for a whole one."""
-        return self.info["unsam"].get("shard")
+    def marks(self) -> dict[str, Any]:
+        """What the file says of itself; ``shard`` is in it if it is a part of a run."""
+        own: dict[str, Any] = self.info["unsam"]
+        return own
 
     def images(self) -> Iterator[dict[str, Any]]:
         """Yield the image entries in the order of the file."""
@@ -104,14 +105,15 @@ class MaskLines:
         return MaskFileError(f"{self.path}: {what}; expected a COCO file as unsam writes it")
 
 
-def shard_mark(path: Path) -> object:
-    """Return what marks a masks file of any form as a part of a run; None for any other file."""
+def marks_of(path: Path) -> dict[str, Any]:
+    """Return what a masks file of any form says of itself; nothing of any other file."""
     with path.open("rb") as stream:
         line = stream.readline(1 << 24)
     try:
-        return orjson.loads(line.rstrip(b",\n") + b"}")["info"]["unsam"].get("shard")
+        own = orjson.loads(line.rstrip(b",\n") + b"}")["info"]["unsam"]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return None
+        return {}
+    return own if isinstance(own, dict) else {}
 
 
 def _with_local_parents(group: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ The lines make a file of any size readable record by record, and friendly to ``g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import orjson
@@ -39,7 +39,7 @@ def write_masks(
     kind: str,
     *,
     history: list[dict[str, Any]],
-    shard: str = "",
+    marks: Mapping[str, str] | None = None,
     images: Iterable[dict[str, Any]],
     groups: ImageAnnotations,
 ) -> None:
@@ -53,8 +53,8 @@ def write_masks(
         A full COCO object, the bare list of annotations (without boxes), or one annotation a line.
     history : list of dict
         The steps that made the masks, for ``info.unsam``.
-    shard : str
-        ``K/N`` if the file is a part of a run, for ``info.unsam``.
+    marks : mapping of str, optional
+        ``shard`` and ``image_list`` if the file is a part of a run, for ``info.unsam``.
     images : iterable of dict
         COCO image entries.
     groups : iterable of list of dict
@@ -69,7 +69,7 @@ def write_masks(
         _write_list(stream, ({k: v for k, v in a.items() if k != "bbox"} for a in annotations))
         stream.write(b"\n")
     else:
-        own = {"history": history} | ({"shard": shard} if shard else {})
+        own = {"history": history, **(marks or {})}
         info = {"description": "unsam masks", "unsam": own}
         stream.write(b'{"info":' + orjson.dumps(info))
         stream.write(b',\n"categories":' + orjson.dumps(CATEGORIES))

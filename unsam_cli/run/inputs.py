@@ -138,9 +138,9 @@ def source_of(query: ImageQuery) -> Parts:
     """Say what of an earlier run the images are: ``--coco`` may be a shard."""
     if query.coco is None:
         return WHOLE
-    from unsam_cli.io.masks_lines import shard_mark
+    from unsam_cli.io.masks_lines import marks_of
 
-    return parts_of(shard_mark(query.coco), query.coco)
+    return parts_of(marks_of(query.coco), query.coco)
 
 
 def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[str | None, str]]:

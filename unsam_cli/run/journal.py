@@ -33,6 +33,7 @@ from unsam_cli.errors import (
     shortage,
 )
 from unsam_cli.io.scratch import scratch_error
+from unsam_cli.run.differences import first_difference
 from unsam_cli.run.own_files import ForeignFileError, make_own_folder, open_own, write_all
 
 logger = logging.getLogger(__name__)
@@ -274,33 +275,11 @@ def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path)
     """Raise a UsageError that names the first setting in which `old` and `new` differ."""
     difference = first_difference(old, new)
     if difference is not None:
-        key, before, now = difference
+        what, before, now = difference
         raise UsageError(
-            f"{where}: cannot resume, {key} was {before!r} and is now {now!r}; "
-            "use the same settings, or start anew without --resume"
+            f"{where}: cannot resume, {what} was {before} and is now {now}; "
+            "use the same settings and inputs, or start over without --resume"
         )
-
-
-def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, object, object] | None:
-    """Return (dotted key, old value, new value) of a difference, the most telling first."""
-    before, now = _flatten(old), _flatten(new)
-    differing = [k for k in before.keys() | now.keys() if before.get(k) != now.get(k)]
-    if not differing:
-        return None
-    # A command line repeats its options: name it only when nothing else differs.
-    key = min(differing, key=lambda k: (k.endswith("command"), k))
-    return key, before.get(key), now.get(key)
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, list):
-        value = {str(i): inner for i, inner in enumerate(value)}
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat.update(_flatten(inner, f"{prefix}.{key}" if prefix else key))
-    return flat
 
 
 def output_error(target: Path | None, e: OSError) -> OutputError:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,12 +14,10 @@ from unsam_cli.io.features import FeatureFile, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.masks_lines import Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
-from unsam_cli.run.journal import first_difference
+from unsam_cli.run.one_run import ShardFile, united
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.resources import allow_files
-from unsam_cli.run.shards import Parts, parts_of
-
-logger = logging.getLogger(__name__)
+from unsam_cli.run.shards import parts_of
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -49,8 +44,8 @@ def merge(
     MissingInputError
         A file does not exist.
     DataError
-        Shards of different runs, a shard that is missing or given twice, or one image in two
-        files; it is named.
+        Shards of different runs or lists of images, a shard that is missing or given twice, or one
+        image in two files; it is named.
     """
     allow_files(2 * len(files))  # a masks file is read in two places at once
     kinds = {_is_hdf5(file) for file in files}
@@ -68,62 +63,9 @@ def _is_hdf5(file: Path) -> bool:
         return stream.read(8) == _HDF5_SIGNATURE
 
 
-def _refuse_other_run(
-    first: Path, history: list[dict[str, Any]], file: Path, other: list[dict[str, Any]]
-) -> None:
-    difference = first_difference({"history": history}, {"history": other})
-    if difference is not None:
-        key, mine, theirs = difference
-        raise DataError(
-            f"{first} and {file} are not shards of one run: {key} is {mine!r} and {theirs!r}"
-        )
-
-
-def _united(shards: Sequence[tuple[Path, Parts]], *, partial: bool) -> Parts:
-    """Return the parts that shards hold together; those without a mark are taken as they are."""
-    first, parts = shards[0]
-    for path, other in shards[1:]:
-        if other.count != parts.count:
-            raise DataError(
-                f"{first} is {_kind(parts)} and {path} is {_kind(other)}; merge the shards of one "
-                "run"
-            )
-    if parts.count == 1:
-        return parts
-    held: dict[int, Path] = {}
-    for path, other in shards:
-        for k in sorted(other.indices):
-            if k in held:
-                raise DataError(
-                    f"{held[k]} and {path} both hold shard {k} of {parts.count}; merge each once"
-                )
-            held[k] = path
-    united = Parts(frozenset(held), parts.count)
-    if united.missing:
-        text = f"shard {_some(united.missing, ', ')} of {parts.count} is missing"
-        if not partial:
-            raise DataError(f"{text}; merge all shards, or give --partial to join what there is")
-        held_parts = f"{_some(sorted(held), ',')}/{parts.count}"
-        logger.warning("%s; the output is marked as %s", text, held_parts)
-    return united
-
-
-def _some(numbers: Sequence[int], between: str) -> str:
-    """List the first numbers: there may be thousands."""
-    more = ["..."] if len(numbers) > 8 else []
-    return between.join([*map(str, numbers[:8]), *more])
-
-
-def _kind(parts: Parts) -> str:
-    return f"a shard of {parts.count}" if parts.count > 1 else "no shard"
-
-
 def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:
     shards = [MaskLines(file) for file in files]
-    for shard in shards[1:]:
-        _refuse_other_run(shards[0].path, shards[0].history, shard.path, shard.history)
-    parts = _united([(s.path, parts_of(s.shard, s.path)) for s in shards], partial=partial)
-    _refuse_doubles([(s.path, [image["id"] for image in s.images()]) for s in shards])
+    parts = united([_masks_shard(shard) for shard in shards], partial=partial)
 
     def groups() -> Iterator[Group]:
         return heapq.merge(*(s.groups() for s in shards), key=lambda group: group[0]["id"])
@@ -136,7 +78,7 @@ def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:
                 stream,
                 "coco",
                 history=shards[0].history,
-                shard=parts.mark,
+                marks=parts.marks,
                 images=images,
                 groups=annotations,
             )
@@ -144,30 +86,27 @@ def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:
     publish(output, write)
 
 
-def _refuse_doubles(shards: Sequence[tuple[Path, list[int]]]) -> None:
-    seen: dict[int, Path] = {}
-    for path, ids in shards:
-        for image_id in ids:
-            other = seen.setdefault(image_id, path)
-            if other is not path:
-                raise DataError(
-                    f"image {image_id} is in both {other} and {path}; merge each shard once"
-                )
+def _masks_shard(lines: MaskLines) -> ShardFile:
+    def images() -> Iterator[tuple[int, str]]:
+        return ((image["id"], image["file_name"]) for image in lines.images())
+
+    return ShardFile(lines.path, lines.history, parts_of(lines.marks, lines.path), images)
+
+
+def _features_shard(file: FeatureFile) -> ShardFile:
+    def images() -> Iterator[tuple[int, str]]:
+        return zip(file.ids.tolist(), file.file_names(), strict=True)
+
+    attributes = file.attributes
+    return ShardFile(file.path, attributes.history, parts_of(attributes.marks, file.path), images)
 
 
 def _merge_features(files: Sequence[Path], output: str, partial: bool) -> None:
     with ExitStack() as stack:
         shards = [stack.enter_context(FeatureFile(file)) for file in files]
         first = shards[0]
-        for shard in shards[1:]:
-            _refuse_other_run(
-                first.path, first.attributes.history, shard.path, shard.attributes.history
-            )
-        parts = _united(
-            [(s.path, parts_of(s.attributes.shard, s.path)) for s in shards], partial=partial
-        )
-        attributes = replace(first.attributes, shard=parts.mark)
-        _refuse_doubles([(s.path, s.ids.tolist()) for s in shards])
+        parts = united([_features_shard(shard) for shard in shards], partial=partial)
+        attributes = first.attributes.marked(parts.marks)
         places = sorted((int(i), s, k) for s, f in enumerate(shards) for k, i in enumerate(f.ids))
         order = [(shards[s], k) for _, s, k in places]
 

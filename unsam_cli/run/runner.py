@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError, machine_error
+from unsam_cli.run.image_list import list_identity
 from unsam_cli.run.inputs import Item as Item
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import STDOUT, output_path
 from unsam_cli.run.own_files import open_own, write_all
 from unsam_cli.run.parallel import in_order
-from unsam_cli.run.progress import LineReporter, ReporterFactory
+from unsam_cli.run.progress import LineReporter, Reporter, ReporterFactory
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import WHOLE, Parts, Shard
@@ -48,8 +49,8 @@ class Sink(Protocol[I_in, R_in]):
     def add(self, item: I_in, result: R_in, content: int = 0) -> None:
         """Store the result of one item, and the checksum of what it was made of."""
 
-    def check_names(self, items: Iterable[Item]) -> None:
-        """Refuse to resume with another list of images."""
+    def begin(self, items: Sequence[Item]) -> None:
+        """Take note of all images of the run; refuse to resume with another list of them."""
 
     def content(self, item: Item) -> int:
         """Return the checksum that an item which is done was stored with; 0 if there is none."""
@@ -110,10 +111,15 @@ class RunSettings:
         """Return a copy for images that come from a shard of an earlier stage."""
         return replace(self, source=source)
 
-    @property
-    def mark(self) -> str:
-        """What marks the output as a shard, so that ``merge`` can tell when one is missing."""
-        return self.source.cut(self.shard).mark
+    def marks(self, items: Sequence[Item]) -> dict[str, str]:
+        """Return what marks the output as a shard of the run of `items`; nothing if it is none.
+
+        By it ``merge`` can tell when a shard is missing, or is one of another list of images.
+        """
+        parts = self.source.cut(self.shard)
+        if parts.missing and not self.source.missing:
+            parts = replace(parts, image_list=list_identity(items))
+        return parts.marks
 
 
 def run_items(
@@ -156,7 +162,7 @@ def run_items(
     if output_path(settings.output) is None:
         content = None  # a stream cannot be resumed
     try:
-        sink.check_names(items)
+        sink.begin(items)
         _refuse_other_shard(items, mine, sink.done, sink.name)
         if content is not None:
             _forget_changed(mine, sink, content, settings)
@@ -164,7 +170,8 @@ def run_items(
         todo = [item for item in mine if item.id not in before]
         errors = ErrorList(sink.name, settings.step.command, settings.on_error)
         sums = _sums(content, todo, settings.jobs)
-        _work_through(todo, work, sink, settings, errors, sums)
+        progress = settings.report(settings.step.command, len(todo), len(mine) - len(todo))
+        _work_through(todo, work, sink, settings, errors, sums, progress)
         done = sink.done
         sink.finish([item.id for item in mine if item.id in done])
     except BaseException:
@@ -220,15 +227,15 @@ def _work_through(
     settings: RunSettings,
     errors: ErrorList,
     sums: Generator[int, None, None],
+    reporter: Reporter,
 ) -> None:
-    name = settings.step.command
     # Closed here, whatever happens: a generator that is left to the garbage collector may be
     # collected by one of its own threads, and wait for itself.
     results = closing(work(todo))  # type: ignore[type-var]  # generators, all of them
     with (
         closing(sums),
         stop_on_signals() as stop,
-        settings.report(name, len(todo)) as progress,
+        reporter as progress,
         results as pairs,
     ):
         left = len(todo)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unsam_cli.errors import DataError, UsageError
+from unsam_cli.run.image_list import is_list_identity
 
 T = TypeVar("T")
 
@@ -33,11 +34,14 @@ class Parts:
     """Which of the `count` shards of a run a file holds.
 
     A file that holds less than all of them carries this as a mark, such as ``0/4``. The mark is
-    handed on from stage to stage, and taken off by ``merge`` when nothing is missing.
+    handed on from stage to stage, and taken off by ``merge`` when nothing is missing. With it goes
+    the identity of the list of images that the parts are of, see
+    :func:`~unsam_cli.run.image_list.list_identity`; files of earlier versions have none.
     """
 
     indices: frozenset[int] = frozenset({0})
     count: int = 1
+    image_list: str = ""
 
     @property
     def missing(self) -> list[int]:
@@ -49,6 +53,12 @@ class Parts:
         """``0/4`` or ``0,2/4``; empty for a whole run, which carries no mark."""
         return f"{','.join(map(str, sorted(self.indices)))}/{self.count}" if self.missing else ""
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """What a file says of itself, by key; nothing for a whole run."""
+        found = {"shard": self.mark, "image_list": self.image_list if self.missing else ""}
+        return {key: value for key, value in found.items() if value}
+
     def cut(self, shard: Shard) -> Parts:
         """Say which parts a shard of this file is.
 
@@ -56,7 +66,7 @@ class Parts:
         there are several K, the same numbers still tell all parts apart.
         """
         cut = frozenset(k + self.count * shard.index for k in self.indices)
-        return Parts(cut, self.count * shard.count)
+        return Parts(cut, self.count * shard.count, self.image_list)
 
 
 WHOLE = Parts()
@@ -64,21 +74,24 @@ MOST_SHARDS = 2**20
 """A file that says it is one of more is not believed."""
 
 
-def parts_of(mark: object, file: Path | str) -> Parts:
-    """Read the mark of a file; none is a whole run.
+def parts_of(marks: Mapping[str, object], file: Path | str) -> Parts:
+    """Read what marks a file as a part of a run, ``shard`` and ``image_list``; none is a whole run.
 
     Raises
     ------
     DataError
         It is not as this program writes it.
     """
+    mark, image_list = marks.get("shard"), marks.get("image_list") or ""
     if mark in (None, ""):
         return WHOLE
     match = re.fullmatch(r"(\d+(?:,\d+)*)/(\d+)", mark) if isinstance(mark, str) else None
     indices = frozenset(map(int, match[1].split(","))) if match else frozenset[int]()
     if not match or not max(indices) < int(match[2]) <= MOST_SHARDS:
         raise DataError(f"{file}: its shard is {mark!r:.60}, not K/N; make it again")
-    return Parts(indices, int(match[2]))
+    if image_list and not is_list_identity(image_list):
+        raise DataError(f"{file}: its image_list is {image_list!r:.60}; make it again")
+    return Parts(indices, int(match[2]), str(image_list))
 
 
 def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:

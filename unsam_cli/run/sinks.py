@@ -7,8 +7,8 @@ end, so it does not matter how often a run was interrupted.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class JournalSink:
         self.settings = settings
         self.history = [*history, settings.step.to_json()]
         self.output = settings.output
+        self.marks: dict[str, str] = {}
         self.journal = Journal(journal, {"history": self.history}, resume=settings.resume)
 
     @property
@@ -81,15 +82,16 @@ class JournalSink:
         """Keep the partial output for ``--resume``."""
         self.journal.close(discard=False)
 
-    def check_names(self, items: Iterable[Item]) -> None:
-        """Refuse to resume when an image that is done has another name now.
+    def begin(self, items: Sequence[Item]) -> None:
+        """Take note of all images of the run, of which this may be a shard.
 
         Raises
         ------
         DataError
-            The list of images has changed.
+            Resuming, and an image that is done has another name now.
         """
-        for item in items:
+        self.marks = self.settings.marks(items)
+        for item in items if self.journal.entries else ():
             if item.id in self.journal.entries:
                 before = self.journal.read(item.id)["file_name"]
                 if before != item.file_name:
@@ -173,7 +175,7 @@ class MaskSink(_FileSink):
                     stream,
                     self.kind,
                     history=self.history,
-                    shard=self.settings.mark,
+                    marks=self.marks,
                     images=map(self._image, ids),
                     groups=map(self._annotations, ids),
                 )
@@ -234,7 +236,7 @@ class FeatureSink(_FileSink):
     ) -> None:
         self.dtype = np.dtype(dtype).newbyteorder("<")
         super().__init__(settings, history)
-        self.attributes = replace(attributes(self.history), shard=settings.mark)
+        self.attributes = attributes(self.history)
 
     def add(self, item: Item, result: FeatureResult, content: int = 0) -> None:
         """Store the features of one image."""
@@ -273,8 +275,8 @@ class FeatureSink(_FileSink):
         totals = self._totals(ids)
 
         def write(path: Path) -> None:
-            described = map(self._described, ids)
-            write_features(path, self.attributes, totals, described, self._chunks(ids))
+            attributes = self.attributes.marked(self.marks)
+            write_features(path, attributes, totals, map(self._described, ids), self._chunks(ids))
 
         publish(self.settings.output, write)
         self.journal.close(discard=True)

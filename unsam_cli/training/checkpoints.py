@@ -31,7 +31,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unsam_cli.errors import CheckpointError, OutputError, UnsamError, UsageError
-from unsam_cli.run.journal import first_difference, output_error
+from unsam_cli.run.differences import first_difference
+from unsam_cli.run.journal import output_error
 from unsam_cli.training.loading import is_of_a_worker
 
 METRICS = "metrics.jsonl"
@@ -195,8 +196,8 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
     if difference is not None:
         name, before, now = difference
         raise UsageError(
-            f"{folder}: cannot resume, {name} was {before!r} and is now {now!r}; use the same "
-            "settings, or start anew in another folder"
+            f"{folder}: cannot resume, {name} was {before} and is now {now}; use the same "
+            "settings and inputs, or start over in another folder"
         )
     return checkpoint
 

@@ -1,0 +1,123 @@
+"""How two runs differ, in the words of the command line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+_RANKS = ("options", "trainer", "inputs", "", "version", "command")
+"""What is told first: a command line repeats its options, other weights come of other options."""
+_INPUTS = {
+    "source": "the source",
+    "guide": "--images",
+    "weights": "the weights",
+    "checkpoint": "the checkpoint",
+    "ground-truth": "the ground truth",
+    "first": "the first file",
+    "second": "the second file",
+}
+_WORDS = {
+    ("options", "format"): "the format",
+    ("trainer", "samples"): "the number of samples",
+    ("trainer", "steps"): "the number of steps",
+    ("", "images"): "the number of images",
+}
+"""Settings that are no options."""
+
+
+class Difference(NamedTuple):
+    """A setting that differs.
+
+    Attributes
+    ----------
+    what : str
+        Its name, such as ``--size of extract-features``.
+    before, now : str
+        Its values.
+    """
+
+    what: str
+    before: str
+    now: str
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Difference | None:
+    """Return a difference of what two runs were told, the most telling one; None if there is none.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Plain JSON values. Under ``history`` there may be a list of steps; a step, or a mapping that
+        is one itself, has ``command``, ``version``, ``options`` and ``inputs``.
+    """
+    steps = _commands(old), _commands(new)
+    if steps[0] != steps[1]:
+        return Difference("the chain of commands", *(" | ".join(s) or "empty" for s in steps))
+    before, now = _flat(old), _flat(new)
+    differing = [k for k in before.keys() | now.keys() if before.get(k) != now.get(k)]
+    if not differing:
+        return None
+    key = min(differing, key=_rank)
+    texts = [_text(values.get(key)) for values in (before, now)]
+    if texts[0] == texts[1]:  # a flag that is not set, and one that another version does not have
+        texts = [_text(values[key]) if key in values else "unknown" for values in (before, now)]
+    return Difference(_name(key, steps[0]), *texts)
+
+
+def _commands(settings: Mapping[str, Any]) -> list[str]:
+    """Return the subcommands of the steps."""
+    history = settings.get("history", [settings] if "command" in settings else [])
+    if not isinstance(history, list):
+        return []
+    return [_command(step) for step in history]
+
+
+def _command(step: Any) -> str:
+    """Return ``divide`` of ``unsam divide --tau 0.15``."""
+    line = step.get("command") if isinstance(step, dict) else None
+    words = line.split() if isinstance(line, str) else []
+    return next((word for word in words if word != "unsam"), "?")
+
+
+def _flat(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Return the values inside `value` by their paths; lists of plain values stay whole."""
+    if isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        value = {str(i): inner for i, inner in enumerate(value)}
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, (*path, key)).items()}
+
+
+def _rank(path: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Order differences."""
+    kinds = [_RANKS.index(key) for key in path[-2:] if key in _RANKS[:3]]
+    kinds += [_RANKS.index(path[-1])] if path and path[-1] in _RANKS[4:] else []
+    return (kinds[0] if kinds else _RANKS.index("")), path
+
+
+def _name(path: tuple[str, ...], commands: Sequence[str]) -> str:
+    """Name a setting as a user knows it."""
+    kind, name = ("", *path)[-2:]
+    step = int(path[1]) if path[:1] == ("history",) and len(path) > 2 else 0
+    of = f" of {commands[step]}" if len(commands) > 1 and step < len(commands) else ""
+    if kind in ("options", "trainer"):
+        return _WORDS.get((kind, name), f"--{name.replace('_', '-')}") + of
+    if kind == "inputs":
+        option, _, number = name.rpartition("-")
+        content = f"file {number} of the {option}" if number.isdigit() else f"what --{name} holds"
+        return _INPUTS.get(name, content) + of
+    if name == "version":
+        return f"the version of unsam{of}"
+    return _WORDS.get((kind, name), ".".join(path).replace("_", " "))
+
+
+def _text(value: Any) -> str:
+    """Show a value as one would type it."""
+    if value is None or value is False:
+        return "not given"
+    if value is True:
+        return "given"
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "empty"
+    return value if isinstance(value, str) and shlex.quote(value) == value else f"{value!r}"

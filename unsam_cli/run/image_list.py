@@ -1,0 +1,87 @@
+"""What tells one list of images from another, when only a part of each is known.
+
+Every shard of a run carries the identity of the whole list that it is a part of: how many images it
+has, and the sum of a hash of each image, block by block. Sums of blocks add up to those of larger
+blocks, so lists of other lengths can be compared, too, and the identities tell where two lists
+differ first. They take about 1 KB, however long the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unsam_cli.run.inputs import Item
+
+_MOST_BLOCKS = 64
+_MODULUS = 1 << 64
+
+
+def list_identity(items: Sequence[Item]) -> str:
+    """Identify a list of images, their ids and names, in their order.
+
+    Returns
+    -------
+    str
+        ``COUNT:SUM,SUM...``, sums of 16 hex digits.
+    """
+    size = _block_size(len(items))
+    sums = [0] * -(-len(items) // size)
+    for place, item in enumerate(items):
+        text = f"{item.id}\t{item.file_name}".encode(errors="surrogateescape")
+        digest = hashlib.blake2b(text, digest_size=8).digest()
+        sums[place // size] += int.from_bytes(digest)
+    return f"{len(items)}:{','.join(f'{value % _MODULUS:016x}' for value in sums)}"
+
+
+def is_list_identity(text: object) -> bool:
+    """Tell whether `text` is as :func:`list_identity` writes it."""
+    if not isinstance(text, str) or not re.fullmatch(r"\d{1,12}:([0-9a-f]{16}(,|$))*", text):
+        return False
+    count, sums = _parsed(text)
+    return len(sums) == -(-count // _block_size(count))
+
+
+def count_of(identity: str) -> int:
+    """Return how many images a list has."""
+    return _parsed(identity)[0]
+
+
+def where_lists_differ(one: str, other: str) -> tuple[int, int]:
+    """Return where two lists differ first, by their identities.
+
+    Returns
+    -------
+    (start, stop) : int
+        The first place, from 0, where they differ is at least `start` and less than `stop`.
+    """
+    (length, mine), (other_length, theirs) = _parsed(one), _parsed(other)
+    size = _block_size(max(length, other_length))
+    mine, theirs = _in_blocks(mine, length, size), _in_blocks(theirs, other_length, size)
+    longest = max(len(mine), len(theirs))
+    mine += [0] * (longest - len(mine))
+    theirs += [0] * (longest - len(theirs))
+    block = next((k for k in range(longest) if mine[k] != theirs[k]), 0)
+    return block * size, min((block + 1) * size, max(length, other_length))
+
+
+def _block_size(count: int) -> int:
+    """Return the least power of two that makes few enough blocks."""
+    size = 1
+    while size * _MOST_BLOCKS < count:
+        size *= 2
+    return size
+
+
+def _parsed(identity: str) -> tuple[int, list[int]]:
+    count, _, sums = identity.partition(":")
+    return int(count), [int(value, 16) for value in sums.split(",") if value]
+
+
+def _in_blocks(sums: list[int], count: int, size: int) -> list[int]:
+    """Add up neighbours until the blocks have `size` images."""
+    step = size // _block_size(count)
+    return [sum(sums[k : k + step]) % _MODULUS for k in range(0, len(sums), step)]
