@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.hierarchy import CONTAINED
 from unsam_cli.io.json_stream import parse_json
 from unsam_cli.rle import RunTable, parents
+from unsam_cli.run.provenance import checksum
 
 _SEG = "_seg.png"
 
@@ -37,17 +39,34 @@ class Ade20k:
     def load(self, image: SourceImage) -> Picture:
         """Read the objects of an image, then their parts, level by level."""
         path = self.paths[image.index]
-        stem = path.name.removesuffix(_SEG)
-        names = _category_names(path.with_name(f"{stem}.json"))
+        names = _category_names(_description(path))
         masks, size = _level(path, 0, names)
-        level = 1
-        while (parts := path.with_name(f"{stem}_parts_{level}.png")).exists():
+        for level, parts in enumerate(_part_levels(path), start=1):
             found, other = _level(parts, level, names)
             if other != size:
                 raise DataError(f"{parts}: its size differs from that of {path.name}")
             masks += found
-            level += 1
         return Picture(*size, _with_parents(masks))
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the files of an image."""
+        path = self.paths[image.index]
+        found = checksum(path)
+        for more in (*_part_levels(path), _description(path)):
+            if more.exists():
+                found = checksum(more, found)
+        return found
+
+
+def _description(path: Path) -> Path:
+    return path.with_name(f"{path.name.removesuffix(_SEG)}.json")
+
+
+def _part_levels(path: Path) -> Iterator[Path]:
+    """Yield the files of parts, of parts of parts..., as far as there are any."""
+    stem = path.name.removesuffix(_SEG)
+    names = (path.with_name(f"{stem}_parts_{level}.png") for level in count(1))
+    return takewhile(Path.exists, names)
 
 
 def _level(

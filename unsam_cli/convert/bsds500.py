@@ -18,6 +18,7 @@ from unsam_cli.convert.dataset import (
 )
 from unsam_cli.convert.label_maps import LabelArray, component_masks
 from unsam_cli.errors import MaskFileError
+from unsam_cli.run.provenance import checksum
 
 
 class Bsds500:
@@ -41,6 +42,10 @@ class Bsds500:
                 raise MaskFileError(f"{path}: annotator {annotator} drew on another size")
             masks += [Truth(rle, {"annotator": annotator}) for _, rle in component_masks(labels)]
         return Picture(h, w, masks)
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the file of an image."""
+        return checksum(self.paths[image.index])
 
 
 def _segmentations(path: Path) -> list[LabelArray]:

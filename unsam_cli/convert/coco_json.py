@@ -6,6 +6,7 @@ when their image is asked for, so a file may be larger than the memory.
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -184,6 +185,10 @@ class CocoDataset:
                 )
             )
         return Picture(info.height, info.width, masks)
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of what the file does not tell of an image: its size."""
+        return zlib.crc32(repr(self._sized(self.file.images[image.id])).encode())
 
     def _sized(self, info: ImageInfo) -> ImageInfo:
         if info.height and info.width:

@@ -122,6 +122,14 @@ class Dataset(Protocol):
         """Read the masks of an image."""
         ...
 
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of all that :meth:`load` makes the masks of an image of.
+
+        What is in the one file of a source is in the history of the output, by its identity, and
+        may be left out.
+        """
+        ...
+
 
 def select(picture: Picture, settings: ReadSettings) -> Picture:
     """Leave out masks that are too small or there already; the rest keep their order."""

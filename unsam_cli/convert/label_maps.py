@@ -21,6 +21,7 @@ from unsam_cli.convert.dataset import (
 from unsam_cli.errors import DataError, ImageFileError, MissingInputError
 from unsam_cli.io.images import IMAGE_SUFFIXES
 from unsam_cli.rle import Rle, from_runs
+from unsam_cli.run.provenance import checksum
 
 LabelArray = NDArray[np.int64]
 _VOID = 255  # of DAVIS
@@ -126,6 +127,10 @@ class LabelMaps:
         ]
         return Picture(h, w, masks)
 
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the label map of an image."""
+        return checksum(self.paths[image.index])
+
 
 def _names_by_stem(images: Path | None) -> dict[Path, str]:
     if images is None:
@@ -169,6 +174,10 @@ class Davis:
             found = [(value, rle) for value, rle in found if value != _VOID]
         sequence = Path(image.file_name).parent.as_posix()
         return Picture(h, w, [Truth(r, {"sequence": sequence, "object": v}) for v, r in found])
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the label map of a frame."""
+        return checksum(self.paths[image.index])
 
 
 def open_label_maps(name: str, path: Path, settings: ReadSettings) -> LabelMaps | Davis:

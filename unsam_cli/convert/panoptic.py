@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from unsam_cli.convert.label_maps import label_masks, read_labels
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.io.annotations import whole
 from unsam_cli.rle import Rle
+from unsam_cli.run.provenance import checksum
 
 
 class CocoPanoptic:
@@ -29,10 +31,7 @@ class CocoPanoptic:
 
     def load(self, image: SourceImage) -> Picture:
         """Read the segments of an image."""
-        info = self.file.images[image.id]
-        size = (info.height, info.width)
-        if not all(size):
-            size = size_of(info.file_name, self.settings.images, self.file.name)
+        size = self._size(image)
         masks: list[Truth] = []
         for number, record in self.file.records_of(image.id):
             try:
@@ -43,6 +42,20 @@ class CocoPanoptic:
                 what = f"record {number} of the annotations (image {image.id}): {error}"
                 raise self.file.error(what) from error
         return Picture(*size, masks)
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the size and the PNG file of an image."""
+        found = zlib.crc32(repr(self._size(image)).encode())
+        for _, record in self.file.records_of(image.id):
+            if isinstance(record, dict) and isinstance(name := record.get("file_name"), str):
+                found = checksum(self.folder / name, found)
+        return found
+
+    def _size(self, image: SourceImage) -> tuple[int, int]:
+        info = self.file.images[image.id]
+        if info.height and info.width:
+            return info.height, info.width
+        return size_of(info.file_name, self.settings.images, self.file.name)
 
     def _segments(self, record: dict[str, Any], size: tuple[int, int]) -> list[Truth]:
         name, segments = record.get("file_name"), record.get("segments_info")

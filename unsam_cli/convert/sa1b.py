@@ -13,6 +13,7 @@ from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.annotations import annotation, image_info
 from unsam_cli.io.json_stream import LONGEST, parse_json
 from unsam_cli.io.sources import Spool, json_files, open_path
+from unsam_cli.run.provenance import checksum
 
 _NAME = re.compile(r"sa_(\d{1,18})\.json")
 _PLAIN = ("score", "stage", "level", "granularity")
@@ -46,6 +47,10 @@ class Sa1b:
                 f"{path}: holds image {image_id}, {file_name}; name it sa_{image_id}.json"
             )
         return picture
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the file of an image."""
+        return checksum(self.paths[image.index])
 
 
 def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:

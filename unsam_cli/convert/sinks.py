@@ -69,7 +69,7 @@ class FolderSink(JournalSink):
     def add(self, item: Item, result: bytes, content: int = 0) -> None:
         """Write the file of one image."""
         self._write(PurePath(PLACES[self.kind][0], self.names[item.id]), result)
-        self.journal.append(item.id, {"file_name": item.file_name})
+        self.journal.append(item.id, {"file_name": item.file_name, "content": content})
 
     def finish(self, order: Iterable[int]) -> None:
         """Write what belongs to the folder as a whole."""
@@ -131,7 +131,7 @@ class TsvSink(JournalSink):
 
     def add(self, item: Item, result: bytes, content: int = 0) -> None:
         """Store the row of one image."""
-        self.journal.append(item.id, {"file_name": item.file_name}, result)
+        self.journal.append(item.id, {"file_name": item.file_name, "content": content}, result)
 
     def finish(self, order: Iterable[int]) -> None:
         """Write the rows of the given images, then their index."""

@@ -27,9 +27,13 @@ from unsam_cli.convert.sa1b import open_sa1b
 from unsam_cli.convert.sinks import FolderSink, TsvSink
 from unsam_cli.convert.targets import WriteSettings
 from unsam_cli.convert.tsv import open_tsv
+from unsam_cli.io.images import find_image
+from unsam_cli.io.masks_lines import marks_of
 from unsam_cli.run.inputs import local_file
 from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, Sink, run_items
+from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
 Open = Callable[[str, Path, ReadSettings], Dataset]
@@ -85,14 +89,23 @@ def convert(
         dataset = OPENERS[request.source_format](request.source_format, path, read)
         run = _with_source(run, request, path, dataset)
         sink = _sink(request.target, dataset, run, kind)
-        work = partial(
+        pictures = write.images if request.target == "tsv" else None
+        one = partial(
             _convert_image,
             dataset=dataset,
             read=read,
             write=write,
             prepare=PREPARE[request.target],
         )
-        return run_items(dataset.images, partial(ordered_map, work, jobs=run.jobs), sink, run)
+        content = partial(_content, dataset=dataset, images=pictures)
+        work = partial(ordered_map, one, jobs=run.jobs)
+        return run_items(dataset.images, work, sink, run, content=content)
+
+
+def _content(image: SourceImage, *, dataset: Dataset, images: Path | None) -> int:
+    """Return a checksum of the masks of an image, and of the image where it is written, too."""
+    found = dataset.content(image)
+    return found if images is None else checksum(find_image(images, image.file_name), found)
 
 
 def settings_of(request: Request, options: Mapping[str, Any]) -> tuple[ReadSettings, WriteSettings]:
@@ -122,6 +135,8 @@ def _with_source(run: RunSettings, request: Request, path: Path, dataset: Datase
     """Name the formats and the source in the history."""
     options = {"format": request.source_format, **run.step.options, "to": request.target}
     step = replace(run.step, options=options)
+    if request.source_format == "coco":
+        run = run.within(parts_of(marks_of(path), request.source))
     return replace(run, step=step).with_inputs(source=source_identity(path, dataset.images))
 
 

@@ -7,6 +7,7 @@ rows are looked for.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -44,6 +45,10 @@ class Tsv:
         path, row, start = self.rows[image.index]
         _, text = _columns(path, row, start)
         return read_record(_named(_json(text, path, row), image), _where(path, row))[0]
+
+    def content(self, image: SourceImage) -> int:
+        """Return a checksum of the masks in the row of an image."""
+        return zlib.crc32(_columns(*self.rows[image.index])[1])
 
 
 def _named(record: Any, image: SourceImage) -> Any:

@@ -7,6 +7,8 @@ and merging copy records with every key they have, which the general reader
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,11 +109,13 @@ class MaskLines:
 
 def marks_of(path: Path) -> dict[str, Any]:
     """Return what a masks file of any form says of itself; nothing of any other file."""
-    with path.open("rb") as stream:
-        line = stream.readline(1 << 24)
     try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            line = stream.readline(1 << 24)
         own = orjson.loads(line.rstrip(b",\n") + b"}")["info"]["unsam"]
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
         return {}
     return own if isinstance(own, dict) else {}
 
