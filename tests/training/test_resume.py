@@ -105,6 +105,19 @@ def test_metrics_are_cut_off_at_the_checkpoint(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("line", [b"5", b"null", b"{}", b'{"step": "2"}', b"\xff", b""])
+def test_damaged_lines_of_metrics_are_left_out(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path) as log:
+        for step in range(1, 6):
+            log.write(step, {"loss": 1 / step})
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]) + b"\n")
+    with MetricsLog(path) as log:
+        log.rewind(4, tensorboard=False)
+    assert path.read_bytes().splitlines() == [lines[0], lines[2], lines[3]]
+
+
 def test_one_trainer_at_a_time(tmp_path: Path) -> None:
     process = start(tmp_path, SETTINGS, seconds=0.01)
     wait_for_steps(tmp_path, process, 4)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
+import stat
 import sys
 import types
 from pathlib import Path
@@ -13,7 +17,14 @@ import torch
 from safetensors.torch import load_file
 from toy_training import STEP, ToyTask, contents, metrics_of, run, weights_of
 
-from unsam_cli.errors import ImageFileError, OutputError, UnsamError, UsageError
+from unsam_cli.errors import (
+    CheckpointError,
+    ImageFileError,
+    OutputError,
+    UnsamError,
+    UsageError,
+    machine_error,
+)
 from unsam_cli.run.provenance import Step
 from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.schedule import lr_factor
@@ -244,6 +255,86 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsamError, match="step-00000012: the checkpoint is damaged") as e:
         run(tmp_path, {}, resume=True)
     assert e.value.exit_code == 65
+
+
+@pytest.mark.parametrize(
+    "name", ["state.pt", "model.safetensors", "average.safetensors", "sums.json"]
+)
+def test_a_flipped_bit_of_a_checkpoint_is_found(name: str, tmp_path: Path) -> None:
+    run(tmp_path, {"ema": 0.9})
+    last = tmp_path / "checkpoints" / "step-00000012"
+    path = last / name
+    content = bytearray(path.read_bytes())
+    for place in (3 * len(content) // 4, len(content) // 4):
+        content[place] ^= 1
+        path.write_bytes(content)
+        content[place] ^= 1
+        with pytest.raises(CheckpointError, match="step-00000012: the checkpoint is damaged"):
+            run(tmp_path, {"ema": 0.9}, resume=True)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="delete the folder to go on from the one before"):
+        run(tmp_path, {"ema": 0.9}, resume=True)
+    shutil.rmtree(last)
+    assert run(tmp_path, {"ema": 0.9}, resume=True) == 0
+    assert last.exists()
+
+
+def test_too_many_open_files_are_not_told_as_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, {})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("torch.load", refuse)
+    with pytest.raises(CheckpointError) as e:
+        run(tmp_path, {}, resume=True)
+    assert (found := machine_error(e.value)) is not None
+    assert found.exit_code == 74
+    assert "step-00000012: too many open files" in str(found)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_planted_in_the_folder_of_a_training_is_not_touched(
+    kind: str, tmp_path: Path
+) -> None:
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").touch()
+    run(folder, {"steps": 4, "checkpoint_every": 2})
+    shutil.rmtree(folder / "checkpoints" / "step-00000004")
+    for place in (folder / ".model.tmp", folder / "checkpoints" / ".step-00000004.tmp"):
+        place.symlink_to(victim) if kind == "link" else os.mkfifo(place)
+    assert run(folder, {"steps": 4, "checkpoint_every": 2}, resume=True) == 0
+    assert [path.name for path in victim.iterdir()] == ["precious"]
+    assert list(folder.rglob(".*")) == []
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
+def test_metrics_elsewhere_are_not_written(kind: str, tmp_path: Path) -> None:
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    run(folder, {"steps": 2})
+    metrics = folder / "metrics.jsonl"
+    metrics.unlink()
+    victim.write_text("precious")
+    if kind == "pipe":
+        os.mkfifo(metrics)
+    elif kind == "link":
+        metrics.symlink_to(victim)
+    else:
+        metrics.hardlink_to(victim)
+    with pytest.raises(OutputError, match=r"metrics\.jsonl .*; remove it"):
+        run(folder, {"steps": 2}, resume=True)
+    assert victim.read_text() == "precious"
+
+
+def test_the_mode_of_a_model_is_kept(tmp_path: Path) -> None:
+    run(tmp_path, {"steps": 4, "checkpoint_every": 2})
+    shutil.rmtree(tmp_path / "checkpoints" / "step-00000004")
+    (tmp_path / "model.safetensors").chmod(0o640)
+    run(tmp_path, {"steps": 4, "checkpoint_every": 2}, resume=True)
+    assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o640
 
 
 def test_numbers_that_cannot_be() -> None:

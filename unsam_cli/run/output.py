@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from unsam_cli.errors import OutputError, UnsamError, UsageError
 from unsam_cli.io.scratch import scratch
 from unsam_cli.run.journal import output_error
-from unsam_cli.run.own_files import claim, is_at, mode_for
+from unsam_cli.run.own_files import claim, is_at, mode_for, set_mode
 
 STDOUT = "-"
 
@@ -117,7 +117,7 @@ def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
             f"{target}: another process is writing it; wait for it, or choose another output"
         ) from e
     try:
-        os.fchmod(held, mode_for(held, target) | stat.S_IRUSR | stat.S_IWUSR)
+        set_mode(held, mode_for(held, target) | stat.S_IRUSR | stat.S_IWUSR)
         yield temporary, held
     except BaseException:
         if is_at(held, temporary):
@@ -131,7 +131,7 @@ def _rename(temporary: Path, held: int, target: Path) -> None:
     os.fsync(held)
     if not is_at(held, temporary):
         raise OutputError(f"{target}: another process has taken {temporary} away; run again")
-    os.fchmod(held, mode_for(held, target))
+    set_mode(held, mode_for(held, target))
     temporary.replace(target)
 
 

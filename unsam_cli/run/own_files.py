@@ -222,3 +222,18 @@ def mode_for(held: int, target: Path) -> int:
             os.fchown(held, -1, old.st_gid)
             os.fchown(held, old.st_uid, -1)
     return stat.S_IMODE(old.st_mode) & 0o777
+
+
+def keep_mode(path: Path, target: Path) -> None:
+    """Give a file the mode of the one that it will replace, if there is one."""
+    held = os.open(path, os.O_RDONLY | _SAFELY)
+    try:
+        set_mode(held, mode_for(held, target))
+    finally:
+        os.close(held)
+
+
+def set_mode(held: int, mode: int) -> None:
+    """Set the mode of an open file, where the file system knows modes."""
+    with suppress(PermissionError, NotImplementedError):
+        os.fchmod(held, mode)

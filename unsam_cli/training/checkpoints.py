@@ -5,11 +5,7 @@
     RUN/
       config.json model.safetensors unsam.json   the model, best or last, as the task writes it
       metrics.jsonl                              see `unsam_cli.training.metrics`
-      checkpoints/step-00001000/
-        state.pt             step, optimizer, best validation, settings; random numbers and the
-                             order of samples follow from the seed and the step
-        model.safetensors    weights
-        average.safetensors  their moving average, if there is one
+      checkpoints/step-00001000/                 see `unsam_cli.training.checkpoint_files`
 
 A name without a dot in front is that of something complete. ``.model.tmp`` and ``.step-*.tmp`` are
 deleted by the next run.
@@ -18,43 +14,18 @@ deleted by the next run.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from unsam_cli.errors import CheckpointError, OutputError, UnsamError, UsageError
-from unsam_cli.run.differences import first_difference
+from unsam_cli.errors import OutputError, UnsamError, UsageError
 from unsam_cli.run.journal import output_error
-from unsam_cli.training.loading import is_of_a_worker
+from unsam_cli.run.own_files import keep_mode, remove
+from unsam_cli.training.checkpoint_files import Checkpoint, write_checkpoint
 
 METRICS = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """All that a training goes on from.
-
-    Parameters
-    ----------
-    state : dict
-        Numbers, strings, lists, dicts and tensors.
-    weights : mapping
-        State of the module.
-    average : mapping, optional
-        The moving average of it.
-    """
-
-    state: dict[str, Any]
-    weights: Mapping[str, Tensor]
-    average: Mapping[str, Tensor] | None = None
 
 
 class RunFolder:
@@ -100,9 +71,12 @@ class RunFolder:
 
     def last(self) -> Path | None:
         """Return the newest complete checkpoint, and sweep up what a killed run left."""
-        for left in [*self.path.glob(".model.tmp"), *self.checkpoints.glob(".step-*.tmp")]:
-            shutil.rmtree(left, ignore_errors=True)
-        return max(self.checkpoints.glob("step-*"), default=None)
+        try:
+            for left in [*_named(self.path, ".model.tmp"), *_named(self.checkpoints, ".step-")]:
+                remove(left)
+            return max(_named(self.checkpoints, "step-"), default=None)
+        except OSError as e:
+            raise output_error(self.path, e) from e
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of a step, unless it is there.
@@ -116,10 +90,7 @@ class RunFolder:
         if target.exists():
             return
         with self._filling(target) as temporary:
-            save_tensors(checkpoint.weights, temporary / "model.safetensors")
-            if checkpoint.average is not None:
-                save_tensors(checkpoint.average, temporary / "average.safetensors")
-            _save_state(checkpoint.state, temporary / "state.pt")
+            write_checkpoint(temporary, checkpoint)
             _sync(temporary)
             temporary.rename(target)
             _sync_folder(self.checkpoints)
@@ -136,21 +107,24 @@ class RunFolder:
             write(temporary)
             _sync(temporary)
             for file in sorted(temporary.iterdir(), key=lambda f: (f.suffix == ".safetensors", f)):
+                keep_mode(file, self.path / file.name)
                 file.replace(self.path / file.name)
             _sync_folder(self.path)
 
     def prune(self, keep: int, best: int | None) -> None:
         """Delete checkpoints, but for the newest `keep` and that of the step `best`."""
-        for old in sorted(self.checkpoints.glob("step-*"))[:-keep]:
+        for old in sorted(_named(self.checkpoints, "step-"))[:-keep]:
             if old.name != f"step-{best or 0:08d}":
-                doomed = old.rename(old.with_name(f".{old.name}.tmp"))  # never half of one
-                shutil.rmtree(doomed, ignore_errors=True)
+                doomed = old.with_name(f".{old.name}.tmp")
+                remove(doomed)
+                old.rename(doomed)  # never half of one
+                remove(doomed)
 
     @contextmanager
     def _filling(self, target: Path) -> Iterator[Path]:
         temporary = target.with_name(f".{target.name}.tmp")
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove(temporary)  # what a killed run has left, or somebody put there
             temporary.mkdir(parents=True)
             yield temporary
         except UnsamError:
@@ -160,61 +134,16 @@ class RunFolder:
         except SafetensorError as e:  # how it says "disk full"
             raise OutputError(f"{target}: cannot be written: {e}") from e
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with suppress(OSError):
+                remove(temporary)
 
 
-def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
-    """Read a checkpoint onto the CPU.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the checkpoint.
-    settings : dict
-        What it must have been made with.
-
-    Raises
-    ------
-    UsageError
-        The settings differ; the first difference is named.
-    CheckpointError
-        A file is missing or damaged.
-    """
-    average = folder / "average.safetensors"
+def _named(folder: Path, prefix: str) -> list[Path]:
+    """List what begins with `prefix` in a folder; unlike `glob`, fail where that cannot be read."""
     try:
-        checkpoint = Checkpoint(
-            torch.load(folder / "state.pt", map_location="cpu", weights_only=True),
-            load_file(folder / "model.safetensors"),
-            load_file(average) if average.exists() else None,
-        )
-    except Exception as e:  # pickle, zip and safetensors have many ways to say it
-        raise CheckpointError(
-            f"{folder}: the checkpoint is damaged ({type(e).__name__}); delete the folder to go on "
-            "from the one before"
-        ) from e
-    difference = first_difference(checkpoint.state["settings"], dict(settings))
-    if difference is not None:
-        name, before, now = difference
-        raise UsageError(
-            f"{folder}: cannot resume, {name} was {before} and is now {now}; use the same "
-            "settings and inputs, or start over in another folder"
-        )
-    return checkpoint
-
-
-def _save_state(state: Mapping[str, Any], path: Path) -> None:
-    try:
-        torch.save(state, path)
-    except RuntimeError as e:  # how it says "disk full"
-        if is_of_a_worker(e):
-            raise
-        raise OSError(str(e)) from e
-
-
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors of any device, some of which may share memory."""
-    copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-    save_file(copies, path)
+        return [path for path in folder.iterdir() if path.name.startswith(prefix)]
+    except FileNotFoundError:
+        return []
 
 
 def _sync(folder: Path) -> None:

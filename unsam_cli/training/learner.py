@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unsam_cli.errors import UnsamError
-from unsam_cli.training.checkpoints import Checkpoint
+from unsam_cli.training.checkpoint_files import Checkpoint
 from unsam_cli.training.distributed import World
 from unsam_cli.training.ema import MovingAverage
 from unsam_cli.training.sampler import derive_seed

@@ -15,6 +15,7 @@ import orjson
 
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.run.journal import output_error
+from unsam_cli.run.own_files import open_own, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class MetricsLog:
         self.path = path
         self.board: Any = None
         try:
-            self.stream = path.open("a+b", buffering=0)
+            self.stream = open_own(path)
         except OSError as e:
             raise output_error(path, e) from e
         self._lock()
@@ -60,12 +61,16 @@ class MetricsLog:
     def rewind(self, step: int, *, tensorboard: bool) -> None:
         """Cut off what lies behind `step`, which the run goes on from."""
         self.stream.seek(0)
-        end = 0
-        for line in self.stream.readlines():
-            if not line.endswith(b"\n") or orjson.loads(line)["step"] > step:
-                break
-            end += len(line)
-        self.stream.truncate(end)
+        lines = self.stream.readlines()
+        steps = [_step(line) for line in lines]
+        kept = [
+            line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step
+        ]
+        if lines[: len(kept)] != kept:
+            logger.warning("%s: lines of it are damaged, and left out", self.path)
+            self.stream.truncate(0)
+            write_all(self.stream, b"".join(kept))
+        self.stream.truncate(sum(map(len, kept)))
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -100,6 +105,15 @@ class MetricsLog:
         self.stream.close()
         if self.board is not None:
             self.board.close()
+
+
+def _step(line: bytes) -> int | None:
+    """Return the step of a line; None if it is damaged."""
+    try:
+        step = orjson.loads(line)["step"] if line.endswith(b"\n") else None
+    except (ValueError, TypeError, KeyError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 class Mean:

@@ -13,7 +13,8 @@ from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.signals import stop_on_signals
-from unsam_cli.training.checkpoints import METRICS, Checkpoint, RunFolder, load_checkpoint
+from unsam_cli.training.checkpoint_files import Checkpoint, load_checkpoint
+from unsam_cli.training.checkpoints import METRICS, RunFolder
 from unsam_cli.training.distributed import World, join_world
 from unsam_cli.training.learner import Learner
 from unsam_cli.training.loading import is_of_a_worker, load_batches
