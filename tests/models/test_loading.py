@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from unsam_cli.backbones import vit_hub
-from unsam_cli.backbones.pretrained import quiet
+from unsam_cli.backbones.folder_config import quiet
 from unsam_cli.errors import (
     CheckpointError,
     MissingInputError,
@@ -159,8 +159,8 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
         ("unsam.json", '{"version": 99}', "version 99, this program reads 1"),
         ("unsam.json", '{"config": {"surprise": 1}}', "settings cannot be read"),
         ("unsam.json", '{"config": {"queries": 0}}', "queries is 0"),
-        ("model.safetensors", "no tensors", "cannot be opened"),
-        ("model.safetensors", None, "cannot be opened"),
+        ("model.safetensors", "no tensors", "damaged checkpoint"),
+        ("model.safetensors", None, "there are no weights in it"),
     ],
 )
 def test_damaged_folders_are_refused(

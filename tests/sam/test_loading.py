@@ -128,7 +128,7 @@ def test_a_configuration_cannot_take_the_memory(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_bytes())
     config["vision_config"]["mlp_dim"] = 10**11
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"its configuration asks for \d+ numbers, its files"):
+    with pytest.raises(CheckpointError, match=r"vision_config\.mlp_dim is 100000000000"):
         load_promptable(str(tmp_path))
 
 

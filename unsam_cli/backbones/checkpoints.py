@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from unsam_cli.backbones.soundness import check_finite, check_kind
 from unsam_cli.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -27,9 +28,17 @@ logger = logging.getLogger(__name__)
 _WRAPPERS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "student")
 """Keys under which training checkpoints keep the network, the best one first."""
 
+_DEPTH = 4
+"""How deep a network is wrapped at most: a dict may hold itself."""
+
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
 
 _MAX_NAMES = 3
+_ARCHIVES = {"TorchScript": "a TorchScript program", "legacy .tar": "a tar archive of old torch"}
+_CONVERT = (
+    "where you trust it, open it with the program that wrote it, write the state dict with "
+    "safetensors.torch.save_file, and give that file"
+)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -46,56 +55,89 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # DINO keeps its command line in the training state; a Namespace only holds values.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             # It warns of what it then refuses.
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        reason = f" (it wants to call {found[1]})" if found else ""
-        raise CheckpointError(
-            f"{path}: not a file of tensors only, so it is not opened{reason}: "
-            "convert it to safetensors where you trust it"
-        ) from error
-    except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: damaged checkpoint ({reason}): get it again") from error
+    # torch's reader raises what its parts raise: on damaged pickles nearly anything.
+    except Exception as error:
+        raise _refusal(path, error) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    _check_values(path, content)
     return content
+
+
+def _refusal(path: Path, error: Exception) -> CheckpointError:
+    """Say why a file was not read; torch's own words advise to read it unsafely."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return CheckpointError(f"{path}: there is not enough memory to read it")
+    kind = next((kind for word, kind in _ARCHIVES.items() if word in text), "")
+    if isinstance(error, pickle.UnpicklingError):
+        kind = _kind(path)
+    if kind:
+        found = re.search(r"GLOBAL (\S+)", text)
+        wish = f" (it wants {found[1]})" if found else ""
+        return CheckpointError(
+            f"{path}: not a file of tensors only but {kind}{wish}, so it is not "
+            f"opened, as that could run code: {_CONVERT}"
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        return CheckpointError(f"{path}: not a file of tensors, and no checkpoint: give another")
+    reason = f" ({text[:200]})" if text else ""
+    return CheckpointError(f"{path}: damaged checkpoint{reason}: get it again")
+
+
+def _kind(path: Path) -> str:
+    """Tell what a file is that torch has refused; nothing if it cannot have been torch's."""
+    with path.open("rb") as file:
+        return "a pickle" if file.read(1) in (b"\x80", b"P") else ""
+
+
+def _check_values(path: Path, content: dict[str, Any], depth: int = _DEPTH) -> None:
+    """Refuse tensors that were saved without their numbers."""
+    for name, value in content.items():
+        if isinstance(value, dict) and depth:
+            _check_values(path, value, depth - 1)
+        elif isinstance(value, Tensor) and value.device.type == "meta":
+            raise CheckpointError(f"{path}: {name} was saved without its numbers: get it again")
 
 
 def unwrap(state: dict[str, Any]) -> dict[str, Any]:
     """Return the network's own state dict out of a training checkpoint."""
-    while inner := [state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)]:
-        state = inner[0]
-    while prefixes := [p for p in _PREFIXES if any(str(key).startswith(p) for key in state)]:
+    for _ in range(_DEPTH):
+        inner = [state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)]
+        state = inner[0] if inner else state
+    state = {str(key): value for key, value in state.items()}
+    while prefixes := [p for p in _PREFIXES if any(key.startswith(p) for key in state)]:
         prefix = prefixes[0]
         state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return state
 
 
 def check_fit(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: object, mend: str
+    wanted: Mapping[str, Tensor], found: Mapping[str, Any], source: object, mend: str
 ) -> None:
-    """Raise `CheckpointError` naming what is missing, unexpected or of another shape.
+    """Raise `CheckpointError` naming what is missing, unexpected or of another shape or type.
 
     The log has all names, the message the first few.
 
     Parameters
     ----------
     wanted, found : dict of tensors
-        What the model needs and what there is.
+        What the model needs and what there is. Numbers where it needs numbers must be finite.
     source : Path or str
         Where it was found.
     mend : str
         What to do about it, the end of the message.
     """
+    shared = {k: (v, found[k]) for k, v in wanted.items() if k in found}
     problems = {
         "missing": [k for k in wanted if k not in found],
         "unexpected": [k for k in found if k not in wanted],
         "of another shape": [
-            f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"
-            for k, v in wanted.items()
-            if k in found and found[k].shape != v.shape
+            f"{k} {tuple(there.shape)} for {tuple(v.shape)}"
+            for k, (v, there) in shared.items()
+            if isinstance(there, Tensor) and there.shape != v.shape
         ],
     }
     for what, names in problems.items():
@@ -104,6 +146,9 @@ def check_fit(
     text = "; ".join(_list(what, names) for what, names in problems.items() if names)
     if text:
         raise CheckpointError(f"{source}: weights do not fit the model: {text}: {mend}")
+    for name, (tensor, there) in shared.items():
+        check_kind(name, there, source, floating=tensor.is_floating_point())
+    check_finite({name: found[name] for name in shared}, source)
 
 
 def _list(what: str, names: list[str]) -> str:

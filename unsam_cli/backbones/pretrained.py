@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
+from unsam_cli.backbones.folder_config import building, offline, quiet, read_config, refusing
+from unsam_cli.backbones.folder_weights import read_weights, weight_files
+from unsam_cli.backbones.soundness import check_finite, check_kind
 from unsam_cli.errors import CheckpointError
 
 _MAX_NAMES = 3
 
 
-def load_network(cls: Any, folder: Path, *, whole: bool = True, **options: Any) -> Any:
-    """Open a folder of transformers, in float32 on the CPU.
+def load_network(
+    cls: Any,
+    folder: Path,
+    *,
+    whole: bool = True,
+    config: Any = None,
+    trial: Callable[[Any], object] | None = None,
+) -> Any:
+    """Open a folder of transformers, in float32 on the CPU; never ask a network for anything.
 
     Parameters
     ----------
@@ -28,29 +35,33 @@ def load_network(cls: Any, folder: Path, *, whole: bool = True, **options: Any) 
         Has ``config.json`` and weights.
     whole : bool
         Whether all weights of the folder must be used.
-    **options
-        Passed on.
+    config : PreTrainedConfig, optional
+        Instead of that of the folder.
+    trial : callable, optional
+        Runs such a network, without numbers (on torch's device ``meta``), to see that its settings
+        fit together: transformers takes most of them as they are.
 
     Raises
     ------
     CheckpointError
-        Anything is missing, too much, or of another shape, or the folder cannot be read.
+        Anything is missing, too much, of another shape or not finite, or the folder cannot be read.
     """
-    try:
-        _check_size(cls, folder, options.get("config"))
-        with quiet():
-            network, found = cls.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=torch.float32,
-                **options,
-            )
-    # transformers raises what its readers raise.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder}: cannot be opened ({reason}): get it again") from error
+    files = weight_files(folder)
+    if config is None:
+        config = read_config(cls.config_class, folder)
+    state = read_weights(folder, files)
+    _check_config(cls, config, folder, sum(path.stat().st_size for path in files), trial)
+    with refusing(folder), quiet(), offline():
+        # transformers would read files of its own choice, pickles with advice to trust them.
+        network, found = cls.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(state),
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+        )
     problems = [
         f"{len(names)} {what} ({', '.join(sorted(names)[:_MAX_NAMES])})"
         for what, names in (
@@ -62,22 +73,40 @@ def load_network(cls: Any, folder: Path, *, whole: bool = True, **options: Any) 
     ]
     if problems:
         raise CheckpointError(f"{folder}: weights do not fit: {'; '.join(problems)}: get it again")
+    _check_used(network, state, set(found["unexpected_keys"]), folder)
     return network
 
 
-def _check_size(cls: Any, folder: Path, config: Any) -> None:
-    """Refuse a configuration of more numbers than the files have bytes.
+def _check_config(
+    cls: Any, config: Any, folder: Path, there: int, trial: Callable[[Any], object] | None
+) -> None:
+    """Refuse a configuration of more numbers than the files have bytes, or that cannot run.
 
     Memory would be taken for them before it is seen that they are missing.
     """
-    with quiet(), torch.device("meta"):
-        network = cls(config or cls.config_class.from_pretrained(folder, local_files_only=True))
+    with building(folder, there), torch.device("meta"):
+        network = cls(config)
     asked = sum(tensor.numel() for tensor in network.state_dict().values())
-    there = sum(p.stat().st_size for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
     if asked > there:
-        raise ValueError(
-            f"its configuration asks for {asked} numbers, its files have {there} bytes"
+        raise CheckpointError(
+            f"{folder}: its configuration asks for {asked} numbers, its files have {there} bytes: "
+            "get it again"
         )
+    if trial is not None:
+        with refusing(folder), torch.inference_mode(), torch.device("meta"):
+            trial(network.eval())
+
+
+def _check_used(network: Any, state: Mapping[str, Any], unused: set[str], folder: Path) -> None:
+    """Check the tensors of a folder that a network has taken over, by their names there."""
+    used = {name: x for name, x in state.items() if name not in unused}
+    counts = [n for n, x in network.state_dict().items() if not x.is_floating_point()]
+    for name, tensor in used.items():
+        # Names may have lost or gained a beginning.
+        counted = any(n.endswith(name) or name.endswith(n) for n in counts)
+        check_kind(name, tensor, folder, floating=not counted)
+    check_finite(used, folder)
+    check_finite(network.state_dict(), folder)
 
 
 def save_network(network: Any, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
@@ -101,37 +130,3 @@ def share_weights(folder: Path) -> None:
     mode = (folder / "config.json").stat().st_mode
     for path in folder.glob("*.safetensors"):
         path.chmod(mode)
-
-
-def read_json(path: Path, mend: str) -> dict[str, Any]:
-    """Return a JSON object.
-
-    Raises
-    ------
-    CheckpointError
-        There is none; the message ends with `mend`.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file: {mend}") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}): get it again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a JSON object: get it again")
-    return content
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and listing keys; what is wrong is told by us."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

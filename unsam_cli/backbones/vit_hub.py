@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
-from unsam_cli.errors import MissingInputError, WeightsUnavailableError
+from unsam_cli.errors import MissingInputError, UsageError, WeightsUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +15,8 @@ RANDOM = "random"
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _FOLDER = ("config.json", "unsam.json", "*.safetensors", "*.safetensors.index.json")
 _PREFIXES = ("hf-hub:", "hf_hub:")
+_WORD = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
+_LONGEST_ID = 96
 _MEND = "give --weights FILE, or use --backbone builtin, which needs none"
 _PROBE_SECONDS = 5.0
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".pkl")
@@ -21,17 +24,47 @@ SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".pkl")
 
 
 def hub_id(text: str) -> str | None:
-    """Return ``owner/name`` or ``owner/name@revision`` out of a text that can be no path."""
+    """Return ``owner/name`` or ``owner/name@revision`` out of a text that can be no path.
+
+    Raises
+    ------
+    UsageError
+        It says that it is one, and is none.
+    """
     for prefix in _PREFIXES:
         if text.startswith(prefix):
-            return text.removeprefix(prefix)
-    if text.count("/") != 1 or text[0] in "/.~" or Path(text).suffix in SUFFIXES:
-        return None
-    return text
+            repository = text.removeprefix(prefix)
+            if not _is_id(repository):
+                raise UsageError(f"{text!r} names nothing on the hub: {prefix}OWNER/NAME")
+            return repository
+    return text if _is_id(text) and Path(text).suffix not in SUFFIXES else None
+
+
+def _is_id(text: str) -> bool:
+    """Whether the hub has such names; it refuses to look up others."""
+    repository, at, revision = text.partition("@")
+    words = repository.split("/")
+    return (
+        len(words) == 2
+        and len(repository) <= _LONGEST_ID
+        and all(_WORD.fullmatch(word) for word in words)
+        and "--" not in repository
+        and ".." not in repository
+        and not repository.endswith(".git")
+        and bool(revision) == bool(at)
+    )
 
 
 def find_source(name: str, weights: str | None) -> Path | str | None:
     """Return a file, a hub repository, or None for the model's own repository.
+
+    Parameters
+    ----------
+    name : str
+        The model that wants them.
+    weights : str, optional
+        A file, a folder with one as the hub has them, a hub id, or ``random``. What exists here is
+        never looked for on the hub.
 
     Raises
     ------
@@ -43,6 +76,11 @@ def find_source(name: str, weights: str | None) -> Path | str | None:
     path = Path(weights)
     if path.is_file():
         return path
+    if path.is_dir():
+        for file in _FILES:
+            if (path / file).is_file():
+                return path / file
+        raise MissingInputError(f"{weights}: a folder without {' or '.join(_FILES)}: name the file")
     repository = hub_id(weights)
     if repository is None:
         raise MissingInputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,16 @@ from unsam_cli.backbones.vit_facets import check_model
 from unsam_cli.backbones.vit_hub import RANDOM, fetch_weights, find_source
 from unsam_cli.backbones.vit_weights import identify, load_weights
 from unsam_cli.errors import UsageError
+
+_SIZES = {"s": "small", "b": "base", "l": "large", "7b": "7b", "g": "giant"}
+_PUBLISHED = [
+    (r"dinov2-(small|base|large|giant)", "vit_{}_patch14_dinov2.lvd142m"),
+    (r"dinov2-with-registers-(small|base|large|giant)", "vit_{}_patch14_reg4_dinov2.lvd142m"),
+    (r"dino-vit([sb])(\d+)", "vit_{}_patch{}_224.dino"),
+    (r"dinov3-vit([sbl])16-pretrain-lvd1689m", "vit_{}_patch16_dinov3.lvd1689m"),
+    (r"vit-mae-(base|large)", "vit_{}_patch16_224.mae"),
+]
+"""Names of vision transformers on the hub, and those of timm for the same weights."""
 
 
 def create_model(
@@ -59,24 +70,37 @@ def create_model(
 
 def _build(name: str, options: dict[str, Any]) -> Any:
     """Make a timm model without pretrained weights; raise `UsageError` if it cannot be."""
-    if name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
-        raise UsageError(
-            f"{name!r} is not a model name: give timm's name as --backbone and this as --weights"
-        )
+    if ":" in name or "/" in name:
+        raise UsageError(f"--backbone takes timm's names, not {name!r}{_hint(name)}")
     try:
         return timm.create_model(
             name, pretrained=False, num_classes=0, dynamic_img_size=True, **options
         )
-    except TypeError as error:
-        if "dynamic_img_size" not in str(error):
-            raise
+    # timm and its networks raise what they like; and the name is all that is given.
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        if any(s in text for s in ("Unknown model", "Invalid pretrained tag")):
+            raise UsageError(f"unknown backbone {name!r}{_hint(name)}") from error
+        reason = "" if "dynamic_img_size" in text else f" ({text})"
         raise UsageError(
-            f"{name} has no patch tokens at free image sizes: use --backbone builtin or a plain "
-            "vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
+            f"{name} has no patch tokens at free image sizes{reason}: use --backbone builtin or a "
+            "plain vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
         ) from error
-    except RuntimeError as error:
-        if not any(s in str(error) for s in ("Unknown model", "Invalid pretrained tag")):
-            raise
-        near = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models('vit*')"
-        raise UsageError(f"unknown backbone {name!r}: {hint}") from error
+
+
+def _hint(name: str) -> str:
+    """Return the names of timm that are near, ids of the hub translated."""
+    wanted = name.rpartition(":")[2].rpartition("/")[2]
+    for pattern, renamed in _PUBLISHED:
+        found = re.fullmatch(pattern, wanted)
+        if found:
+            size = _SIZES.get(found[1], found[1])
+            wanted = renamed.format(size, *found.groups()[1:])
+    listed = timm.list_models(pretrained=True)
+    if timm.is_model(wanted.partition(".")[0]):
+        near = [wanted]
+    else:
+        near = difflib.get_close_matches(wanted, listed, n=3)
+    if not near:
+        return ": see timm.list_models('vit*')"
+    return f": did you mean --backbone {' or '.join(near)}?"

@@ -15,6 +15,7 @@ from timm.models import eva, vision_transformer
 from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
+from unsam_cli.backbones.soundness import check_state
 from unsam_cli.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ def load_weights(model: Any, path: Path) -> None:
         The file is damaged, holds code, or does not fit the model.
     """
     state = unwrap(read_checkpoint(path))
+    check_state(_needed(state), path)
+    mend = "choose the --backbone of these weights"
     _check_patch(model, state, path)
     _adopt_grid(model, state)
     module = eva if isinstance(model, eva.Eva) else vision_transformer
@@ -48,9 +51,12 @@ def load_weights(model: Any, path: Path) -> None:
         # timm prints while it converts some checkpoints; stdout belongs to the data.
         with contextlib.redirect_stdout(io.StringIO()):
             state = module.checkpoint_filter_fn(state, model)
-    except (KeyError, RuntimeError, AttributeError, ValueError) as error:
-        raise CheckpointError(f"{path}: weights cannot be read for this model: {error}") from error
-    mend = "choose the --backbone of these weights"
+    # timm takes other projects' files apart by their names, and trusts what it finds there.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"{path}: weights cannot be read for this model ({reason}): {mend}"
+        ) from error
     check_fit(_needed(model.state_dict()), _needed(state), path, mend)
     model.load_state_dict(state, strict=False)
 

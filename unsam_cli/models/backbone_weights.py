@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
 from unsam_cli.backbones.pretrained import load_network
+from unsam_cli.backbones.soundness import check_state
 from unsam_cli.backbones.vit_hub import fetch_weights, find_source
 from unsam_cli.errors import UsageError
 from unsam_cli.models.detectron2 import resnet_name
@@ -54,6 +55,7 @@ def load_backbone(network: Any, config: SegmenterConfig, folder: Path | None, se
         return ""  # the hub's identity is known to the caller
     path, identity = _find(config)
     state = unwrap(read_checkpoint(path))
+    check_state(state, path)
     if config.backbone == RESNET:
         fitted = {resnet_name(k): v for k, v in state.items() if not k.startswith(("fc.", "head"))}
     else:

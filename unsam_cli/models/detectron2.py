@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
-from unsam_cli.errors import CheckpointError
+from unsam_cli.backbones.soundness import check_state
+from unsam_cli.errors import CheckpointError, UsageError
 from unsam_cli.models.settings import SegmenterConfig
 
 _ENCODER = "model.pixel_level_module.encoder."
@@ -79,7 +80,8 @@ def read_detectron2(path: Path) -> tuple[SegmenterConfig, dict[str, Tensor]]:
         The file is damaged, holds code, or is something else.
     """
     content = read_checkpoint(path)
-    state = _upgrade(content["model"] if isinstance(content.get("model"), dict) else content)
+    check_state(_model(content), path, integers=False)
+    state = _upgrade(_model(content))
     config = _config(state, path)
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -141,13 +143,18 @@ def resnet_name(name: str) -> str:
     return name
 
 
+def _model(content: dict[str, Any]) -> dict[str, Any]:
+    model = content.get("model")
+    return model if isinstance(model, dict) else content
+
+
 def _upgrade(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Give weights of older Mask2Former files their present names."""
     upgraded = {}
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             continue
-        name = name.removeprefix("module.")
+        name = str(name).removeprefix("module.")
         if name.startswith("sem_seg_head.") and not re.match(
             r"sem_seg_head\.(predictor|pixel_decoder)\.", name
         ):
@@ -167,13 +174,17 @@ def _config(state: Mapping[str, Tensor], path: Path) -> SegmenterConfig:
 
     # The layers are always as many, so that a file that lacks the last of them is refused.
     layers = SegmenterConfig().layers
-    return SegmenterConfig(queries=queries.shape[0], hidden=queries.shape[1], decoder_layers=layers)
+    count, width = queries.shape
+    try:
+        return SegmenterConfig(queries=count, hidden=width, decoder_layers=layers)
+    except UsageError as error:
+        raise CheckpointError(f"{path}: no Mask2Former can be like that: {error}") from error
 
 
 def _split(name: str, tensor: Tensor) -> dict[str, Tensor]:
     """Take a packed projection of self-attention apart; cross-attention stays packed."""
     stem, found, kind = name.partition(".self_attn.in_proj_")
-    if not found:
+    if not found or not tensor.ndim:
         return {name: tensor}
     parts = zip("qkv", tensor.chunk(3), strict=False)
     # cloned: safetensors does not write parts of one tensor

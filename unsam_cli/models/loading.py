@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit
-from unsam_cli.backbones.pretrained import load_network, read_json, save_network
+from unsam_cli.backbones.folder_config import building, read_about, read_json, refusing
+from unsam_cli.backbones.pretrained import load_network, save_network
+from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.models.backbone_weights import load_backbone
@@ -31,6 +33,11 @@ from unsam_cli.models.vit_to_eomt import eomt_state
 from unsam_cli.run.provenance import file_identity
 
 FORMAT, VERSION = "unsam-segmenter", 1
+_EXAMPLE = asdict(SegmenterConfig(backbone_weights="", decoder_layers=1))
+"""A value of the right type of every setting."""
+_MOST_PIXELS = 2**17
+"""Of a side; no image has more that fits into memory."""
+_MOST_MULTIPLE = 512
 _MEND = "give a folder or hub id of Mask2Former or EoMT, or a checkpoint of UnSAM (.pth)"
 
 
@@ -203,7 +210,8 @@ def _create_eomt(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
 
 def _from_detectron2(path: Path) -> Segmenter:
     config, state = read_detectron2(path)
-    network = create_mask2former(config)
+    with building(path, state_size(state)):
+        network = create_mask2former(config)
     fit_detectron2(network, state, path)
     segmenter = Segmenter(network, config)
     segmenter.identity = file_identity(path)
@@ -212,22 +220,39 @@ def _from_detectron2(path: Path) -> Segmenter:
 
 def _from_folder(folder: Path) -> Segmenter:
     kind = read_json(folder / "config.json", _MEND).get("model_type")
-    if kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS:
         raise CheckpointError(f"{folder}: a model of type {kind!r}: {_MEND}")
-    about = read_json(folder / ABOUT, _MEND) if (folder / ABOUT).exists() else {}
-    if about.get("version", VERSION) != VERSION:
-        raise CheckpointError(
-            f"{folder / ABOUT}: version {about['version']}, this program reads {VERSION}"
-        )
+    about = read_about(folder / ABOUT, VERSION)
     network = load_network(NETWORKS[kind], folder)
-    try:
-        config = SegmenterConfig(**about["config"]) if "config" in about else config_of(network)
-    except (TypeError, UsageError) as error:
-        raise CheckpointError(f"{folder}: settings cannot be read ({error})") from error
-    segmenter = Segmenter(network, config)
-    segmenter.history = list(about.get("history", []))
+    settings = _settings(network, kind, about, folder)
+    with refusing(folder), torch.inference_mode():
+        # A small picture: not all settings leave their mark on the weights.
+        segmenter = Segmenter(network, settings).eval()
+        if not 1 <= segmenter.multiple <= _MOST_MULTIPLE:
+            raise ValueError(f"inputs would be multiples of {segmenter.multiple} pixels")
+        segmenter(torch.zeros(1, 3, segmenter.multiple, 2 * segmenter.multiple))
+    segmenter.history = about["history"]
     segmenter.identity = _identity(folder)
     return segmenter
+
+
+def _settings(network: Any, kind: str, about: Mapping[str, Any], folder: Path) -> SegmenterConfig:
+    """Return our settings of a network, as its folder tells, or told by the network itself."""
+    if "config" not in about:
+        return config_of(network)
+    try:
+        config = SegmenterConfig(**about["config"])
+    except (TypeError, UsageError) as error:
+        raise CheckpointError(f"{folder / ABOUT}: settings cannot be read ({error})") from error
+    for name, value in asdict(config).items():
+        if type(value) is not type(_EXAMPLE[name]) and value is not None:
+            raise CheckpointError(f"{folder / ABOUT}: settings cannot be read: {name} is {value!r}")
+    if config.architecture != kind or config.longest_side > _MOST_PIXELS:
+        raise CheckpointError(
+            f"{folder / ABOUT}: settings cannot be read: it tells of {config.architecture} with "
+            f"inputs of {config.longest_side} pixels, config.json of {kind}"
+        )
+    return config
 
 
 def _identity(folder: Path) -> str:

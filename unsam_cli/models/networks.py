@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     EomtConfig,
     EomtForUniversalSegmentation,
     Mask2FormerConfig,
@@ -18,7 +18,7 @@ from transformers import (
     TimmBackboneConfig,
 )
 
-from unsam_cli.backbones.pretrained import quiet
+from unsam_cli.backbones.folder_config import building, quiet, read_any_config
 from unsam_cli.errors import CheckpointError, UsageError
 from unsam_cli.models.settings import SegmenterConfig
 
@@ -28,6 +28,8 @@ NETWORKS = {
 }
 RESNET = "resnet50"
 _HEADS = 8
+_MOST_BYTES = 2**35
+"""Of a network as the configuration of a backbone asks for it."""
 _STRIDES = [4, 8, 16, 32]
 
 
@@ -45,10 +47,14 @@ def create_mask2former(config: SegmenterConfig, folder: Path | None = None) -> A
     UsageError
         The backbone is unknown or does not have features at strides 4, 8, 16 and 32.
     """
-    with quiet():
+    backbone = _backbone_config(config.backbone, folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(quiet())
+        if folder is not None:
+            stack.enter_context(building(folder, _MOST_BYTES))
         network = Mask2FormerForUniversalSegmentation(
             Mask2FormerConfig(
-                backbone_config=_backbone_config(config.backbone, folder),
+                backbone_config=backbone,
                 num_labels=1,
                 num_queries=config.queries,
                 hidden_dim=config.hidden,
@@ -131,7 +137,7 @@ def config_of(network: Any, **known: Any) -> SegmenterConfig:
 
 def _backbone_config(name: str, folder: Path | None) -> Any:
     if folder is not None:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = read_any_config(folder)
         stages = getattr(config, "stage_names", [])
         if len(stages) < len(_STRIDES):
             raise UsageError(f"{name} is no backbone with features at several strides")

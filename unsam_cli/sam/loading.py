@@ -13,17 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
-from unsam_cli.backbones.pretrained import load_network, read_json, save_network, share_weights
+from unsam_cli.backbones.folder_config import (
+    building,
+    make_config,
+    read_about,
+    read_json,
+    refusing,
+)
+from unsam_cli.backbones.pretrained import load_network, save_network, share_weights
+from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.run.provenance import file_identity
 from unsam_cli.sam.lora import merged_state
 from unsam_cli.sam.meta import load_original
 from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import PromptableConfig
 
 FORMAT, VERSION = "unsam-promptable", 1
@@ -31,6 +41,8 @@ _ABOUT, _WEIGHTS = "unsam.json", "promptable.safetensors"
 _NETWORKS = {"sam": (SamConfig, SamModel), "sam2": (Sam2Config, Sam2Model)}
 _FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
 """By ``model_type``; checkpoints of SAM 2 on the hub are those for videos."""
+_MOST_SIDE = 4096
+"""Pixels; published networks have 1024."""
 _MEND = "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either"
 
 
@@ -142,41 +154,62 @@ def _describe(config: PromptableConfig) -> str:
 
 def _from_folder(folder: Path) -> PromptableModel:
     config = read_json(folder / "config.json", _MEND)
-    about = read_json(folder / _ABOUT, _MEND) if (folder / _ABOUT).exists() else {}
-    if about.get("version", VERSION) != VERSION:
-        raise CheckpointError(
-            f"{folder / _ABOUT}: version {about['version']}, this program reads {VERSION}"
-        )
+    about = read_about(folder / _ABOUT, VERSION)
     kind = config.get("model_type")
+    kind = kind if isinstance(kind, str) else repr(kind)
     if kind == FORMAT:
         model = _with_new_parts(folder, config, about)
     elif kind in _FAMILIES:
-        model = PromptableModel(load_network(_NETWORKS[_FAMILIES[kind]][1], folder))
+        model = PromptableModel(load_network(_NETWORKS[_FAMILIES[kind]][1], folder, trial=_try))
     else:
         raise CheckpointError(f"{folder}: a model of type {kind!r} takes no prompts here: {_MEND}")
-    model.history = list(about.get("history", []))
+    model.history = about["history"]
     for name in (_WEIGHTS, "model.safetensors"):
         if (folder / name).is_file():
             model.identity = file_identity(folder / name)
     return model
 
 
+def _parts(about: Mapping[str, Any], folder: Path) -> PromptableConfig:
+    masks, granularity = about.get("masks_per_prompt"), about.get("granularity")
+    if type(masks) is not int or type(granularity) is not bool:
+        raise CheckpointError(
+            f"{folder / _ABOUT}: has no masks_per_prompt and granularity: copy the whole folder"
+        )
+    try:
+        return PromptableConfig(masks, granularity)
+    except UsageError as error:
+        raise CheckpointError(f"{folder / _ABOUT}: {error}: copy the whole folder") from error
+
+
+@torch.inference_mode()
+def _try(network: Any) -> None:
+    """Ask a network without numbers about one click and one box, to see whether it can run."""
+    model = PromptableModel(network).eval()
+    if not 1 <= model.side <= _MOST_SIDE:
+        raise ValueError(f"its input would have a side of {model.side} pixels")
+    embedding = model.embed(torch.zeros(1, 3, model.side, model.side))
+    click = Prompts(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.int64))
+    box = Prompts(boxes=torch.zeros(1, 4))
+    for prompts, multimask in ((click, True), (box, False)):
+        model.attend(embedding, prompts, multimask=multimask, fold=True).logits()
+
+
 def _with_new_parts(
     folder: Path, config: Mapping[str, Any], about: Mapping[str, Any]
 ) -> PromptableModel:
     """Open a folder that only this program can open."""
-    try:
-        make_config, make_network = _NETWORKS[config["base"]["model_type"]]
-        parts = PromptableConfig(int(about["masks_per_prompt"]), bool(about["granularity"]))
-        network = make_network(make_config.from_dict(config["base"]))
-    # Configurations are checked by classes of transformers and of the hub's client.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder}: config.json or {_ABOUT} is damaged ({reason})") from error
     if not (folder / _WEIGHTS).is_file():
         raise MissingInputError(f"{folder / _WEIGHTS}: no such file: copy the whole folder")
-    model = PromptableModel(network, parts)
     state = read_checkpoint(folder / _WEIGHTS)
+    with refusing(folder):
+        config_class, make_network = _NETWORKS[config["base"]["model_type"]]
+        parts = _parts(about, folder)
+    base = make_config(config_class, config["base"], folder / "config.json")
+    with building(folder, state_size(state)), torch.device("meta"):
+        _try(make_network(base))
+    with building(folder, state_size(state)):
+        model = PromptableModel(make_network(base), parts)
     check_fit(model.state_dict(), state, folder / _WEIGHTS, "copy the whole folder again")
     model.load_state_dict(state)
     return model

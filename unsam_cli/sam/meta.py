@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import SamConfig, SamModel
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
+from unsam_cli.backbones.folder_config import building
+from unsam_cli.backbones.soundness import check_state, state_size
 from unsam_cli.errors import CheckpointError
 from unsam_cli.sam.meta2 import is_sam2, load_original2
 
@@ -63,13 +65,19 @@ def load_original(path: Path) -> Any:
         The file is damaged, holds code, or is something else.
     """
     state = unwrap(read_checkpoint(path))
+    check_state(state, path, integers=False)
     if is_sam2(state):
         return load_original2(state, path)
     try:
         config = _configure(state)
-    except (KeyError, AttributeError, ValueError, ZeroDivisionError) as error:
+    except KeyError as error:
         raise CheckpointError(f"{path}: not a SAM, {error} is missing: {_MEND}") from error
-    network = SamModel(config)
+    except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{path}: a SAM of impossible sizes, or with something else than tensors: {_MEND}"
+        ) from error
+    with building(path, state_size(state)):
+        network = SamModel(config)
     renamed = _rename(state, int(config.mask_decoder_config.iou_head_depth))
     check_fit(network.state_dict(), renamed, path, _MEND)
     network.load_state_dict(renamed)

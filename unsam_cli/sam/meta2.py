@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import Sam2Config, Sam2Model
 
 from unsam_cli.backbones.checkpoints import check_fit
+from unsam_cli.backbones.folder_config import building
+from unsam_cli.backbones.soundness import state_size
 from unsam_cli.errors import CheckpointError
 
 _MEND = "is it an original checkpoint of SAM 2, sam2*_hiera_{tiny,small,base_plus,large}.pt?"
@@ -99,7 +101,14 @@ def load_original2(state: Mapping[str, Tensor], path: Path) -> Any:
         renamed = _rename(state)
     except KeyError as error:
         raise CheckpointError(f"{path}: not a SAM 2, {error} is missing: {_MEND}") from error
-    network = Sam2Model(config)
+    except CheckpointError:
+        raise
+    except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{path}: a SAM 2 of impossible sizes, or with something else than tensors: {_MEND}"
+        ) from error
+    with building(path, state_size(state)):
+        network = Sam2Model(config)
     check_fit(network.state_dict(), renamed, path, _MEND)
     network.load_state_dict(renamed)
     return network

@@ -1,0 +1,247 @@
+"""The configuration of a model folder of transformers, which anybody may have written.
+
+What it says is used to build a network, but for what makes transformers ask the hub or run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+from torch.nn.modules import module as torch_modules
+from transformers.utils import logging as transformers_logging
+
+from unsam_cli.errors import CheckpointError, UnsamError
+
+_LEFT_OUT = (
+    "attn_implementation",
+    "_attn_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "distributed_config",
+    "dtype",
+    "fusion_config",
+    "quantization_config",
+    "torch_dtype",
+    "transformers_weights",
+    "use_pretrained_backbone",
+)
+"""How to load and to compute, which is decided here: kernels and code would come from the hub."""
+_MOST = 10**6
+"""No side, width or count of a network is larger; lists of so many names still fit in memory."""
+_SLACK = 10**7
+"""Numbers of parts that are built and dropped again, as timm's classifiers are."""
+_MODULES = 50
+"""At most so many modules for each parameter."""
+
+
+def read_config(config_class: Any, folder: Path) -> Any:
+    """Return the configuration of a folder.
+
+    Parameters
+    ----------
+    config_class : type
+        Of transformers; an ``AutoConfig``, too.
+    folder : Path
+        Has ``config.json``.
+
+    Raises
+    ------
+    CheckpointError
+        It has values that cannot be, or names a backbone whose configuration it does not have.
+    """
+    path = folder / "config.json"
+    return make_config(config_class, read_json(path, "copy the whole folder"), path)
+
+
+def make_config(config_class: Any, content: Mapping[str, Any], path: Path) -> Any:
+    """Make a configuration of the content of the file `path`; see :func:`read_config`."""
+    cleaned = _clean(dict(content), path, "")
+    with refusing(path), quiet(), offline():
+        return config_class.from_dict(cleaned)
+
+
+def read_any_config(folder: Path) -> Any:
+    """Return the configuration of a folder of any model of transformers; see `read_config`."""
+    from transformers import CONFIG_MAPPING
+
+    path = folder / "config.json"
+    content = read_json(path, "copy the whole folder")
+    with refusing(path):
+        config_class = CONFIG_MAPPING[content["model_type"]]
+    return make_config(config_class, content, path)
+
+
+def _clean(value: Any, path: Path, name: str) -> Any:
+    """Leave out what shall not be followed, and refuse what no network can have."""
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k not in _LEFT_OUT}
+        if isinstance(kept.get("backbone"), str) or kept.get("model_type") == "timm_backbone":
+            kept = _with_backbone(kept, path)
+        return {k: _clean(v, path, f"{name}.{k}".lstrip(".")) for k, v in kept.items()}
+    if isinstance(value, list):
+        return [_clean(v, path, f"{name}.{i}") for i, v in enumerate(value)]
+    if isinstance(value, int) and abs(value) > _MOST:
+        raise CheckpointError(f"{path}: {name} is {_short(value)}, more than any network has")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CheckpointError(f"{path}: {name} is {value}, which no network can compute with")
+    return value
+
+
+def _with_backbone(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Make sure that a backbone that is named is one of timm's own, which needs no hub."""
+    name = content.get("backbone")
+    if content.get("model_type") != "timm_backbone" and content.get("backbone_config") is not None:
+        return content | {"backbone": None}
+    import timm
+
+    if not isinstance(name, str) or not timm.is_model(name):
+        raise CheckpointError(
+            f"{path}: names the backbone {_short(name)}, whose configuration is elsewhere, and a "
+            "folder is opened without asking the network: save the model again with "
+            "save_pretrained of transformers, which writes the backbone's configuration, too"
+        )
+    if content.get("model_type") == "timm_backbone":
+        return content
+    options = content.get("backbone_kwargs")
+    described = {**(options if isinstance(options, dict) else {}), "backbone": name}
+    described["model_type"] = "timm_backbone"
+    return content | {"backbone": None, "backbone_kwargs": None, "backbone_config": described}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@contextlib.contextmanager
+def refusing(source: Path) -> Iterator[None]:
+    """Turn whatever transformers and timm raise on a configuration into a `CheckpointError`."""
+    try:
+        yield
+    except (UnsamError, MemoryError):
+        raise
+    # Nothing there tells what a wrong value leads to.
+    except Exception as error:
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"{source}: no such network can be made ({text}): its configuration is damaged, or of "
+            "another program: get it again"
+        ) from error
+
+
+@contextlib.contextmanager
+def building(source: Path, size: int) -> Iterator[None]:
+    """Build a network as a file tells, offline, as long as it is not much larger than `size` bytes.
+
+    Raises
+    ------
+    CheckpointError
+        No network can be like that.
+    """
+    with refusing(source), quiet(), offline(), at_most(2 * size + _SLACK):
+        yield
+
+
+@contextlib.contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """Raise ValueError in whoever builds networks of more numbers, or endless ones.
+
+    A configuration of ten lines can ask for more layers than there is memory or time for.
+    """
+    asked = {"numbers": 0, "parameters": 10, "modules": 0}
+
+    def count_parameter(_: Any, name: str, parameter: Any) -> None:
+        asked["parameters"] += 1
+        asked["numbers"] += 0 if parameter is None else parameter.numel()
+        if asked["numbers"] > numbers:
+            raise ValueError(
+                f"it would have more than the {numbers} numbers that its files can have"
+            )
+
+    def count_module(_: Any, name: str, module: Any) -> None:
+        asked["modules"] += 1
+        if asked["modules"] > _MODULES * asked["parameters"]:
+            raise ValueError("it would have layers without end")
+
+    hooks = [
+        torch_modules.register_module_parameter_registration_hook(count_parameter),
+        torch_modules.register_module_module_registration_hook(count_module),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Have the hub's client refuse to ask, whatever the environment says."""
+    constants: Any = huggingface_hub.constants
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def read_about(path: Path, version: int) -> dict[str, Any]:
+    """Return what a file of ours says beside a model; nothing where there is none.
+
+    Raises
+    ------
+    CheckpointError
+        It is damaged, or of another version.
+    """
+    if not path.exists():
+        return {"history": []}
+    about = {"history": [], "version": version, **read_json(path, "copy the whole folder")}
+    if about["version"] != version:
+        raise CheckpointError(
+            f"{path}: version {_short(about['version'])}, this program reads {version}"
+        )
+    steps = about["history"]
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise CheckpointError(f"{path}: its history is no list of steps: get it again")
+    return about
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises
+    ------
+    CheckpointError
+        There is none; the message ends with `mend`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file: {mend}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}): get it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a JSON object: get it again")
+    return content
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and listing keys; what is wrong is told by us."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
