@@ -199,3 +199,85 @@ def test_weights_out_of_reach_name_the_ways_out(
 def test_a_model_without_published_weights_says_so() -> None:
     with pytest.raises(WeightsUnavailableError, match="no pretrained weights are published"):
         create_vit("vit_base_patch16_gap_224", device="cpu", depth=1)
+
+
+def of_another_kind(kind: str, tensor: Tensor) -> Tensor:
+    """Return a tensor of the same shape that no network can use."""
+    if kind == "nan":
+        return torch.full_like(tensor, torch.nan)
+    if kind == "infinite":
+        return torch.cat([tensor.flatten()[:-1], torch.tensor([-torch.inf])]).reshape(tensor.shape)
+    if kind == "too large":
+        return tensor.double() + 1e300
+    if kind == "float8":
+        return tensor.to(torch.float8_e4m3fn)
+    if kind == "sparse":
+        return tensor.to_sparse()
+    return tensor.to({"integers": torch.int8, "bool": torch.bool, "complex": torch.cfloat}[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("nan", "not finite: blocks.1.attn.qkv.weight has 12288 of 12288 numbers.*NaN"),
+        ("infinite", "not finite: blocks.1.attn.qkv.weight has 1 of 12288 numbers.*infinite"),
+        ("too large", "not finite: blocks.1.attn.qkv.weight has 12288 of 12288 numbers"),
+        ("integers", "blocks.1.attn.qkv.weight is int8, not numbers with a point"),
+        ("bool", "blocks.1.attn.qkv.weight is bool, not numbers with a point"),
+        ("complex", "blocks.1.attn.qkv.weight is complex64, not numbers with a point"),
+        ("float8", "blocks.1.attn.qkv.weight is float8_e4m3fn, not numbers with a point"),
+        ("sparse", "blocks.1.attn.qkv.weight is a sparse tensor"),
+    ],
+)
+def test_what_cannot_be_weights_is_named(tmp_path: Path, kind: str, text: str) -> None:
+    state = make_state()
+    name = "blocks.1.attn.qkv.weight"
+    torch.save({**state, name: of_another_kind(kind, state[name])}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match=text) as caught:
+        load(tmp_path / "bad.pth")
+    assert str(tmp_path / "bad.pth") in str(caught.value)
+
+
+def test_numbers_whose_sum_overflows_are_finite(tmp_path: Path, expected: np.ndarray) -> None:
+    state = make_state()
+    unused = torch.full((2, 2), 3e38)
+    torch.save({**state, "mask_token": unused}, tmp_path / "good.pth")
+    np.testing.assert_array_equal(load(tmp_path / "good.pth").extract(IMAGES), expected)
+
+
+def test_a_folder_of_the_hub_is_read(tmp_path: Path, expected: np.ndarray) -> None:
+    safetensors.torch.save_file(make_state(), tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(load(tmp_path).extract(IMAGES), expected)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(MissingInputError, match="a folder without model"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"model": {1: 2}}, "missing"),
+        ({"pos_embed": 3}, "missing|no tensor"),
+        ({**make_state(), "pos_embed": [1.0]}, "pos_embed is a list, no tensor"),
+        ({k: v.to("meta") for k, v in make_state().items()}, "was saved without its numbers"),
+    ],
+)
+def test_what_is_no_state_is_refused(tmp_path: Path, content: object, text: str) -> None:
+    torch.save(content, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match=text):
+        load(tmp_path / "bad.pth")
+
+
+def test_a_state_that_holds_itself_ends(tmp_path: Path) -> None:
+    state: dict[str, Any] = {}
+    state["model"] = state
+    torch.save(state, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match="missing"):
+        load(tmp_path / "bad.pth")
+
+
+def test_torch_is_not_quoted_where_it_advises_to_trust_a_file(tmp_path: Path) -> None:
+    torch.save({"model": Hostile(tmp_path / "made")}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match="it wants posix.mkdir.*as that could run code") as e:
+        load(tmp_path / "bad.pth")
+    assert "weights_only" not in str(e.value)

@@ -207,7 +207,7 @@ def test_other_weights_can_be_saved(tmp_path: Path, granularity: bool) -> None:
             lambda f: (f / "unsam.json").write_text('{"version": 9}'),
             "version 9, this program reads 1",
         ),
-        (lambda f: (f / "unsam.json").write_text("{}"), "is damaged"),
+        (lambda f: (f / "unsam.json").write_text("{}"), "has no masks_per_prompt"),
         (lambda f: (f / "promptable.safetensors").write_bytes(b"x"), "damaged checkpoint"),
     ],
 )

@@ -71,7 +71,10 @@ def create_model(
 def _build(name: str, options: dict[str, Any]) -> Any:
     """Make a timm model without pretrained weights; raise `UsageError` if it cannot be."""
     if ":" in name or "/" in name:
-        raise UsageError(f"--backbone takes timm's names, not {name!r}{_hint(name)}")
+        raise UsageError(
+            f"{name!r} is not a model name: give timm's name as --backbone, and an id of the hub "
+            f"or a file as --weights{_hint(name)}"
+        )
     try:
         return timm.create_model(
             name, pretrained=False, num_classes=0, dynamic_img_size=True, **options
@@ -103,4 +106,4 @@ def _hint(name: str) -> str:
         near = difflib.get_close_matches(wanted, listed, n=3)
     if not near:
         return ": see timm.list_models('vit*')"
-    return f": did you mean --backbone {' or '.join(near)}?"
+    return f": did you mean {' or '.join(near)}?"
