@@ -139,3 +139,30 @@ def test_writing_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         folder.publish(write)
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
     assert (tmp_path / "model.safetensors").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("gone", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("validate_every", [0, 10])
+def test_a_model_that_was_deleted_is_written_again(
+    tmp_path: Path, gone: str, validate_every: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also the best one, when a later checkpoint is the last."""
+    settings = {**SETTINGS, "steps": 30, "validate_every": validate_every}
+    task = {**TASK, "scores": [5.0, 1.0, 2.0]}
+    assert run(tmp_path, settings, **task) == 0
+    before = contents(tmp_path)
+    (tmp_path / gone).unlink()
+    assert run(tmp_path, settings, resume=True, **TASK) == 0
+    assert contents(tmp_path) == before
+    step = 10 if validate_every else 30
+    text = f"{gone} is gone; the model is written again, from the checkpoint of step {step}"
+    assert text in caplog.text
+
+
+def test_a_complete_training_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="unsam_cli.progress")
+    settings = {**SETTINGS, "steps": 4, "validate_every": 0}
+    assert run(tmp_path, settings, **TASK) == 0
+    caplog.clear()
+    assert run(tmp_path, settings, resume=True, **TASK) == 0
+    assert "toy: complete, all 4 steps were done before" in caplog.text

@@ -26,6 +26,7 @@ from unsam_cli.run.own_files import keep_mode, remove
 from unsam_cli.training.checkpoint_files import Checkpoint, write_checkpoint
 
 METRICS = "metrics.jsonl"
+MODEL = ("config.json", "model.safetensors", "unsam.json")
 
 
 class RunFolder:
@@ -78,6 +79,14 @@ class RunFolder:
         except OSError as e:
             raise output_error(self.path, e) from e
 
+    def of_step(self, step: int) -> Path:
+        """Return where the checkpoint of a step is, if there is one."""
+        return self.checkpoints / f"step-{step:08d}"
+
+    def gone(self) -> list[str]:
+        """Return which files of the model are not there."""
+        return [name for name in MODEL if not (self.path / name).exists()]
+
     def save(self, step: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of a step, unless it is there.
 
@@ -86,7 +95,7 @@ class RunFolder:
         OutputError
             It cannot be written; the others are untouched.
         """
-        target = self.checkpoints / f"step-{step:08d}"
+        target = self.of_step(step)
         if target.exists():
             return
         with self._filling(target) as temporary:

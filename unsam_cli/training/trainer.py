@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,8 @@ from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.settings import TrainerSettings
 from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.task import Batch, Task
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -138,6 +141,7 @@ class Trainer(ExitStack):
             self.step, self.best = checkpoint.state["step"], checkpoint.state["best"]
             self.mean = Mean(**checkpoint.state["mean"])
             self.skipped.add(checkpoint.state["skipped"].items())
+            self.world.on_main(lambda: self._publish_again(checkpoint))
         self.world.on_main(self.skipped.rewrite)
         if self.metrics is not None:
             self.metrics.rewind(self.step, tensorboard=self.settings.tensorboard)
@@ -146,6 +150,21 @@ class Trainer(ExitStack):
         self.folder.open(resume=resume)
         self.metrics = self.enter_context(MetricsLog(self.folder.path / METRICS))
         return self.folder.last()
+
+    def _publish_again(self, last: Checkpoint) -> None:
+        """Write the model from its checkpoint where somebody has deleted a file of it."""
+        gone = self.folder.gone()
+        if not gone:
+            return
+        step = self.best["step"] if self.best else self.step
+        found = step != self.step and self.folder.of_step(step).exists()
+        chosen = load_checkpoint(self.folder.of_step(step), self.identity) if found else last
+        weights = chosen.weights if chosen.average is None else chosen.average
+        self.folder.publish(lambda folder: self.task.save(folder, weights))
+        logger.warning(
+            "%s: %s is gone; the model is written again, from the checkpoint of step %d",
+            *(self.folder.path, ", ".join(gone), chosen.state["step"]),
+        )
 
     def run(self, report: TrainingReporterFactory) -> None:
         """Make the steps that are left.
