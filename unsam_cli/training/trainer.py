@@ -159,8 +159,10 @@ class Trainer(ExitStack):
         step = self.best["step"] if self.best else self.step
         found = step != self.step and self.folder.of_step(step).exists()
         chosen = load_checkpoint(self.folder.of_step(step), self.identity) if found else last
-        weights = chosen.weights if chosen.average is None else chosen.average
-        self.folder.publish(lambda folder: self.task.save(folder, weights))
+        # By way of the module, which knows the weights that are the same tensor.
+        self.learner.load(chosen)
+        self.folder.publish(lambda folder: self.task.save(folder, self.learner.weights))
+        self.learner.load(last)
         logger.warning(
             "%s: %s is gone; the model is written again, from the checkpoint of step %d",
             *(self.folder.path, ", ".join(gone), chosen.state["step"]),
