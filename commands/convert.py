@@ -9,13 +9,14 @@ import click
 
 from unsam_cli import options
 from unsam_cli.convert.formats import BSDS_MIN_AREA, CHECKPOINT, WRITE, parse_request
+from unsam_cli.option_files import ListArgument
 from unsam_cli.run.runner import RunSettings
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @options.command("convert", "Convert datasets and masks between formats.")
-@click.argument("words", nargs=-1, required=True, metavar="[FORMAT] SOURCE")
+@click.argument("words", cls=ListArgument, nargs=-1, required=True, metavar="[FORMAT] SOURCE")
 @options.files_option(
     "--images",
     metavar="DIR",

@@ -185,7 +185,7 @@ def test_forms_of_the_output(source: Path, invoke: Invoke) -> None:
     [
         (["masks.json"], 2, "which format"),
         (["--to", "sa1b", "masks.json"], 2, "-o DIR"),
-        (["--to", "sa1b", "masks.json", "-o", "masks.json"], 74, "is a file"),
+        (["--to", "sa1b", "masks.json", "-o", "taken/a.png"], 74, "is a file"),
         (["--to", "sa1b", "masks.json", "-o", "taken", "--no-clobber"], 2, "--no-clobber"),
         (["--to", "sa1b", "masks.json", "-o", "no/where"], 74, "does not exist"),
         (["--to", "tsv", "masks.json", "-o", "rows"], 2, "-o FILE.tsv"),

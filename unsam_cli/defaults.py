@@ -51,6 +51,12 @@ def read_config(context: click.Context, parameter: click.Parameter, path: str | 
     context.default_map = {**(context.default_map or {}), **values}
 
 
+def config_file(context: click.Context) -> str | None:
+    """Return the file of defaults that was read, if any."""
+    path: str | None = context.meta.get(_FILE, (None, ()))[0]
+    return path
+
+
 def origin(context: click.Context, parameter: click.Parameter) -> str | None:
     """Say where the value of an option comes from, if not from the command line."""
     name = parameter.name or ""

@@ -34,6 +34,7 @@ from click.core import ParameterSource
 from unsam_cli.defaults import check_environment, origin, read_config
 from unsam_cli.errors import UnsamError
 from unsam_cli.log import configure, reporter_factory
+from unsam_cli.option_files import ListArgument, refuse_named
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
@@ -132,6 +133,7 @@ class Command(click.Command):
         configure(-1 if quiet else verbose, as_json=as_json)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
         check_environment(ctx)
+        refuse_named(ctx)
         ctx.exit(super().invoke(ctx) or 0)
 
 
@@ -204,7 +206,7 @@ def _names(declarations: tuple[Callable[[Any], Any], ...]) -> list[str]:
 images_argument = bundle(
     "images",
     lambda images, null, coco, image_root: ImageQuery(images, null, coco, image_root),
-    click.argument("images", nargs=-1, metavar="[IMAGES]..."),
+    click.argument("images", cls=ListArgument, nargs=-1, metavar="[IMAGES]..."),
     run_option("-0", "--null", is_flag=True, group="Input", help="Lists end names with NUL."),
     run_option(
         "--coco",

@@ -11,9 +11,13 @@ from PIL import Image
 
 from unsam_cli.errors import DataError, MaskFileError, MissingInputError, OutputError
 from unsam_cli.io.masks import ImageMasks
-from unsam_cli.view import draw_overlay, image_loader, write_overlays
+from unsam_cli.view import draw_overlay, image_loader, named, overlay_paths, write_overlays
 
 Entry = Callable[..., ImageMasks]
+
+
+def places(entries: list[ImageMasks], out: Path) -> dict[int, Path]:
+    return overlay_paths([named(entry.image) for entry in entries], out)
 
 
 @pytest.fixture
@@ -28,7 +32,10 @@ def folder(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
 def test_overlays_are_written_below_the_folder(folder: Path, tmp_path: Path, entry: Entry) -> None:
     entries = [entry(1, "house.png"), entry(2, "house.bmp"), entry(3, "a/house.png")]
     out = tmp_path / "new" / "overlays"
-    assert write_overlays(entries, image_loader(folder), out, depth=1, opacity=0.4) == 3
+    assert (
+        write_overlays(entries, image_loader(folder), places(entries, out), depth=1, opacity=0.4)
+        == 3
+    )
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert files == ["a/house.png", "house.bmp.png", "house.png"]
     loaded = image_loader(folder)(entries[0].image)
@@ -42,7 +49,8 @@ def test_no_overlay_replaces_another(folder: Path, tmp_path: Path, entry: Entry)
     names = ["house.png", "house.bmp.jpg", "house.png", "house.bmp"]
     Image.open(folder / "house.png").convert("RGB").save(folder / "house.bmp.jpg")
     entries = [entry(i, name) for i, name in enumerate(names, start=1)]
-    assert write_overlays(entries, image_loader(folder), tmp_path / "out") == 4
+    paths = places(entries, tmp_path / "out")
+    assert write_overlays(entries, image_loader(folder), paths) == 4
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert files == ["house.bmp.4.png", "house.bmp.png", "house.png", "house.png.png"]
 
@@ -62,12 +70,12 @@ def test_an_image_without_a_name(folder: Path) -> None:
 def test_bad_images_are_raised_or_left_out(folder: Path, tmp_path: Path, entry: Entry) -> None:
     entries = [entry(1, "lost.png"), entry(2, "house.png")]
     with pytest.raises(MissingInputError, match=r"lost\.png"):
-        write_overlays(entries, image_loader(folder), tmp_path)
+        write_overlays(entries, image_loader(folder), places(entries, tmp_path))
     bad: list[Any] = []
     count = write_overlays(
         entries,
         image_loader(folder),
-        tmp_path / "out",
+        places(entries, tmp_path / "out"),
         on_error=lambda image, error: bad.append((image["id"], type(error))),
     )
     assert (count, bad) == (1, [(1, MissingInputError)])
@@ -77,8 +85,9 @@ def test_bad_images_are_raised_or_left_out(folder: Path, tmp_path: Path, entry: 
 def test_names_cannot_climb_out(
     name: str, tmp_path: Path, entry: Entry, photo: NDArray[np.uint8]
 ) -> None:
+    entries = [entry(1, name)]
     with pytest.raises(DataError, match="is not a path below a folder"):
-        write_overlays([entry(1, name)], lambda image: photo, tmp_path / "out")
+        write_overlays(entries, lambda image: photo, places(entries, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -86,5 +95,7 @@ def test_a_folder_that_cannot_be_made(
     tmp_path: Path, entry: Entry, photo: NDArray[np.uint8]
 ) -> None:
     (tmp_path / "file").touch()
+    entries = [entry()]
+    paths = places(entries, tmp_path / "file" / "out")
     with pytest.raises(OutputError, match="choose another folder"):
-        write_overlays([entry()], lambda image: photo, tmp_path / "file" / "out")
+        write_overlays(entries, lambda image: photo, paths)

@@ -36,6 +36,12 @@ class Ade20k:
         names = [p.relative_to(path).as_posix().removesuffix(_SEG) for p in self.paths]
         self.images = numbered([f"{name}.jpg" for name in names])
 
+    @property
+    def files(self) -> Iterator[Path]:
+        """All files of it."""
+        for path in self.paths:
+            yield from (path, _description(path), *_part_levels(path))
+
     def load(self, image: SourceImage) -> Picture:
         """Read the objects of an image, then their parts, level by level."""
         path = self.paths[image.index]

@@ -31,6 +31,11 @@ class Bsds500:
         names = [p.relative_to(path).with_suffix(".jpg") for p in self.paths]
         self.images = numbered([name.as_posix() for name in names])
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """All files of it."""
+        return self.paths
+
     def load(self, image: SourceImage) -> Picture:
         """Read the segments that each annotator drew; every connected piece is a mask."""
         path = self.paths[image.index]

@@ -151,6 +151,7 @@ class CocoDataset:
     """A dataset in a COCO-like file; see :class:`~unsam_cli.convert.dataset.Dataset`."""
 
     def __init__(self, path: Path, profile: _Profile, settings: ReadSettings) -> None:
+        self.files = [path]
         self.file = CocoRecords(path)
         self.profile, self.settings = profile, settings
         infos = sorted(self.file.images.values(), key=lambda info: info.id)

@@ -118,6 +118,11 @@ class Dataset(Protocol):
         """The steps that made it, for files of our own."""
         ...
 
+    @property
+    def files(self) -> Iterable[Path]:
+        """All files of it that are read, but the images."""
+        ...
+
     def load(self, image: SourceImage) -> Picture:
         """Read the masks of an image."""
         ...

@@ -115,6 +115,11 @@ class LabelMaps:
         known = _names_by_stem(settings.images)
         self.images = numbered([_name(name, known, settings.images) for name in names])
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """All files of it."""
+        return self.paths
+
     def load(self, image: SourceImage) -> Picture:
         """Read the masks of an image."""
         labels = read_labels(self.paths[image.index])
@@ -163,6 +168,11 @@ class Davis:
             name = next(name for name in names if len(name.parts) < 2)
             raise DataError(f"{folder}: {name.stem}.png is in no sequence; give the folder above")
         self.images = numbered([name.as_posix() for name in names])
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """All files of it."""
+        return self.paths
 
     def load(self, image: SourceImage) -> Picture:
         """Read the objects of a frame; without the pixels that the annotators left open."""

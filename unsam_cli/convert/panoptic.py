@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,18 @@ class CocoPanoptic:
     history: Sequence[dict[str, Any]] = ()
 
     def __init__(self, path: Path, settings: ReadSettings) -> None:
-        self.folder = settings.png or path.with_suffix("")
+        self.path, self.folder = path, settings.png or path.with_suffix("")
         if not self.folder.is_dir():
             raise MissingInputError(f"{self.folder}: no such folder of PNG files; give --png DIR")
         self.file, self.settings = CocoRecords(path), settings
         infos = sorted(self.file.images.values(), key=lambda info: info.id)
         self.images = [SourceImage(info.id, info.file_name, i) for i, info in enumerate(infos)]
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """The file, and all pictures of its folder."""
+        yield self.path
+        yield from self.folder.rglob("*.png")
 
     def load(self, image: SourceImage) -> Picture:
         """Read the segments of an image."""

@@ -37,6 +37,11 @@ class Sa1b:
                 )
         self.images = [SourceImage(*row) for row in found]
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """All files of it."""
+        return self.paths
+
     def load(self, image: SourceImage) -> Picture:
         """Read the masks of an image."""
         path = self.paths[image.index]

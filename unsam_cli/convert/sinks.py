@@ -8,8 +8,10 @@ from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Any
 
-from unsam_cli.errors import DataError, OutputError, UsageError
+from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.run.names import unique_names
 from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.replacing import refuse_pictures
 from unsam_cli.run.runner import Item, RunSettings
 from unsam_cli.run.sinks import JournalSink
 
@@ -42,9 +44,12 @@ class FolderSink(JournalSink):
     Raises
     ------
     UsageError
-        Standard output, or a folder with something in it and `no_clobber` is set.
+        Standard output, a folder with something in it and `no_clobber` is set, or a file that is
+        read, or a photograph, would be replaced.
+    DataError
+        The name of an image leads out of the folder.
     OutputError
-        The folder cannot be made.
+        The output is a file.
     """
 
     def __init__(
@@ -60,15 +65,27 @@ class FolderSink(JournalSink):
         if settings.no_clobber and folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder}: holds files, and --no-clobber was given")
         self.kind = kind
-        self.names = _file_names(items, PLACES[kind][1])
+        inside, suffix = PLACES[kind]
+        self.names = {i: PurePath(inside, name) for i, name in unique_names(items, suffix).items()}
         # Shards may fill one folder at the same time, each with its own journal.
         part = settings.shard
         name = f"{folder.name}.{part.index}-{part.count}" if part.count > 1 else folder.name
-        super().__init__(settings, history, folder.with_name(name))
+        names = [*self.names.values(), *map(PurePath, EXTRA_FILES.get(kind, {}))]
+        files = [folder / name for name in names]
+        if suffix == ".png":
+            refuse_pictures(files)
+        super().__init__(settings, history, folder.with_name(name), files)
+        self._forget_deleted()
+
+    def _forget_deleted(self) -> None:
+        """Let images be done again whose files were deleted since a run was interrupted."""
+        for image_id, name in self.names.items():
+            if image_id in self.journal.entries and not Path(self.output, name).is_file():
+                del self.journal.entries[image_id]
 
     def add(self, item: Item, result: bytes, content: int = 0) -> None:
         """Write the file of one image."""
-        self._write(PurePath(PLACES[self.kind][0], self.names[item.id]), result)
+        self._write(self.names[item.id], result)
         self.journal.append(item.id, {"file_name": item.file_name, "content": content})
 
     def finish(self, order: Iterable[int]) -> None:
@@ -88,22 +105,6 @@ class FolderSink(JournalSink):
 
 def _save(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-
-
-def _file_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
-    """Return ``a/b.png`` for ``a/b.jpg``, or ``a/b.jpg.png`` where another image took that name."""
-    names: dict[int, PurePath] = {}
-    taken: set[PurePath] = set()
-    for item in items:
-        name = PurePath(item.file_name)
-        if not name.name or name.is_absolute() or ".." in name.parts or "\0" in item.file_name:
-            raise DataError(
-                f"file_name {item.file_name!r:.200} is not a path below a folder; mend the source"
-            )
-        place = name.with_suffix(suffix)
-        names[item.id] = place if place not in taken else PurePath(f"{name}{suffix}")
-        taken.add(names[item.id])
-    return names
 
 
 class TsvSink(JournalSink):
@@ -126,8 +127,10 @@ class TsvSink(JournalSink):
         target = Path(settings.output)
         if target.suffix != ".tsv":
             raise UsageError("a training shard has an index beside it; give -o FILE.tsv")
-        check_output(settings.output, binary=False, no_clobber=settings.no_clobber)
-        super().__init__(settings, history, target)
+        self.index = target.with_suffix(".lineidx")
+        for path in (target, self.index):
+            check_output(str(path), binary=False, no_clobber=settings.no_clobber)
+        super().__init__(settings, history, target, [self.index])
 
     def add(self, item: Item, result: bytes, content: int = 0) -> None:
         """Store the row of one image."""
@@ -148,5 +151,5 @@ class TsvSink(JournalSink):
             path.write_text("".join(lines), encoding="ascii", newline="\n")
 
         publish(self.output, write_rows)
-        publish(str(Path(self.output).with_suffix(".lineidx")), write_index, follow=False)
+        publish(str(self.index), write_index, follow=False)
         self.journal.close(discard=True)

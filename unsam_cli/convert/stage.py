@@ -32,6 +32,7 @@ from unsam_cli.io.masks_lines import marks_of
 from unsam_cli.run.inputs import local_file
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import checksum
+from unsam_cli.run.replacing import images_below
 from unsam_cli.run.runner import RunSettings, Sink, run_items
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
@@ -87,7 +88,10 @@ def convert(
     """
     with local_file(request.source) as path:
         dataset = OPENERS[request.source_format](request.source_format, path, read)
-        run = _with_source(run, request, path, dataset)
+        run = _with_source(run, request, path, dataset).reading(lambda: dataset.files)
+        if read.images is not None:
+            names = [image.file_name for image in dataset.images]
+            run = run.reading(partial(images_below, read.images, names))
         sink = _sink(request.target, dataset, run, kind)
         pictures = write.images if request.target == "tsv" else None
         one = partial(

@@ -15,6 +15,7 @@ from PIL import Image
 from unsam_cli.convert.dataset import SourceImage
 from unsam_cli.convert.outlines import join, outlines
 from unsam_cli.errors import DataError
+from unsam_cli.io.drawings import save_drawing
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.rle import Rle, area, to_runs
 from unsam_cli.run.sinks import ImageResult
@@ -112,7 +113,7 @@ def to_label_map(image: SourceImage, result: ImageResult, settings: WriteSetting
         for start, end in to_runs(rles[k]):
             flat[start:end] = k + 1
     buffer = io.BytesIO()
-    Image.fromarray(flat.reshape(result.width, result.height).T.copy()).save(buffer, "PNG")
+    save_drawing(Image.fromarray(flat.reshape(result.width, result.height).T.copy()), buffer)
     return buffer.getvalue()
 
 

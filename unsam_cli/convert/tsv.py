@@ -40,6 +40,12 @@ class Tsv:
                 raise DataError(f"image {one[0]} is in {' and '.join(places)}; remove one")
         self.images = [SourceImage(*row) for row in found]
 
+    @property
+    def files(self) -> Iterator[Path]:
+        """The shards and their indices."""
+        for path in {path for path, _, _ in self.rows}:
+            yield from (path, path.with_suffix(".lineidx"))
+
     def load(self, image: SourceImage) -> Picture:
         """Read the masks of an image."""
         path, row, start = self.rows[image.index]

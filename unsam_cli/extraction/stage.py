@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from unsam_cli import __version__
@@ -21,7 +20,6 @@ from unsam_cli.extraction.prepare import ImageFeatures
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import (
-    STDIN,
     ImageItem,
     ImageQuery,
     list_images,
@@ -87,7 +85,7 @@ def extract_features(
         An input is missing or invalid, or the output cannot be written.
     """
     items = list_images(query, keep_missing=run.on_error == "skip")
-    run = run.within(source_of(query))
+    run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
     with ExitStack() as stack:
         masks = None
         if regions is not None:
@@ -99,13 +97,7 @@ def extract_features(
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()
         work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
-        content = partial(_content, masks=masks)
-        given = [] if regions in (None, STDIN) else [Path(str(regions))]
-
-        def sources(item: ImageItem) -> list[Path]:
-            return [item.path, *given]
-
-        code = run_items(items, work, sink, run, content=content, sources=sources)
+        code = run_items(items, work, sink, run, content=partial(_content, masks=masks))
         _report_speed(backbone, meter, network)
         return code
 

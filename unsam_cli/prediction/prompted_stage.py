@@ -76,17 +76,11 @@ def predict(
         model = load_promptable(checkpoint, accelerator(device) or "cpu")
         _refuse_granularity(model, source, settings)
         _set_precision(model, settings.dtype)
-        run = run.within(source_of(query)).with_inputs(checkpoint=model.identity, **identities)
+        run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
+        run = run.with_inputs(checkpoint=model.identity, **identities)
         sink = MaskSink(run, model.history, kind=kind)
         work = partial(_predict_images, model=model, source=source, settings=settings, run=run)
-        return run_items(
-            items,
-            work,
-            sink,
-            run,
-            content=lambda item: checksum(item.path),
-            sources=lambda item: [item.path],
-        )
+        return run_items(items, work, sink, run, content=lambda item: checksum(item.path))
 
 
 class _Asked(NamedTuple):

@@ -54,18 +54,12 @@ def predict(
     """
     items = list_images(query, keep_missing=run.on_error == "skip")
     segmenter = load_segmenter(checkpoint, accelerator(device) or "cpu")
-    run = run.within(source_of(query)).with_inputs(checkpoint=segmenter.identity)
+    run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
+    run = run.with_inputs(checkpoint=segmenter.identity)
     sink = MaskSink(run, segmenter.history, kind=kind)
     predictor = Predictor(segmenter, settings)
     work = partial(predict_images, predictor=predictor, use=_to_result, jobs=run.jobs)
-    return run_items(
-        items,
-        work,
-        sink,
-        run,
-        content=lambda item: checksum(item.path),
-        sources=lambda item: [item.path],
-    )
+    return run_items(items, work, sink, run, content=lambda item: checksum(item.path))
 
 
 def _to_result(item: ImageItem, masks: FoundMasks) -> ImageResult:

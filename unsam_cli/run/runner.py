@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from unsam_cli.run.own_files import open_own, write_all
 from unsam_cli.run.parallel import in_order
 from unsam_cli.run.progress import LineReporter, Reporter, ReporterFactory
 from unsam_cli.run.provenance import Step
+from unsam_cli.run.replacing import Places, refuse_replacing
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import WHOLE, Parts, Shard
 from unsam_cli.run.signals import stop_on_signals
@@ -44,11 +45,6 @@ class Sink(Protocol[I_in, R_in]):
     @property
     def done(self) -> frozenset[int]:
         """Ids whose results an earlier run left."""
-        ...
-
-    @property
-    def made_at(self) -> int:
-        """Date, in ns, of the complete output whose results are taken over; 0 if there is none."""
         ...
 
     def add(self, item: I_in, result: R_in, content: int = 0) -> None:
@@ -95,6 +91,8 @@ class RunSettings:
         Makes a progress reporter from a stage's name and the number of items.
     source : Parts
         What of an earlier run the list of images is: see :meth:`within`.
+    reads : tuple of callable
+        Give the files that are read: see :meth:`reading`.
     """
 
     step: Step
@@ -107,6 +105,7 @@ class RunSettings:
     jobs: int = field(default_factory=usable_cpus)
     report: ReporterFactory = LineReporter
     source: Parts = WHOLE
+    reads: tuple[Callable[[], Places], ...] = ()
 
     def with_inputs(self, **inputs: str) -> RunSettings:
         """Return a copy whose history also names `inputs` by their identities."""
@@ -126,6 +125,17 @@ class RunSettings:
             parts = replace(parts, image_list=list_identity(items))
         return parts.marks
 
+    def reading(self, files: Callable[[], Places]) -> RunSettings:
+        """Return a copy for a run that reads `files`, which its output must not replace.
+
+        They are asked for where something of the output exists, before the output is touched.
+        """
+        return replace(self, reads=(*self.reads, files))
+
+    def refuse_replacing(self, writes: Places) -> None:
+        """Raise a UsageError where a file that is written is one that is read."""
+        refuse_replacing(writes, chain.from_iterable(files() for files in self.reads))
+
 
 def run_items(
     items: Sequence[I],
@@ -134,7 +144,6 @@ def run_items(
     settings: RunSettings,
     *,
     content: Callable[[I], int] | None = None,
-    sources: Callable[[I], Sequence[Path]] | None = None,
 ) -> int:
     """Work on this process's share of `items` and publish the results.
 
@@ -151,9 +160,6 @@ def run_items(
     content : callable, optional
         Gives the checksum of what the result of an item is made of, 0 where it cannot be had.
         Where it is not what it was, an interrupted run does not resume with the result.
-    sources : callable, optional
-        Gives the files that the result of an item is made of. A complete output does not hold
-        checksums: where one of the files is newer, that is told.
 
     Returns
     -------
@@ -175,8 +181,6 @@ def run_items(
         _refuse_other_shard(items, mine, sink.done, sink.name)
         if content is not None:
             _forget_changed(mine, sink, content, settings)
-        if sources is not None and sink.made_at:
-            _tell_newer(mine, sink, sources)
         before = sink.done
         todo = [item for item in mine if item.id not in before]
         errors = ErrorList(sink.name, settings.step.command, settings.on_error)
@@ -217,29 +221,6 @@ def _forget_changed(
             changed += 1
     if changed:
         logger.warning("%d images have changed since they were done: they are done again", changed)
-
-
-def _tell_newer(
-    mine: Sequence[I], sink: Sink[I, R], sources: Callable[[I], Sequence[Path]]
-) -> None:
-    """Warn of files that may have changed since a complete output was made of them."""
-    done = sink.done
-    kept = (item for item in mine if item.id in done and not sink.content(item))
-    paths = dict.fromkeys(path for item in kept for path in sources(item))
-    newer = [path for path in paths if _changed_at(path) > sink.made_at]
-    if newer:
-        more = f" and {len(newer) - 1} more" if len(newer) > 1 else ""
-        logger.warning(
-            "%s: is complete and is kept, but is older than %s%s; delete it if they have changed",
-            *(sink.name, newer[0], more),
-        )
-
-
-def _changed_at(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:  # whoever reads it will tell
-        return 0
 
 
 def _sums(

@@ -7,10 +7,9 @@ end, so it does not matter how often a run was interrupted.
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from unsam_cli.io.masks_lines import MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.journal import Journal, refuse_other_settings
 from unsam_cli.run.output import check_output, output_path, publish
+from unsam_cli.run.replacing import files_of
 from unsam_cli.run.runner import Item, RunSettings
 
 
@@ -59,16 +59,29 @@ class JournalSink:
         The steps that made the input.
     journal : Path or None
         What the journal belongs to, see :class:`~unsam_cli.run.journal.Journal`.
+    files : iterable of Path
+        What is written beside that and the list of errors.
+
+    Raises
+    ------
+    UsageError
+        A file that is read would be replaced.
     """
 
     def __init__(
-        self, settings: RunSettings, history: list[dict[str, Any]], journal: Path | None
+        self,
+        settings: RunSettings,
+        history: list[dict[str, Any]],
+        journal: Path | None,
+        files: Iterable[Path] = (),
     ) -> None:
         self.settings = settings
         self.history = [*history, settings.step.to_json()]
         self.output = settings.output
         self.marks: dict[str, str] = {}
-        self.made_at = 0
+        settings.refuse_replacing(
+            chain(files_of(self.output if journal is None else str(journal)), files)
+        )
         self.journal = Journal(journal, {"history": self.history}, resume=settings.resume)
 
     @property
@@ -124,7 +137,6 @@ class _FileSink(JournalSink):
         super().__init__(settings, history, target)
         try:
             if settings.resume and target is not None and target.exists():
-                self.made_at = target.stat().st_mtime_ns
                 self._restore(target)
         except BaseException:
             self.journal.close(discard=not self.journal.entries)
@@ -135,14 +147,6 @@ class _FileSink(JournalSink):
 
     def _restore(self, path: Path) -> None:
         raise NotImplementedError
-
-    def _publish(self, write: Callable[[Path], None]) -> None:
-        """Write the output; one that has nothing new keeps its date, by which inputs are newer."""
-        publish(self.output, write)
-        target = output_path(self.output)
-        if self.made_at and target is not None:
-            with suppress(OSError):
-                os.utime(target, ns=(self.made_at, self.made_at))
 
 
 class MaskSink(_FileSink):
@@ -174,7 +178,6 @@ class MaskSink(_FileSink):
             "height": result.height,
             "width": result.width,
         }
-        self.made_at = 0
         # As a blob, so that the list of images can be written without reading the masks.
         self.journal.append(item.id, record, orjson.dumps(result.annotations))
 
@@ -193,7 +196,7 @@ class MaskSink(_FileSink):
                     groups=map(self._annotations, ids),
                 )
 
-        self._publish(write)
+        publish(self.settings.output, write)
         self.journal.close(discard=True)
 
     def _image(self, image_id: int) -> dict[str, Any]:
@@ -254,7 +257,6 @@ class FeatureSink(_FileSink):
     def add(self, item: Item, result: FeatureResult, content: int = 0) -> None:
         """Store the features of one image."""
         image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
-        self.made_at = 0
         self._append(image, result.regions, result.features, content)
 
     def _append(
@@ -292,7 +294,7 @@ class FeatureSink(_FileSink):
             attributes = self.attributes.marked(self.marks)
             write_features(path, attributes, totals, map(self._described, ids), self._chunks(ids))
 
-        self._publish(write)
+        publish(self.settings.output, write)
         self.journal.close(discard=True)
 
     def _totals(self, ids: list[int]) -> FeatureTotals:

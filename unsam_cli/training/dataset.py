@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.errors import DataError, ImageFileError
+from unsam_cli.errors import DataError, ImageFileError, UnsamError
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import ImageInfo, MasksFile, read_masks
@@ -119,6 +120,12 @@ class AnnotatedImages:
             It is not there.
         """
         return find_image(self._folder, self.info(index).file_name)
+
+    def paths(self) -> Iterator[Path]:
+        """Yield the files of all images, but those that are missing: who reads them tells."""
+        for index in range(len(self)):
+            with suppress(UnsamError):
+                yield self.path(index)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """Read an image, (H, W, 3) uint8 RGB.

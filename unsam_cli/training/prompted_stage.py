@@ -12,6 +12,7 @@ from unsam_cli.convert.union import union
 from unsam_cli.errors import UsageError
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.sam.loading import load_promptable, with_parts
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, trainable
@@ -123,6 +124,7 @@ def finetune_sam(
             paths = [joined]
         data = DataSettings(max_masks=prompts.max_masks)
         images = AnnotatedImages(paths, inputs.images, data)
+        refuse_replacing(files_of(str(folder)), images.paths())
         model = load_promptable(inputs.checkpoint)
         kept = None
         if inputs.features is not None:

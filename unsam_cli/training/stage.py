@@ -15,6 +15,7 @@ from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 from unsam_cli.training.recipe import Recipe
@@ -106,6 +107,7 @@ def train_whole_image(
         else:
             trainer = replace(trainer, validate_every=0)
         images = AnnotatedImages(paths, inputs.images, recipe.data)
+        refuse_replacing(files_of(str(folder)), images.paths())
         _tell(images, recipe)
         segmenter = _segmenter(inputs.init, network, trainer.seed)
         segmenter.checkpointing = checkpointing

@@ -14,8 +14,16 @@
 
 from __future__ import annotations
 
-from unsam_cli.view.files import image_loader, write_overlays
+from unsam_cli.view.files import image_loader, named, overlay_paths, write_overlays
 from unsam_cli.view.overlays import draw_overlay
 from unsam_cli.view.report import ReportSettings, write_report
 
-__all__ = ["ReportSettings", "draw_overlay", "image_loader", "write_overlays", "write_report"]
+__all__ = [
+    "ReportSettings",
+    "draw_overlay",
+    "image_loader",
+    "named",
+    "overlay_paths",
+    "write_overlays",
+    "write_report",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.errors import DataError, MaskFileError, OutputError, UnsamError
+from unsam_cli.io.drawings import save_drawing
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import ImageMasks
+from unsam_cli.run.names import name_below, unique_names
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.view.blocks import LoadImage, OnError
 from unsam_cli.view.overlays import draw_overlay
@@ -47,21 +51,40 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
     return load
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An image as messages call it."""
+
+    id: int
+    file_name: str
+
+
+def named(image: dict[str, Any]) -> Named:
+    """Return how an image entry is called: by its id where the file lists no images."""
+    return Named(image["id"], str(image.get("file_name", image["id"])))
+
+
+def overlay_paths(images: Iterable[Named], folder: Path) -> dict[int, Path]:
+    """Return where each image goes, by id, but those whose names lead out of the folder."""
+    sound = []
+    for image in images:
+        with suppress(DataError):
+            name_below(image.file_name)
+            sound.append(image)
+    return {i: folder / name for i, name in unique_names(sound, ".png").items()}
+
+
 def write_overlays(
     images: Iterable[ImageMasks],
     load_image: LoadImage,
-    folder: Path,
+    paths: Mapping[int, Path],
     *,
     depth: int | None = None,
     opacity: float = 0.5,
     no_clobber: bool = False,
     on_error: OnError | None = None,
 ) -> int:
-    """Write every image with its masks as PNG, one at a time.
-
-    ``a/b.jpg`` becomes ``a/b.png`` in the folder, or ``a/b.jpg.png`` where another image has taken
-    that name, or ``a/b.jpg.ID.png`` where that is taken as well. Each file appears whole or not
-    at all.
+    """Write every image with its masks as PNG, one at a time; each appears whole or not at all.
 
     Parameters
     ----------
@@ -69,8 +92,8 @@ def write_overlays(
         Images, each with its annotations.
     load_image : callable
         Gives the picture, (H, W, 3) uint8, for an image entry.
-    folder : Path
-        Made where it does not exist.
+    paths : mapping of Path
+        Where each image goes, see :func:`overlay_paths`; folders are made where they do not exist.
     depth, opacity
         See :func:`~unsam_cli.view.overlays.draw_overlay`.
     no_clobber : bool
@@ -89,10 +112,10 @@ def write_overlays(
     UnsamError
         An image is bad and `on_error` is not given, or a file cannot be written.
     """
-    taken: set[Path] = set()
+    written = 0
     for entry in images:
         try:
-            path = _overlay_path(folder, entry.image, taken)
+            name_below(named(entry.image).file_name)
             rgb = draw_overlay(
                 load_image(entry.image), entry.annotations, depth=depth, opacity=opacity
             )
@@ -101,17 +124,9 @@ def write_overlays(
                 raise
             on_error(entry.image, error)
             continue
-        taken.add(path)
-        _save(rgb, path, no_clobber=no_clobber)
-    return len(taken)
-
-
-def _overlay_path(folder: Path, image: dict[str, Any], taken: set[Path]) -> Path:
-    name = PurePath(str(image.get("file_name", image.get("id"))))
-    if not name.name or name.is_absolute() or ".." in name.parts or "\0" in str(name):
-        raise DataError(f"file_name {str(name)!r:.200} is not a path below a folder; mend the file")
-    names = (str(name.with_suffix(".png")), f"{name}.png", f"{name}.{image.get('id')}.png")
-    return next(folder / file for file in names if folder / file not in taken)
+        _save(rgb, paths[entry.image["id"]], no_clobber=no_clobber)
+        written += 1
+    return written
 
 
 def _save(rgb: NDArray[np.uint8], path: Path, *, no_clobber: bool) -> None:
@@ -121,5 +136,4 @@ def _save(rgb: NDArray[np.uint8], path: Path, *, no_clobber: bool) -> None:
         raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
     check_output(str(path), binary=False, no_clobber=no_clobber)
     # Level 1 of zlib: photographs gain little from more, at several times the time.
-    write = partial(Image.fromarray(rgb).save, format="PNG", compress_level=1)
-    publish(str(path), write, follow=False)
+    publish(str(path), partial(save_drawing, Image.fromarray(rgb), level=1), follow=False)

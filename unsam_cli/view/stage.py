@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from unsam_cli.errors import EXIT_SKIPPED, UnsamError, UsageError
-from unsam_cli.io.masks import read_masks
+from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.replacing import (
+    files_of,
+    images_below,
+    refuse_doubles,
+    refuse_pictures,
+    refuse_replacing,
+)
 from unsam_cli.run.runner import ErrorList
-from unsam_cli.view.files import image_loader, write_overlays
+from unsam_cli.view.files import Named, image_loader, named, overlay_paths, write_overlays
 from unsam_cli.view.report import ReportSettings, write_report
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    id: int
-    file_name: str
 
 
 class _Skipped:
@@ -29,7 +31,7 @@ class _Skipped:
         self.ids: set[int] = set()
 
     def __call__(self, image: dict[str, Any], error: UnsamError) -> None:
-        entry = _Entry(image["id"], str(image.get("file_name", image["id"])))
+        entry = named(image)
         if entry.id not in self.ids:
             self.errors.add(entry, error)
         self.ids.add(entry.id)
@@ -78,9 +80,11 @@ def view(
         check_output(output, binary=False, no_clobber=no_clobber)
     if overlays is not None and overlays.resolve() == images.resolve():
         raise UsageError(f"{overlays}: overlays would replace the pictures; choose another folder")
-    skipped = _Skipped(ErrorList(output or str(overlays), "view", on_error))
     with local_file(masks) as path:
         found = read_masks(path, name=name_of(masks))
+        places = {} if overlays is None else overlay_paths(_entries(found), overlays)
+        _refuse_replacing(found, path, images, output, places)
+        skipped = _Skipped(ErrorList(output or str(overlays), "view", on_error))
         if output is not None:
             settings = ReportSettings(title="masks" if masks == STDIN else Path(masks).name)
             loader = image_loader(images, longest=settings.longest)
@@ -95,9 +99,27 @@ def view(
             write_overlays(
                 found.image_masks(skipped),
                 image_loader(images),
-                overlays,
+                places,
                 depth=depth,
                 no_clobber=no_clobber,
                 on_error=skipped,
             )
     return EXIT_SKIPPED if skipped.ids else 0
+
+
+def _entries(found: MasksFile) -> Iterator[Named]:
+    for image_id in found.image_ids:
+        info = found.images.get(image_id)
+        yield Named(image_id, str(image_id) if info is None else info.file_name)
+
+
+def _refuse_replacing(
+    found: MasksFile, masks: Path, images: Path, output: str | None, places: Mapping[int, Path]
+) -> None:
+    """Refuse what would replace the masks, a picture, or the report."""
+    reports = [] if output is None else [output]
+    refuse_doubles([*reports, *map(str, places.values())])
+    names = [info.file_name for info in found.images.values()]
+    writes = [*chain.from_iterable(map(files_of, reports)), *places.values()]
+    refuse_replacing(writes, chain([masks], images_below(images, names)))
+    refuse_pictures(places.values())

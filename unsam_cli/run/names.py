@@ -1,0 +1,97 @@
+"""Names of the files of a folder output: one for each image, whatever the images are called."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import PurePath
+
+from unsam_cli.errors import DataError
+from unsam_cli.run.inputs import Item
+
+logger = logging.getLogger(__name__)
+
+_MOST_TOLD = 10
+
+
+def unique_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
+    """Name a file for each image, and tell which could not be called as their images are.
+
+    ``a/b.jpg`` becomes ``a/b.png``; where another image has taken that name ``a/b.jpg.png``, else
+    ``a/b.jpg.ID.png``. Names that differ in case only, or in how an accent is encoded, are one
+    name: on some file systems they are.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        All images of the run, in the order of their ids: names depend on all of them, so that
+        shards, and a resumed run, agree.
+    suffix : str
+        Of the files, with its dot.
+
+    Returns
+    -------
+    dict of PurePath
+        By id; relative to the folder.
+
+    Raises
+    ------
+    DataError
+        The name of an image leads out of the folder.
+    """
+    pairs = [(item, name_below(item.file_name)) for item in items]
+    taken = {_key(folder) for _, name in pairs for folder in name.parents}
+    names: dict[int, PurePath] = {}
+    moved = []
+    for item, name in pairs:
+        candidates = _candidates(name, item.id, suffix)
+        usual = next(candidates)
+        chosen = usual
+        while _key(chosen) in taken:
+            chosen = next(candidates)
+        taken.add(_key(chosen))
+        names[item.id] = chosen
+        if chosen != usual:
+            moved.append(f"image {item.id}, {name}, becomes {chosen}")
+    _tell(moved)
+    return names
+
+
+def name_below(file_name: str) -> PurePath:
+    """Return the name of an image as a path below a folder.
+
+    Raises
+    ------
+    DataError
+        It leads out of the folder, or is none.
+    """
+    name = PurePath(file_name)
+    if not name.name or name.is_absolute() or ".." in name.parts or "\0" in file_name:
+        raise DataError(
+            f"file_name {file_name!r:.200} is not a path below a folder; fix it in the source"
+        )
+    return name
+
+
+def _candidates(name: PurePath, image_id: int, suffix: str) -> Iterator[PurePath]:
+    yield name.with_suffix(suffix)
+    yield PurePath(f"{name}{suffix}")
+    yield PurePath(f"{name}.{image_id}{suffix}")
+    yield from (PurePath(f"{name}.{image_id}-{k}{suffix}") for k in count(2))
+
+
+def _key(name: PurePath) -> str:
+    """Return what is the same for names that some file systems take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(name)).casefold())
+
+
+def _tell(moved: list[str]) -> None:
+    """Say which images have other names than usual: the first by default, all under ``-v``."""
+    for text in moved[:_MOST_TOLD]:
+        logger.warning("%s: another image has its usual name", text)
+    for text in moved[_MOST_TOLD:]:
+        logger.info("%s: another image has its usual name", text)
+    if len(moved) > _MOST_TOLD:
+        logger.warning("and %d more; -v lists them all", len(moved) - _MOST_TOLD)

@@ -1,0 +1,151 @@
+"""No command replaces what it reads: what it would write is compared with what it reads.
+
+Files are told apart by device and inode, so a link is the file that it points to. Only what is
+there already can be replaced: where nothing of an output exists, no input is looked at.
+
+What the options name is compared before a command starts, see :mod:`unsam_cli.options`. Images
+that a list names, and files of a folder, are known to the command alone: it says so with
+:meth:`~unsam_cli.run.runner.RunSettings.reading`, or calls :func:`refuse_replacing`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from unsam_cli.errors import MissingInputError, UnsamError, UsageError
+from unsam_cli.run.journal import part_folder
+from unsam_cli.run.output import STDOUT, output_path
+
+Places = Iterable[str | Path]
+Identity = tuple[int, int]
+
+_MODEL = ("*.json", "*.safetensors", "*.bin", "*.pt", "*.pth")
+_CONFIG, _TRAINING = "config.json", ("metrics.jsonl", "checkpoints/*/*")
+
+
+def refuse_replacing(writes: Places, reads: Places) -> None:
+    """Refuse to write a file that is read.
+
+    Parameters
+    ----------
+    writes, reads : iterable of str or Path
+        Files, there or not; ``-`` is standard output, or standard input. `reads` is looked at only
+        where something of `writes` exists.
+
+    Raises
+    ------
+    UsageError
+        A file is both; it is named.
+    """
+    written: dict[Identity, str | Path] = {}
+    for place in writes:
+        identity = _identity(place, stream=1)
+        if identity is not None:
+            written.setdefault(identity, place)
+    if not written:
+        return
+    for place in reads:
+        identity = _identity(place, stream=0)
+        if identity in written:
+            raise UsageError(_refusal(written[identity], place))
+
+
+def refuse_pictures(writes: Iterable[Path]) -> None:
+    """Refuse to replace a picture by a drawing of the same name, though the command reads it not.
+
+    Label maps and overlays are called as the photographs that they are of.
+
+    Raises
+    ------
+    UsageError
+        A file exists and is no drawing of an earlier run; it is named.
+    """
+    from unsam_cli.io.drawings import is_drawing
+
+    for path in writes:
+        if path.is_file() and not is_drawing(path):
+            raise UsageError(
+                f"{path}: was not written by unsam, and would be replaced; choose another folder"
+            )
+
+
+def refuse_doubles(outputs: Iterable[str]) -> None:
+    """Refuse two outputs with one name.
+
+    Raises
+    ------
+    UsageError
+        One would replace the other; it is named.
+    """
+    seen = set()
+    for output in outputs:
+        place = os.path.realpath(output)
+        if output != STDOUT and output_path(output) is not None:
+            if place in seen:
+                raise UsageError(f"{output}: two outputs have this name; choose another for one")
+            seen.add(place)
+
+
+def files_of(output: str) -> Iterator[str | Path]:
+    """Yield what a command with this output writes: the file and what is beside it.
+
+    Of a folder that is there: the model and the checkpoints of a training.
+    """
+    path = output_path(output)
+    if path is None:
+        yield output
+        return
+    yield path
+    yield errors_of(path)
+    yield from part_folder(Path(os.path.abspath(path))).glob("*")  # as of "."
+    if (path / _CONFIG).exists():
+        for pattern in (*_MODEL, *_TRAINING):
+            yield from path.glob(pattern)
+
+
+def errors_of(output: Path) -> Path:
+    """Return the list of what a run with this output has skipped."""
+    return Path(f"{os.path.abspath(output)}.errors.jsonl")
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield what is read of a folder that is named as a file may be: a model, or masks files."""
+    from unsam_cli.io.sources import json_files
+
+    if (folder / _CONFIG).exists():
+        for pattern in _MODEL:
+            yield from folder.glob(pattern)
+        return
+    try:
+        yield from json_files(folder)
+    except MissingInputError:  # said where it is opened
+        return
+
+
+def images_below(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Yield the images that a file names, but those that are missing: whoever reads them tells."""
+    from unsam_cli.io.images import find_image
+
+    for name in names:
+        with suppress(UnsamError):
+            yield find_image(folder, name)
+
+
+def _identity(place: str | Path, stream: int) -> Identity | None:
+    """Device and inode of a regular file."""
+    try:
+        status = os.fstat(stream) if place == STDOUT else os.stat(place)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _refusal(write: str | Path, read: str | Path) -> str:
+    output = "standard output" if write == STDOUT else str(write)
+    source = "standard input" if read == STDOUT else str(read)
+    what = "this" if source == output else f"{source}, which is the same file,"
+    return f"{output}: the command reads {what} and would replace it; choose another output"
