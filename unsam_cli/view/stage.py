@@ -83,6 +83,9 @@ def view(
     with local_file(masks) as path:
         found = read_masks(path, name=name_of(masks))
         places = {} if overlays is None else overlay_paths(_entries(found), overlays)
+        there = next((place for place in places.values() if place.exists()), None)
+        if no_clobber and there is not None:
+            raise UsageError(f"{there}: exists, and --no-clobber was given")
         _refuse_replacing(found, path, images, output, places)
         skipped = _Skipped(ErrorList(output or str(overlays), "view", on_error))
         if output is not None:
