@@ -24,7 +24,7 @@ LAYERS = [
     {"jit"},
     {"rle"},
     {"io"},
-    {"colour"},
+    {"colour", "sampling"},
     {"guided", "hierarchy", "backbones", "run"},
     {"models", "sam"},
     {"extraction", "divide", "conquer", "convert", "evaluation", "view", "doctor", "slurm"},

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support import SYMMETRIES, draw_scene
 
 from unsam_cli.backbones.base import Backbone
 from unsam_cli.backbones.builtin import BANDWIDTH, BuiltinBackbone, create_builtin
@@ -77,12 +78,25 @@ def test_features_have_the_length_of_their_patch_distribution():
 
 def test_orientation_of_texture_is_seen():
     stripes = np.where(np.arange(64) % 4 < 2, 100, 150).astype(np.uint8)
-    across = np.broadcast_to(stripes[None, :, None], (64, 64, 3))
-    down = np.broadcast_to(stripes[:, None, None], (64, 64, 3))
-    features = BuiltinBackbone().extract(np.stack([across, across[::-1], down]))[:, 4:12, 4:12]
-    a, b, c = features.sum(axis=(1, 2))
+    both = np.empty((64, 128, 3), dtype=np.uint8)
+    both[:, :64] = stripes[None, :, None]
+    both[:, 64:] = stripes[:, None, None]
+    features = BuiltinBackbone().extract(both[None])[0, 4:12]
+    a, b, c = (features[:, begin : begin + 6].sum(axis=(0, 1)) for begin in (2, 8, 20))
     assert cosine(a, b) > 0.999
     assert cosine(a, c) < 0.9
+
+
+@pytest.mark.parametrize("turn", SYMMETRIES)
+def test_a_turned_image_has_the_turned_features(turn):
+    """Though the random frequencies are not the same for all orientations."""
+    there, back = SYMMETRIES[turn]
+    stripes = np.where(np.arange(64) % 5 < 2, 100, 150).astype(np.uint8)
+    image = draw_scene(2, 64, 96)
+    image[:40, :64] = (image[:40, :64] + stripes[None, :, None].astype(int)) // 2
+    backbone = BuiltinBackbone()
+    turned = back(backbone.extract(there(image)[None])[0])
+    np.testing.assert_allclose(turned, backbone.extract(image[None])[0], atol=2e-3)
 
 
 def test_images_are_checked():

@@ -17,7 +17,7 @@ import numpy as np
 
 from unsam_cli.io.features import FeatureAttributes, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import Described, FeatureTotals, write_features
-from unsam_cli.io.images import encode_preview
+from unsam_cli.io.previews import encode_preview
 
 GRID, DIM, SIZE = (32, 32), 64, (240, 320)
 

@@ -24,7 +24,8 @@ from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.divide.upsample import guide_filter, to_pixels
 from unsam_cli.extraction.plan import PlanSettings, plan_records
 from unsam_cli.io.features import Record
-from unsam_cli.io.images import decode_preview, encode_preview, read_image, resize
+from unsam_cli.io.images import read_image, resize
+from unsam_cli.io.previews import decode_preview, encode_preview
 
 
 def extract(backbone, rgb, image_id, settings, regions=None):

@@ -71,18 +71,18 @@ def test_contrast_is_where_colours_change() -> None:
 def test_sharpness_is_the_mean_along_the_side_that_patches_share(h: int, w: int) -> None:
     """Also of patches that are no whole number of pixels, or smaller than one."""
     contrast = contrast_of(draw_scene(1, 24, 30))
-    rows, columns = np.rint(np.linspace(0, 24, h + 1)), np.rint(np.linspace(0, 30, w + 1))
+    across, down = np.maximum(contrast.across, 0), np.maximum(contrast.down, 0)
     expected = []
     for a, b in grid_edges(h, w).tolist():
         y, x = divmod(b, w)
-        if b == a + 1:
-            begin, end = int(rows[y]), int(rows[y + 1])
-            values = contrast.across[begin : max(end, begin + 1), int(columns[x])]
+        if b == a + 1:  # 40 samples along the side, each from the two edges around it
+            along = ((y + (np.arange(40) + 0.5) / 40) * 24 / h).astype(int)
+            values = [np.interp(x * 30 / w, np.arange(31), across[k]) for k in along]
         else:
-            begin, end = int(columns[x]), int(columns[x + 1])
-            values = contrast.down[int(rows[y]), begin : max(end, begin + 1)]
-        expected.append((1 + np.maximum(values, 0).mean()) / (1 + USUAL))
-    np.testing.assert_allclose(sharpness_of_edges(contrast, h, w), expected, rtol=1e-6)
+            along = ((x + (np.arange(40) + 0.5) / 40) * 30 / w).astype(int)
+            values = [np.interp(y * 24 / h, np.arange(25), down[:, k]) for k in along]
+        expected.append((1 + np.mean(values)) / (1 + USUAL))
+    np.testing.assert_allclose(sharpness_of_edges(contrast, h, w), expected, rtol=0.01)
 
 
 def test_a_picture_of_one_pixel_has_no_edges() -> None:

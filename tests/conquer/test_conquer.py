@@ -105,17 +105,35 @@ def test_a_region_keeps_to_its_mask_and_box():
 @pytest.mark.parametrize("grid", [(1, 1), (4, 3), (8, 8), (12, 20)])
 def test_shares_of_patches(grid):
     inside = np.random.default_rng(0).random((8, 12)) < 0.5
-    rows = np.rint(np.linspace(0, 8, grid[0] + 1)).astype(int)
-    columns = np.rint(np.linspace(0, 12, grid[1] + 1)).astype(int)
-    shares = patch_shares(inside, grid)
-    for i, j in np.ndindex(grid):
-        part = inside[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
-        assert shares[i, j] == pytest.approx(part.mean() if part.size else 0)
+    fine = np.kron(inside, np.ones((60, 60)))
+    parts = fine.reshape(grid[0], 480 // grid[0], grid[1], 720 // grid[1])
+    np.testing.assert_allclose(patch_shares(inside, grid), parts.mean((1, 3)), atol=1e-6)
 
 
 def test_clusters_outside_the_mask_of_a_region_are_left_out():
     masks = conquer_image([record(LABEL, mask=encode(GREEN))], PICTURE, LABEL.shape)
     assert best(masks, YELLOW) < 0.1
+
+
+def test_no_mask_ends_where_the_crop_of_a_region_ends():
+    """Ground in the colour of the disc's upper part: it goes on beyond the crop."""
+    y, x = np.mgrid[:96, :96]
+    disc = (y - 48) ** 2 + (x - 48) ** 2 < 30**2
+    label = np.where(disc, 1, 0)
+    label[disc & (y < 40)] = 2
+    label[(y < 40) & (x > 62)] = 2  # as the upper part of the disc, so one cluster to the corner
+    box = (18, 18, 60, 60)
+    crop = label[18:78, 18:78]
+    region = record(crop, bbox=box, mask=encode(disc))
+    masks = conquer_image([region], COLOURS[label], label.shape, ConquerSettings(coverage=0.7))
+    assert best(masks[1:], disc & (y >= 40)) > 0.95
+    for mask in masks[1:]:
+        outside = decode(mask.rle) & ~disc
+        assert outside[:, [18, 77]].sum() + outside[[18, 77]].sum() <= 4  # one patch
+    # The same box at the border of the image is no cut.
+    edge = record(crop, bbox=(0, 0, 60, 60), mask=encode(disc[18:78, 18:78]))
+    masks = conquer_image([edge], COLOURS[crop], crop.shape, ConquerSettings(coverage=0.7))
+    assert best(masks[1:], crop == 2) > 0.95
 
 
 def test_large_images_get_masks_of_their_size():

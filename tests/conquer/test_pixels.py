@@ -9,6 +9,7 @@ from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.pixels import cluster_runs, refine_labels
 from unsam_cli.rle import decode, from_runs
+from unsam_cli.sampling import nearest
 
 
 def disc(size, centre, radius):
@@ -97,9 +98,7 @@ def test_runs_are_those_of_the_masks(h, w, scale, corner, margin, seed):
     box = (corner[1], corner[0], wide, tall)
     labels = partition.label.reshape(h, w)
     offsets, runs = cluster_runs(labels, partition.up, box, size)
-    rows = (2 * np.arange(tall) + 1) * h // (2 * tall)
-    columns = (2 * np.arange(wide) + 1) * w // (2 * wide)
-    large = labels[rows[:, None], columns]
+    large = labels[nearest(tall, h)[:, None], nearest(wide, w)]
     for k in range(1, len(node) + 1):
         expected = np.zeros(size, dtype=bool)
         expected[corner[0] : corner[0] + tall, corner[1] : corner[1] + wide] = (large >= k) & (

@@ -21,7 +21,8 @@ from unsam_cli.extraction import (
     extract,
 )
 from unsam_cli.extraction.plan import PlanSettings, Regions
-from unsam_cli.io.images import decode_preview, read_image, resize
+from unsam_cli.io.images import read_image, resize
+from unsam_cli.io.previews import decode_preview
 from unsam_cli.rle import Rle, encode_window
 from unsam_cli.run.parallel import ItemError
 

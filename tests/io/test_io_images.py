@@ -199,8 +199,6 @@ def test_lines_of_pixels(tmp_path: Path, suffix: str, size: tuple[int, int]) -> 
     assert images.read_image(path, longest=100).ndim == 3
     read = images.read_image(path)
     assert read.shape == (size[1], size[0], 3)
-    preview = images.decode_preview(images.encode_preview(read, longest=100))
-    assert preview.shape == (min(size[1], 100), min(size[0], 100), 3)
 
 
 def test_content_counts_not_the_suffix(rgb: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -360,26 +358,6 @@ def test_threads_read_the_same(tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         for read, known in zip(pool.map(images.read_image, paths * 5), expected * 5, strict=True):
             np.testing.assert_array_equal(read, known)
-
-
-def test_previews_keep_colours_and_proportions() -> None:
-    wide = np.zeros((300, 1300, 3), dtype=np.uint8)
-    wide[:, 650:] = [255, 0, 0]
-    preview = images.decode_preview(images.encode_preview(wide))
-    assert preview.shape == (148, 640, 3)
-    # Without chroma subsampling the border stays within a few pixels.
-    assert np.abs(preview[:, 330:].astype(int) - [255, 0, 0]).max() < 12
-    small = np.full((7, 9, 3), 200, dtype=np.uint8)
-    assert images.decode_preview(images.encode_preview(small)).shape == (7, 9, 3)
-    with pytest.raises(ImageFileError, match="preview: "):
-        images.decode_preview(b"nothing")
-
-
-def test_a_preview_that_is_too_large_is_not_decoded() -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (images.PREVIEW + 1, images.PREVIEW)).save(buffer, "JPEG")
-    with pytest.raises(ImageFileError, match="641x640 pixels are more than the limit"):
-        images.decode_preview(buffer.getvalue())
 
 
 def test_resize(rgb: NDArray[np.uint8]) -> None:

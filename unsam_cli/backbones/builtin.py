@@ -105,11 +105,25 @@ def create_builtin(name: str = "builtin", seed: int = 0) -> BuiltinBackbone:
 def _describe(image: NDArray[np.uint8]) -> Floats:
     """Colour and texture of every pixel, weighted: (D, H, W) float32."""
     lab = rgb_to_lab(image).transpose(2, 0, 1)
-    planes = [LIGHTNESS * lab[0], lab[1], lab[2]]
-    for scale in SCALES:
-        energy = oriented_energy(blur(np.ascontiguousarray(lab[0]), gaussian(scale)))
-        planes += [TEXTURE * blur(plane, gaussian(2 * scale + 1)) for plane in energy]
+    light = np.ascontiguousarray(lab[0])
+    energies = [oriented_energy(blur(light, gaussian(scale))) for scale in SCALES]
+    order = _ordered(np.sum(energies, axis=(0, 2, 3), dtype=np.float64))
+    planes = [LIGHTNESS * light, lab[1], lab[2]]
+    for scale, energy in zip(SCALES, energies, strict=True):
+        planes += [TEXTURE * blur(energy[k], gaussian(2 * scale + 1)) for k in order]
     return np.stack(planes).astype(np.float32, copy=False)
+
+
+def _ordered(totals: NDArray[np.float64]) -> list[int]:
+    """Order of orientations: of two at right angles the one with less energy in the image first.
+
+    A mirrored or turned image has its orientations exchanged. The kernel does not care which is
+    which, but its random approximation does: now the same one meets the same texture.
+    """
+    half = ORIENTATIONS // 2
+    swap = totals[half:] < totals[:half]
+    first = np.arange(half) + half * swap
+    return [*first.tolist(), *((first + half) % ORIENTATIONS).tolist()]
 
 
 def _laplacian_frequencies(depth: int, count: int, bandwidth: float, seed: int) -> Floats:

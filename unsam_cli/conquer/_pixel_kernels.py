@@ -16,18 +16,6 @@ MAX_LABELS = 64
 
 
 @kernel()
-def enlarge(labels: Labels, height: int, width: int) -> Labels:
-    """Nearest-neighbour resize of a label image."""
-    h, w = labels.shape
-    out = np.empty((height, width), dtype=np.int32)
-    for y in range(height):
-        row = labels[(2 * y + 1) * h // (2 * height)]
-        for x in range(width):
-            out[y, x] = row[(2 * x + 1) * w // (2 * width)]
-    return out
-
-
-@kernel()
 def borders(labels: Labels, reach_y: int, reach_x: int) -> NDArray[np.bool_]:
     """Pixels within reach of another label: two running windows, rows then columns."""
     height, width = labels.shape
@@ -43,50 +31,52 @@ def borders(labels: Labels, reach_y: int, reach_x: int) -> NDArray[np.bool_]:
 
 
 @kernel()
-def _slot(names: Labels, votes: Floats, count: int, name: int) -> int:
+def _slot(names: Labels, votes: IntArray, count: int, name: int) -> int:
     """Place of a name among the first `count`, appended without votes if new; -1 if full."""
     for k in range(count):
         if names[k] == name:
             return k
     if count == len(names):
         return -1
-    names[count], votes[count] = name, 0.0
+    names[count], votes[count] = name, 0
     return count
 
 
-@kernel(fastmath=True)
+@kernel()
 def compete(
     labels: Labels,
     colours: Floats,
     near: NDArray[np.bool_],
-    falloff_y: Floats,
-    falloff_x: Floats,
-    step: int,
-    closeness: Floats,
+    falloff_y: IntArray,
+    falloff_x: IntArray,
+    rows: IntArray,
+    columns: IntArray,
+    closeness: IntArray,
 ) -> Labels:
     """Give every pixel near a border the label with the most votes around it.
 
-    Votes come from every `step`-th pixel of the window, weighted by nearness and by likeness of
-    colour: ``closeness`` tabulates the latter over squared distance.
+    Votes come from where ``rows`` and ``columns`` cross within the window, weighted by nearness and
+    by likeness of colour: ``closeness`` tabulates the latter over squared distance. Weights are
+    whole numbers, so their sums are exact and do not depend on the order; a tie keeps the label.
     """
     height, width = labels.shape
     out = labels.copy()
     reach_y, reach_x = len(falloff_y) - 1, len(falloff_x) - 1
     names = np.empty(MAX_LABELS, dtype=np.int32)
-    votes = np.empty(MAX_LABELS, dtype=np.float32)
+    votes = np.empty(MAX_LABELS, dtype=np.int64)
     last = len(closeness) - 1
+    left = np.searchsorted(columns, np.arange(width) - reach_x)
+    right = np.searchsorted(columns, np.arange(width) + reach_x + 1)
     for y in range(height):
-        top = max(0, y - reach_y)
-        top += (step // 2 - top) % step
+        top = np.searchsorted(rows, y - reach_y)
+        bottom = np.searchsorted(rows, y + reach_y + 1)
         for x in range(width):
             if not near[y, x]:
                 continue
-            left = max(0, x - reach_x)
-            left += (step // 2 - left) % step
             a, b, c = colours[y, x, 0], colours[y, x, 1], colours[y, x, 2]
-            names[0], votes[0], count, slot = labels[y, x], 0.0, 1, 0
-            for v in range(top, min(height, y + reach_y + 1), step):
-                for u in range(left, min(width, x + reach_x + 1), step):
+            names[0], votes[0], count, slot = labels[y, x], 0, 1, 0
+            for v in rows[top:bottom]:
+                for u in columns[left[x] : right[x]]:
                     da, db, dc = colours[v, u, 0] - a, colours[v, u, 1] - b, colours[v, u, 2] - c
                     far = min(last, int(da * da + db * db + dc * dc))
                     if names[slot] != labels[v, u]:
@@ -99,87 +89,123 @@ def compete(
 
 
 @kernel()
-def _flood(labels: Labels, seen: NDArray[np.bool_], queue: Labels, y: int, x: int) -> int:
-    """Collect the 4-connected piece of (y, x) in `queue`; return its size."""
+def _pieces(labels: Labels) -> tuple[Labels, Labels, IntArray]:
+    """4-connected pieces: that of each pixel, all pixels by piece, where each piece's begin."""
     height, width = labels.shape
-    name = labels[y, x]
-    seen[y, x] = True
-    queue[0, 0], queue[0, 1] = y, x
-    done, size = 0, 1
-    while done < size:
-        y, x = queue[done]
-        done += 1
-        for side in range(4):
-            v = y + (side == 0) - (side == 1)
-            u = x + (side == 2) - (side == 3)
-            inside = 0 <= v < height and 0 <= u < width
-            if inside and labels[v, u] == name and not seen[v, u]:
-                seen[v, u] = True
-                queue[size, 0], queue[size, 1] = v, u
-                size += 1
-    return size
+    piece = np.full((height, width), -1, dtype=np.int32)
+    pixels = np.empty((height * width, 2), dtype=np.int32)
+    begin = np.zeros(height * width + 1, dtype=np.int64)
+    count = size = done = 0
+    for y0 in range(height):
+        for x0 in range(width):
+            if piece[y0, x0] >= 0:
+                continue
+            name = labels[y0, x0]
+            piece[y0, x0] = count
+            pixels[size, 0], pixels[size, 1] = y0, x0
+            size += 1
+            while done < size:
+                y, x = pixels[done]
+                done += 1
+                for side in range(4):
+                    v = y + (side == 0) - (side == 1)
+                    u = x + (side == 2) - (side == 3)
+                    inside = 0 <= v < height and 0 <= u < width
+                    if inside and labels[v, u] == name and piece[v, u] < 0:
+                        piece[v, u] = count
+                        pixels[size, 0], pixels[size, 1] = v, u
+                        size += 1
+            count += 1
+            begin[count] = size
+    return piece, pixels, begin[: count + 1].copy()
 
 
 @kernel()
-def _surroundings(labels: Labels, piece: Labels, names: Labels, votes: Floats) -> int:
-    """Label that a piece has the longest border with; its own if there is none."""
+def _heir(
+    labels: Labels,
+    piece: Labels,
+    pixels: Labels,
+    small: NDArray[np.bool_],
+    names: Labels,
+    votes: IntArray,
+) -> int:
+    """Label that a piece has the longest border with, small pieces left out; -1 if there is none.
+
+    Of two such borders that of the label met more often around the corners counts, then the first.
+    """
     height, width = labels.shape
-    own = labels[piece[0, 0], piece[0, 1]]
-    names[0], votes[0], count = own, 0.0, 1
-    for k in range(len(piece)):
-        y, x = piece[k]
+    count = 0
+    for k in range(len(pixels)):
+        y, x = pixels[k]
         for side in range(4):
             v = y + (side == 0) - (side == 1)
             u = x + (side == 2) - (side == 3)
-            if 0 <= v < height and 0 <= u < width and labels[v, u] != own:
+            if 0 <= v < height and 0 <= u < width and not small[piece[v, u]]:
                 slot = _slot(names, votes, count, labels[v, u])
                 if slot >= 0:
-                    votes[slot] += 1.0
+                    votes[slot] += 1
                     count = max(count, slot + 1)
-    return int(names[np.argmax(votes[:count])])
+    return int(names[np.argmax(votes[:count])]) if count else -1
 
 
 @kernel()
 def remove_specks(labels: Labels, least: int) -> None:
-    """Give 4-connected pieces of fewer than `least` pixels to their neighbours, in place."""
-    height, width = labels.shape
-    seen = np.zeros((height, width), dtype=np.bool_)
-    queue = np.empty((height * width, 2), dtype=np.int32)
+    """Give 4-connected pieces of fewer than `least` pixels to their neighbours, in place.
+
+    All pieces beside large ones go at once, then those beside these, and so on; so the order in
+    which they are found does not count.
+    """
+    piece, pixels, begin = _pieces(labels)
+    small = begin[1:] - begin[:-1] < least
     names = np.empty(MAX_LABELS, dtype=np.int32)
-    votes = np.empty(MAX_LABELS, dtype=np.float32)
-    for y in range(height):
-        for x in range(width):
-            if not seen[y, x]:
-                size = _flood(labels, seen, queue, y, x)
-                if size < least:
-                    name = _surroundings(labels, queue[:size], names, votes)
-                    for k in range(size):
-                        labels[queue[k, 0], queue[k, 1]] = name
+    votes = np.empty(MAX_LABELS, dtype=np.int64)
+    waiting = np.flatnonzero(small)
+    while len(waiting):
+        heirs = np.empty(len(waiting), dtype=np.int64)
+        for k in range(len(waiting)):
+            own = pixels[begin[waiting[k]] : begin[waiting[k] + 1]]
+            heirs[k] = _heir(labels, piece, own, small, names, votes)
+        if heirs.max() < 0:
+            break
+        for k in range(len(waiting)):
+            if heirs[k] >= 0:
+                small[waiting[k]] = False
+                for at in range(begin[waiting[k]], begin[waiting[k] + 1]):
+                    labels[pixels[at, 0], pixels[at, 1]] = heirs[k]
+        waiting = waiting[heirs < 0]
 
 
 @kernel()
 def outline_runs(
-    labels: Labels, up: IntArray, box: IntArray, height: int, out: IntArray, fill: IntArray
+    labels: Labels,
+    up: IntArray,
+    rows: IntArray,
+    columns: IntArray,
+    corner: int,
+    height: int,
+    out: IntArray,
+    fill: IntArray,
 ) -> None:
     """Column-major runs of every cluster of a label image scaled to a box of an image.
+
+    ``rows`` and ``columns`` say which labels the box takes; ``corner`` is its first pixel.
 
     Called twice: with empty `out` it counts runs into `fill`; then `fill` holds the place of each
     cluster's first run in `out`. Walking down a column, a change of label ends the runs of the
     clusters around the old one and begins those around the new one, but for common ones; so the
     cost is that of the runs written.
     """
-    h, w = labels.shape
-    x0, y0, wide, tall = box[0], box[1], box[2], box[3]
+    wide, tall = len(columns), len(rows)
     count_only = len(out) == 0
     stopped = np.full(len(up), -1, dtype=np.int64)
     for x in range(wide):
-        column = (2 * x + 1) * w // (2 * wide)
-        base = (x0 + x) * height + y0
+        column = columns[x]
+        base = corner + x * height
         old = 0
         for y in range(tall + 1):
             new = 0
             if y < tall:
-                new = labels[(2 * y + 1) * h // (2 * tall), column]
+                new = labels[rows[y], column]
             if new == old:
                 continue
             a, b = old, new

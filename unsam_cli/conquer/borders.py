@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from unsam_cli.colour import rgb_to_lab
 from unsam_cli.jit import kernel
+from unsam_cli.sampling import between, means
 
 IntArray = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -90,21 +91,11 @@ def sharpness_of_edges(contrast: Contrast, h: int, w: int) -> FloatArray:
         For every edge of `grid_edges`: ``(1 + c) / (1 + USUAL)``, where c is the mean contrast
         along the side that two patches share.
     """
-    rows = np.rint(np.linspace(0, contrast.across.shape[0], h + 1)).astype(np.int64)
-    columns = np.rint(np.linspace(0, contrast.down.shape[1], w + 1)).astype(np.int64)
-    across = _means(contrast.across[:, columns[1:-1]], rows)
-    down = _means(contrast.down[rows[1:-1]].T, columns).T
+    rows = np.linspace(0, contrast.across.shape[0], h + 1)[1:-1]
+    columns = np.linspace(0, contrast.down.shape[1], w + 1)[1:-1]
+    across = means(between(np.maximum(contrast.across, 0).T, columns).T, h)
+    down = means(between(np.maximum(contrast.down, 0), rows).T, w).T
     return (1.0 + np.concatenate([across.ravel(), down.ravel()])) / (1.0 + USUAL)
-
-
-def _means(values: Floats, bounds: IntArray) -> FloatArray:
-    """Mean of the rows ``bounds[k]:bounds[k + 1]``, of the nearest one where there is none."""
-    first = np.minimum(bounds[:-1], len(values) - 1)
-    last = np.maximum(bounds[1:], first + 1)
-    total = np.zeros((len(values) + 1, values.shape[1]))
-    np.maximum(values, 0).cumsum(axis=0, out=total[1:])
-    mean: FloatArray = (total[last] - total[first]) / (last - first)[:, None]
-    return mean
 
 
 def measure(

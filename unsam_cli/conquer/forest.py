@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,10 +23,15 @@ from unsam_cli.conquer.ranking import merit, prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.io.features import Record
 from unsam_cli.rle import decode_window
+from unsam_cli.sampling import means
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Picture = NDArray[np.uint8]
+
+SEVERED = 0.15
+"""Most of what a cluster has in `leaks`, over the root of its size: more goes on beyond the box,
+and its mask would end in a straight line where nothing ends."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,12 @@ def grow(
     """
     h, w, channels = record.features.shape
     features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
-    edges, sharpness, inside = grid_edges(h, w), None, None
+    edges, sharpness, inside, leak = grid_edges(h, w), None, None, None
     if guide is not None:
         sharpness = sharpness_of_edges(guide.within(record.bbox, size).contrast, h, w)
     if record.rle is not None:
-        inside = patch_shares(decode_window(record.rle, *record.bbox), (h, w)).ravel()
+        shares = patch_shares(decode_window(record.rle, *record.bbox), (h, w))
+        inside, leak = shares.ravel(), leaks(shares, record.bbox, size).ravel()
     grown = []
     for rule in settings.rules:
         tree = merge_tree(
@@ -106,9 +113,10 @@ def grow(
             border_exponent=rule.border,
         )
         found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
-        if inside is not None:
-            covered = tree.totals(inside)[found.node]
-            found = found.take(covered > settings.coverage * found.size)
+        if inside is not None and leak is not None:
+            covered = tree.totals(inside)[found.node] > settings.coverage * found.size
+            severed = tree.totals(leak)[found.node] > SEVERED * np.sqrt(found.size)
+            found = found.take(covered & ~severed)
         grown.append(Grown(record, tree, found, separation(found, rule)))
     return grown
 
@@ -185,18 +193,34 @@ def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray
     Returns
     -------
     (h, w) float64
-        0 for patches that are smaller than a pixel and hold none.
     """
-    rows = np.rint(np.linspace(0, inside.shape[0], grid[0] + 1)).astype(np.int64)
-    columns = np.rint(np.linspace(0, inside.shape[1], grid[1] + 1)).astype(np.int64)
-    down = np.zeros((inside.shape[0] + 1, inside.shape[1]), dtype=np.int32)
-    inside.cumsum(axis=0, out=down[1:])
-    across = np.zeros((grid[0], inside.shape[1] + 1), dtype=np.int64)
-    np.diff(down[rows], axis=0).cumsum(axis=1, out=across[:, 1:])
-    pixels = np.outer(np.diff(rows), np.diff(columns))
-    shares: FloatArray = np.zeros(grid)
-    np.divide(np.diff(across[:, columns], axis=1), pixels, out=shares, where=pixels > 0)
-    return shares
+    return means(means(inside.astype(np.float32), grid[0]).T, grid[1]).T
+
+
+def leaks(shares: FloatArray, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> FloatArray:
+    """Share of each patch that lies outside of a region where its box ends but not the image.
+
+    Parameters
+    ----------
+    shares : (h, w) float64
+        Those of the region, see `patch_shares`.
+    bbox : (x, y, w, h)
+        The region's box, pixels.
+    size : (H, W)
+        The image's size, pixels.
+
+    Returns
+    -------
+    (h, w) float64
+        0 for patches that are not on such a side.
+    """
+    x, y, wide, tall = bbox
+    on_side = np.zeros(shares.shape, dtype=np.bool_)
+    on_side[0] |= y > 0
+    on_side[-1] |= y + tall < size[0]
+    on_side[:, 0] |= x > 0
+    on_side[:, -1] |= x + wide < size[1]
+    return np.where(on_side, 1.0 - shares, 0.0)
 
 
 def window(
@@ -205,8 +229,12 @@ def window(
     """Rows and columns of a picture that a box of the original covers, at least one pixel."""
     x, y, w, h = bbox
     scale_y, scale_x = picture[0] / size[0], picture[1] / size[1]
-    top = min(round(y * scale_y), picture[0] - 1)
-    left = min(round(x * scale_x), picture[1] - 1)
-    bottom = max(top + 1, round((y + h) * scale_y))
-    right = max(left + 1, round((x + w) * scale_x))
+    top, bottom = _nearest(y * scale_y, (y + h) * scale_y, picture[0])
+    left, right = _nearest(x * scale_x, (x + w) * scale_x, picture[1])
     return slice(top, bottom), slice(left, right)
+
+
+def _nearest(start: float, stop: float, length: int) -> tuple[int, int]:
+    """Round a range of pixels within a length to whole ones; halves go outwards, as in a mirror."""
+    first = min(math.ceil(start - 0.5), length - 1)
+    return first, max(first + 1, math.floor(stop + 0.5))

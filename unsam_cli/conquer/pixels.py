@@ -14,10 +14,10 @@ from unsam_cli.colour import rgb_to_lab
 from unsam_cli.conquer._pixel_kernels import (
     borders,
     compete,
-    enlarge,
     outline_runs,
     remove_specks,
 )
+from unsam_cli.sampling import nearest
 
 IntArray = NDArray[np.int64]
 Labels = NDArray[np.int32]
@@ -29,6 +29,8 @@ SAMPLES = 2
 CONTRAST = 8.0
 """Distance in CIELAB at which a neighbour's vote has lost 1 - exp(-1/2)."""
 ROUNDS = 2
+WEIGHT = 1 << 14
+"""Whole number that stands for a weight of 1."""
 
 
 def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROUNDS) -> Labels:
@@ -59,20 +61,20 @@ def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROU
     """
     h, w = labels.shape
     height, width = max(guide.shape[0], h), max(guide.shape[1], w)
-    fine: Labels = enlarge(labels, height, width)
+    fine = _enlarge(labels, height, width)
     if rounds == 0:
         return fine
-    rows = (2 * np.arange(height) + 1) * guide.shape[0] // (2 * height)
-    columns = (2 * np.arange(width) + 1) * guide.shape[1] // (2 * width)
+    rows, columns = nearest(height, guide.shape[0]), nearest(width, guide.shape[1])
     colours = rgb_to_lab(guide)[rows[:, None], columns]
     patch_y, patch_x = height / h, width / w
     falloff_y, falloff_x = _falloff(patch_y), _falloff(patch_x)
     step = max(1, int(min(patch_y, patch_x) / SAMPLES))
     distance = np.arange(int((4 * CONTRAST) ** 2))
-    closeness = np.exp(-distance / (2 * CONTRAST**2)).astype(np.float32)
+    closeness = _weights(np.exp(-distance / (2 * CONTRAST**2)))
+    votes = _every(step, height), _every(step, width)
     for _ in range(rounds):
         near = borders(fine, len(falloff_y), len(falloff_x))
-        fine = compete(fine, colours, near, falloff_y, falloff_x, step, closeness)
+        fine = compete(fine, colours, near, falloff_y, falloff_x, *votes, closeness)
     remove_specks(fine, max(4, int(patch_y * patch_x / 2)))
     return fine
 
@@ -80,14 +82,28 @@ def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROU
 def sample(labels: Labels, height: int, width: int) -> Labels:
     """Shrink a label image to at most (height, width), taking every n-th label."""
     h, w = min(height, labels.shape[0]), min(width, labels.shape[1])
-    resized: Labels = enlarge(labels, h, w)
-    return resized
+    return _enlarge(labels, h, w)
 
 
-def _falloff(patch: float) -> NDArray[np.float32]:
+def _enlarge(labels: Labels, height: int, width: int) -> Labels:
+    return labels[nearest(height, labels.shape[0])[:, None], nearest(width, labels.shape[1])]
+
+
+def _falloff(patch: float) -> IntArray:
     """Weights of a vote by its distance in pixels along one axis."""
     reach = max(2, round(REACH * patch))
-    return np.exp(-0.5 * (np.arange(reach + 1) / (0.6 * reach)) ** 2).astype(np.float32)
+    return _weights(np.exp(-0.5 * (np.arange(reach + 1) / (0.6 * reach)) ** 2))
+
+
+def _every(step: int, length: int) -> IntArray:
+    """Every `step`-th of some pixels, counted from both ends to the middle."""
+    half = np.arange(step // 2, (length + 1) // 2, step)
+    return np.unique(np.concatenate([half, length - 1 - half])).astype(np.int64)
+
+
+def _weights(values: NDArray[np.float64]) -> IntArray:
+    """From 0..1 to whole numbers: three of them multiplied and summed up stay below 2**63."""
+    return np.rint(values * WEIGHT).astype(np.int64)
 
 
 def cluster_runs(
@@ -113,12 +129,17 @@ def cluster_runs(
     runs : (R, 2) int64
         Start and end (exclusive) of every run as column-major pixel indices.
     """
-    place = np.asarray(box, dtype=np.int64)
+    x, y, wide, tall = box
+    rows, columns, corner = (
+        nearest(tall, labels.shape[0]),
+        nearest(wide, labels.shape[1]),
+        x * size[0] + y,
+    )
     fill = np.zeros(len(up), dtype=np.int64)
-    outline_runs(labels, up, place, size[0], np.empty((0, 2), dtype=np.int64), fill)
+    outline_runs(labels, up, rows, columns, corner, size[0], np.empty((0, 2), dtype=np.int64), fill)
     offsets = np.concatenate([[0], np.cumsum(fill[1:])]).astype(np.int64)
     runs = np.empty((offsets[-1], 2), dtype=np.int64)
     if len(runs):
         fill[1:] = offsets[:-1]
-        outline_runs(labels, up, place, size[0], runs, fill)
+        outline_runs(labels, up, rows, columns, corner, size[0], runs, fill)
     return offsets, runs

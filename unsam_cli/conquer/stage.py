@@ -11,7 +11,8 @@ from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.hierarchy import annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry
-from unsam_cli.io.images import decode_preview, find_image, read_image
+from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.previews import decode_preview
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import checksum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unsam_cli.divide.affinity import Affinity, affinity
+from unsam_cli.sampling import means, nearest
 
 BoolArray = NDArray[np.bool_]
 
@@ -46,29 +48,33 @@ def pose(features: ArrayLike, tau: float, max_nodes: int) -> Problem | None:
     rows, columns = _coarse_shape(h, w, max_nodes)
     if rows * columns < 2:
         return None
-    # Which coarse row or column each fine one falls into.
-    in_row, in_column = np.arange(h) * rows // h, np.arange(w) * columns // w
+    fine = np.ix_(nearest(h, rows), nearest(w, columns))
     if (rows, columns) != (h, w):
-        grid = _pool(grid, in_row, in_column)
+        grid = _pool(grid, rows, columns)
     patches = grid.reshape(-1, channels)
     graph = affinity(patches, tau=tau)
-    return Problem(patches, graph, (rows, columns), np.ix_(in_row, in_column))
+    return Problem(patches, graph, (rows, columns), fine)
 
 
 def _coarse_shape(h: int, w: int, max_nodes: int) -> tuple[int, int]:
-    """Rows and columns of a grid of at most `max_nodes` patches with the same aspect."""
+    """Rows and columns of a grid of at most `max_nodes` patches with nearly the same aspect.
+
+    Where a side is odd it stays odd: its middle is that of a patch, not a border of two.
+    """
     if h * w <= max_nodes:
         return h, w
-    short = int(np.ceil(min(h, w) * np.sqrt(max_nodes / (h * w))))
-    long = min(max(h, w), max_nodes // short)
+    short = _like(math.ceil(min(h, w) * math.sqrt(max_nodes / (h * w))), min(h, w))
+    long = _like(min(max(h, w), max_nodes // short), max(h, w))
     return (short, long) if h <= w else (long, short)
 
 
-def _pool(
-    grid: NDArray[Any], in_row: NDArray[np.int64], in_column: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Average the patches (h, w, C) that fall into one coarse patch."""
-    rows, columns = np.bincount(in_row), np.bincount(in_column)
-    top, left = np.cumsum(rows) - rows, np.cumsum(columns) - columns
-    total = np.add.reduceat(np.add.reduceat(grid, top, 0, np.float32), left, 1)
-    return (total / np.outer(rows, columns)[..., None]).astype(np.float32)
+def _like(count: int, length: int) -> int:
+    return count - (length % 2 == 1 and count % 2 == 0)
+
+
+def _pool(grid: NDArray[Any], rows: int, columns: int) -> NDArray[np.float32]:
+    """Average the patches (h, w, C) that fall into one coarse patch, by the shares that do."""
+    h, w, channels = grid.shape
+    down = means(grid.reshape(h, -1), rows).astype(np.float32).reshape(rows, w, channels)
+    across = means(down.transpose(1, 0, 2).reshape(w, -1), columns)
+    return across.astype(np.float32).reshape(columns, rows, channels).transpose(1, 0, 2)

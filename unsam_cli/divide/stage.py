@@ -15,8 +15,8 @@ from unsam_cli.divide.upsample import Refine, guide_filter, to_pixels
 from unsam_cli.errors import DataError, MaskFileError, UnsamError, UsageError
 from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
-from unsam_cli.io.images import decode_preview
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.previews import decode_preview
 from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
 from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map

@@ -28,9 +28,6 @@ IMAGE_SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """The formats of photographs; others that Pillow opens (EPS, WMF...) run foreign programs."""
 
-PREVIEW = 640
-"""Most pixels a side of a preview."""
-
 _STRIP = 512  # rows
 _LONGEST_NAME = 4096  # characters, as of Linux: what is longer would only fill the message
 
@@ -100,42 +97,15 @@ def image_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def encode_preview(rgb: NDArray[np.uint8], longest: int = PREVIEW) -> bytes:
-    """JPEG of an image, no larger than `longest` pixels a side and never enlarged.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-        The image.
-    longest : int
-        Limit of the longer side in pixels.
-
-    Notes
-    -----
-    Quality 90 without chroma subsampling: borders between colours stay where they are.
-    """
-    h, w, _ = rgb.shape
-    scale = min(1.0, longest / max(h, w))
-    small = resize(rgb, (max(1, round(h * scale)), max(1, round(w * scale))))
-    buffer = io.BytesIO()
-    Image.fromarray(small).save(buffer, "JPEG", quality=90, subsampling=0)
-    return buffer.getvalue()
-
-
-def decode_preview(data: bytes) -> NDArray[np.uint8]:
-    """Decode what `encode_preview` made.
-
-    Returns
-    -------
-    (H, W, 3) uint8
-        RGB.
+def decode_image(data: bytes, name: str, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode the bytes of an image of at most `most` pixels, as `read_image` does a file.
 
     Raises
     ------
     ImageFileError
-        If it is not an image, or larger than a preview may be.
+        If they are no image, or one that is larger; `name` says which in the message.
     """
-    return _read(io.BytesIO(data), "preview", None, most=PREVIEW**2)
+    return _read(io.BytesIO(data), name, None, most=most)
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -157,9 +127,23 @@ def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     h, w = size
     if (height, width) == (h, w):
         return rgb
+    # Pillow shrinks rows first and rounds in between: here what is longer goes first, so that a
+    # turned image gives the turned result; of a square, the mean of both.
+    across_first, down_first = (width, w) >= (height, h), (width, w) <= (height, h)
+    results = []
+    if across_first:
+        results.append(_bicubic(rgb, (h, w)))
+    if down_first:
+        results.append(_bicubic(rgb.transpose(1, 0, 2), (w, h)).transpose(1, 0, 2))
+    if len(results) == 1:
+        return np.ascontiguousarray(results[0])
+    return ((results[0].astype(np.uint16) + results[1] + 1) // 2).astype(np.uint8)
+
+
+def _bicubic(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     # Large reductions start with block means; a gap of 3 is indistinguishable from none.
     image = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.array(image.resize((w, h), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return np.array(image.resize(size[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
 def find_image(root: Path, file_name: str) -> Path:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.errors import UnsamError
-from unsam_cli.io.images import encode_preview
 from unsam_cli.io.masks import Annotation, ImageMasks
+from unsam_cli.io.previews import encode_small
 from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
 from unsam_cli.view.overlays import fitted
@@ -99,11 +99,11 @@ def _with_picture(
     entry: ImageMasks, rgb: NDArray[np.uint8], longest: int, thumbnail: int
 ) -> _Scene:
     height, width, _ = rgb.shape
-    picture = encode_preview(rgb, longest=longest)
+    picture = encode_small(rgb, longest=longest)
     w, h = _jpeg_size(picture)
     masks = _mask_records(entry.annotations, (h, w))
     size = _size(entry, default=(height, width))
-    return _Scene(size, (h, w), masks, picture, encode_preview(rgb, longest=thumbnail))
+    return _Scene(size, (h, w), masks, picture, encode_small(rgb, longest=thumbnail))
 
 
 def _without_picture(entry: ImageMasks, longest: int, problem: str) -> _Scene:
