@@ -18,7 +18,7 @@ def accelerator(name: str) -> str | None:
     UsageError
         The name is unknown, or this machine has no such device.
     """
-    if name == "cpu" or (name == "auto" and not Path("/dev/nvidia0").exists()):
+    if name == "cpu" or (name == "auto" and not _has_gpu(Path("/dev"))):
         return None
     from unsam_cli.backbones.vit_device import resolve_device
 
@@ -26,3 +26,8 @@ def accelerator(name: str) -> str | None:
     return (
         None if device.type == "cpu" or (name == "auto" and device.type != "cuda") else str(device)
     )
+
+
+def _has_gpu(devices: Path) -> bool:
+    """Whether there may be a GPU: a container may see the second one alone, or WSL's, or AMD's."""
+    return any(devices.glob("nvidia[0-9]*")) or any((devices / n).exists() for n in ("dxg", "kfd"))

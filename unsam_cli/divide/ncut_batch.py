@@ -85,11 +85,13 @@ def _iterate(
     # Zero vectors have cosine 0 with everything, which a negative tau would join.
     joined = (weights > tau) & (weights.diagonal(dim1=1, dim2=2) > 0.5)[:, :, None]
     weights = joined.to(x.dtype).mul_(1 - eps).add_(eps)
-    root = weights.sum(dim=2, dtype=torch.float64).sqrt().to(x.dtype)[:, :, None]
+    # Counted, not added up, which would need float64: MPS has none.
+    counts = joined.sum(dim=2).to(x.dtype)
+    root = ((1 - eps) * counts + eps * len(joined[0])).sqrt()[:, :, None]
     weights.div_(root).div_(root.mT)
-    trivial = root / root.norm(dim=1, keepdim=True)
+    trivial = torch.nn.functional.normalize(root, dim=1)
     start = np.random.default_rng(seed).standard_normal((features.shape[1], _BLOCK))
-    block = torch.from_numpy(start).to(x).expand(len(x), -1, -1)
+    block = torch.from_numpy(start.astype(np.float32)).to(x).expand(len(x), -1, -1)
     for _ in range(_RESTARTS):
         block, accurate = _expand(weights, trivial, block)
         if bool(accurate.all()):
@@ -114,6 +116,7 @@ def _expand(weights: Tensor, trivial: Tensor, block: Tensor) -> tuple[Tensor, Te
     theta, s = torch.linalg.eigh((projected + projected.mT) / 2)
     s = s[:, :, -_BLOCK:].flip(2)
     ritz = basis @ s
-    residual = (image @ s - ritz * theta[:, None, -_BLOCK:].flip(2)).norm(dim=1)
+    residual = image @ s - ritz * theta[:, None, -_BLOCK:].flip(2)
+    residual = torch.linalg.vector_norm(residual, dim=1)
     gap = theta[:, -1] - theta[:, -2] - residual[:, 1]
     return ritz, residual[:, 0] < _ANGLE * gap

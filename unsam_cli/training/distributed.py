@@ -126,7 +126,7 @@ class World:
     def peak_memory(self) -> int:
         """Return the most bytes that this process had, of the GPU if it has one."""
         on_gpu = self.device.startswith("cuda")
-        return torch.cuda.max_memory_allocated() if on_gpu else peak_memory()
+        return torch.cuda.max_memory_allocated(self.device) if on_gpu else peak_memory()
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return `module` with gradients averaged over processes in the backward pass."""
@@ -209,11 +209,22 @@ def join_world(device: str) -> Iterator[World]:
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; a process among others takes the GPU of
         its number on the node.
+
+    Raises
+    ------
+    UsageError
+        Several processes would share one device.
     """
     place = find_place(os.environ)
     chosen = accelerator(device) or "cpu"
+    if place.size > 1 and chosen not in ("cpu", "cuda"):
+        raise UsageError(
+            f"{place.size} processes cannot train together on {chosen}: give --device cuda, and "
+            "each takes a GPU of its own"
+        )
     if chosen == "cuda":
         chosen = f"cuda:{place.local_rank % torch.cuda.device_count()}"
+    if chosen.startswith("cuda"):
         torch.cuda.set_device(chosen)
     if place.size > 1:
         # Small numbers of the CPU go by gloo: the GPU need not be waited for.
