@@ -140,6 +140,8 @@ class FeatureFile:
         self.name = name or str(path)
         if not path.exists():
             raise MissingInputError(f"{self.name}: no such file; unsam extract-features makes one")
+        if path.is_dir():
+            raise self._error("is a folder; give a features file, which extract-features makes")
         try:
             # Files appear whole and never change: locks, which fail or hang on NFS, add nothing.
             self._file = h5py.File(path, "r", locking=False)

@@ -42,6 +42,8 @@ class FileSource:
                 os.close(handle)
         except FileNotFoundError:
             raise MissingInputError(f"{self.name}: no such file") from None
+        except IsADirectoryError:
+            raise MaskFileError(f"{self.name}: is a folder; a file is needed") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise MaskFileError(
