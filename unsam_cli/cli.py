@@ -107,8 +107,8 @@ def explained(e: BaseException) -> tuple[str, int]:
             return str(e), e.exit_code
         case SignalExit():
             return f"stopped by {e}; run again, with --resume where there is one", EXIT_STOPPED
-        case IsADirectoryError() if e.filename:
-            return f"{e.filename}: is a folder; a file is needed", EXIT_DATA
+        case IsADirectoryError(filename=str(name)):
+            return f"{name}: is a folder; a file is needed", EXIT_DATA
         case OSError() as e:  # only what is written to standard output has no name
             return f"{e.filename or 'standard output'}: {e.strerror or e}", EXIT_IO
     text = f"internal error, please report it: {type(e).__name__}: {e} (--debug shows where)"
