@@ -56,4 +56,4 @@ def test_a_turned_photograph_has_the_turned_masks(
     turned = segment(there(photograph))
     best = [encode(back(decode(mask.rle))) for mask in turned[:50]]
     overlap = iou([mask.rle for mask in upright[:50]], best)
-    assert overlap.max(axis=1).mean() > 0.97
+    assert overlap.max(axis=1).mean() > 0.95

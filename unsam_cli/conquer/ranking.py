@@ -18,6 +18,8 @@ SIZE_EXPONENT = 0.15
 SHARE_EXPONENT = 0.3
 CONTRAST_EXPONENT = 0.8
 CUT_EXPONENT = 4.0
+FAINT = 0.1
+"""What a border without any contrast still counts: a band of a sky is no object."""
 
 
 def separation(candidates: Candidates, rule: Rule) -> FloatArray:
@@ -77,11 +79,13 @@ def merit(
     Returns
     -------
     (K,) float64
-        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * (1 - cut) ** 4 *
-        compactness`` and the compactness is 1 for a border as short as that of a disc.
+        s / (1 + s), where ``s = distance * share ** 0.3 * (0.1 + contrast) / (1 + contrast) ** 0.2
+        * (1 - cut) ** 4 * compactness`` and the compactness is 1 for the
+        border of a disc.
     """
     compact = 2.0 * np.sqrt(np.pi) / np.maximum(roughness, 1.0)
-    sharp = (1.0 + contrast) ** CONTRAST_EXPONENT * (1.0 - cut) ** CUT_EXPONENT
+    seen = (FAINT + contrast) * (1.0 + contrast) ** (CONTRAST_EXPONENT - 1.0)
+    sharp = seen * (1.0 - cut) ** CUT_EXPONENT
     return _squash(distance * share**SHARE_EXPONENT * sharp * compact)
 
 

@@ -30,14 +30,6 @@ def fill_holes(mask: BoolArray) -> BoolArray:
     return filled
 
 
-def drop_specks(mask: BoolArray, fraction: float) -> BoolArray:
-    """Keep the components of at least `fraction` of the largest one's area."""
-    labels, sizes = label(mask)
-    kept = np.append(sizes >= fraction * sizes.max(initial=0), False)
-    result: BoolArray = kept[labels]
-    return result
-
-
 def label(mask: BoolArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Label the 4-connected components of a mask.
 

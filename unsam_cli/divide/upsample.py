@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unsam_cli import rle
 from unsam_cli.divide.maskcut import Cut
-from unsam_cli.divide.regions import drop_specks, fill_holes
+from unsam_cli.divide.regions import fill_holes, label
 from unsam_cli.guided import GuidedFilter
 from unsam_cli.jit import kernel
 from unsam_cli.rle import Rle
@@ -19,7 +19,6 @@ Refine = Literal["guided", "none"]
 _EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel
 _RADIUS = 1.5  # of the filter's box, in patches
 _SURE = 0.05  # least distance from 1/2 of a patch's soft value, on its own side
-_SPECK = 0.1  # of the largest component's area; less is dropped
 _CHANGED = 0.5  # a refinement whose IoU with the mask before is lower is undone
 
 
@@ -57,8 +56,9 @@ def to_pixels(
     Notes
     -----
     MaskCut refines with a dense CRF. Here a guided filter smooths the eigenvector, squashed to
-    [0, 1] and cut off one patch outside the mask, under the guide; as there, holes are then filled
-    and a result whose IoU with the mask before is under 0.5 is not taken: the mask before is kept.
+    [0, 1] and cut off one patch outside the mask, under the guide; as there, holes are then filled,
+    the piece around the seed is kept, and a result whose IoU with the mask before is under 0.5 is
+    not taken: the mask before is kept.
     """
     coarse = rle.encode(cut.mask)
     if refine == "none":
@@ -68,22 +68,42 @@ def to_pixels(
     if guide is None:
         raise ValueError("guided refinement needs a guide: give the image or its preview")
     filtering = guide if isinstance(guide, GuidedFilter) else guide_filter(guide, cut.mask.shape)
-    before = rle.decode(rle.resize(coarse, filtering.shape))
+    core = _core(cut)
+    before = rle.decode(rle.resize(rle.encode(core), filtering.shape))
     soft = filtering.filter(_bilinear(_soft(cut), filtering.shape))
-    after = drop_specks(fill_holes(soft > 0.5), _SPECK)
+    after = _piece(fill_holes(soft > 0.5), before)
     if (before & after).sum() <= _CHANGED * (before | after).sum():
-        return rle.resize(coarse, size)
+        return rle.resize(rle.encode(core), size)
     # Interpolating the soft mask keeps its border smooth when the image is larger than the guide.
     soft[~after & (soft > 0.5)] = 0
     soft[after & (soft <= 0.5)] = 1
     runs = _threshold_runs(np.ascontiguousarray(soft.T), size[0], size[1])
-    return rle.from_runs(runs, size) if len(runs) else rle.resize(coarse, size)
+    return rle.from_runs(runs, size) if len(runs) else rle.resize(rle.encode(core), size)
 
 
 def guide_filter(guide: NDArray[np.uint8], grid: tuple[int, ...]) -> GuidedFilter:
     """Prepare a guide (gh, gw, 3) uint8 for cuts on a grid (h, w)."""
     patch = max(guide.shape[0] / grid[0], guide.shape[1] / grid[1])
     return GuidedFilter(guide, radius=min(max(round(_RADIUS * patch), 1), 1024), eps=_EPS)
+
+
+def _core(cut: Cut) -> NDArray[np.bool_]:
+    """Component (h, w) bool of a cut that holds its seed; of equal seeds the largest one's."""
+    labels, sizes = label(cut.mask)
+    peaks = np.where(cut.mask, cut.eigenvector, -np.inf)
+    held = np.unique(labels[peaks >= peaks.max() - 1e-4 * abs(peaks.max())])
+    core: NDArray[np.bool_] = labels == held[sizes[held].argmax()]
+    return core
+
+
+def _piece(mask: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Component of a mask that has most in common with another one: an object is in one piece."""
+    labels, sizes = label(mask)
+    if not len(sizes):
+        return mask
+    shared = np.bincount(labels[core & mask], minlength=len(sizes))
+    kept: NDArray[np.bool_] = labels == shared.argmax()
+    return kept
 
 
 def _soft(cut: Cut) -> NDArray[np.float32]:
