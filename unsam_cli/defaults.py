@@ -20,6 +20,7 @@ from click.core import ParameterSource
 
 from unsam_cli.errors import UsageError
 from unsam_cli.io.files import read_small
+from unsam_cli.io.kinds import HEAD, mistaken
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ def _parsed(path: str) -> dict[str, Any]:
     except RecursionError as e:
         raise UsageError(f"{path}: not TOML (too deep)") from e
     except ValueError as e:
-        raise UsageError(f"{path}: not TOML ({e})") from e
+        text = mistaken(content[:HEAD], "config")
+        raise UsageError(f"{path}: {text or f'not TOML ({e})'}") from e
 
 
 def _commands(context: click.Context) -> dict[str, dict[str, click.Option]]:

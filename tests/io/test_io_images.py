@@ -260,9 +260,12 @@ def test_decompression_bombs_are_refused_by_their_header(
 def test_what_is_no_image_is_refused(rgb: NDArray[np.uint8], tmp_path: Path) -> None:
     cases = {
         "empty.jpg": (b"", "empty file"),
-        "text.png": (b"Not found. " * 9, "not an image of a known format"),
-        "page.jpg": (b"<!DOCTYPE html><html></html>", "not an image of a known format"),
-        "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        "text.png": (b"Not found. " * 9, "is a text; an image is needed"),
+        "page.jpg": (b"<!DOCTYPE html><html></html>", "is an HTML page; an image is needed"),
+        "script.eps": (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "is a PostScript document",
+        ),
         "short.jpg": (b"\xff\xd8\xff", "damaged image"),
         "short.webp": (b"RIFF\x10\x00\x00\x00WEBPVP8 ", "damaged image"),
     }
@@ -279,9 +282,9 @@ def test_what_is_no_image_is_refused(rgb: NDArray[np.uint8], tmp_path: Path) -> 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"nowhere\.jpg: no such file"):
         images.read_image(tmp_path / "nowhere.jpg")
-    with pytest.raises(ImageFileError, match="Is a directory"):
+    with pytest.raises(ImageFileError, match="is a folder"):
         images.read_image(tmp_path)
-    with pytest.raises(ImageFileError, match="null byte"):
+    with pytest.raises(ImageFileError, match="null"):
         images.image_size(Path("a\0b.jpg"))
     with pytest.raises(ImageFileError, match="too long"):
         images.image_size(Path("x" * 5000))

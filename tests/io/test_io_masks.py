@@ -286,8 +286,8 @@ def test_a_bad_record_does_not_hide_other_images(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"", "empty file"),
-        (b"   ", "it ends in the middle"),
-        (b"\x89HDF\r\n\x1a\n", "not JSON"),
+        (b"   ", "is blank; masks"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file; .* unsam divide and unsam conquer make them"),
         (b'{"annotations":[', "ends in the middle"),
         (b'{"annotations":[{"id":1', "ends in the middle"),
         (b'{"annotations":[]', "ends in the middle"),
@@ -304,8 +304,8 @@ def test_a_bad_record_does_not_hide_other_images(tmp_path: Path) -> None:
         (b'[{"id":"\xff"}]', "record 1 of the annotations: damaged at byte 1"),
         (b"[" * 100_000, "middle"),
         (b"[[" + b"[" * 100_000 + b"]" * 100_000 + b"]]", "record 1 of the annotations"),
-        ('{"annotations":[]}'.encode("utf-16"), "not JSON"),
-        (b"<html>", "unexpected b'<'"),
+        ('{"annotations":[]}'.encode("utf-16"), "is a text in UTF-16"),
+        (b"<html>", "is an HTML page"),
         (b"\x1f\x8bnonsense", "cannot be read"),
     ],
 )
@@ -322,7 +322,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         read_masks(tmp_path / "none.json")
     with pytest.raises(MaskFileError, match="too long"):
         read_masks(Path("x" * 5000))
-    with pytest.raises(MaskFileError, match="null byte"):
+    with pytest.raises(MaskFileError, match="null"):
         read_masks(Path("a\0b"))
 
 

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from unsam_cli.backbones.soundness import check_finite, check_kind
 from unsam_cli.errors import CheckpointError
+from unsam_cli.io.files import check_regular
+from unsam_cli.io.kinds import mistaken_file
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     CheckpointError
         The file is damaged, holds code, or something else than a dict.
     """
+    check_regular(path, error=CheckpointError)
+    if text := mistaken_file(path, "checkpoint"):
+        raise CheckpointError(f"{path}: {text}")
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path))

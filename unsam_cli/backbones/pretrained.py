@@ -13,6 +13,7 @@ from unsam_cli.backbones.folder_config import building, offline, quiet, read_con
 from unsam_cli.backbones.folder_weights import read_weights, weight_files
 from unsam_cli.backbones.soundness import check_finite, check_kind
 from unsam_cli.errors import CheckpointError
+from unsam_cli.io.files import refuse_special
 
 _MAX_NAMES = 3
 
@@ -46,6 +47,8 @@ def load_network(
     CheckpointError
         Anything is missing, too much, of another shape or not finite, or the folder cannot be read.
     """
+    for path in folder.iterdir():
+        refuse_special(path, CheckpointError)
     files = weight_files(folder)
     if config is None:
         config = read_config(cls.config_class, folder)

@@ -19,6 +19,7 @@ from unsam_cli.convert.dataset import (
 from unsam_cli.convert.label_maps import label_masks, read_pixels
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.hierarchy import CONTAINED
+from unsam_cli.io.files import open_regular
 from unsam_cli.io.json_stream import parse_json
 from unsam_cli.rle import RunTable, parents
 from unsam_cli.run.provenance import checksum
@@ -105,8 +106,9 @@ def _category_names(path: Path) -> dict[tuple[int, int], str]:
     """Names by (part level, class), from the file that describes an image; {} without one."""
     if not path.exists():
         return {}
+    with open_regular(path, error=MaskFileError) as stream:
+        data = stream.read()
     try:
-        data = path.read_bytes()
         try:
             described = parse_json(data)
         except ValueError:  # some files are Latin-1

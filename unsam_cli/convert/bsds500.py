@@ -18,6 +18,7 @@ from unsam_cli.convert.dataset import (
 )
 from unsam_cli.convert.label_maps import LabelArray, component_masks
 from unsam_cli.errors import MaskFileError
+from unsam_cli.io.files import check_regular
 from unsam_cli.run.provenance import checksum
 
 
@@ -56,6 +57,7 @@ class Bsds500:
 def _segmentations(path: Path) -> list[LabelArray]:
     from scipy.io import loadmat
 
+    check_regular(path, error=MaskFileError)
     try:
         cells = loadmat(path, variable_names=["groundTruth"])["groundTruth"].ravel()
         found = [np.asarray(cell["Segmentation"].ravel()[0], dtype=np.int64) for cell in cells]

@@ -19,6 +19,7 @@ from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth,
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.annotations import Annotation, ImageInfo, annotation, file_name_of, whole
 from unsam_cli.io.json_stream import Record, parse_json, records
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Spool, open_path
 
 Extra = Callable[[dict[str, Any], Annotation, "CocoRecords"], dict[str, Any]]
@@ -88,10 +89,10 @@ class CocoRecords:
         except MaskFileError:
             raise
         except (ValueError, AttributeError) as error:
-            raise MaskFileError(
-                f"{self.name}: not a COCO file: {error}; a JSON object with images and "
-                "annotations is needed"
-            ) from error
+            text = mistaken(self.source.read_at(0, HEAD), "masks") or (
+                f"not a COCO file: {error}; a JSON object with images and annotations is needed"
+            )
+            raise MaskFileError(f"{self.name}: {text}") from error
 
     def _add(self, record: Record, number: int, rows: array[int]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.io.files import files_below as regular_files_below
 from unsam_cli.io.images import find_image, image_size
 from unsam_cli.rle import Rle, RunTable, suppress
 from unsam_cli.run.provenance import file_identity
@@ -189,17 +190,13 @@ def files_below(folder: Path, suffix: str, *, what: str) -> list[Path]:
     MissingInputError
         There is none, or `folder` is not a folder.
     """
-    found = [path for path in _walk(folder) if path.name.lower().endswith(suffix)]
+    found = []
+    if folder.is_dir():
+        found = [folder / name for name in regular_files_below(folder, (suffix,))]
     if not found:
         reason = f"holds no *{suffix}" if folder.is_dir() else "is not a folder"
         raise MissingInputError(f"{folder}: {reason}; give {what}")
     return sorted(found, key=os.fsencode)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def numbered(names: Sequence[str]) -> list[SourceImage]:

@@ -19,7 +19,10 @@ from unsam_cli.convert.dataset import (
     numbered,
 )
 from unsam_cli.errors import DataError, ImageFileError, MissingInputError
+from unsam_cli.io.files import check_regular
+from unsam_cli.io.files import files_below as regular_files_below
 from unsam_cli.io.images import IMAGE_SUFFIXES
+from unsam_cli.io.kinds import mistaken_file
 from unsam_cli.rle import Rle, from_runs
 from unsam_cli.run.provenance import checksum
 
@@ -47,6 +50,9 @@ def read_labels(path: Path) -> LabelArray:
 
 def read_pixels(path: Path) -> tuple[LabelArray, str]:
     """Read the labels of a picture, (H, W) int64, and its mode as Pillow calls it."""
+    check_regular(path, error=ImageFileError)
+    if text := mistaken_file(path, "image"):
+        raise ImageFileError(f"{path}: {text}")
     try:
         with Image.open(path) as image:
             if image.format in ("JPEG", "WEBP", "MPO"):
@@ -140,8 +146,7 @@ class LabelMaps:
 def _names_by_stem(images: Path | None) -> dict[Path, str]:
     if images is None:
         return {}
-    names = (p.relative_to(images) for p in images.rglob("*"))
-    found = [name for name in names if name.suffix.lower() in IMAGE_SUFFIXES]
+    found = [Path(name) for name in regular_files_below(images, tuple(IMAGE_SUFFIXES))]
     return {name.with_suffix(""): name.as_posix() for name in sorted(found, reverse=True)}
 
 

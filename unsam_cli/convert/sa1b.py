@@ -12,6 +12,7 @@ from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.annotations import annotation, image_info
 from unsam_cli.io.json_stream import LONGEST, parse_json
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Spool, json_files, open_path
 from unsam_cli.run.provenance import checksum
 
@@ -122,7 +123,8 @@ def _parsed(path: Path) -> Any:
     try:
         return parse_json(source.read_at(0, LONGEST + 1))
     except ValueError as error:
-        raise MaskFileError(f"{path}: not JSON: {error}; copy it again") from error
+        told = mistaken(source.read_at(0, HEAD), "masks")
+        raise MaskFileError(f"{path}: {told or f'not JSON: {error}; copy it again'}") from error
 
 
 def _identity(path: Path) -> tuple[int, str]:

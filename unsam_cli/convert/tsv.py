@@ -17,6 +17,7 @@ from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, files_
 from unsam_cli.convert.sa1b import read_record
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import FileSource
 
 _HEAD = 2**14  # bytes of a row in which the image's entry is looked for
@@ -115,6 +116,8 @@ def _columns(path: Path, row: int, start: int) -> tuple[str, bytes]:
         text += more
     columns = text.partition(b"\n")[0].split(b"\t", 2)
     if len(columns) < 3:
+        if told := mistaken(source.read_at(0, HEAD), "table"):
+            raise MaskFileError(f"{path}: {told}")
         raise MaskFileError(
             f"{_where(path, row)}: {len(columns)} columns; name, JSON and image are needed"
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.evaluation.matches import FileResult, ImageResult, Matches, PointResult
 from unsam_cli.evaluation.report import Header, build_report
+from unsam_cli.io.files import open_regular
 from unsam_cli.run.differences import first_difference
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.shards import Shard
@@ -43,7 +44,7 @@ def is_partial(path: Path) -> bool:
     """Whether a file exists and is a part of an evaluation."""
     if not path.is_file():
         return False
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return stream.read(len(_START)) == _START
 
 

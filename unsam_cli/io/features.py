@@ -20,8 +20,10 @@ import numpy.typing as npt
 import orjson
 
 from unsam_cli.errors import FeatureFileError, MissingInputError
+from unsam_cli.io.files import check_regular
 from unsam_cli.io.half import widen
 from unsam_cli.io.hdf5 import contained, single_values
+from unsam_cli.io.kinds import mistaken_file
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, to_runs
 
 FORMAT = "unsam-features"
@@ -140,8 +142,9 @@ class FeatureFile:
         self.name = name or str(path)
         if not path.exists():
             raise MissingInputError(f"{self.name}: no such file; unsam extract-features makes one")
-        if path.is_dir():
-            raise self._error("is a folder; give a features file, which extract-features makes")
+        check_regular(path, name, FeatureFileError)
+        if text := mistaken_file(path, "features"):
+            raise FeatureFileError(f"{self.name}: {text}")
         try:
             # Files appear whole and never change: locks, which fail or hang on NFS, add nothing.
             self._file = h5py.File(path, "r", locking=False)

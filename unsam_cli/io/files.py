@@ -12,10 +12,10 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
-from unsam_cli.errors import DataError, MissingInputError, OutputError, UnsamError
+from unsam_cli.errors import DataError, MissingInputError, UnsamError
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _KINDS = (
 )
 _PATIENCE = 2.0  # seconds until somebody has to have opened the other end of a pipe
 _CHUNK = 2**20
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 def what_it_is(path: Path | str) -> str | None:
@@ -61,8 +61,6 @@ def check_regular(
     ------
     MissingInputError
         No such file.
-    OutputError
-        The system cannot say, for reasons of its own.
     UnsamError
         It is something else.
     """
@@ -70,33 +68,45 @@ def check_regular(
     try:
         kind = what_it_is(path)
     except (OSError, ValueError) as e:
-        raise unreadable(name, e, error) from None
+        raise unreadable(name, e, error) from e
     if kind is not None:
         raise error(f"{name}: is a {kind}; a file is needed")
 
 
 def open_regular(
     path: Path | str, name: str | None = None, error: type[UnsamError] = DataError
-) -> BinaryIO:
+) -> BufferedReader:
     """Open a regular file for reading; never wait for it. See :func:`check_regular`."""
     check_regular(path, name, error)
     try:
         # What has been exchanged for a pipe since then does not block, either.
         return open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))
     except (OSError, ValueError) as e:
-        raise unreadable(name or str(path), e, error) from None
+        raise unreadable(name or str(path), e, error) from e
+
+
+def refuse_special(path: Path | str, error: type[UnsamError] = DataError) -> None:
+    """Refuse a pipe, socket or device where a file, a folder or something else is named.
+
+    What does not exist, or cannot be looked at, is left to whoever reads it.
+    """
+    try:
+        kind = what_it_is(path)
+    except (OSError, ValueError):
+        return
+    if kind not in (None, "folder"):
+        raise error(f"{path}: is a {kind}; a file or folder is needed")
 
 
 def unreadable(name: str, e: Exception, error: type[UnsamError] = DataError) -> UnsamError:
-    """Return the error of a file that cannot be opened or read, with the right exit code."""
+    """Return the error of a file that cannot be opened or read, as whoever reads it calls it.
+
+    Raised from `e`: :func:`~unsam_cli.errors.machine_error` looks there for a lack of something.
+    """
     number = getattr(e, "errno", None)
     if number in _ABSENT:
         return MissingInputError(f"{name}: no such file")
     reason = getattr(e, "strerror", None) or e
-    if number in (errno.EMFILE, errno.ENFILE):
-        return OutputError(f"{name}: cannot be opened ({reason}); allow more open files: ulimit -n")
-    if number in (errno.EIO, errno.ESTALE):
-        return OutputError(f"{name}: cannot be read ({reason})")
     return error(f"{name}: cannot be read ({reason})")
 
 
@@ -111,7 +121,7 @@ def chunks(path: Path | str) -> Iterator[bytes]:
     try:
         kind = what_it_is(path)
     except (OSError, ValueError) as e:
-        raise unreadable(str(path), e) from None
+        raise unreadable(str(path), e) from e
     if kind == "named pipe":
         yield from _pipe(str(path))
         return
@@ -187,9 +197,7 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
             with os.scandir(os.path.join(folder, inside)) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError as e:
-            raise MissingInputError(
-                f"{e.filename}: cannot be read ({e.strerror}); allow it"
-            ) from None
+            raise MissingInputError(f"{e.filename}: cannot be read ({e.strerror}); allow it") from e
         for entry in entries:
             name = f"{inside}/{entry.name}" if inside else entry.name
             if entry.is_dir(follow_symlinks=False):

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
 from unsam_cli.errors import DataError, ImageFileError, MissingInputError
+from unsam_cli.io.files import open_regular
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.pixels import to_rgb
 from unsam_cli.rle import MAX_PIXELS
 
@@ -180,15 +182,7 @@ def find_image(root: Path, file_name: str) -> Path:
 
 
 def _open_file(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise MissingInputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageFileError(
-            f"{path}: cannot be read ({reason}); an image file is needed"
-        ) from None
+    return open_regular(path, error=ImageFileError)
 
 
 def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFile.ImageFile:
@@ -202,6 +196,9 @@ def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFil
         (opener for opener, accepts in openers if accepts and accepts(prefix) is True), None
     )
     if opener is None:
+        stream.seek(0)
+        if text := mistaken(stream.read(HEAD), "image"):
+            raise ImageFileError(f"{name}: {text}")
         raise ImageFileError(
             f"{name}: not an image of a known format ({', '.join(_FORMATS)}); convert or remove it"
         )

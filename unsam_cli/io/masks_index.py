@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.annotations import ImageInfo, image_info, whole
 from unsam_cli.io.json_stream import Record, parse_json, records
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Source
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # with the mark that Windows programs put first
@@ -115,9 +116,9 @@ def _records(source: Source, lines: bool) -> Iterator[Record]:
     except MaskFileError:
         raise
     except ValueError as error:
-        raise MaskFileError(
-            f"{source.name}: not JSON: {error}; a COCO file of masks is needed"
-        ) from error
+        told = mistaken(source.read_at(0, HEAD), "masks")
+        text = told or f"not JSON: {error}; a COCO file of masks is needed"
+        raise MaskFileError(f"{source.name}: {text}") from error
 
 
 def _one_record_a_line(source: Source) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from unsam_cli.errors import MaskFileError, MissingInputError
+from unsam_cli.io.files import open_regular
 
 Group = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -81,7 +82,7 @@ class MaskLines:
 
     def _section(self, head: bytes) -> Iterator[dict[str, Any]]:
         """Yield the objects of the section whose first line starts with `head`."""
-        with self.path.open("rb") as stream:
+        with open_regular(self.path, error=MaskFileError) as stream:
             for line in stream:
                 if line.startswith(head):
                     break
@@ -110,9 +111,10 @@ class MaskLines:
 def marks_of(path: Path) -> dict[str, Any]:
     """Return what a masks file of any form says of itself; nothing of any other file."""
     try:
-        with path.open("rb") as raw:
+        with open_regular(path, error=MaskFileError) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if compressed else path.open("rb") as stream:
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if compressed else raw
             line = stream.readline(1 << 24)
         own = orjson.loads(line.rstrip(b",\n") + b"}")["info"]["unsam"]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -43,8 +43,13 @@ def scratch(what: str) -> Iterator[None]:
         raise scratch_error(what, e) from e
 
 
-def keep(source: IO[bytes], target: IO[bytes], what: str) -> int:
-    """Copy a stream to a temporary file, and return the number of bytes.
+def pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the content of a stream in pieces of no more than a mebibyte."""
+    return iter(lambda: stream.read(_CHUNK), b"")
+
+
+def keep(source: Iterable[bytes], target: IO[bytes], what: str) -> int:
+    """Copy chunks to a temporary file, and return the number of bytes.
 
     Raises
     ------
@@ -52,7 +57,7 @@ def keep(source: IO[bytes], target: IO[bytes], what: str) -> int:
         The temporary file cannot be written; what `source` raises is left as it is.
     """
     total = 0
-    while chunk := source.read(_CHUNK):
+    for chunk in source:
         with scratch(what):
             target.write(chunk)
         total += len(chunk)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from unsam_cli.errors import MachineError, MaskFileError, MissingInputError
-from unsam_cli.io.scratch import keep, scratch
+from unsam_cli.io.files import check_regular, files_below, unreadable
+from unsam_cli.io.scratch import keep, pieces, scratch
 
 _GZIP = b"\x1f\x8b"
 
@@ -35,20 +36,13 @@ class FileSource:
     def read_at(self, start: int, size: int) -> bytes:
         """Read `size` bytes from `start` on, fewer at the end."""
         try:
-            handle = os.open(self.path, os.O_RDONLY)
+            handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 return os.pread(handle, size, start)
             finally:
                 os.close(handle)
-        except FileNotFoundError:
-            raise MissingInputError(f"{self.name}: no such file") from None
-        except IsADirectoryError:
-            raise MaskFileError(f"{self.name}: is a folder; a file is needed") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise MaskFileError(
-                f"{self.name}: cannot be read ({reason}); give a JSON file of masks"
-            ) from None
+            raise unreadable(self.name, error, MaskFileError) from None
 
 
 class SpoolSource:
@@ -88,12 +82,12 @@ class Spool:
         begin = self._file.seek(0, os.SEEK_END)
         with raw:
             try:
-                keep(stream, raw, name)
+                keep(pieces(stream), raw, name)
                 raw.seek(0)
                 compressed = raw.read(2) == _GZIP
                 raw.seek(0)
                 plain: Any = gzip.GzipFile(fileobj=raw) if compressed else raw
-                keep(plain, self._file, name)
+                keep(pieces(plain), self._file, name)
             except MachineError:
                 raise
             except (EOFError, OSError, ValueError, zlib.error) as error:
@@ -114,15 +108,11 @@ def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
         It cannot be read.
     """
     plain = FileSource(path, name)
+    check_regular(path, name, MaskFileError)
     if plain.read_at(0, 2) != _GZIP:
         return plain
     with path.open("rb") as stream:
         return spool.add(plain.name, stream)
-
-
-def _refuse(error: OSError) -> None:
-    """Raise what `os.walk` would pass over: files must not be missing silently."""
-    raise MissingInputError(f"{error.filename}: cannot be read ({error.strerror}); allow it")
 
 
 def json_files(folder: Path) -> list[Path]:
@@ -133,14 +123,7 @@ def json_files(folder: Path) -> list[Path]:
     MissingInputError
         There is none.
     """
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if name.lower().endswith((".json", ".json.gz")) and not name.startswith(".")
-        ]
+    found = [folder / name for name in files_below(folder, (".json", ".json.gz"))]
     if not found:
         raise MissingInputError(f"{folder}: holds no .json files; give a folder of masks files")
     return sorted(found, key=os.fsencode)

@@ -22,6 +22,7 @@ from unsam_cli.backbones.pretrained import load_network, save_network
 from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
+from unsam_cli.io.files import refuse_special
 from unsam_cli.models.backbone_weights import load_backbone
 from unsam_cli.models.detectron2 import fit_detectron2, read_detectron2
 from unsam_cli.models.folders import ABOUT, publish_folder
@@ -93,6 +94,7 @@ def load_segmenter(checkpoint: str, device: str = "cpu") -> Segmenter:
         It is damaged, incomplete, or something else.
     """
     path, repository = Path(checkpoint), hub_id(checkpoint)
+    refuse_special(path, CheckpointError)
     if path.is_dir():
         segmenter = _from_folder(path)
     elif path.is_file():

@@ -11,6 +11,8 @@ import torch
 
 from unsam_cli.backbones.checkpoints import unwrap
 from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
+from unsam_cli.errors import CheckpointError, UnsamError
+from unsam_cli.io.files import open_regular, refuse_special
 from unsam_cli.sam.loading import FORMAT
 
 _PARTS = ("image_encoder.", "prompt_encoder.")
@@ -31,6 +33,7 @@ def is_promptable(checkpoint: str) -> bool:
         A hub id that is neither in the cache nor to be had from the hub.
     """
     path, repository = Path(checkpoint), hub_id(checkpoint)
+    refuse_special(path, CheckpointError)
     if path.is_file():
         return any(str(name).startswith(_PARTS) for name in _names(path))
     if not path.is_dir() and repository is not None:
@@ -38,8 +41,9 @@ def is_promptable(checkpoint: str) -> bool:
             repository, mend=f"if {checkpoint} was meant to be a folder, there is none"
         )
     try:
-        kind = json.loads((path / "config.json").read_bytes())["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with open_regular(path / "config.json") as stream:
+            kind = json.loads(stream.read())["model_type"]
+    except (OSError, UnsamError, ValueError, KeyError, TypeError):
         return False
     return isinstance(kind, str) and (kind == FORMAT or kind.startswith("sam"))
 

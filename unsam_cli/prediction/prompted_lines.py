@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 
 from unsam_cli.errors import DataError
+from unsam_cli.io.files import open_regular
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.sam.settings import Prompt
 
 _KEYS = ("image", "points", "labels", "box", "granularity", "prompt_id")
@@ -47,7 +49,10 @@ def read_lines(path: Path, name: str) -> Iterator[PromptLine]:
     DataError
         A line is no prompt; the message names it.
     """
-    with path.open("rb") as stream:
+    with open_regular(path, name) as stream:
+        if wrong := mistaken(stream.read(HEAD), "prompts"):
+            raise DataError(f"{name}: {wrong}")
+        stream.seek(0)
         for number, text in enumerate(stream, start=1):
             if not text.strip():
                 continue

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unsam_cli.errors import DataError, MissingInputError, UnsamError, UsageError
-from unsam_cli.io.scratch import keep, scratch
+from unsam_cli.errors import DataError, ImageFileError, MissingInputError, UnsamError, UsageError
+from unsam_cli.io.files import chunks, files_below, refuse_special, unreadable, what_it_is
+from unsam_cli.io.kinds import HEAD, mistaken
+from unsam_cli.io.scratch import keep, pieces, scratch
 from unsam_cli.run.shards import WHOLE, Parts, parts_of
 
 STDIN = "-"
@@ -150,14 +152,21 @@ def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[str | None,
             for name in _split(sys.stdin.buffer.read(), query.null):
                 yield from _expand_path(name, keep_missing)
         elif argument.startswith("@"):
-            try:
-                listed = Path(argument[1:]).read_bytes()
-            except OSError as e:
-                raise MissingInputError(f"{argument[1:]}: {e.strerror}; @FILE lists images") from e
-            for name in _split(listed, query.null):
+            for name in _split(_listed(argument[1:]), query.null):
                 yield from _expand_path(name, keep_missing)
         else:
             yield from _expand_path(argument)
+
+
+def _listed(path: str) -> bytes:
+    """Return the content of a list, which may be a pipe."""
+    try:
+        content = b"".join(chunks(path))
+    except MissingInputError as e:
+        raise MissingInputError(f"{path}: no such file; @FILE lists images") from e
+    if text := mistaken(content[:HEAD], "list"):
+        raise DataError(f"{path}: {text}; @FILE lists images")
+    return content
 
 
 def _split(data: bytes, null: bool) -> list[str]:
@@ -169,7 +178,10 @@ def _expand_path(name: str, keep_missing: bool = False) -> Iterator[tuple[str | 
     path = Path(name)
     if path.is_dir():
         yield from _walk(str(path))
-    elif keep_missing or path.exists():
+        return
+    if not keep_missing:
+        refuse_special(path, ImageFileError)
+    if keep_missing or path.exists():
         yield None, str(path)
     else:
         raise MissingInputError(f"{name}: no such file or folder")
@@ -180,18 +192,8 @@ def _walk(root: str) -> Iterator[tuple[str, str]]:
     from unsam_cli.io.images import IMAGE_SUFFIXES
 
     before = "" if root == "." else os.path.join(root, "")
-    for parent, folders, files in os.walk(root, onerror=_refuse):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        inside = parent[len(root) :].strip("/")
-        for file in files:
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES:
-                name = f"{inside}/{file}" if inside else file
-                yield name, before + name
-
-
-def _refuse(error: OSError) -> None:
-    """Raise what `os.walk` would pass over: images must not be missing silently."""
-    raise MissingInputError(f"{error.filename}: cannot be read ({error.strerror}); allow it")
+    for name in files_below(root, tuple(IMAGE_SUFFIXES)):
+        yield name, before + name
 
 
 def _named(found: Iterable[tuple[str | None, str]]) -> dict[str, str]:
@@ -240,25 +242,30 @@ def local_file(argument: str) -> Iterator[Path]:
         No such file, or nothing arrives on standard input.
     """
     if argument != STDIN:
-        if not Path(argument).exists():
-            raise MissingInputError(f"{argument}: no such file")
-        yield Path(argument)
-        return
-    if sys.stdin.isatty():
+        try:
+            kind = what_it_is(argument)
+        except (OSError, ValueError) as e:
+            raise unreadable(argument, e) from None
+        if kind in (None, "folder"):
+            yield Path(argument)
+            return
+        source = chunks(argument)
+    elif sys.stdin.isatty():
         raise MissingInputError("standard input is a terminal; name a file, or pipe one in")
-    with scratch(STDIN_NAME):
+    else:
+        source = pieces(sys.stdin.buffer)
+    name = name_of(argument)
+    with scratch(name):
         spool = tempfile.NamedTemporaryFile(prefix="unsam-stdin-")  # noqa: SIM115 - closed below
     with spool:
         try:
-            arrived = keep(sys.stdin.buffer, spool, STDIN_NAME)
+            arrived = keep(source, spool, name)
         except OSError as e:
             if isinstance(e, UnsamError):
                 raise
-            raise DataError(f"{STDIN_NAME}: cannot be read ({e.strerror}); pipe a file in") from e
+            raise DataError(f"{name}: cannot be read ({e.strerror}); pipe a file in") from e
         if not arrived:
-            raise MissingInputError(
-                "nothing arrived on standard input; see what the command before said"
-            )
+            raise MissingInputError(f"nothing arrived on {name}; see what the command before said")
         yield Path(spool.name)
 
 

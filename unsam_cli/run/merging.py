@@ -12,6 +12,8 @@ import numpy as np
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.io.features import FeatureFile, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
+from unsam_cli.io.files import open_regular
+from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.masks_lines import Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.one_run import ShardFile, united
@@ -59,8 +61,11 @@ def merge(
 def _is_hdf5(file: Path) -> bool:
     if not file.exists():
         raise MissingInputError(f"{file}: no such file; is a shard missing?")
-    with file.open("rb") as stream:
-        return stream.read(8) == _HDF5_SIGNATURE
+    with open_regular(file) as stream:
+        head = stream.read(HEAD)
+    if text := mistaken(head, "shard"):
+        raise DataError(f"{file}: {text}")
+    return head.startswith(_HDF5_SIGNATURE)
 
 
 def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unsam_cli import __version__
+from unsam_cli.errors import UnsamError
+from unsam_cli.io.files import open_regular
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,17 @@ def checksum(path: Path, before: int = 0) -> int:
     """
     found = before
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             while chunk := stream.read(1 << 20):
                 found = zlib.crc32(chunk, found)
-    except OSError:
+    except (OSError, UnsamError):
         return 0
     return found
 
 
 def file_identity(path: Path) -> str:
     """Return ``sha256:`` and the first 16 hex digits of the hash of the file's content."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 

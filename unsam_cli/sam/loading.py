@@ -29,6 +29,7 @@ from unsam_cli.backbones.pretrained import load_network, save_network, share_wei
 from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
+from unsam_cli.io.files import refuse_special
 from unsam_cli.run.provenance import file_identity
 from unsam_cli.sam.lora import merged_state
 from unsam_cli.sam.meta import load_original
@@ -67,6 +68,7 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
         It is damaged, incomplete, or something else.
     """
     path, repository = Path(checkpoint), hub_id(checkpoint)
+    refuse_special(path, CheckpointError)
     if path.is_dir():
         model = _from_folder(path)
     elif path.is_file():
