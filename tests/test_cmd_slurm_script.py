@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def test_a_training_has_a_process_for_each_gpu(invoke: Invoke) -> None:
         (["predict"], "Missing argument"),
         (["divide", "--nodes", "2"], "--nodes is for a training"),
         (["divide", "--partition", "a b"], "no spaces"),
-        (["divide", "--time", "1\n#SBATCH --x"], "no spaces"),
+        (["divide", "--time", "1\n#SBATCH --x"], "no control characters"),
     ],
 )
 def test_refusals(invoke: Invoke, arguments: list[str], message: str) -> None:
@@ -197,3 +198,29 @@ def test_what_an_earlier_turn_has_skipped_is_not_forgotten(invoke: Invoke, tmp_p
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"objects.0.json", "objects.1.json", "features.0.h5.errors.jsonl"}
     assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.parametrize(
+    "hostile", ["x\ntouch Y\n#", "x\rtouch Y", "x\x1b[2J", "x\udcff", "x\u2028y"]
+)
+@pytest.mark.parametrize(
+    "option", ["--images", "-o", "--mem", "--time", "--partition", "--container", "stage"]
+)
+def test_text_cannot_bring_a_command_of_its_own(option: str, hostile: str, invoke: Invoke) -> None:
+    given = {"--images": "photos", "-o": "out", "stage": "'resnet'"}
+    given[option] = f"'{hostile}'" if option == "stage" else hostile
+    stage = f"extract-features --backbone {given.pop('stage')}"
+    ran = invoke("slurm-script", stage, *(word for pair in given.items() for word in pair))
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["$(touch Y)", "`touch Y`", "a b", "it's", "#SBATCH --x", "%j;&|"])
+def test_text_is_quoted_for_the_shell(text: str, invoke: Invoke) -> None:
+    ran = invoke("slurm-script", "divide", "-o", text, "--container", text)
+    assert ran.exit_code == 0, ran.stderr
+    assert f"out={shlex.quote(text)}\n" in ran.stdout
+    assert f"{shlex.quote(text)} unsam" in ran.stdout
+    checked = subprocess.run(["bash", "-n"], input=ran.stdout.encode(), check=False)
+    assert checked.returncode == 0

@@ -17,6 +17,7 @@ from torch.nn.modules import module as torch_modules
 from transformers.utils import logging as transformers_logging
 
 from unsam_cli.errors import CheckpointError, UnsamError
+from unsam_cli.io.files import refuse_special
 
 _LEFT_OUT = (
     "attn_implementation",
@@ -221,6 +222,7 @@ def read_json(path: Path, mend: str) -> dict[str, Any]:
     CheckpointError
         There is none; the message ends with `mend`.
     """
+    refuse_special(path, CheckpointError)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unsam_cli.convert.formats import CHECKPOINT, Request
-from unsam_cli.errors import DataError, MissingInputError, UsageError
+from unsam_cli.errors import CheckpointError, DataError, MissingInputError, UsageError
+from unsam_cli.io.files import refuse_special
 from unsam_cli.run.output import STDOUT
 from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.run.runner import RunSettings
@@ -42,6 +43,7 @@ def convert_weights(request: Request, run: RunSettings) -> int:
     if run.no_clobber and Path(run.output).exists():
         raise UsageError(f"{run.output}: exists, and --no-clobber was given")
     source = Path(request.source)
+    refuse_special(source, CheckpointError)
     if source.is_dir():
         raise DataError(f"{source}: is a folder; give a checkpoint of UnSAM (.pth)")
     if not source.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -58,6 +59,7 @@ step() {
 %{work}
 exit "$code"
 """)
+_UNFIT = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, ends of lines
 _SCRATCH = """\
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/unsam.XXXXXX") # on the node; features stay here
 trap 'rm -rf "$scratch"' EXIT
@@ -119,11 +121,24 @@ def batch_script(stages: Sequence[Stage], resources: Resources, job: Job) -> str
     Raises
     ------
     UsageError
-        The stages do not follow upon each other, or what they need is missing.
+        The stages do not follow upon each other, what they need is missing, or a text has control
+        characters.
     """
+    _refuse_control_characters(stages, resources, job)
     if any(stage.command in TRAININGS for stage in stages):
         return _training(stages, resources, job)
     return _array(stages, resources, job)
+
+
+def _refuse_control_characters(stages: Sequence[Stage], resources: Resources, job: Job) -> None:
+    """Refuse what would end a comment or an option of sbatch, whose rest bash then runs."""
+    values = {**vars(resources), **vars(job), "stage": [w for s in stages for w in s.options]}
+    for name, value in values.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and any(unicodedata.category(c) in _UNFIT for c in text):
+                raise UsageError(
+                    f"{name} {text!r:.80}: a batch script has no control characters, and is UTF-8"
+                )
 
 
 def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
