@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import click
 
 from unsam_cli import options
 from unsam_cli.convert.formats import BSDS_MIN_AREA, CHECKPOINT, WRITE, parse_request
+from unsam_cli.convert.settings import ReadSettings, WriteSettings
 from unsam_cli.option_files import ListArgument
 from unsam_cli.run.runner import RunSettings
+from unsam_cli.setting_options import settings_options
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -35,41 +38,19 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     group="Output",
     help="What to write.  [default: coco]",
 )
-@options.option(
-    "--min-area",
-    type=click.IntRange(0),
-    help=f"Leave out masks of fewer pixels.  [default: {BSDS_MIN_AREA} for bsds500, else 0]",
-)
-@options.option(
-    "--max-iou",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    help="Leave out masks that overlap an earlier one of their image by more; 1 keeps all.",
-)
-@options.option(
-    "--components",
-    is_flag=True,
-    help="labelmap: make every connected piece of a label a mask of its own.",
-)
-@options.option(
-    "--background", type=int, default=0, help="labelmap: the label that stands for nothing."
-)
-@options.option(
-    "--order",
-    type=click.Choice(["area", "score", "file"]),
-    default="area",
-    help="--to labelmap: what lies on top: smaller masks, better ones, or later ones.",
-)
-@options.option(
-    "--tolerance",
-    type=click.FloatRange(0),
-    default=0.0,
-    help="--to polygons, yolo: pixels by which outlines may be simplified; 0 is exact.",
-)
+@settings_options("read", ReadSettings, build=dict)
+@settings_options("write", WriteSettings)
 @options.format_option
 @options.run_options
 def command(
-    words: tuple[str, ...], to: str | None, kind: str, run: RunSettings, **settings: Any
+    words: tuple[str, ...],
+    to: str | None,
+    images: Path | None,
+    png: Path | None,
+    read: dict[str, Any],
+    write: WriteSettings,
+    kind: str,
+    run: RunSettings,
 ) -> int:
     """Convert a dataset to class-agnostic COCO, or masks to other forms.
 
@@ -91,7 +72,8 @@ def command(
         from unsam_cli.convert.checkpoint import convert_weights
 
         return convert_weights(request, run)
-    from unsam_cli.convert.stage import convert, settings_of
+    from unsam_cli.convert.stage import convert
 
-    read, write = settings_of(request, settings)
-    return convert(request, read, write, run, kind=kind)
+    least = {"min_area": BSDS_MIN_AREA} if request.source_format == "bsds500" else {}
+    reading = ReadSettings(images=images, png=png, **{**least, **read})
+    return convert(request, reading, replace(write, images=images), run, kind=kind)

@@ -7,79 +7,22 @@ from typing import Any
 import click
 
 from unsam_cli import options, predict_options
+from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.runner import RunSettings
-
-
-def _pair(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    numbers = options.parse_floats(context, parameter, value)
-    if len(numbers) != 2:
-        raise click.BadParameter(f"{value!r} is not two numbers, {parameter.metavar}")
-    return numbers[0], numbers[1]
-
-
-def _whole_pair(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[int, int] | None:
-    pair = _pair(context, parameter, value)
-    if pair is None:
-        return None
-    if any(number != int(number) for number in pair):
-        raise click.BadParameter(f"{value!r} is not two whole numbers, {parameter.metavar}")
-    return int(pair[0]), int(pair[1])
+from unsam_cli.sam.settings import AutomaticConfig
+from unsam_cli.setting_options import settings_options
 
 
 @options.command("predict", "Segment images with a trained network.")
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @options.images_argument
-@options.option(
-    "--max-masks",
-    default=1000,
-    type=click.IntRange(1),
-    help="Most queries that become masks, those of the best class score; of every tile.",
-)
-@options.option(
-    "--min-score",
-    type=click.FloatRange(0, 1),
-    help="Least score of a mask.  [default: 0; of a promptable model without prompts 0.88]",
-)
-@options.option(
-    "--score-window",
-    metavar="LOW,HIGH",
-    callback=_pair,
-    help="Take queries with a class score over LOW and up to HIGH, at most --max-masks: for "
-    "self-training.",
-)
-@options.option(
-    "--nms",
-    metavar="IOU",
-    type=click.FloatRange(0, 1),
-    help="Drop a mask whose IoU with a better one is higher.  [default: keep all; of a promptable "
-    "model without prompts 0.7, of boxes]",
-)
-@options.option(
-    "--size",
-    metavar="SHORT,LONGEST",
-    callback=_whole_pair,
-    help="Sides of the network's input in pixels.  [default: the checkpoint's, 1024,2048]",
-)
-@options.option(
-    "--tile",
-    type=click.IntRange(1),
-    metavar="SIZE",
-    help="Cut larger images into tiles of so many pixels at full resolution, and join the masks.",
-)
-@options.option(
-    "--overlap",
-    type=click.IntRange(1),
-    metavar="PIXELS",
-    help="What neighbouring tiles share.  [default: a quarter of a tile]",
-)
+@predict_options.kept_options
+@settings_options("whole", PredictSettings, unset=True)
 @predict_options.prompt_options
+@settings_options("prompted", PromptedSettings, unset=True)
+@settings_options("search", AutomaticConfig, unset=True)
 @options.format_option
 @options.compute_options
 @options.run_options
@@ -89,8 +32,7 @@ def command(
     compute: options.Compute,
     run: RunSettings,
     kind: str,
-    asked: dict[str, Any],
-    **method: Any,
+    **said: dict[str, Any],
 ) -> int:
     """Segment images with a whole-image segmenter, or with a promptable one (SAM).
 
@@ -108,10 +50,10 @@ def command(
     from unsam_cli.prediction import prompted_stage, stage
     from unsam_cli.prediction.checkpoints import is_promptable
 
-    if predict_options.asks(asked) or is_promptable(checkpoint):
-        prompted = predict_options.prompted_settings(method, asked, compute)
+    asked = predict_options.Asked(**said)
+    if asked.asks or is_promptable(checkpoint):
         return prompted_stage.predict(
-            checkpoint, images, prompted, run, device=compute.device, kind=kind
+            checkpoint, images, asked.of_promptable(compute), run, device=compute.device, kind=kind
         )
-    whole = predict_options.whole_image_settings(method, asked, compute)
-    return stage.predict(checkpoint, images, whole, run, device=compute.device, kind=kind)
+    settings = asked.of_whole_image(compute)
+    return stage.predict(checkpoint, images, settings, run, device=compute.device, kind=kind)

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from unsam_cli import options, segmenter_options, train_options
+from unsam_cli import options, train_options
+from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.setting_options import settings_options
 from unsam_cli.train_log import training_reporter_factory
 from unsam_cli.training.presets import DEFAULT, PRESETS
-from unsam_cli.training.recipe import Recipe
+from unsam_cli.training.recipe import DataSettings, LossSettings, Recipe
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -35,9 +37,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Folder of the images of --validate.  [default: --images]",
 )
 @train_options.preset_option(PRESETS, DEFAULT)
-@segmenter_options.network_options
-@segmenter_options.sample_options
-@segmenter_options.loss_options
+@settings_options("network", SegmenterConfig)
+@settings_options("data", DataSettings)
+@settings_options("losses", LossSettings)
 @train_options.trainer_options
 @train_options.weight_options
 @options.run_option(

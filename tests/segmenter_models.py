@@ -24,7 +24,7 @@ EOMT = SegmenterConfig(
     backbone_weights="random",
     queries=20,
     decoder_layers=2,
-    image_size=64,
+    short_side=64,
 )
 CONFIGS = {"mask2former": MASK2FORMER, "eomt": EOMT}
 

@@ -14,7 +14,7 @@ from coco_scenes import Scene, box, oracle, random_scene
 from support import Invoke, RunProgram
 
 from unsam_cli.errors import DataError, MissingInputError
-from unsam_cli.evaluation import is_partial, merge_reports
+from unsam_cli.evaluation.partial import is_partial, merge_reports
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_help_shows_the_usual_preset(invoke: Invoke) -> None:
     shown = " ".join(invoke("train", "--preset", "paper", "--help").stdout.split())
     assert "[default: 2000;" in shown
     shown = " ".join(invoke("finetune-sam", "--help").stdout.split())
-    assert "Prompts of an image. [default: 30;" in shown
+    assert "Prompts per image. [default: 30;" in shown
 
 
 def test_the_bare_program_prints_its_help_in_lines(invoke: Invoke) -> None:

@@ -1,34 +1,27 @@
-"""Options of ``unsam predict`` for promptable models; see :mod:`unsam_cli.options`.
+"""Options of ``unsam predict``, and whom they are for; see :mod:`unsam_cli.options`.
 
-``@prompt_options``   ``asked``: a dict from ``--points --boxes --prompts --prompts-from`` and what
-                      goes with them, and the options of the search for all masks
+``@kept_options``     ``kept``: ``--max-masks --min-score --nms``, which all models know
+``@prompt_options``   ``prompts``: ``--points --boxes --prompts --prompts-from``
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from unsam_cli.errors import UsageError
 from unsam_cli.options import Compute, bundle, files_option, option
+from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.sam.settings import AutomaticConfig
+from unsam_cli.settings import declared_fields
 
-if TYPE_CHECKING:
-    from unsam_cli.prediction.prompted_settings import PromptedSettings
-    from unsam_cli.prediction.settings import PredictSettings
-
-_MOST_CLICKS = 20  # as evaluation counts them
-_SEARCH = {
-    "points_per_side": "points_per_side",
-    "crop_layers": "crop_layers",
-    "stability": "min_stability",
-    "min_region": "min_region",
-    "min_score": "min_score",
-    "nms": "nms_iou",
-    "nms_of": "nms",
-}
-"""Options of the search for all masks, as its settings call them."""
+_SEARCHED = {"min_score": "min_score", "nms": "nms_iou"}
+"""Options that the search for all masks shares, as its settings call them."""
 
 
 def _lists(least: int, most: int) -> Any:
@@ -52,21 +45,43 @@ def _lists(least: int, most: int) -> Any:
     return check
 
 
-def _numbers(text: str | None) -> list[tuple[float, ...]]:
-    return [tuple(float(part) for part in one.split(",")) for one in (text or "").split()]
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
+kept_options = bundle(
+    "kept",
+    _given,
+    option(
+        "--max-masks",
+        default=1000,
+        type=click.IntRange(1),
+        help="Most queries that become masks, those of the best class score; per tile.",
+    ),
+    option(
+        "--min-score",
+        type=click.FloatRange(0, 1),
+        help="Smallest score of a mask.  [default: 0; of a promptable model without prompts 0.88]",
+    ),
+    option(
+        "--nms",
+        metavar="IOU",
+        type=click.FloatRange(0, 1),
+        help="Drop a mask whose IoU with a better one is higher.  [default: keep all; of a "
+        "promptable model without prompts 0.7, of boxes]",
+    ),
+)
 prompt_options = bundle(
-    "asked",
-    dict,
+    "prompts",
+    _given,
     option(
         "--points",
         multiple=True,
         metavar="X,Y[,LABEL]",
         group="Prompts",
         callback=_lists(2, 3),
-        help="A click in every image, in pixels: on what is meant, or, with LABEL 0, beside it. "
-        "All clicks make one prompt.",
+        help="A click in every image, in pixels: on the object, or, with LABEL 0, outside it. All "
+        "clicks make one prompt.",
     ),
     option(
         "--boxes",
@@ -83,120 +98,84 @@ prompt_options = bundle(
         help="Click the centre of every mask of a COCO file, which also names the images where no "
         "others are given.",
     ),
-    option(
-        "--clicks",
-        type=click.IntRange(1, _MOST_CLICKS),
-        group="Prompts",
-        help="With --prompts-from: click on where the mask is most wrong, until its IoU is 0.9 or "
-        "so many clicks are made.  [default: one click, not counted]",
-    ),
-    option(
-        "--kornia-approx",
-        is_flag=True,
-        group="Prompts",
-        help="With --prompts-from: find centres with the approximate distance of UnSAM's "
-        "evaluation.",
-    ),
-    option(
-        "--granularity",
-        type=click.FloatRange(0.1, 1),
-        group="Prompts",
-        help="How fine masks shall be, from 0.1 to 1 for the coarsest; one a prompt. For "
-        "checkpoints that were trained with it.",
-    ),
-    option(
-        "--points-per-side",
-        type=click.IntRange(1),
-        group="Prompts",
-        help="Without prompts: points of the grid along a side.  [default: 32]",
-    ),
-    option(
-        "--crop-layers",
-        type=click.IntRange(0, 4),
-        group="Prompts",
-        help="Without prompts: search crops, too, 2^i x 2^i of them in layer i.  [default: 0]",
-    ),
-    option(
-        "--nms-of",
-        type=click.Choice(["box", "mask"]),
-        group="Prompts",
-        help="Without prompts: whether --nms compares boxes, as SAM does, or masks, so that parts "
-        "are kept that fill the box of a whole.  [default: box]",
-    ),
-    option(
-        "--stability",
-        type=click.FloatRange(0, 1),
-        group="Prompts",
-        help="Without prompts: least IoU of a mask cut higher and lower.  [default: 0.95]",
-    ),
-    option(
-        "--min-region",
-        type=click.IntRange(0),
-        metavar="PIXELS",
-        group="Prompts",
-        help="Without prompts: fill smaller holes, drop smaller islands.  [default: 0]",
-    ),
 )
 
 
-def asks(asked: dict[str, Any]) -> bool:
-    """Whether prompts are given: only a promptable model can answer."""
-    return bool(asked["points"] or asked["boxes"] or asked["prompts"] or asked["prompts_from"])
+@dataclass(frozen=True)
+class Asked:
+    """The options that were given, by what they are for.
 
-
-def whole_image_settings(
-    method: dict[str, Any], asked: dict[str, Any], compute: Compute
-) -> PredictSettings:
-    """Return the settings of a whole-image segmenter.
-
-    Raises
-    ------
-    UsageError
-        An option is given that is for promptable models.
+    Attributes
+    ----------
+    kept, whole, prompts, prompted, search : dict
+        Which masks are kept; options of whole-image segmenters; prompts; how promptable models
+        answer them; how they search for all masks without prompts.
     """
-    from unsam_cli.prediction.settings import PredictSettings
 
-    _refuse(asked, "is for promptable models (SAM), and this is a whole-image segmenter")
-    given = {name: value for name, value in method.items() if value is not None}
-    return PredictSettings(**given, dtype=compute.dtype, batch_size=compute.batch_size)
+    kept: dict[str, Any]
+    whole: dict[str, Any]
+    prompts: dict[str, Any]
+    prompted: dict[str, Any]
+    search: dict[str, Any]
+
+    @property
+    def asks(self) -> bool:
+        """Whether prompts are given: only a promptable model can answer."""
+        return bool(self.prompts)
+
+    def of_whole_image(self, compute: Compute) -> PredictSettings:
+        """Return the settings of a whole-image segmenter.
+
+        Raises
+        ------
+        UsageError
+            An option is given that is for promptable models.
+        """
+        for_prompts = _options(PromptedSettings, self.prompted)
+        for_prompts += _options(AutomaticConfig, self.search)
+        _refuse(for_prompts, "is for promptable models (SAM), and this is a whole-image segmenter")
+        return PredictSettings(
+            **self.kept, **self.whole, dtype=compute.dtype, batch_size=compute.batch_size
+        )
+
+    def of_promptable(self, compute: Compute) -> PromptedSettings:
+        """Return the settings of a promptable model.
+
+        Raises
+        ------
+        UsageError
+            An option is given that is for whole-image segmenters, or one of the search for all
+            masks beside prompts.
+        """
+        whole = _options(PredictSettings, self.whole)
+        _refuse(whole, "is for whole-image segmenters, and this is a promptable model")
+        shared = {_SEARCHED[name]: self.kept[name] for name in _SEARCHED if name in self.kept}
+        if self.asks:
+            searching = [name for name in _SEARCHED if name in self.kept]
+            searching += _options(AutomaticConfig, self.search)
+            _refuse(searching, "is for the search for all masks: leave it out, or the prompts")
+        points = tuple((p[0], p[1], int(p[2]) if p[2:] else 1) for p in self._numbers("points"))
+        return PromptedSettings(
+            points=points,
+            boxes=tuple((b[0], b[1], b[2], b[3]) for b in self._numbers("boxes")),
+            prompts=self.prompts.get("prompts"),
+            prompts_from=self.prompts.get("prompts_from"),
+            **self.prompted,
+            automatic=AutomaticConfig(**shared, **self.search),
+            max_masks=self.kept["max_masks"],
+            dtype=compute.dtype,
+        )
+
+    def _numbers(self, name: str) -> list[tuple[float, ...]]:
+        texts = self.prompts.get(name, "").split()
+        return [tuple(float(part) for part in text.split(",")) for text in texts]
 
 
-def prompted_settings(
-    method: dict[str, Any], asked: dict[str, Any], compute: Compute
-) -> PromptedSettings:
-    """Return the settings of a promptable model.
-
-    Raises
-    ------
-    UsageError
-        An option is given that is for whole-image segmenters, or one of the search for all masks
-        beside prompts.
-    """
-    from unsam_cli.prediction.prompted_settings import PromptedSettings
-    from unsam_cli.sam.settings import AutomaticConfig
-
-    values = {**method, **asked}
-    whole = {n: v for n, v in method.items() if n not in (*_SEARCH, "max_masks")}
-    _refuse(whole, "is for whole-image segmenters, and this is a promptable model")
-    search = {n: values[n] for n in _SEARCH if values[n] is not None}
-    if asks(asked):
-        _refuse(search, "is for the search for all masks: leave it out, or the prompts")
-    points = tuple((p[0], p[1], int(p[2]) if p[2:] else 1) for p in _numbers(asked["points"]))
-    return PromptedSettings(
-        points=points,
-        boxes=tuple((b[0], b[1], b[2], b[3]) for b in _numbers(asked["boxes"])),
-        prompts=asked["prompts"],
-        prompts_from=asked["prompts_from"],
-        granularity=asked["granularity"],
-        clicks=asked["clicks"],
-        approximate=asked["kornia_approx"],
-        automatic=AutomaticConfig(**{_SEARCH[name]: value for name, value in search.items()}),
-        max_masks=method["max_masks"],
-        dtype=compute.dtype,
-    )
+def _options(settings: type[Any], given: Iterable[str]) -> list[str]:
+    """Return the names of the options of some fields."""
+    return [d.option or f.name for f, d in declared_fields(settings) if f.name in given]
 
 
-def _refuse(values: dict[str, Any], why: str) -> None:
-    for name, value in values.items():
-        if value is not None and value is not False:
-            raise UsageError(f"--{name.replace('_', '-')} {why}")
+def _refuse(names: Iterable[str], why: str) -> None:
+    for name in names:
+        raise UsageError(f"--{name.replace('_', '-')} {why}")

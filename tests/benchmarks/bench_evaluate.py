@@ -30,7 +30,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
-from unsam_cli.evaluation import EvaluateOutputs, EvaluateSettings, evaluate
+from unsam_cli.evaluation.settings import EvaluateSettings
+from unsam_cli.evaluation.stage import EvaluateOutputs, evaluate
 
 MAX_DETS = (1, 10, 100, 1000)
 Entry = dict[str, Any]

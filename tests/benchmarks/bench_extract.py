@@ -20,7 +20,9 @@ from PIL import Image
 
 from unsam_cli.backbones import create_backbone
 from unsam_cli.backbones.speed import torch_product
-from unsam_cli.extraction import ExtractSettings, Meter, PlanSettings, extract
+from unsam_cli.extraction.meter import Meter
+from unsam_cli.extraction.pipeline import extract
+from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
 
 SIDE = 2048
 

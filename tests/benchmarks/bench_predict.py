@@ -43,8 +43,10 @@ from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
-from unsam_cli.prediction import Predictor, PredictSettings, predict_images
 from unsam_cli.prediction.masks import concatenate, enlarge, slices
+from unsam_cli.prediction.pipeline import predict_images
+from unsam_cli.prediction.predict import Predictor
+from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.prediction.views import View
 from unsam_cli.rle import area
 from unsam_cli.run.resources import peak_memory

@@ -22,7 +22,8 @@ from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.divide.upsample import guide_filter, to_pixels
-from unsam_cli.extraction.plan import PlanSettings, plan_records
+from unsam_cli.extraction.plan import plan_records
+from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.io.features import Record
 from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview, encode_preview

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from coco_scenes import Scene, box, oracle, random_scene
 
-from unsam_cli.evaluation import EvaluateOutputs, EvaluateSettings, evaluate
+from unsam_cli.evaluation.settings import EvaluateSettings
+from unsam_cli.evaluation.stage import EvaluateOutputs, evaluate
 
 
 def measure(scene: Scene, folder: Path, **settings: Any) -> dict[str, Any]:

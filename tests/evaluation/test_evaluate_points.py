@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support import Invoke
 
-from unsam_cli.evaluation import (
-    Promptable,
-    clicks_needed,
-    is_partial,
-    merge_reports,
-    next_click,
-    simulate_clicks,
-)
+from unsam_cli.evaluation.clicks import Promptable, clicks_needed, next_click, simulate_clicks
+from unsam_cli.evaluation.partial import is_partial, merge_reports
 
 
 def run(scene: Scene, folder: Path, invoke: Invoke, *extra: object) -> dict[str, Any]:

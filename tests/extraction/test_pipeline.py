@@ -14,13 +14,11 @@ from PIL import Image
 
 from unsam_cli.backbones import Backbone, create_backbone
 from unsam_cli.errors import DataError, ImageFileError, MaskFileError, MissingInputError, UnsamError
-from unsam_cli.extraction import (
-    ExtractSettings,
-    ImageFeatures,
-    Meter,
-    extract,
-)
-from unsam_cli.extraction.plan import PlanSettings, Regions
+from unsam_cli.extraction.meter import Meter
+from unsam_cli.extraction.pipeline import extract
+from unsam_cli.extraction.plan import Regions
+from unsam_cli.extraction.prepare import ImageFeatures
+from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
 from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.rle import Rle, encode_window

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsam_cli.errors import MaskFileError
-from unsam_cli.extraction.plan import PlanSettings, fit_size, plan_records
+from unsam_cli.extraction.plan import fit_size, plan_records
+from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.rle import Rle, encode_window
 
 side = st.integers(1, 5000)

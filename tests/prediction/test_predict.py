@@ -14,7 +14,9 @@ from segmenters import ColourSegmenter, RandomSegmenter, segment_naively
 from unsam_cli.errors import UsageError
 from unsam_cli.hierarchy import FoundMasks
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.prediction import Predictor, PredictSettings, masks, predict_image
+from unsam_cli.prediction import masks
+from unsam_cli.prediction.predict import Predictor, predict_image
+from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.rle import decode, encode_window, iou
 
 pytestmark = pytest.mark.torch

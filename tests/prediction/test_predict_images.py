@@ -19,7 +19,10 @@ from unsam_cli.errors import ImageFileError, UnsamError
 from unsam_cli.hierarchy import FoundMasks
 from unsam_cli.io.images import read_image
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.prediction import Predictor, PredictSettings, masks, predict_image, predict_images
+from unsam_cli.prediction import masks
+from unsam_cli.prediction.pipeline import predict_images
+from unsam_cli.prediction.predict import Predictor, predict_image
+from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.parallel import ItemError
 
 pytestmark = pytest.mark.torch

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from segmenters import ColourSegmenter
 
 from unsam_cli.hierarchy import FoundMasks
-from unsam_cli.prediction import PredictSettings, predict_image, tiles
+from unsam_cli.prediction import tiles
 from unsam_cli.prediction.masks import Masks
+from unsam_cli.prediction.predict import predict_image
+from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.prediction.views import View, plan_views, see
 from unsam_cli.rle import decode, encode, encode_window
 

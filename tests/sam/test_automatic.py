@@ -105,7 +105,7 @@ def test_masks_of_random_weights_are_those_of_segment_anything(
 
 
 def test_nothing_is_found_where_nothing_is_good_enough(pair: tuple[Any, PromptableModel]) -> None:
-    for config in (AutomaticConfig(2, 99), AutomaticConfig(2, -9, 2.0)):
+    for config in (AutomaticConfig(2, 99), AutomaticConfig(2, -9, 1, 1e9)):
         assert len(automatic_masks(pair[1], picture(40, 50), config)) == 0
 
 

@@ -222,7 +222,6 @@ def test_eomt_learns_the_same_way() -> None:
         backbone_weights="random",
         queries=5,
         decoder_layers=2,
-        image_size=64,
         short_side=64,
         longest_side=64,
     )

@@ -1,11 +1,12 @@
-"""What `conquer` can be told."""
+"""What `conquer` can be told; imports nothing heavy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from unsam_cli.errors import UsageError
+from unsam_cli.settings import Settings, setting
 
 Refine = Literal["none", "guided"]
 Preset = Literal["default", "paper"]
@@ -25,59 +26,57 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ConquerSettings:
-    """Options of the conquer step; the defaults are those of the command.
+class ConquerSettings(Settings):
+    """Settings of the conquer step.
+
+    The ``paper`` preset emits the clusters at each of the thresholds, compares masks within a
+    window of 5, grows the plain tree alone and keeps all masks; ``default`` emits what exists
+    anywhere between the highest and the lowest threshold.
 
     Attributes
     ----------
-    thresholds : tuple of float
-        Similarities down to which clusters are merged. ``paper`` emits the clusters at each of
-        them; ``default`` emits what exists anywhere between the highest and the lowest.
-    min_patches : int
-        Least size of a cluster, patches.
-    coverage : float
-        A mask is kept if more than this fraction of it lies in its region.
-    nms_iou : float
-        Of two masks with a higher IoU only the better one stays.
-    nms_window : int
-        Compare a mask with the next ``nms_window - 1`` only; 0 compares all. ``paper`` takes 5
-        for 0.
-    refine : {"none", "guided"}
-        ``guided`` lets borders follow the edges of the picture.
-    preset : {"default", "paper"}
-        ``paper`` is the published pipeline with its quirks.
     rules : tuple of Rule
         How strongly small clusters merge first, and those without a sharp border between them; one
-        tree for each: different trees know different objects. ``paper`` has the plain tree alone.
-    max_masks : int
-        Most masks of an image, the best ones; 0 keeps all. ``paper`` keeps all.
+        tree for each: different trees know different objects.
     """
 
-    thresholds: tuple[float, ...] = (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-    min_patches: int = 4
-    coverage: float = 0.9
-    nms_iou: float = 0.9
-    nms_window: int = 0
-    refine: Refine = "guided"
-    preset: Preset = "default"
+    thresholds: tuple[float, ...] = setting(
+        (0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
+        "Cosine similarities down to which patches are merged, a level of masks each.",
+        least=-1,
+        most=1,
+        metavar="LIST",
+    )
+    min_patches: int = setting(4, "Smallest size of a mask, in patches.", least=1)
+    coverage: float = setting(
+        0.9, "Smallest fraction of a mask that lies in its region.", least=0, most=1
+    )
+    nms_iou: float = setting(
+        0.9, "Masks that overlap a better one by more are dropped.", least=0, most=1
+    )
+    nms_window: int = setting(
+        0, "Compare a mask only with the next WINDOW - 1 by size; 0 compares all.", least=0
+    )
+    max_masks: int = setting(
+        1000,
+        "Most masks per image, the best; 0 keeps all, and so does --preset paper.",
+        least=0,
+    )
+    refine: Refine = setting(
+        "guided", "How borders follow the edges of the picture.", choices=get_args(Refine)
+    )
+    preset: Preset = setting(
+        "default",
+        "The better method, or the published one with its quirks.",
+        choices=get_args(Preset),
+    )
     rules: tuple[Rule, ...] = (Rule(), Rule(0.15), Rule(0.4), Rule(0.1, 1.0), Rule(0.3, 0.5))
-    max_masks: int = 1000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         thresholds = tuple(sorted({float(value) for value in self.thresholds}, reverse=True))
-        if not thresholds or not all(-1 <= value <= 1 for value in thresholds):
-            raise UsageError("thresholds must be one or more cosines from -1 to 1")
+        if not thresholds:
+            raise UsageError("thresholds is empty; give one or more cosines")
         object.__setattr__(self, "thresholds", thresholds)
-        if self.min_patches < 1:
-            raise UsageError(f"min_patches must be at least 1, not {self.min_patches}")
-        for name in ("coverage", "nms_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        if self.nms_window < 0 or self.max_masks < 0:
-            raise UsageError("nms_window and max_masks must not be negative")
         if not self.rules or min(map(min, self.rules)) < 0:
             raise UsageError("rules must be one or more pairs of exponents, none negative")
-        if self.refine not in ("none", "guided"):
-            raise UsageError(f"unknown refinement {self.refine!r}: choose none or guided")
-        if self.preset not in ("default", "paper"):
-            raise UsageError(f"unknown preset {self.preset!r}: choose default or paper")

@@ -10,13 +10,13 @@ from typing import Any
 
 from unsam_cli.convert.dataset import (
     Picture,
-    ReadSettings,
     SourceImage,
     Truth,
     files_below,
     numbered,
 )
 from unsam_cli.convert.label_maps import label_masks, read_pixels
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.hierarchy import CONTAINED
 from unsam_cli.io.files import open_regular

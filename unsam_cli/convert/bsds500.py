@@ -10,13 +10,13 @@ import numpy as np
 
 from unsam_cli.convert.dataset import (
     Picture,
-    ReadSettings,
     SourceImage,
     Truth,
     files_below,
     numbered,
 )
 from unsam_cli.convert.label_maps import LabelArray, component_masks
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.files import check_regular
 from unsam_cli.run.provenance import checksum

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth, size_of
+from unsam_cli.convert.dataset import Picture, SourceImage, Truth, size_of
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.annotations import Annotation, ImageInfo, annotation, file_name_of, whole
 from unsam_cli.io.json_stream import Record, parse_json, records

@@ -11,39 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.io.files import files_below as regular_files_below
 from unsam_cli.io.images import find_image, image_size
 from unsam_cli.rle import Rle, RunTable, suppress
 from unsam_cli.run.provenance import file_identity
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """How to read a dataset.
-
-    Parameters
-    ----------
-    images : Path, optional
-        Folder of the images: for sizes and names that the source lacks.
-    png : Path, optional
-        Folder of the PNG files of ``coco-panoptic``.
-    min_area : int
-        Pixels that a mask needs.
-    components : bool
-        Whether each 4-connected piece of a label is a mask of its own.
-    background : int
-        The label that is nothing.
-    max_iou : float
-        A mask that overlaps an earlier one of its image by more is left out; 1 keeps all.
-    """
-
-    images: Path | None = None
-    png: Path | None = None
-    min_area: int = 0
-    components: bool = False
-    background: int = 0
-    max_iou: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

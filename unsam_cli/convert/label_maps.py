@@ -12,12 +12,12 @@ from PIL import Image
 
 from unsam_cli.convert.dataset import (
     Picture,
-    ReadSettings,
     SourceImage,
     Truth,
     files_below,
     numbered,
 )
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, ImageFileError, MissingInputError
 from unsam_cli.io.files import check_regular
 from unsam_cli.io.files import files_below as regular_files_below

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from unsam_cli.convert.coco_json import CocoRecords
-from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth, size_of
+from unsam_cli.convert.dataset import Picture, SourceImage, Truth, size_of
 from unsam_cli.convert.label_maps import label_masks, read_labels
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.io.annotations import whole
 from unsam_cli.rle import Rle

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, Truth
+from unsam_cli.convert.dataset import Picture, SourceImage, Truth
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.annotations import annotation, image_info
 from unsam_cli.io.json_stream import LONGEST, parse_json

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,17 @@ from unsam_cli.convert.bsds500 import open_bsds500
 from unsam_cli.convert.coco_json import open_coco_json
 from unsam_cli.convert.dataset import (
     Dataset,
-    ReadSettings,
     SourceImage,
     select,
     source_identity,
     to_annotations,
 )
-from unsam_cli.convert.formats import BSDS_MIN_AREA, FOLDERS, Request
+from unsam_cli.convert.formats import FOLDERS, Request
 from unsam_cli.convert.label_maps import open_label_maps
 from unsam_cli.convert.panoptic import open_panoptic
 from unsam_cli.convert.sa1b import open_sa1b
+from unsam_cli.convert.settings import ReadSettings, WriteSettings
 from unsam_cli.convert.sinks import FolderSink, TsvSink
-from unsam_cli.convert.targets import WriteSettings
 from unsam_cli.convert.tsv import open_tsv
 from unsam_cli.io.images import find_image
 from unsam_cli.io.masks_lines import marks_of
@@ -110,16 +109,6 @@ def _content(image: SourceImage, *, dataset: Dataset, images: Path | None) -> in
     """Return a checksum of the masks of an image, and of the image where it is written, too."""
     found = dataset.content(image)
     return found if images is None else checksum(find_image(images, image.file_name), found)
-
-
-def settings_of(request: Request, options: Mapping[str, Any]) -> tuple[ReadSettings, WriteSettings]:
-    """Sort the options of the command into how to read and how to write."""
-    least = options["min_area"]
-    if least is None:
-        least = BSDS_MIN_AREA if request.source_format == "bsds500" else 0
-    taken = {f.name: options[f.name] for f in fields(ReadSettings)}
-    read = ReadSettings(**{**taken, "min_area": least})
-    return read, WriteSettings(**{f.name: options[f.name] for f in fields(WriteSettings)})
 
 
 def _convert_image(

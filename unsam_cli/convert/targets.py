@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 
 from unsam_cli.convert.dataset import SourceImage
 from unsam_cli.convert.outlines import join, outlines
+from unsam_cli.convert.settings import WriteSettings
 from unsam_cli.errors import DataError
 from unsam_cli.io.drawings import save_drawing
 from unsam_cli.io.images import find_image, read_image
@@ -22,26 +21,6 @@ from unsam_cli.run.sinks import ImageResult
 
 _JPEG = b"\xff\xd8\xff"
 _RESULT_KEYS = ("image_id", "category_id", "segmentation", "score")
-
-
-@dataclass(frozen=True)
-class WriteSettings:
-    """How to write.
-
-    Parameters
-    ----------
-    images : Path, optional
-        Folder of the images, for ``tsv``.
-    order : {'area', 'score', 'file'}
-        Which masks are painted over which in a label map: smaller over larger, better over worse,
-        later over earlier.
-    tolerance : float
-        Pixels by which polygons may differ from the outlines of masks; 0 is exact.
-    """
-
-    images: Path | None = None
-    order: str = "area"
-    tolerance: float = 0.0
 
 
 def to_results(image: SourceImage, result: ImageResult, settings: WriteSettings) -> ImageResult:

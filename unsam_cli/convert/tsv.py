@@ -13,8 +13,9 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unsam_cli.convert.dataset import Picture, ReadSettings, SourceImage, files_below
+from unsam_cli.convert.dataset import Picture, SourceImage, files_below
 from unsam_cli.convert.sa1b import read_record
+from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.kinds import HEAD, mistaken

@@ -11,8 +11,9 @@ from typing import Any
 from unsam_cli.backbones import accelerator
 from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
-from unsam_cli.divide.upsample import Refine, guide_filter, to_pixels
-from unsam_cli.errors import DataError, MaskFileError, UnsamError, UsageError
+from unsam_cli.divide.settings import DivideSettings
+from unsam_cli.divide.upsample import guide_filter, to_pixels
+from unsam_cli.errors import DataError, MaskFileError, UnsamError
 from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.masks import MasksFile, read_masks
@@ -27,36 +28,6 @@ from unsam_cli.run.shards import Parts, parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
 Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, ImageResult | UnsamError]]]
-
-
-@dataclass(frozen=True)
-class DivideSettings:
-    """How to divide.
-
-    Parameters
-    ----------
-    max_masks, tau
-        See :func:`~unsam_cli.divide.maskcut.maskcut`.
-    min_score : float
-        Least score of a detection.
-    refine : {'guided', 'none'}
-        Whether borders follow the edges of the picture.
-    device : str
-        Where eigenvectors are computed, see :func:`~unsam_cli.backbones.accelerator`.
-    batch_size : int
-        Images that are cut at once on an accelerator.
-    """
-
-    max_masks: int = 3
-    tau: float = 0.15
-    min_score: float = 0.3
-    refine: Refine = "guided"
-    device: str = "auto"
-    batch_size: int = 8
-
-    def __post_init__(self) -> None:
-        if not -1 <= self.tau < 1:
-            raise UsageError(f"tau is a cosine from -1 to less than 1, not {self.tau}")
 
 
 def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: str) -> int:

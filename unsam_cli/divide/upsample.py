@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from unsam_cli import rle
 from unsam_cli.divide.maskcut import Cut
 from unsam_cli.divide.regions import fill_holes, label
+from unsam_cli.divide.settings import Refine
 from unsam_cli.guided import GuidedFilter
 from unsam_cli.jit import kernel
 from unsam_cli.rle import Rle
-
-Refine = Literal["guided", "none"]
 
 _EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel
 _RADIUS = 1.5  # of the filter's box, in patches

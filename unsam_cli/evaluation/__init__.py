@@ -13,23 +13,3 @@
 `images` `stage`        the whole of ``unsam evaluate``
 ======================  =========================================================================
 """
-
-from __future__ import annotations
-
-from unsam_cli.evaluation.clicks import Promptable, clicks_needed, next_click, simulate_clicks
-from unsam_cli.evaluation.images import EvaluateSettings
-from unsam_cli.evaluation.partial import is_partial, merge_reports
-from unsam_cli.evaluation.stage import EvaluateOutputs, Evaluation, evaluate
-
-__all__ = [
-    "EvaluateOutputs",
-    "EvaluateSettings",
-    "Evaluation",
-    "Promptable",
-    "clicks_needed",
-    "evaluate",
-    "is_partial",
-    "merge_reports",
-    "next_click",
-    "simulate_clicks",
-]

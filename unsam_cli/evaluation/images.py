@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from unsam_cli.errors import UnsamError
 from unsam_cli.evaluation.engine import NO_VALUE, match, problem
 from unsam_cli.evaluation.matches import FileResult, ImageResult
-from unsam_cli.evaluation.pairing import Match, Predictions
+from unsam_cli.evaluation.pairing import Predictions
 from unsam_cli.evaluation.points import point_result
 from unsam_cli.evaluation.sets import PredictionSet, TruthSet, prediction_set, truth_set
+from unsam_cli.evaluation.settings import EvaluateSettings
 from unsam_cli.io.masks import MasksFile
 from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.progress import Reporter
@@ -28,37 +28,6 @@ CHUNK = 8  # images; more would only cost memory
 Chunk = Sequence[tuple[int, int]]  # index and id of images
 Result = tuple[list[ImageResult], Counter[str]]
 Work = Callable[[Chunk], Result]
-
-
-@dataclass(frozen=True)
-class EvaluateSettings:
-    """What is measured.
-
-    Parameters
-    ----------
-    protocol : {'whole-image', 'point'}
-        All masks of an image, ranked by score; or the answers to prompts.
-    max_dets : tuple of int
-        Predictions kept of every image, for AR; AP is that of the largest.
-    by : str, optional
-        Key of the ground truth's annotations: metrics also for each of its values.
-    match : {'id', 'file-name'}
-        How images of the files are matched.
-    score_key : str, optional
-        What ranks predictions; None: their order in the file.
-    bootstrap : int
-        Draws of images for the intervals of differences.
-    seed : int
-        Seeds them.
-    """
-
-    protocol: Literal["whole-image", "point"] = "whole-image"
-    max_dets: tuple[int, ...] = (1, 10, 100, 1000)
-    by: str | None = None
-    match: Match = "id"
-    score_key: str | None = "score"
-    bootstrap: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,7 +140,7 @@ def _predictions_of(
         predictions.ids.get(image_id),
         size=(image.height, image.width),
         keep=settings.max_dets[-1],
-        score_key=settings.score_key,
+        score_key=settings.ranked_by,
     )
     notes[
         f"predictions of {predictions.name} are of category 0; categories play no part here, but "
@@ -192,7 +161,7 @@ def _points(inputs: Inputs, chunk: Chunk) -> Result:
                 p.masks,
                 p.ids.get(image_id),
                 size=(image.height, image.width),
-                score_key=inputs.settings.score_key,
+                score_key=inputs.settings.ranked_by,
             )
             for p in inputs.predictions
         ]

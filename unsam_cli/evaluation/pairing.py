@@ -7,14 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
 from unsam_cli.errors import DataError
+from unsam_cli.evaluation.settings import Match
 from unsam_cli.io.masks import ImageInfo, MasksFile
 
 logger = logging.getLogger(__name__)
-
-Match = Literal["id", "file-name"]
 
 
 @dataclass(frozen=True)

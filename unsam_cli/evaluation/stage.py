@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.files import write_per_image
-from unsam_cli.evaluation.images import EvaluateSettings, Inputs, evaluate_images
+from unsam_cli.evaluation.images import Inputs, evaluate_images
 from unsam_cli.evaluation.matches import ImageResult
 from unsam_cli.evaluation.pairing import pair
 from unsam_cli.evaluation.partial import write_part, write_report
 from unsam_cli.evaluation.plot import check_plot, draw
 from unsam_cli.evaluation.report import Header, build_report
+from unsam_cli.evaluation.settings import EvaluateSettings
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.output import STDOUT, check_output, publish

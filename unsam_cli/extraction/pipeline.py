@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from unsam_cli.backbones import Backbone
 from unsam_cli.errors import UnsamError
 from unsam_cli.extraction.meter import Meter
-from unsam_cli.extraction.plan import PlanSettings, Regions
+from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.prepare import (
     FrameOf,
     ImageFeatures,
@@ -29,10 +28,9 @@ from unsam_cli.extraction.prepare import (
     prepare_framed,
     prepare_image,
 )
+from unsam_cli.extraction.settings import ExtractSettings
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.parallel import ordered_map
-
-__all__ = ["ExtractSettings", "Meter", "extract"]
 
 
 class Item(Protocol):
@@ -46,34 +44,6 @@ class Item(Protocol):
 
 T = TypeVar("T", bound=Item)
 Result = ImageFeatures | UnsamError
-
-
-@dataclass(frozen=True)
-class ExtractSettings:
-    """What to extract, and how.
-
-    Parameters
-    ----------
-    plan : PlanSettings
-        Records and their sizes.
-    rank : int
-        ``--project``: channels to keep of each record, 0 = all.
-    storage_dtype : {"float16", "float32"}
-        Element type of the features.
-    preview : bool
-        Add a small JPEG of each image.
-    batch_size : int
-        Crops of one size that the network is given at once.
-    jobs : int
-        Threads for everything but the network.
-    """
-
-    plan: PlanSettings = field(default_factory=PlanSettings)
-    rank: int = 0
-    storage_dtype: str = "float16"
-    preview: bool = True
-    batch_size: int = 8
-    jobs: int = 1
 
 
 def extract(

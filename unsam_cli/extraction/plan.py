@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unsam_cli.errors import MaskFileError
+from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.rle import Rle, RunTable
 
 logger = logging.getLogger(__name__)
@@ -36,33 +37,6 @@ class RecordPlan:
     size: tuple[int, int]
     rle: Rle | None = None
     score: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSettings:
-    """How records are laid out.
-
-    Parameters
-    ----------
-    size : int
-        Longest side of a whole image after resizing, in pixels.
-    square : bool
-        Squash a whole image to `size` x `size`, as MaskCut does [1]_.
-    region_size : int
-        Side of the square that the box of a mask is resized to, in pixels.
-    whole_image : bool
-        With regions: one record more for the whole image.
-
-    References
-    ----------
-    .. [1] X. Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance
-       Segmentation", 2023, section 4.
-    """
-
-    size: int = 480
-    square: bool = False
-    region_size: int = 256
-    whole_image: bool = False
 
 
 def plan_records(

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError
-from unsam_cli.extraction.plan import PlanSettings, RecordPlan, Regions, plan_records
+from unsam_cli.extraction.plan import RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
+from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.io.images import image_size, read_image, resize
 from unsam_cli.io.previews import PREVIEW, encode_preview
 from unsam_cli.rle import Rle

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,9 +13,10 @@ from unsam_cli.backbones import Backbone, create_backbone
 from unsam_cli.backbones.registry import usual_size
 from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.extraction.meter import Meter
-from unsam_cli.extraction.pipeline import ExtractSettings, extract
-from unsam_cli.extraction.plan import PlanSettings, Regions
+from unsam_cli.extraction.pipeline import extract
+from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.prepare import ImageFeatures
+from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import (
@@ -37,18 +37,6 @@ logger = logging.getLogger(__name__)
 
 PROMPTABLE = "sam"
 """The backbone that is the image encoder of a promptable model, for ``finetune-sam``."""
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """Which network, and where it runs: see :func:`~unsam_cli.backbones.create_backbone`."""
-
-    backbone: str = "builtin"
-    weights: str | None = None
-    facet: str = "key"
-    layer: int = -1
-    device: str = "auto"
-    dtype: str = "float32"
 
 
 def extract_features(

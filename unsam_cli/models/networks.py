@@ -118,7 +118,6 @@ def config_of(network: Any, **known: Any) -> SegmenterConfig:
             backbone="eomt",
             queries=config.num_queries,
             decoder_layers=config.num_blocks,
-            image_size=config.image_size,
             short_side=config.image_size,
             longest_side=config.image_size,
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from unsam_cli.errors import UsageError
+from unsam_cli.settings import Settings, setting
 
 ARCHITECTURES = ("mask2former", "eomt")
 RANDOM = "random"
@@ -15,39 +17,15 @@ PAPER_QUERIES = 2000
 MASK2FORMER_LAYERS = 9
 EOMT_LAYERS = 4
 
+network = partial(setting, group="Network")
+
 
 @dataclass(frozen=True)
-class SegmenterConfig:
+class SegmenterConfig(Settings):
     """A whole-image segmenter.
 
-    Parameters
-    ----------
-    architecture : {"mask2former", "eomt"}
-        Mask2Former: a convolutional or hierarchical backbone, a deformable pixel decoder and a
-        masked transformer decoder. EoMT: a plain vision transformer whose last blocks see the
-        queries, too.
-    backbone : str
-        Of Mask2Former ``resnet50``, any timm feature network, or the hub id or folder (with a
-        slash) of a Hugging Face backbone; of EoMT a timm vision transformer with position
-        embeddings.
-    backbone_weights : str, optional
-        A checkpoint file, a hub id, or ``random``; by default DINO's for ``resnet50``, else the
-        backbone's own pretrained weights.
-    queries : int
-        Number of masks that are predicted.
-    hidden : int
-        Mask2Former: channels of both decoders and of the mask features.
-    pixel_layers : int
-        Mask2Former: layers of deformable attention.
-    decoder_layers : int, optional
-        Layers with queries; by default 9, of EoMT the last 4 blocks.
-    image_size : int
-        EoMT: side in pixels of the square whose position embeddings are learnt.
-    short_side, longest_side : int
-        Pixels of the network's input at inference.
-    least_side : int
-        Sides that are shorter, in pixels, are padded to it. A network that learnt from padded
-        squares alone knows places by them.
+    Mask2Former: a convolutional or hierarchical backbone, a deformable pixel decoder and a masked
+    transformer decoder. EoMT: a plain vision transformer whose last blocks see the queries, too.
 
     Raises
     ------
@@ -55,27 +33,44 @@ class SegmenterConfig:
         Unknown architecture, or a number that cannot be.
     """
 
-    architecture: str = "mask2former"
-    backbone: str = "resnet50"
-    backbone_weights: str | None = None
-    queries: int = PAPER_QUERIES
-    hidden: int = 256
-    pixel_layers: int = 6
-    decoder_layers: int | None = None
-    image_size: int = SHORT_SIDE
-    short_side: int = SHORT_SIDE
-    longest_side: int = LONGEST_SIDE
-    least_side: int = 1
+    architecture: str = network(
+        "mask2former",
+        "A feature pyramid with a masked decoder; or a plain vision transformer.",
+        choices=ARCHITECTURES,
+    )
+    backbone: str = network(
+        "resnet50",
+        "Any timm feature network, or a Hugging Face backbone by its hub id or ./FOLDER; with "
+        "eomt a timm vision transformer with position embeddings.",
+        metavar="NAME",
+    )
+    backbone_weights: str | None = network(
+        None,
+        "A checkpoint or a hub id.  [default: DINO's for resnet50, else the backbone's own]",
+        metavar="PATH|ID|random",
+    )
+    queries: int = network(PAPER_QUERIES, "Masks that are predicted.", least=1)
+    hidden: int = network(
+        256, "Channels of the decoders and of mask features; a multiple of 32.", least=32
+    )
+    pixel_layers: int = network(6, "Layers of the pixel decoder.", least=1)
+    decoder_layers: int | None = network(
+        None, "Layers that see queries.  [default: 9; of eomt the last 4 blocks]", least=1
+    )
+    short_side: int = network(
+        SHORT_SIDE, "Images are resized to this short side for inference, in pixels.", least=1
+    )
+    longest_side: int = network(LONGEST_SIDE, "Limit of the other side, in pixels.", least=1)
+    least_side: int = network(
+        1,
+        "Shorter sides are padded to this for inference, in pixels. A network that learnt from "
+        "padded squares alone needs their side here.",
+        least=1,
+    )
 
     def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise UsageError(
-                f"unknown architecture {self.architecture!r}; one of {', '.join(ARCHITECTURES)}"
-            )
-        for name in ("queries", "pixel_layers", "layers", "image_size", "short_side", "least_side"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; at least 1")
-        if self.hidden < 32 or self.hidden % 32:
+        super().__post_init__()
+        if self.hidden % 32:
             raise UsageError(f"hidden is {self.hidden}; a multiple of 32")
         if self.longest_side < self.short_side:
             raise UsageError(
@@ -88,3 +83,8 @@ class SegmenterConfig:
         if self.decoder_layers is not None:
             return self.decoder_layers
         return EOMT_LAYERS if self.architecture == "eomt" else MASK2FORMER_LAYERS
+
+    @property
+    def image_size(self) -> int:
+        """EoMT: side in pixels of the square whose position embeddings are learnt."""
+        return self.short_side

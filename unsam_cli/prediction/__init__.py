@@ -21,11 +21,3 @@ And promptable models:
 `prompted_stage`     many images, from files to a file
 ===================  ============================================================================
 """
-
-from __future__ import annotations
-
-from unsam_cli.prediction.pipeline import predict_images
-from unsam_cli.prediction.predict import Predictor, predict_image
-from unsam_cli.prediction.settings import PredictSettings
-
-__all__ = ["PredictSettings", "Predictor", "predict_image", "predict_images"]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from unsam_cli.errors import UsageError
 from unsam_cli.sam.settings import AutomaticConfig
+from unsam_cli.settings import Settings, setting
 
 Click = tuple[float, float, int]
 Box = tuple[float, float, float, float]
+MOST_CLICKS = 20  # as evaluation counts them
+
+prompt = partial(setting, group="Prompts")
 
 
 @dataclass(frozen=True)
-class PromptedSettings:
+class PromptedSettings(Settings):
     """What a promptable model is asked about every image; without prompts, for all its masks.
 
     Parameters
@@ -25,13 +30,6 @@ class PromptedSettings:
         A file of prompts, one JSON object a line; ``-`` is standard input.
     prompts_from : str, optional
         A masks file; its masks are clicked, each at its centre. ``-`` is standard input.
-    granularity : float, optional
-        How fine the masks shall be, where a prompt does not say so itself.
-    clicks : int, optional
-        Click on with `prompts_from`, as a user would, until a mask is good or so many clicks are
-        made.
-    approximate : bool
-        Find the centres with the distance that UnSAM's evaluation took.
     automatic : AutomaticConfig
         The search for all masks.
     max_masks : int
@@ -49,14 +47,31 @@ class PromptedSettings:
     boxes: tuple[Box, ...] = ()
     prompts: str | None = None
     prompts_from: str | None = None
-    granularity: float | None = None
-    clicks: int | None = None
-    approximate: bool = False
+    clicks: int | None = prompt(
+        None,
+        "With --prompts-from: click where the mask is most wrong, until its IoU is 0.9 or this "
+        "many clicks are made.  [default: one click, not counted]",
+        least=1,
+        most=MOST_CLICKS,
+    )
+    approximate: bool = prompt(
+        False,
+        "With --prompts-from: find centres with the approximate distance of UnSAM's evaluation.",
+        option="kornia-approx",
+    )
+    granularity: float | None = prompt(
+        None,
+        "How fine the masks are, from 0.1 to 1 for the coarsest; one mask per prompt. For "
+        "checkpoints that were trained with it.",
+        least=0.1,
+        most=1,
+    )
     automatic: AutomaticConfig = field(default_factory=AutomaticConfig)
     max_masks: int = 1000
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = {
             "--points and --boxes": bool(self.points or self.boxes),
             "--prompts": self.prompts is not None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unsam_cli.errors import UsageError
+from unsam_cli.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class PredictSettings:
+class PredictSettings(Settings):
     """How a whole-image segmenter is used.
 
     Parameters
@@ -16,17 +17,9 @@ class PredictSettings:
     max_masks : int
         Most queries of the network that become masks, by their class score; of every tile.
     min_score : float
-        Least score of a mask.
-    score_window : (low, high), optional
-        Class scores, low < score <= high, of the queries that become masks: self-training.
+        Smallest score of a mask.
     nms : float, optional
         A mask whose IoU with a better one is higher is dropped; by default, none is.
-    size : (short, longest), optional
-        Sides of the network's input in pixels; by default those of the segmenter.
-    tile : int, optional
-        Side in pixels of tiles that larger images are cut into.
-    overlap : int, optional
-        Pixels that neighbouring tiles share at least; by default a quarter of a tile.
     dtype : {"float32", "bfloat16", "float16"}
         Precision of the network.
     batch_size : int
@@ -40,21 +33,42 @@ class PredictSettings:
 
     max_masks: int = 1000
     min_score: float = 0.0
-    score_window: tuple[float, float] | None = None
     nms: float | None = None
-    size: tuple[int, int] | None = None
-    tile: int | None = None
-    overlap: int | None = None
+    score_window: tuple[float, float] | None = setting(
+        None,
+        "Take queries with a class score over LOW and up to HIGH, at most --max-masks: for "
+        "self-training.",
+        metavar="LOW,HIGH",
+    )
+    size: tuple[int, int] | None = setting(
+        None,
+        "Sides of the network's input in pixels.  [default: the checkpoint's, 1024,2048]",
+        metavar="SHORT,LONGEST",
+        least=1,
+    )
+    tile: int | None = setting(
+        None,
+        "Cut larger images into tiles of so many pixels at full resolution, and join the masks.",
+        metavar="SIZE",
+        least=1,
+    )
+    overlap: int | None = setting(
+        None,
+        "Pixels that neighbouring tiles share.  [default: a quarter of a tile]",
+        metavar="PIXELS",
+        least=1,
+    )
     dtype: str = "float32"
     batch_size: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.score_window is not None and not self.score_window[0] < self.score_window[1]:
             raise UsageError(
                 f"a score window of {self.score_window[0]},{self.score_window[1]} is empty; "
                 "give LOW,HIGH"
             )
-        if self.size is not None and not 0 < self.size[0] <= self.size[1]:
+        if self.size is not None and self.size[0] > self.size[1]:
             raise UsageError(f"a size of {self.size[0]},{self.size[1]} cannot be; SHORT,LONGEST")
         if self.overlap is not None and self.tile is None:
             raise UsageError("an overlap needs tiles: give --tile, too")

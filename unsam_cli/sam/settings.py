@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from unsam_cli.errors import UsageError
+from unsam_cli.settings import Settings, setting
 
 SAM_MASKS = 3
 """Masks that SAM gives for an ambiguous prompt."""
 MOST_MASKS = 6
 """Levels of UnSAM's promptable model."""
 
+search = partial(setting, group="Prompts")
+
 
 @dataclass(frozen=True)
-class PromptableConfig:
+class PromptableConfig(Settings):
     """Parts that are added to SAM.
-
-    Parameters
-    ----------
-    masks_per_prompt : int
-        Masks of an ambiguous prompt, 3 to 6: SAM's own three and new ones, initialised from them.
-    granularity : bool
-        Whether a prompt may say how fine the mask should be.
 
     Raises
     ------
     UsageError
-        A number that cannot be.
+        A number outside its range.
     """
 
-    masks_per_prompt: int = SAM_MASKS
-    granularity: bool = False
-
-    def __post_init__(self) -> None:
-        if not SAM_MASKS <= self.masks_per_prompt <= MOST_MASKS:
-            raise UsageError(
-                f"masks per prompt is {self.masks_per_prompt}; from {SAM_MASKS} to {MOST_MASKS}"
-            )
+    masks_per_prompt: int = setting(
+        SAM_MASKS,
+        "Masks per ambiguous prompt; UnSAM has 6. SAM's own three, and new ones that start from "
+        "them.",
+        group="Network",
+        least=SAM_MASKS,
+        most=MOST_MASKS,
+    )
+    granularity: bool = setting(
+        False,
+        "Also learn to answer with the mask of a given granularity.",
+        group="Network",
+    )
 
     @property
     def plain(self) -> bool:
@@ -87,55 +90,63 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class AutomaticConfig:
+class AutomaticConfig(Settings):
     """Which masks of an image are kept when a grid of points prompts for them.
 
     Parameters
     ----------
-    points_per_side : int
-        Points of the grid along a side of the image, or of a crop.
     min_score : float
-        IoU that the model predicts for a mask; it must be higher.
-    min_stability : float
-        IoU of the mask cut at ``stability_offset`` above and below zero; at least so much.
+        Smallest IoU that the model predicts for a mask, exclusive.
     stability_offset : float
-        In logits.
+        What :attr:`min_stability` adds to the threshold of the mask and subtracts, in logits.
     nms_iou : float
         Masks whose overlap with a better one is higher are dropped.
-    nms : {"box", "mask"}
-        Whether the overlap is that of boxes, as SAM has it, or of masks.
-    crop_layers : int
-        Layer i searches 2^i x 2^i crops of the image, too.
     crop_nms_iou : float
         `nms_iou` between crops; the smaller crop wins.
     crop_overlap : float
         How much crops of the first layer overlap, as a fraction of the image's shorter side.
     crop_points_divisor : int
         Layer i has so many times fewer points along a side, to the power of i.
-    min_region : int
-        Pixels; smaller holes are filled and smaller islands dropped. 0 leaves all.
 
     References
     ----------
     Kirillov et al., Segment Anything, 2023, appendix B; defaults are those of its code.
     """
 
-    points_per_side: int = 32
+    points_per_side: int = search(
+        32, "Without prompts: points of the grid along a side of the image, or of a crop.", least=1
+    )
     min_score: float = 0.88
-    min_stability: float = 0.95
+    min_stability: float = search(
+        0.95,
+        "Without prompts: smallest IoU of a mask with itself at a higher and a lower threshold.",
+        least=0,
+        most=1,
+        option="stability",
+    )
     stability_offset: float = 1.0
     nms_iou: float = 0.7
-    nms: str = "box"
-    crop_layers: int = 0
+    nms: Literal["box", "mask"] = search(
+        "box",
+        "Without prompts: whether --nms compares boxes, as SAM does, or masks, which keeps parts "
+        "that fill the box of a whole.",
+        choices=("box", "mask"),
+        option="nms-of",
+    )
+    crop_layers: int = search(
+        0, "Without prompts: also search crops, 2^i x 2^i of them in layer i.", least=0, most=4
+    )
     crop_nms_iou: float = 0.7
     crop_overlap: float = 512 / 1500
     crop_points_divisor: int = 1
-    min_region: int = 0
+    min_region: int = search(
+        0,
+        "Without prompts: fill smaller holes and drop smaller islands, in pixels; 0 leaves all.",
+        least=0,
+        metavar="PIXELS",
+    )
 
     def __post_init__(self) -> None:
-        if self.points_per_side < 1 or self.crop_points_divisor < 1:
-            raise UsageError("points per side and their divisor are at least 1")
-        if self.crop_layers < 0 or self.min_region < 0:
-            raise UsageError("crop layers and the size of regions cannot be negative")
-        if self.nms not in ("box", "mask"):
-            raise UsageError(f"unknown suppression {self.nms!r}; box or mask")
+        super().__post_init__()
+        if self.crop_points_divisor < 1:
+            raise UsageError(f"crop_points_divisor is {self.crop_points_divisor}; at least 1")

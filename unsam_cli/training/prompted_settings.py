@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from unsam_cli.errors import UsageError
-from unsam_cli.sam.settings import SAM_MASKS, PromptableConfig
+from unsam_cli.sam.settings import PromptableConfig
+from unsam_cli.settings import Settings, setting
 
 LOSS_WEIGHTS = {"bce": (5.0, 5.0), "focal": (20.0, 1.0)}
 """Weights of the loss of pixels and of the dice loss: of UnSAM, and of SAM."""
 
+network = partial(setting, group="Network")
+sample = partial(setting, group="Samples")
+loss = partial(setting, group="Losses")
+
 
 @dataclass(frozen=True)
-class TuneSettings:
-    """What is trained of which network.
+class TuneSettings(PromptableConfig):
+    """What is added to SAM, and what of it is trained: the new parts always."""
 
-    Parameters
-    ----------
-    masks_per_prompt, granularity
-        See :class:`~unsam_cli.sam.settings.PromptableConfig`.
-    train : {"decoder", "lora", "all"}
-        The mask decoder, low-rank adapters, or everything; and always the new parts.
-    lora_rank : int
-        Of the adapters.
-    lora_in : {"decoder", "both"}
-        Where there are adapters: in the mask decoder alone, or in the image encoder, too.
-    """
-
-    masks_per_prompt: int = SAM_MASKS
-    granularity: bool = False
-    train: Literal["decoder", "lora", "all"] = "decoder"
-    lora_rank: int = 8
-    lora_in: Literal["decoder", "both"] = "both"
+    train: Literal["decoder", "lora", "all"] = network(
+        "decoder",
+        "What is trained besides new parts: the mask decoder, low-rank adapters of attention, or "
+        "everything.",
+        choices=("decoder", "lora", "all"),
+    )
+    lora_rank: int = network(8, "Rank of the adapters.", least=1)
+    lora_in: Literal["decoder", "both"] = network(
+        "both",
+        "Adapters in the mask decoder alone, or also in the image encoder.",
+        choices=("decoder", "both"),
+    )
 
     @property
     def parts(self) -> PromptableConfig:
@@ -46,31 +46,10 @@ class TuneSettings:
 
 
 @dataclass(frozen=True)
-class PromptSettings:
+class PromptSettings(Settings):
     """What is asked about an image, and how answers are judged; the defaults are UnSAM's.
 
-    Parameters
-    ----------
-    clicks : int
-        Prompts of an image. Its masks are shuffled and repeated until there are so many.
-    boxes : float
-        Fraction of prompts that are boxes around the mask, a little off, instead of clicks.
-    corrections : int
-        Most further clicks of a prompt, each where the answer before was wrong.
-    single_mask : bool
-        The target of a click is the mask that was clicked, as SAM has it, not all that contain it.
-    mask_loss : {"bce", "focal"}
-        Loss of pixels beside the dice loss.
-    points : int
-        Points at which masks are compared.
-    chunk : int
-        Prompts that are answered together: memory grows with it.
-    flip : float
-        Probability of exchanging left and right.
-    max_masks : int
-        Most masks of an image, a uniform sample of them; 0 takes all.
-    on_error : {"fail", "skip"}
-        What an image that cannot be read does: end the run, or be replaced by another.
+    The masks of an image are shuffled and repeated until there are `clicks` of them.
 
     References
     ----------
@@ -78,26 +57,38 @@ class PromptSettings:
     "Segment Anything" (2023), appendix A, for boxes, corrections and the focal loss.
     """
 
-    clicks: int = 60
-    boxes: float = 0.0
-    corrections: int = 0
-    single_mask: bool = False
-    mask_loss: Literal["bce", "focal"] = "bce"
-    points: int = 112 * 112
-    chunk: int = 16
-    flip: float = 0.5
-    max_masks: int = 0
-    on_error: Literal["fail", "skip"] = "fail"
-
-    def __post_init__(self) -> None:
-        if self.clicks < 1 or self.points < 1 or self.chunk < 1:
-            raise UsageError("clicks, points and chunk are at least 1")
-        if self.corrections < 0 or self.max_masks < 0:
-            raise UsageError("corrections and max_masks cannot be negative")
-        if not 0 <= self.boxes <= 1 or not 0 <= self.flip <= 1:
-            raise UsageError("boxes and flip are fractions, from 0 to 1")
-        if self.mask_loss not in LOSS_WEIGHTS:
-            raise UsageError(f"unknown loss {self.mask_loss!r}; one of {', '.join(LOSS_WEIGHTS)}")
+    clicks: int = sample(60, "Prompts per image.", least=1)
+    boxes: float = sample(
+        0.0, "Fraction of prompts that are boxes, a little off, instead of clicks.", least=0, most=1
+    )
+    corrections: int = sample(
+        0, "Most further clicks per prompt, each where the answer was wrong.", least=0
+    )
+    single_mask: bool = sample(
+        False, "Only the clicked mask is right, as in SAM, not all that contain the click."
+    )
+    flip: float = sample(0.5, "Probability of mirroring; none with --features.", least=0, most=1)
+    max_masks: int = sample(0, "Most masks per image, drawn at random; 0 takes all.", least=0)
+    mask_loss: Literal["bce", "focal"] = loss(
+        "bce",
+        "Loss of pixels, beside the dice loss: weights 5 and 5, or 20 and 1.",
+        choices=tuple(LOSS_WEIGHTS),
+    )
+    points: int = loss(112 * 112, "Points at which masks are compared.", least=1)
+    chunk: int = setting(
+        16,
+        "Prompts that are answered together: memory grows with it.",
+        group="Compute",
+        least=1,
+    )
+    on_error: Literal["fail", "skip"] = setting(
+        "fail",
+        "Stop at a bad image; or replace it by another, list it (in OUTPUT.errors.jsonl) and exit "
+        "with 3.",
+        choices=("fail", "skip"),
+        group="Run",
+        results=False,
+    )
 
 
 DEFAULT = "small"

@@ -3,95 +3,101 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from unsam_cli.errors import UsageError
+from unsam_cli.settings import Settings, setting
 
 PAPER_CROP = 1024
 PAPER_MAX_MASKS = 500
 PAPER_POINTS = 112 * 112
 
+loss = partial(setting, group="Losses")
+sample = partial(setting, group="Samples")
+training = partial(setting, group="Training")
+
 
 @dataclass(frozen=True)
-class LossSettings:
+class LossSettings(Settings):
     """Losses of Mask2Former, class-agnostic; the defaults are the published ones.
 
+    The weights are also those of the costs by which masks are matched to queries.
+
     Parameters
     ----------
-    class_weight, mask_weight, dice_weight : float
-        Weights of the losses, and of the costs by which masks are matched to queries.
-    no_object_weight : float
-        Weight of a query without a mask in the cross entropy of classes.
-    points : int
-        Points at which masks are compared.
     oversample, importance : float
         See :func:`~unsam_cli.training.points.uncertain_points`.
-    drop_loss : float, optional
-        Matched pairs whose soft IoU is not above it have no mask loss (DropLoss).
     """
 
-    class_weight: float = 2.0
-    mask_weight: float = 5.0
-    dice_weight: float = 5.0
-    no_object_weight: float = 0.1
-    points: int = PAPER_POINTS
+    class_weight: float = loss(2.0, "Weight of the cross entropy of classes.")
+    mask_weight: float = loss(5.0, "Weight of the cross entropy of pixels.")
+    dice_weight: float = loss(5.0, "Weight of the dice loss.")
+    no_object_weight: float = loss(
+        0.1, "Weight of a query without a mask in the cross entropy of classes."
+    )
+    points: int = loss(PAPER_POINTS, "Points at which masks are compared.", least=1)
     oversample: float = 3.0
     importance: float = 0.75
-    drop_loss: float | None = None
+    drop_loss: float | None = loss(
+        None,
+        "No mask loss for matched pairs whose soft IoU is not above this; CutLER has 0.01.  "
+        "[default: off]",
+        least=0,
+        most=1,
+        metavar="IOU",
+    )
 
 
 @dataclass(frozen=True)
-class DataSettings:
-    """How samples are made; the defaults are the published ones.
+class DataSettings(Settings):
+    """How samples are made; the defaults are the published ones."""
 
-    Parameters
-    ----------
-    crop : int
-        Side of the square that the network sees, pixels.
-    max_masks : int
-        Most masks of an image, a uniform sample of them; 0 takes all.
-    flip : float
-        Probability of exchanging left and right.
-    jitter : (float, float), optional
-        Large-scale jitter: an image is resized to fit into a square of `crop` times a uniform
-        random number of this range. Without it, images keep their size.
-    copy_paste : float
-        Probability of pasting objects of another image.
-    empty_images : {"skip", "background"}
-        Images without masks are left out, or all of them is background.
-    on_error : {"fail", "skip"}
-        What an image that cannot be read does: end the run, or be replaced by another.
-    """
-
-    crop: int = PAPER_CROP
-    max_masks: int = PAPER_MAX_MASKS
-    flip: float = 0.5
-    jitter: tuple[float, float] | None = None
-    copy_paste: float = 0.0
-    empty_images: Literal["skip", "background"] = "skip"
-    on_error: Literal["fail", "skip"] = "fail"
+    crop: int = sample(PAPER_CROP, "Side of the square that the network sees, in pixels.", least=1)
+    jitter: tuple[float, float] | None = sample(
+        None,
+        "Large-scale jitter: resize images to fit into a square of CROP times a random number of "
+        "this range; none keeps their size.  [default: none]",
+        metavar="MIN,MAX|none",
+        above=0,
+    )
+    flip: float = sample(0.5, "Probability of mirroring.", least=0, most=1)
+    copy_paste: float = sample(
+        0.0, "Probability of pasting objects of another image.", least=0, most=1
+    )
+    max_masks: int = sample(
+        PAPER_MAX_MASKS, "Most masks per image, drawn at random; 0 takes all.", least=0
+    )
+    empty_images: Literal["skip", "background"] = sample(
+        "skip",
+        "Leave out images without masks, or learn that nothing is there.",
+        choices=("skip", "background"),
+    )
+    on_error: Literal["fail", "skip"] = setting(
+        "fail",
+        "Stop at a bad image; or replace it by another, list it (in OUTPUT.errors.jsonl) and exit "
+        "with 3.",
+        choices=("fail", "skip"),
+        group="Run",
+        results=False,
+    )
 
     def __post_init__(self) -> None:
-        if self.crop < 1 or self.max_masks < 0:
-            raise UsageError("crop must be positive and max_masks not negative")
-        if self.jitter is not None and not 0 < self.jitter[0] <= self.jitter[1]:
+        super().__post_init__()
+        if self.jitter is not None and self.jitter[0] > self.jitter[1]:
             raise UsageError(f"jitter must be two scales, the smaller first, not {self.jitter}")
 
 
 @dataclass(frozen=True)
-class ParameterSettings:
-    """How fast which weights learn; the defaults are the published ones.
+class ParameterSettings(Settings):
+    """How fast which weights learn; the defaults are the published ones."""
 
-    Parameters
-    ----------
-    backbone_lr_scale : float
-        Learning rate of the backbone, relative to that of the rest.
-    weight_decay : float
-        Of all weights but those of normalisations and embeddings.
-    """
-
-    backbone_lr_scale: float = 0.1
-    weight_decay: float = 0.05
+    backbone_lr_scale: float = training(
+        0.1, "Learning rate of the backbone, relative to that of the rest.", above=0
+    )
+    weight_decay: float = training(
+        0.05, "Weight decay of all weights except those of normalisations and embeddings.", least=0
+    )
 
 
 @dataclass(frozen=True)

@@ -4,116 +4,93 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from unsam_cli.errors import UsageError
+from unsam_cli.run.resources import usable_cpus
+from unsam_cli.settings import Settings, device_setting, setting
 
 PAPER_STEPS = 200_000
 PAPER_DROPS = (0.88888, 0.96296)
 """Steps 177 776 and 192 592 of 200 000, as published for UnSAM."""
 SCHEDULES = ("step", "cosine")
 DTYPES = ("float32", "bfloat16")
+_MOST_JOBS = 8
+
+training = partial(setting, group="Training")
+running = partial(setting, group="Run", results=False)
+computing = partial(setting, group="Compute", results=False)
 
 
 @dataclass(frozen=True)
-class TrainerSettings:
-    """Length, optimizer, schedule and records of a training.
+class TrainerSettings(Settings):
+    """Length, optimizer, schedule and records of a training; the defaults are the published ones.
 
-    Parameters
-    ----------
-    steps : int, optional
-        Updates of the weights.
-    epochs : float, optional
-        Passes over the samples, instead of `steps`. With neither, the 200 000 steps of the paper.
-    batch_size : int
-        Samples of one update, of all processes and accumulated batches together.
-    accumulate : int
-        Batches, one after the other, that a process divides its part of `batch_size` into.
-    lr : float
-        Learning rate of AdamW, after the warm-up and before any drop.
-    schedule : {"step", "cosine"}
-        Multiply the rate by 0.1 at each of `drops`, or let it fall along half a cosine wave.
-    drops : tuple of float
-        Steps, or fractions of all steps when below 1.
-    lr_floor : float
-        Where the cosine ends, a fraction of `lr`.
-    warmup : int
-        Steps in which the rate rises linearly.
-    clip : float
-        Largest L2 norm of the gradient of all weights together; 0 = do not clip.
-    ema : float
-        Decay of the moving average of the weights, which is then what is validated and published;
-        0 = none.
-    dtype : {"float32", "bfloat16"}
-        What the forward pass computes in (autocast); weights are float32 in any case.
-    seed : int
-        Root of all random numbers.
-    validate_every : int
-        Steps between measurements on the validation set; 0 = never.
-    checkpoint_every : int
-        Steps between checkpoints.
-    keep : int
-        Newest checkpoints to keep, beside the best.
-    log_every : int
-        Steps that a line of ``metrics.jsonl`` averages over.
-    tensorboard : bool
-        Write event files, too.
-    jobs : int
-        Worker processes that read and augment, of each training process; 0 = do without.
-    device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    With neither `steps` nor `epochs`, a training has the 200 000 steps of the paper.
 
     Raises
     ------
     UsageError
-        A value that cannot be.
+        A value outside its range, or both `steps` and `epochs`.
     """
 
-    steps: int | None = None
-    epochs: float | None = None
-    batch_size: int = 16
-    accumulate: int = 1
-    lr: float = 5e-5
-    schedule: str = "step"
-    drops: tuple[float, ...] = PAPER_DROPS
-    lr_floor: float = 0.0
-    warmup: int = 0
-    clip: float = 0.01
-    ema: float = 0.0
-    dtype: str = "float32"
-    seed: int = 0
-    validate_every: int = 0
-    checkpoint_every: int = 1000
-    keep: int = 2
-    log_every: int = 20
-    tensorboard: bool = False
-    jobs: int = 0
-    device: str = "auto"
+    epochs: float | None = training(None, "Passes over the images.", above=0)
+    steps: int | None = training(None, "Updates of the weights, instead of --epochs.", least=1)
+    batch_size: int = training(16, "Images per step, of all processes together.", least=1)
+    lr: float = training(5e-5, "Learning rate of AdamW.", above=0)
+    schedule: str = training(
+        "step",
+        "Multiply the rate by 0.1 at --drops, or let it fall as a cosine.",
+        choices=SCHEDULES,
+    )
+    drops: tuple[float, ...] = training(
+        PAPER_DROPS, "Steps, or fractions of all steps when below 1.", above=0, metavar="LIST"
+    )
+    lr_floor: float = training(0.0, "Where the cosine ends, as a fraction of LR.", least=0, most=1)
+    warmup: int = training(0, "Steps in which the rate rises linearly.", least=0)
+    clip: float = training(0.01, "Largest L2 norm of the whole gradient; 0 does not clip.", least=0)
+    ema: float = training(
+        0.0,
+        "Decay of a moving average of the weights, which is then validated and published; 0 is "
+        "off.",
+        least=0,
+        below=1,
+    )
+    validate_every: int = running(
+        1000, "With --validate: steps between measurements; 0 never measures.", least=0
+    )
+    checkpoint_every: int = running(1000, "Steps between checkpoints.", least=1)
+    keep: int = running(2, "Newest checkpoints to keep, besides the best.", least=1)
+    log_every: int = running(20, "Steps averaged per line of metrics.jsonl.", least=1)
+    tensorboard: bool = running(False, "Also write TensorBoard event files.")
+    seed: int = setting(0, "Seed of all random numbers.", group="Run", least=0)
+    jobs: int | None = computing(
+        None,
+        "Worker processes per training process that read images; 0: none.  [default: the CPUs "
+        "this process may use, at most 8]",
+        least=0,
+    )
+    accumulate: int = computing(
+        1, "Parts that a step is divided into, one after the other: less memory.", least=1
+    )
+    device: str = device_setting()
+    dtype: str = setting(
+        "float32",
+        "Precision of the forward pass; weights are always float32.",
+        choices=DTYPES,
+        group="Compute",
+    )
 
     def __post_init__(self) -> None:
-        self._check_numbers()
-        if self.schedule not in SCHEDULES:
-            raise UsageError(f"unknown schedule {self.schedule!r}; one of {', '.join(SCHEDULES)}")
-        if self.dtype not in DTYPES:
-            raise UsageError(f"cannot train in {self.dtype!r}; one of {', '.join(DTYPES)}")
-        if any(not drop > 0 for drop in self.drops):
-            raise UsageError(f"drops {self.drops} are not steps or fractions of all steps")
-
-    def _check_numbers(self) -> None:
+        super().__post_init__()
         if self.steps is not None and self.epochs is not None:
             raise UsageError("steps and epochs are both given; give one of them")
-        for name in ("steps", "epochs", "lr"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{name} is {value}; more than 0")
-        for name in ("batch_size", "accumulate", "checkpoint_every", "keep", "log_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; at least 1")
-        for name in ("warmup", "clip", "validate_every", "jobs"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; at least 0")
-        if not 0 <= self.ema < 1 or not 0 <= self.lr_floor <= 1:
-            raise UsageError(f"ema {self.ema} or lr_floor {self.lr_floor} is not a fraction")
+
+    @property
+    def workers(self) -> int:
+        """Worker processes of each training process."""
+        return min(usable_cpus(), _MOST_JOBS) if self.jobs is None else self.jobs
 
     def total_steps(self, samples: int) -> int:
         """Return the number of steps of a training with `samples` in an epoch."""

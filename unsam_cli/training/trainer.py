@@ -207,7 +207,7 @@ class Trainer(ExitStack):
         return load_batches(
             self.task,
             sampler.batches(self.step, self.total),
-            jobs=self.settings.jobs,
+            jobs=self.settings.workers,
             pin=self.world.device.startswith("cuda"),
         )
 
