@@ -279,8 +279,8 @@ def test_odd_areas_of_the_ground_truth_are_counted(tmp_path: Path, invoke: Invok
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--max-dets", "1,x"], "not a list"),
-        (["--max-dets", "0,5"], "numbers from 1"),
+        (["--max-dets", "1,x"], "is not a list of numbers, such as N,..."),
+        (["--max-dets", "0,5"], "it must be at least 1"),
         (["--plot", "a.pdf"], ".png or .svg"),
         (["--plot", "a.png", "--shard", "0/2"], "leave out --shard"),
         (["--protocol", "point", "--by", "level"], "--by needs"),

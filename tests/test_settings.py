@@ -78,6 +78,7 @@ def test_what_the_class_refuses_is_a_usage_error(words: str) -> None:
 def test_only_what_was_given_arrives_where_the_class_is_chosen_later() -> None:
     assert run(unset=True) == {}
     assert run("--butter", "0.25", "--slow", unset=True) == {"share": 0.25, "slow": True}
+    assert run("--butter", "0", unset=True) == {"share": 0.0}
 
 
 def test_the_help_tells_ranges_and_defaults() -> None:

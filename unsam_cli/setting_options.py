@@ -53,7 +53,7 @@ def settings_options(
         given = {}
         for key, value in values.items():
             field_name, may_be_unset = fields_of[key]
-            if not may_be_unset or value not in (None, False):
+            if not may_be_unset or (value is not None and value is not False):
                 given[field_name] = value
         return given if unset else (build or settings)(**given)
 

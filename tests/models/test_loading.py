@@ -225,7 +225,7 @@ def test_settings_are_written_for_readers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"architecture": "unet"}, "unknown architecture 'unet'; one of mask2former, eomt"),
+        ({"architecture": "unet"}, "architecture is 'unet'; choose mask2former or eomt"),
         ({"queries": 0}, "queries is 0"),
         ({"decoder_layers": 0}, "layers is 0"),
         ({"hidden": 48}, "hidden is 48; a multiple of 32"),
