@@ -15,7 +15,8 @@ from segmenter_models import make_segmenter
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, trainable
 from unsam_cli.sam.settings import PromptableConfig
-from unsam_cli.training.checkpoints import Checkpoint, RunFolder, load_checkpoint
+from unsam_cli.training.checkpoint_files import Checkpoint, load_checkpoint
+from unsam_cli.training.checkpoints import RunFolder
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.distributed import Place, World
 from unsam_cli.training.learner import Learner
