@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from unsam_cli import options
+from unsam_cli.cli import options
 
 
 @options.command("completion", "Print the script that completes commands in a shell.")

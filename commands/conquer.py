@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.run.runner import RunSettings
-from unsam_cli.setting_options import settings_options
 
 
 @options.command("conquer", "Merge patches into parts and parts of parts, bottom-up.")

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
+from unsam_cli.cli.files import ListArgument
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.convert.formats import BSDS_MIN_AREA, CHECKPOINT, WRITE, parse_request
 from unsam_cli.convert.settings import ReadSettings, WriteSettings
-from unsam_cli.option_files import ListArgument
 from unsam_cli.run.runner import RunSettings
-from unsam_cli.setting_options import settings_options
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.run.runner import RunSettings
-from unsam_cli.setting_options import settings_options
 
 
 @options.command("divide", "Cut images into objects, top-down.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
 
 
 @options.command("doctor", "Tell what this installation can do.")

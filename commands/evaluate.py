@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
+from unsam_cli.cli.log import reporter_factory
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.errors import EXIT_SKIPPED
 from unsam_cli.evaluation.settings import EvaluateSettings
-from unsam_cli.log import reporter_factory
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import parse_shard
-from unsam_cli.setting_options import settings_options
 
 PATH = click.Path(dir_okay=False, path_type=Path)
 

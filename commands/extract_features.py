@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.runner import RunSettings
-from unsam_cli.setting_options import settings_options
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: int | None) -> int:

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from unsam_cli import options, train_options
-from unsam_cli.setting_options import settings_options
-from unsam_cli.train_log import training_reporter_factory
-from unsam_cli.training.prompted_settings import DEFAULT, PRESETS, PromptSettings, TuneSettings
+from unsam_cli.cli import options
+from unsam_cli.cli import train as train_options
+from unsam_cli.cli.settings import settings_options
+from unsam_cli.cli.train_log import training_reporter_factory
+from unsam_cli.training.prompted.settings import DEFAULT, PRESETS, PromptSettings, TuneSettings
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -62,7 +63,7 @@ def command(output: Path, resume: bool, **chosen: Any) -> int:
       unsam finetune-sam masks.json --images photos --checkpoint sam2 --granularity -o run
       unsam finetune-sam masks.json --images photos --checkpoint sam --preset paper -o run
     """
-    from unsam_cli.training.prompted_stage import TuneInputs, finetune_sam
+    from unsam_cli.training.prompted.stage import TuneInputs, finetune_sam
 
     context = click.get_current_context()
     settings = [chosen.pop(key) for key in ("tune", "prompts", "parameters", "trainer")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
 from unsam_cli.errors import UsageError
 
 

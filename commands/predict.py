@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from unsam_cli import options, predict_options
-from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.cli import options
+from unsam_cli.cli import predict as predict_options
+from unsam_cli.cli.settings import settings_options
+from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.runner import RunSettings
 from unsam_cli.sam.settings import AutomaticConfig
-from unsam_cli.setting_options import settings_options
 
 
 @options.command("predict", "Segment images with a trained network.")
@@ -47,8 +48,9 @@ def command(
       unsam predict sam_vit_b.pth photo.jpg --points 120,80 > masks.json
       unsam predict sam/ --prompts-from gt.json --image-root photos/ -o answers.json
     """
-    from unsam_cli.prediction import prompted_stage, stage
+    from unsam_cli.prediction import stage
     from unsam_cli.prediction.checkpoints import is_promptable
+    from unsam_cli.prediction.prompted import stage as prompted_stage
 
     asked = predict_options.Asked(**said)
     if asked.asks or is_promptable(checkpoint):

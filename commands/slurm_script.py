@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from unsam_cli import options
+from unsam_cli.cli import options
 from unsam_cli.errors import UsageError
 from unsam_cli.slurm import Job, Resources, Stage, batch_script, parse_stage
 

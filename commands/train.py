@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from unsam_cli import options, train_options
+from unsam_cli.cli import options
+from unsam_cli.cli import train as train_options
+from unsam_cli.cli.settings import settings_options
+from unsam_cli.cli.train_log import training_reporter_factory
 from unsam_cli.models.settings import SegmenterConfig
-from unsam_cli.setting_options import settings_options
-from unsam_cli.train_log import training_reporter_factory
 from unsam_cli.training.presets import DEFAULT, PRESETS
 from unsam_cli.training.recipe import DataSettings, LossSettings, Recipe
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unsam_cli import options
+from unsam_cli.cli import options
 
 
 @options.command("view", "Look at masks: an HTML report, overlays.")

@@ -17,7 +17,7 @@ from transformers import SamModel
 
 from unsam_cli.cli import cli
 from unsam_cli.sam.loading import load_promptable
-from unsam_cli.training.prompted_settings import PRESETS, PromptSettings, TuneSettings
+from unsam_cli.training.prompted.settings import PRESETS, PromptSettings, TuneSettings
 
 pytestmark = pytest.mark.torch
 

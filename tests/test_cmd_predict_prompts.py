@@ -414,7 +414,7 @@ def test_stopped_by_a_signal_and_resumed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from unsam_cli.prediction import prompted_stage
+    from unsam_cli.prediction.prompted import stage as prompted_stage
 
     one, output = tmp_path / "one.json", tmp_path / "out.json"
     arguments = ["predict", model, scenes, "--prompts-from", truth]

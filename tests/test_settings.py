@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.errors import UsageError
-from unsam_cli.setting_options import settings_options
 from unsam_cli.settings import Settings, setting
 
 

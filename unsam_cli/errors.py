@@ -2,7 +2,7 @@
 
 A message is one line: what is wrong, in which file and record, and what to do next. Exit codes
 follow ``sysexits.h`` where it has one. The single boundary that prints them is in
-:mod:`unsam_cli.cli`.
+:mod:`unsam_cli.cli.program`.
 """
 
 from __future__ import annotations

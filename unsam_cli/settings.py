@@ -1,7 +1,7 @@
 """A setting is declared once, as a field of a dataclass: default, range, choices and help.
 
 From Python the class is used as it is, and refuses values outside the range. The command line makes
-its options of the same fields, see :func:`unsam_cli.options.settings_options`. Imports nothing
+its options of the same fields, see :func:`unsam_cli.cli.options.settings_options`. Imports nothing
 heavy.
 """
 

@@ -25,10 +25,10 @@ from prompted_scenes import write_nested
 
 from unsam_cli.sam.model import PromptableModel, trainable
 from unsam_cli.training.dataset import AnnotatedImages
-from unsam_cli.training.prompted_embeddings import KeptEmbeddings
-from unsam_cli.training.prompted_samples import PromptedSamples
-from unsam_cli.training.prompted_settings import PromptSettings
-from unsam_cli.training.prompted_task import PromptedTask
+from unsam_cli.training.prompted.embeddings import KeptEmbeddings
+from unsam_cli.training.prompted.samples import PromptedSamples
+from unsam_cli.training.prompted.settings import PromptSettings
+from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
 
 

@@ -38,7 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unsam_cli.backbones.speed import matmul_rate
 from unsam_cli.errors import UnsamError
-from unsam_cli.hierarchy import FoundMasks, annotate
+from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter

@@ -13,7 +13,7 @@ from unsam_cli.backbones.builtin import BuiltinBackbone
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.divide.upsample import to_pixels
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Record
 from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview, encode_preview

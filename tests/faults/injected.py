@@ -116,7 +116,7 @@ def stopped(number: int, case: Case, work: Path, folder: Path, random: Random) -
     allowed = {0} | special.get(signal.Signals(number), {75})
     # -number, or Python's own traceback of Ctrl-C: before our first line ran, or after the last.
     outside = not listening or case.result(output) == case.expected
-    silent = code == -number or ("KeyboardInterrupt" in stderr and "/cli.py" not in stderr)
+    silent = code == -number or ("KeyboardInterrupt" in stderr and "/cli/program.py" not in stderr)
     wrong = None if outside and silent else judge(code, stderr, allowed)
     return wrong or whole(case, output) or recovers(case, work, output)
 
@@ -329,7 +329,7 @@ def few_descriptors(case: Case, work: Path, folder: Path, random: Random) -> str
     output = folder / case.output
     limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
     code, stderr = finish(start(case.line(work, output), limit))
-    if "Traceback" in stderr and "unsam_cli/cli.py" not in stderr:
+    if "Traceback" in stderr and "unsam_cli/cli/program.py" not in stderr:
         code, stderr = 74, "error: Python itself did not start"
     return judge(code, stderr, {0, *CLEAN}) or whole(case, output) or recovers(case, work, output)
 

@@ -18,7 +18,7 @@ from unsam_cli.divide.maskcut import maskcut_batch
 from unsam_cli.models.loading import load_segmenter, save_segmenter
 from unsam_cli.prediction.masks import enlarge, slices
 from unsam_cli.prediction.predict import Predictor
-from unsam_cli.prediction.prompted_stage import _set_precision as set_precision
+from unsam_cli.prediction.prompted.stage import _set_precision as set_precision
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.rle import iou
 from unsam_cli.sam.automatic import automatic_masks

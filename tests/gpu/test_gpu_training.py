@@ -20,10 +20,10 @@ from unsam_cli.training.checkpoints import RunFolder
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.distributed import Place, World
 from unsam_cli.training.learner import Learner
-from unsam_cli.training.prompted_losses import at_pixels
-from unsam_cli.training.prompted_samples import PromptedSamples
-from unsam_cli.training.prompted_settings import PromptSettings
-from unsam_cli.training.prompted_task import PromptedTask
+from unsam_cli.training.prompted.losses import at_pixels
+from unsam_cli.training.prompted.samples import PromptedSamples
+from unsam_cli.training.prompted.settings import PromptSettings
+from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.recipe import DataSettings, LossSettings, ParameterSettings, Recipe
 from unsam_cli.training.settings import TrainerSettings
 from unsam_cli.training.whole_image import WholeImageTask
@@ -120,9 +120,9 @@ MISTAKES: list[tuple[str, str, Any]] = [
     ("mask2former", "unsam_cli.training.criterion.uniform_points", _points_of_the_cpu),
     ("eomt", "unsam_cli.training.criterion.uniform_points", _with_a_generator_of_the_cpu),
     ("eomt", "unsam_cli.training.criterion.sample_maps", lambda maps, points: maps.numpy()),
-    ("sam", "unsam_cli.training.prompted_losses.uniform_points", _points_of_the_cpu),
+    ("sam", "unsam_cli.training.prompted.losses.uniform_points", _points_of_the_cpu),
     ("sam lora", "unsam_cli.sam.prompts.Prompts.to", lambda self, device: self),
-    ("sam2", "unsam_cli.training.prompted_clicks.at_pixels", lambda *a: at_pixels(*a).cpu()),
+    ("sam2", "unsam_cli.training.prompted.questions.at_pixels", lambda *a: at_pixels(*a).cpu()),
 ]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segmenters import ColourSegmenter, RandomSegmenter, segment_naively
 
 from unsam_cli.errors import UsageError
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction import masks
 from unsam_cli.prediction.predict import Predictor, predict_image

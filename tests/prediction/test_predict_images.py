@@ -16,7 +16,7 @@ from PIL import Image
 from segmenters import RandomSegmenter
 
 from unsam_cli.errors import ImageFileError, UnsamError
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.images import read_image
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction import masks

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from segmenters import ColourSegmenter
 
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.prediction import tiles
 from unsam_cli.prediction.masks import Masks
 from unsam_cli.prediction.predict import predict_image

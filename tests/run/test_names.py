@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from unsam_cli.errors import DataError
-from unsam_cli.run.inputs import ImageItem
+from unsam_cli.run.items import ImageItem
 from unsam_cli.run.names import unique_names
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from unsam_cli.train_log import TableReporter, training_reporter_factory
+from unsam_cli.cli.train_log import TableReporter, training_reporter_factory
 from unsam_cli.training.progress import TrainingLines, duration
 
 VALUES = {"loss": 12.3456, "mask": 1.5, "lr": 5e-5, "memory": 3 * 2.0**20}

@@ -14,7 +14,7 @@ from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.paper import paper_masks
 from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings, Rule
-from unsam_cli.hierarchy import FoundMask, FoundMasks
+from unsam_cli.found_masks import FoundMask, FoundMasks
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 

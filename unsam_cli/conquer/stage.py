@@ -9,7 +9,7 @@ from pathlib import Path
 from unsam_cli.conquer.conquer import MapFunctor, conquer_image
 from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
-from unsam_cli.hierarchy import annotate
+from unsam_cli.found_masks import annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.previews import decode_preview

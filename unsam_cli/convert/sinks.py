@@ -9,10 +9,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.run.items import Item
 from unsam_cli.run.names import unique_names
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.replacing import refuse_pictures
-from unsam_cli.run.runner import Item, RunSettings
+from unsam_cli.run.runner import RunSettings
 from unsam_cli.run.sinks import JournalSink
 
 _YOLO = b"""# Put the images, or a link to them, into the folder images beside labels.

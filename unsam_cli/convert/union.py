@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.convert.dataset import Truth, source_identity, to_annotations
 from unsam_cli.errors import DataError, UnsamError, UsageError
-from unsam_cli.hierarchy import CONTAINED, granularity
+from unsam_cli.found_masks import CONTAINED, granularity
 from unsam_cli.io.annotations import Annotation, ImageInfo
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.masks_writer import write_masks

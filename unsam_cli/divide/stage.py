@@ -14,7 +14,7 @@ from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
 from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.divide.upsample import guide_filter, to_pixels
 from unsam_cli.errors import DataError, MaskFileError, UnsamError
-from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
+from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.previews import decode_preview

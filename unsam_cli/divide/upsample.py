@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli import rle
+from unsam_cli.divide.guided import GuidedFilter
 from unsam_cli.divide.maskcut import Cut
 from unsam_cli.divide.regions import fill_holes, label
 from unsam_cli.divide.settings import Refine
-from unsam_cli.guided import GuidedFilter
 from unsam_cli.jit import kernel
 from unsam_cli.rle import Rle
 

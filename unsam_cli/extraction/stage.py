@@ -20,7 +20,6 @@ from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, Pla
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import (
-    ImageItem,
     ImageQuery,
     list_images,
     local_file,
@@ -28,6 +27,7 @@ from unsam_cli.run.inputs import (
     same_images,
     source_of,
 )
+from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import FeatureResult, FeatureSink

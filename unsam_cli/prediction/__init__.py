@@ -9,15 +9,6 @@
 `predict`         one image: pixels in, masks out
 `pipeline`        many images: threads before and after the network's
 `checkpoints`     which of the two kinds of network a checkpoint holds
+`prompted`        promptable models: a room of its own
 ================  ===============================================================================
-
-And promptable models:
-
-===================  ============================================================================
-`prompted_settings`  what to ask; imports nothing heavy
-`prompted_lines`     files of prompts
-`prompted_sources`   prompts by image, wherever they come from
-`prompted`           one image: prompts in, annotations out
-`prompted_stage`     many images, from files to a file
-===================  ============================================================================
 """

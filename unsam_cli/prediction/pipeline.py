@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from unsam_cli.errors import UnsamError
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.images import read_image
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction.masks import Masks, enlarge, slices

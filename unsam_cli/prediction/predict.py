@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.models.inputs import batch_pixels
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from unsam_cli.backbones import accelerator
-from unsam_cli.hierarchy import FoundMasks, annotate
+from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.models.loading import load_segmenter
 from unsam_cli.prediction.pipeline import predict_images
 from unsam_cli.prediction.predict import Predictor
 from unsam_cli.prediction.settings import PredictSettings
-from unsam_cli.run.inputs import ImageItem, ImageQuery, list_images, source_of
+from unsam_cli.run.inputs import ImageQuery, list_images, source_of
+from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import ImageResult, MaskSink

@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from unsam_cli.run.inputs import Item
+from unsam_cli.run.items import Item
 
 _MOST_BLOCKS = 64
 _MODULUS = 1 << 64

@@ -9,47 +9,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from unsam_cli.errors import DataError, ImageFileError, MissingInputError, UnsamError, UsageError
 from unsam_cli.io.files import chunks, files_below, refuse_special, unreadable, what_it_is
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.scratch import keep, pieces, scratch
+from unsam_cli.run.items import ImageItem, Item
 from unsam_cli.run.shards import WHOLE, Parts, parts_of
 
 STDIN = "-"
 STDIN_NAME = "standard input"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageItem:
-    """An image to work on: its id, its name as stored in outputs, and where it is.
-
-    There may be millions of them, and a Path takes several times the memory of its text.
-    """
-
-    id: int
-    file_name: str
-    place: str
-
-    @property
-    def path(self) -> Path:
-        """Where the image is."""
-        return Path(self.place)
-
-
-class Item(Protocol):
-    """An image as the loop sees it."""
-
-    @property
-    def id(self) -> int:
-        """Id in the outputs."""
-        ...
-
-    @property
-    def file_name(self) -> str:
-        """Name in the outputs."""
-        ...
 
 
 @dataclass(frozen=True)

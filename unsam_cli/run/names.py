@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import PurePath
 
 from unsam_cli.errors import DataError
-from unsam_cli.run.inputs import Item
+from unsam_cli.run.items import Item
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 Files are told apart by device and inode, so a link is the file that it points to. Only what is
 there already can be replaced: where nothing of an output exists, no input is looked at.
 
-What the options name is compared before a command starts, see :mod:`unsam_cli.options`. Images
+What the options name is compared before a command starts, see :mod:`unsam_cli.cli.options`. Images
 that a list names, and files of a folder, are known to the command alone: it says so with
 :meth:`~unsam_cli.run.runner.RunSettings.reading`, or calls :func:`refuse_replacing`.
 """

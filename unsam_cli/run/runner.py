@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError, machine_error
 from unsam_cli.run.image_list import list_identity
-from unsam_cli.run.inputs import Item as Item
+from unsam_cli.run.items import Item
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import STDOUT, output_path
 from unsam_cli.run.own_files import open_own, write_all

@@ -22,10 +22,11 @@ from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, Re
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.masks_lines import MaskLines
 from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.run.items import Item
 from unsam_cli.run.journal import Journal, refuse_other_settings
 from unsam_cli.run.output import check_output, output_path, publish
 from unsam_cli.run.replacing import files_of
-from unsam_cli.run.runner import Item, RunSettings
+from unsam_cli.run.runner import RunSettings
 
 
 @dataclass(frozen=True)

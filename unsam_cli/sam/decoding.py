@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from unsam_cli.sam import folded
+from unsam_cli.sam.embedding import Embedding
+from unsam_cli.sam.parts import PromptableParts
 from unsam_cli.sam.prompts import Prompts
-
-if TYPE_CHECKING:
-    from unsam_cli.sam.model import PromptableModel
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """What the encoder saw in B images.
-
-    Attributes
-    ----------
-    image : (B, C, h, w) tensor
-        Features.
-    high : tuple of tensors
-        Of SAM 2: features at four times and twice the resolution, (B, C / 8, 4 h, 4 w) and
-        (B, C / 4, 2 h, 2 w).
-    """
-
-    image: Tensor
-    high: tuple[Tensor, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def __getitem__(self, index: int) -> Embedding:
-        """Return what belongs to one image; its B is 1."""
-        rows = slice(index, index + 1)
-        return Embedding(self.image[rows], tuple(features[rows] for features in self.high))
-
-    def to(self, device: str | torch.device) -> Embedding:
-        """Move all tensors to a device."""
-        return Embedding(self.image.to(device), tuple(f.to(device) for f in self.high))
-
-    def to_grid(self) -> Tensor:
-        """Lay everything on the coarsest grid.
-
-        Returns
-        -------
-        (B, h, w, D) tensor
-            The image's channels, then those of `high`, the pixels of a cell one after the other
-            within a channel: D is C for SAM, C + 2 C + C for SAM 2.
-        """
-        rows = self.image.shape[-2]
-        high = [pixel_unshuffle(features, features.shape[-2] // rows) for features in self.high]
-        return torch.cat([self.image, *high], dim=1).permute(0, 2, 3, 1)
-
-    @classmethod
-    def from_grid(cls, grid: Tensor, channels: int) -> Embedding:
-        """Undo :meth:`to_grid` of an encoder with C = `channels`."""
-        maps = grid.permute(0, 3, 1, 2)
-        image, high = maps[:, :channels], maps[:, channels:]
-        parts = [high[:, : 2 * channels], high[:, 2 * channels :]] if high.shape[1] else []
-        finer = [pixel_shuffle(part, k) for part, k in zip(parts, (4, 2), strict=False)]
-        return cls(image.contiguous(), tuple(finer))
 
 
 @dataclass(frozen=True)
 class Decoding:
     """What the decoder found for P prompts; scores and masks are made when they are asked for."""
 
-    model: PromptableModel
+    model: PromptableParts
     embedding: Embedding
     tokens: Tensor = field(repr=False)  # (P, T, C) after the transformer
     image: Tensor = field(repr=False)  # (P, N, C) after the transformer
@@ -129,13 +76,13 @@ class Decoding:
 
 
 def decode(
-    model: PromptableModel, embedding: Embedding, prompts: Prompts, outputs: slice, *, fold: bool
+    model: PromptableParts, embedding: Embedding, prompts: Prompts, outputs: slice, *, fold: bool
 ) -> Decoding:
     """Run the decoder up to where masks are made.
 
     Parameters
     ----------
-    model : PromptableModel
+    model : PromptableParts
     embedding : Embedding
         Of one image.
     prompts : Prompts
@@ -163,7 +110,7 @@ def decode(
     return Decoding(model, embedding, tokens[0], image[:, 0], outputs, fold)
 
 
-def _embed_prompts(model: PromptableModel, prompts: Prompts) -> tuple[Tensor | None, Tensor]:
+def _embed_prompts(model: PromptableParts, prompts: Prompts) -> tuple[Tensor | None, Tensor]:
     """Tokens (P, T, C) of the prompts, if any, and what the image gets added, (1 or P, C, h, w)."""
     points, labels = prompts.points, prompts.labels
     if points is None and prompts.boxes is None and model.family == "sam2":
@@ -179,7 +126,7 @@ def _embed_prompts(model: PromptableModel, prompts: Prompts) -> tuple[Tensor | N
     return None if sparse is None else sparse[0], dense
 
 
-def _tokens(model: PromptableModel, prompts: Prompts, sparse: Tensor | None) -> Tensor:
+def _tokens(model: PromptableParts, prompts: Prompts, sparse: Tensor | None) -> Tensor:
     """All tokens, (P, T, C): of objects (SAM 2), of scores, of masks; then those of the prompts."""
     decoder = model.network.mask_decoder
     outputs = [decoder.iou_token.weight, decoder.mask_tokens.weight]

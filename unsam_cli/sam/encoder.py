@@ -72,7 +72,7 @@ class PromptableBackbone:
         Returns
         -------
         (B, S / patch_size, S / patch_size, C) float32
-            See :meth:`unsam_cli.sam.decoding.Embedding.to_grid`.
+            See :meth:`unsam_cli.sam.embedding.Embedding.to_grid`.
         """
         model, device = self._model, self._model.device
         pixels = torch.stack([network_input(image, model.side) for image in images]).to(device)

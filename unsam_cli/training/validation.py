@@ -10,7 +10,7 @@ from unsam_cli.evaluation.engine import match, problem
 from unsam_cli.evaluation.matches import Matches
 from unsam_cli.evaluation.metrics import measure
 from unsam_cli.evaluation.sets import PredictionSet, truth_set
-from unsam_cli.hierarchy import FoundMasks
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.images import find_image
 from unsam_cli.io.masks import read_masks
 from unsam_cli.models.segmenter import Segmenter

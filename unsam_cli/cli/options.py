@@ -31,10 +31,10 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from unsam_cli.defaults import check_environment, origin, read_config
+from unsam_cli.cli.defaults import check_environment, origin, read_config
+from unsam_cli.cli.files import ListArgument, refuse_named
+from unsam_cli.cli.log import configure, reporter_factory
 from unsam_cli.errors import UnsamError
-from unsam_cli.log import configure, reporter_factory
-from unsam_cli.option_files import ListArgument, refuse_named
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus

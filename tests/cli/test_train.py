@@ -9,7 +9,7 @@ import pytest
 from support import Invoke
 
 from unsam_cli.run.provenance import Step
-from unsam_cli.training.prompted_settings import PRESETS
+from unsam_cli.training.prompted.settings import PRESETS
 from unsam_cli.training.settings import TrainerSettings
 
 pytestmark = pytest.mark.torch
@@ -43,7 +43,7 @@ def test_the_user_s_length_counts(
         seen.append((settings[-1], step))
         return 0
 
-    monkeypatch.setattr("unsam_cli.training.prompted_stage.finetune_sam", note)
+    monkeypatch.setattr("unsam_cli.training.prompted.stage.finetune_sam", note)
     (tmp_path / "c.toml").write_text(f"[finetune-sam]\n{config}\n")
     ran = invoke(*COMMAND, *words.split(), "--config", tmp_path / "c.toml")
     assert ran.exit_code == 0, ran.stderr
@@ -56,7 +56,7 @@ def test_the_command_line_comes_before_the_environment(
     monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
     monkeypatch.setattr(
-        "unsam_cli.training.prompted_stage.finetune_sam", lambda *settings, **_: settings[-1].steps
+        "unsam_cli.training.prompted.stage.finetune_sam", lambda *settings, **_: settings[-1].steps
     )
     assert invoke(*COMMAND, "--steps", 3, UNSAM_FINETUNE_SAM_EPOCHS="2").exit_code == 3
 

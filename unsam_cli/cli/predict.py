@@ -1,4 +1,4 @@
-"""Options of ``unsam predict``, and whom they are for; see :mod:`unsam_cli.options`.
+"""Options of ``unsam predict``, and whom they are for; see :mod:`unsam_cli.cli.options`.
 
 ``@kept_options``     ``kept``: ``--max-masks --min-score --nms``, which all models know
 ``@prompt_options``   ``prompts``: ``--points --boxes --prompts --prompts-from``
@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
+from unsam_cli.cli.options import Compute, bundle, files_option, option
 from unsam_cli.errors import UsageError
-from unsam_cli.options import Compute, bundle, files_option, option
-from unsam_cli.prediction.prompted_settings import PromptedSettings
+from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.sam.settings import AutomaticConfig
 from unsam_cli.settings import declared_fields

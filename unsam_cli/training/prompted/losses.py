@@ -12,7 +12,7 @@ from unsam_cli.sam.model import Masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.matching import assign
 from unsam_cli.training.points import sample_maps, uncertain_points, uniform_points
-from unsam_cli.training.prompted_settings import LOSS_WEIGHTS, PromptSettings
+from unsam_cli.training.prompted.settings import LOSS_WEIGHTS, PromptSettings
 
 TERMS = ("mask", "dice", "iou")
 _ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss, as in SAM

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from unsam_cli.defaults import config_file
+from unsam_cli.cli.defaults import config_file
 from unsam_cli.run.replacing import files_in, files_of, refuse_doubles, refuse_replacing
 
 

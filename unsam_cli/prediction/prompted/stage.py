@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from unsam_cli.backbones import accelerator
 from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.io.images import read_image
-from unsam_cli.prediction.prompted import Annotations, answer, find_all
-from unsam_cli.prediction.prompted_settings import PromptedSettings
-from unsam_cli.prediction.prompted_sources import PromptSource, Question, fit, open_prompts
+from unsam_cli.prediction.prompted.answers import Annotations, answer, find_all
+from unsam_cli.prediction.prompted.settings import PromptedSettings
+from unsam_cli.prediction.prompted.sources import PromptSource, Question, fit, open_prompts
 from unsam_cli.run.batching import Batcher, Network
-from unsam_cli.run.inputs import STDIN, ImageItem, ImageQuery, list_images, source_of
+from unsam_cli.run.inputs import STDIN, ImageQuery, list_images, source_of
+from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import RunSettings, run_items
 from unsam_cli.run.sinks import ImageResult, MaskSink

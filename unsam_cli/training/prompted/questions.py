@@ -12,8 +12,8 @@ from torch import Tensor
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import PromptableConfig
 from unsam_cli.training.bitmasks import BitMasks
-from unsam_cli.training.prompted_losses import at_pixels, overlap
-from unsam_cli.training.prompted_settings import PromptSettings
+from unsam_cli.training.prompted.losses import at_pixels, overlap
+from unsam_cli.training.prompted.settings import PromptSettings
 
 _BOX_NOISE, _MOST_NOISE = 0.1, 20 / 1024  # of the box's side; of the picture's
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate, granularity
+from unsam_cli.found_masks import FoundMask, FoundMasks, annotate, granularity
 from unsam_cli.rle import encode
 
 

@@ -11,9 +11,9 @@ import torch
 from sam_models import make_sam, make_sam2, picture
 
 from unsam_cli.errors import UsageError
-from unsam_cli.prediction.prompted import GOOD, answer
-from unsam_cli.prediction.prompted_settings import PromptedSettings
-from unsam_cli.prediction.prompted_sources import Question
+from unsam_cli.prediction.prompted.answers import GOOD, answer
+from unsam_cli.prediction.prompted.settings import PromptedSettings
+from unsam_cli.prediction.prompted.sources import Question
 from unsam_cli.rle import decode, encode
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Answer, Session

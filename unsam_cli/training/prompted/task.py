@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from unsam_cli.sam.decoding import Embedding
+from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.loading import save_promptable
 from unsam_cli.sam.model import Masks, PromptableModel
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.parameters import parameter_groups
-from unsam_cli.training.prompted_clicks import Questions, correct
-from unsam_cli.training.prompted_losses import TERMS, match, pair_losses
-from unsam_cli.training.prompted_samples import PromptedBatch, PromptedSample, PromptedSamples
-from unsam_cli.training.prompted_settings import PromptSettings
+from unsam_cli.training.prompted.losses import TERMS, match, pair_losses
+from unsam_cli.training.prompted.questions import Questions, correct
+from unsam_cli.training.prompted.samples import PromptedBatch, PromptedSample, PromptedSamples
+from unsam_cli.training.prompted.settings import PromptSettings
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.sampler import derive_seed
 from unsam_cli.training.task import Batch

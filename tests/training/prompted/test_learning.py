@@ -15,9 +15,9 @@ from unsam_cli.sam.loading import load_promptable
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Session
 from unsam_cli.sam.settings import Prompt
-from unsam_cli.training.prompted_settings import PromptSettings, TuneSettings
-from unsam_cli.training.prompted_stage import TuneInputs, finetune_sam
-from unsam_cli.training.prompted_validation import PromptedValidation
+from unsam_cli.training.prompted.settings import PromptSettings, TuneSettings
+from unsam_cli.training.prompted.stage import TuneInputs, finetune_sam
+from unsam_cli.training.prompted.validation import PromptedValidation
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import TrainerSettings
 

@@ -1,4 +1,4 @@
-"""How a training is shown; see :mod:`unsam_cli.log`."""
+"""How a training is shown; see :mod:`unsam_cli.cli.log`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from unsam_cli.log import BarReporter, reporter_factory
+from unsam_cli.cli.log import BarReporter, reporter_factory
 from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory, duration
 
 if TYPE_CHECKING:

@@ -123,7 +123,7 @@ def test_what_a_signal_left_half_made_is_thrown_away_silently() -> None:
     """A compiler that was interrupted has objects that cannot be taken apart."""
     program = """
 import sys
-from unsam_cli import cli
+from unsam_cli.cli import program as cli
 
 class HalfMade:
     def __del__(self):
@@ -146,7 +146,7 @@ def test_a_signal_that_an_import_turned_into_an_error_is_still_one(
 ) -> None:
     program = f"""
 import os, sys
-from unsam_cli import cli
+from unsam_cli.cli import program as cli
 
 def get_command(*_):
     try:

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 
 import click
 
-from unsam_cli import __version__, commands
+from unsam_cli import __version__
+from unsam_cli.cli.log import configure
 from unsam_cli.errors import (
     EXIT_DATA,
     EXIT_FAILURE,
@@ -28,7 +29,6 @@ from unsam_cli.errors import (
     UnsamError,
     machine_error,
 )
-from unsam_cli.log import configure
 from unsam_cli.run.signals import SignalExit, StopRequest, exit_on_signals
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,9 @@ class UnsamGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all files in ``commands/``."""
-        found = {m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__)}
+        # By name: commands are above this file, and import from its room.
+        package = importlib.import_module("unsam_cli.commands")
+        found = {m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__)}
         first = [name for name in ORDER if name in found]
         return first + sorted(found - set(first))
 

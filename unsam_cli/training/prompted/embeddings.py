@@ -11,7 +11,7 @@ import torch
 from unsam_cli.errors import FeatureFileError
 from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.io.features import PROMPT, FeatureFile
-from unsam_cli.sam.decoding import Embedding
+from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.encoder import encoder_identity
 from unsam_cli.sam.model import PromptableModel
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.evaluation.clicks import simulate_clicks
-from unsam_cli.hierarchy import FoundMask, FoundMasks, annotate
+from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.prediction.predict import STAGE
-from unsam_cli.prediction.prompted_settings import PromptedSettings
-from unsam_cli.prediction.prompted_sources import Question
+from unsam_cli.prediction.prompted.settings import PromptedSettings
+from unsam_cli.prediction.prompted.sources import Question
 from unsam_cli.rle import RunTable, decode
 from unsam_cli.sam.automatic import automatic_masks
 from unsam_cli.sam.model import PromptableModel

@@ -21,17 +21,17 @@ from toy_training import contents
 from unsam_cli.errors import DataError, FeatureFileError, UsageError
 from unsam_cli.rle import encode
 from unsam_cli.run.provenance import Step
-from unsam_cli.sam.decoding import Embedding
+from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, Train, trainable
 from unsam_cli.sam.settings import PromptableConfig
-from unsam_cli.training import prompted_task
 from unsam_cli.training.dataset import AnnotatedImages
-from unsam_cli.training.prompted_embeddings import KeptEmbeddings
-from unsam_cli.training.prompted_samples import PromptedSamples
-from unsam_cli.training.prompted_settings import PromptSettings, TuneSettings
-from unsam_cli.training.prompted_stage import TuneInputs, finetune_sam
-from unsam_cli.training.prompted_task import PromptedTask
+from unsam_cli.training.prompted import task as prompted_task
+from unsam_cli.training.prompted.embeddings import KeptEmbeddings
+from unsam_cli.training.prompted.samples import PromptedSamples
+from unsam_cli.training.prompted.settings import PromptSettings, TuneSettings
+from unsam_cli.training.prompted.stage import TuneInputs, finetune_sam
+from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
 from unsam_cli.training.settings import TrainerSettings
 

@@ -18,11 +18,11 @@ from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, trainable
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
-from unsam_cli.training.prompted_embeddings import KeptEmbeddings
-from unsam_cli.training.prompted_samples import PromptedSamples
-from unsam_cli.training.prompted_settings import PromptSettings, TuneSettings
-from unsam_cli.training.prompted_task import PromptedTask
-from unsam_cli.training.prompted_validation import PromptedValidation
+from unsam_cli.training.prompted.embeddings import KeptEmbeddings
+from unsam_cli.training.prompted.samples import PromptedSamples
+from unsam_cli.training.prompted.settings import PromptSettings, TuneSettings
+from unsam_cli.training.prompted.task import PromptedTask
+from unsam_cli.training.prompted.validation import PromptedValidation
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
 from unsam_cli.training.settings import TrainerSettings
 from unsam_cli.training.trainer import train

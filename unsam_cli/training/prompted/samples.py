@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unsam_cli.errors import DataError
-from unsam_cli.hierarchy import CONTAINED, granularity
+from unsam_cli.found_masks import CONTAINED, granularity
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.rle import RunTable, parents
-from unsam_cli.sam.decoding import Embedding
+from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.frame import Frame
 from unsam_cli.sam.settings import PromptableConfig
 from unsam_cli.training.augment import View, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.dataset import AnnotatedImages
-from unsam_cli.training.prompted_clicks import Questions, draw_questions
-from unsam_cli.training.prompted_embeddings import KeptEmbeddings
-from unsam_cli.training.prompted_settings import PromptSettings
+from unsam_cli.training.prompted.embeddings import KeptEmbeddings
+from unsam_cli.training.prompted.questions import Questions, draw_questions
+from unsam_cli.training.prompted.settings import PromptSettings
 from unsam_cli.training.samples import read_or_replace
 
 

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
-from unsam_cli.options import F, bundle, option
+from unsam_cli.cli.options import F, bundle, option
 from unsam_cli.settings import Declared, declared_fields
 
 

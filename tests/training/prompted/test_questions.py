@@ -10,8 +10,8 @@ from prompted_scenes import nested_scene
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import PromptableConfig
 from unsam_cli.training.bitmasks import BitMasks
-from unsam_cli.training.prompted_clicks import Questions, correct, draw_questions
-from unsam_cli.training.prompted_settings import PromptSettings
+from unsam_cli.training.prompted.questions import Questions, correct, draw_questions
+from unsam_cli.training.prompted.settings import PromptSettings
 
 pytestmark = pytest.mark.torch
 

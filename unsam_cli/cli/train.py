@@ -1,4 +1,4 @@
-"""Options of commands that train; see :mod:`unsam_cli.options`.
+"""Options of commands that train; see :mod:`unsam_cli.cli.options`.
 
 ``@preset_option``     ``--preset``: other defaults for all options
 ``@weight_options``    ``parameters``: a :class:`~unsam_cli.training.recipe.ParameterSettings`
@@ -15,8 +15,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from unsam_cli.options import F, run_option
-from unsam_cli.setting_options import settings_options
+from unsam_cli.cli.options import F, run_option
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import TrainerSettings
 

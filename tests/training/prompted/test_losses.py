@@ -16,8 +16,8 @@ from unsam_cli.errors import UsageError
 from unsam_cli.sam.model import Masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.points import uncertain_points, uniform_points
-from unsam_cli.training.prompted_losses import Pairs, at_pixels, match, overlap, pair_losses
-from unsam_cli.training.prompted_settings import LOSS_WEIGHTS, PromptSettings
+from unsam_cli.training.prompted.losses import Pairs, at_pixels, match, overlap, pair_losses
+from unsam_cli.training.prompted.settings import LOSS_WEIGHTS, PromptSettings
 
 pytestmark = pytest.mark.torch
 

@@ -1,0 +1,60 @@
+"""What the image encoder of SAM or SAM 2 saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the encoder saw in B images.
+
+    Attributes
+    ----------
+    image : (B, C, h, w) tensor
+        Features.
+    high : tuple of tensors
+        Of SAM 2: features at four times and twice the resolution, (B, C / 8, 4 h, 4 w) and
+        (B, C / 4, 2 h, 2 w).
+    """
+
+    image: Tensor
+    high: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index: int) -> Embedding:
+        """Return what belongs to one image; its B is 1."""
+        rows = slice(index, index + 1)
+        return Embedding(self.image[rows], tuple(features[rows] for features in self.high))
+
+    def to(self, device: str | torch.device) -> Embedding:
+        """Move all tensors to a device."""
+        return Embedding(self.image.to(device), tuple(f.to(device) for f in self.high))
+
+    def to_grid(self) -> Tensor:
+        """Lay everything on the coarsest grid.
+
+        Returns
+        -------
+        (B, h, w, D) tensor
+            The image's channels, then those of `high`, the pixels of a cell one after the other
+            within a channel: D is C for SAM, C + 2 C + C for SAM 2.
+        """
+        rows = self.image.shape[-2]
+        high = [pixel_unshuffle(features, features.shape[-2] // rows) for features in self.high]
+        return torch.cat([self.image, *high], dim=1).permute(0, 2, 3, 1)
+
+    @classmethod
+    def from_grid(cls, grid: Tensor, channels: int) -> Embedding:
+        """Undo :meth:`to_grid` of an encoder with C = `channels`."""
+        maps = grid.permute(0, 3, 1, 2)
+        image, high = maps[:, :channels], maps[:, channels:]
+        parts = [high[:, : 2 * channels], high[:, 2 * channels :]] if high.shape[1] else []
+        finer = [pixel_shuffle(part, k) for part, k in zip(parts, (4, 2), strict=False)]
+        return cls(image.contiguous(), tuple(finer))
