@@ -208,7 +208,7 @@ def test_other_weights_can_be_saved(tmp_path: Path, granularity: bool) -> None:
             "version 9, this program reads 1",
         ),
         (lambda f: (f / "unsam.json").write_text("{}"), "has no masks_per_prompt"),
-        (lambda f: (f / "promptable.safetensors").write_bytes(b"x"), "damaged checkpoint"),
+        (lambda f: (f / "promptable.safetensors").write_bytes(b"x"), "is a text; a checkpoint"),
     ],
 )
 def test_a_damaged_folder_is_refused(
