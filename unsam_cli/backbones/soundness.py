@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unsam_cli.errors import CheckpointError
@@ -73,6 +75,28 @@ def check_finite(tensors: Mapping[str, Any], source: object) -> None:
             f"{source}: weights are not finite: {name} has {count} of {tensor.numel()} numbers "
             f"that are not, the first kind {kind}: get the file again, or an earlier checkpoint"
         )
+
+
+def check_output(values: NDArray[np.floating[Any]], dtype: str = "") -> None:
+    """Raise `CheckpointError` unless what a network has computed is finite.
+
+    Weights may be finite and yet lead to numbers that half precision does not have.
+
+    Parameters
+    ----------
+    values : array of float
+        On the CPU; large ones are read once.
+    dtype : str
+        What the network computed in.
+    """
+    # One sum, without another array; where it overflows, a closer look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        sound = bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+    if not sound:
+        narrow = dtype in ("float16", "bfloat16")
+        mend = "give --dtype float32" if narrow else "give other weights"
+        told = f" in {dtype}" if dtype else ""
+        raise CheckpointError(f"the network computes numbers{told} that are not finite: {mend}")
 
 
 def is_finite(tensor: Tensor) -> bool:

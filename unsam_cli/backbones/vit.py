@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unsam_cli.backbones import speed
 from unsam_cli.backbones.base import Facet, check_facet, check_images, resolve_layer
+from unsam_cli.backbones.soundness import check_output
 from unsam_cli.backbones.vit_cpu import BlockedAttention, RowBlocks
 from unsam_cli.backbones.vit_device import resolve_device, resolve_dtype
 from unsam_cli.backbones.vit_facets import facet_dim, patch_tokens
@@ -118,6 +119,7 @@ class VitBackbone:
         for start in range(0, b, step):
             part = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
             out[start : start + step] = self._run(part).float().cpu().numpy()
+        check_output(out, str(self.dtype).removeprefix("torch."))
         return out
 
     def flops(self, height: int, width: int) -> float:

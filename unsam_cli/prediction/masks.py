@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unsam_cli.backbones.soundness import check_output
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction._trace_kernels import trace
 from unsam_cli.prediction.mixing import axis
@@ -75,6 +76,7 @@ def choose(
     score wanted can be left out at once.
     """
     scores = class_logits.float().softmax(-1)[:, 0].cpu().numpy()
+    check_output(scores, settings.dtype)
     wanted = scores >= settings.min_score
     if settings.score_window is not None:
         low, high = settings.score_window
@@ -97,7 +99,9 @@ def slices(predictions: Predictions, index: int, settings: PredictSettings) -> I
     for begin in range(0, len(chosen), count):
         queries = torch.from_numpy(chosen[begin : begin + count]).to(embeddings.device)
         logits = (embeddings[queries] @ pixels).reshape(-1, h, w).transpose(1, 2)
-        yield Slice(logits.contiguous().cpu().numpy(), scores[begin : begin + count])
+        found = logits.contiguous().cpu().numpy()
+        check_output(found, settings.dtype)
+        yield Slice(found, scores[begin : begin + count])
 
 
 def enlarge(part: Slice, view: View, size: tuple[int, int]) -> Masks:

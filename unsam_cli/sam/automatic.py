@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
+from unsam_cli.backbones.soundness import check_output
 from unsam_cli.rle import Rle, RunTable, enlarge, suppress, tidy
 from unsam_cli.sam.crops import Crop, crops, grid
 from unsam_cli.sam.model import PromptableModel
@@ -139,9 +140,11 @@ class _Search:
         scores = decoding.scores
         good = scores > self.config.min_score if self.config.min_score > 0 else scores == scores
         asked = good.any(dim=1).nonzero()[:, 0]
+        check_output(scores.float().cpu().numpy(), self.model.dtype)
         if not len(asked):
             return _joined([])
         logits = decoding.logits(asked)[good[asked]].float().cpu().numpy()
+        check_output(logits, self.model.dtype)
         return self._cut(logits, scores[good], points[good.nonzero()[:, 0].cpu().numpy()])
 
     def _cut(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unsam_cli.backbones.soundness import check_output
 from unsam_cli.backbones.vit_device import resolve_device, resolve_dtype
 from unsam_cli.io.features import PROMPT
 from unsam_cli.sam.frame import Frame, network_input
@@ -82,7 +83,9 @@ class PromptableBackbone:
             grids = [
                 model.embed(pixels[i : i + step]).to_grid() for i in range(0, len(pixels), step)
             ]
-        return torch.cat(grids).float().cpu().numpy()
+        found = torch.cat(grids).float().cpu().numpy()
+        check_output(found, str(self._dtype).removeprefix("torch."))
+        return found
 
 
 def encoder_identity(model: PromptableModel) -> str:

@@ -43,6 +43,8 @@ class PromptableParts(nn.Module):
         Steps that led to the weights, see `unsam_cli.run.provenance`.
     identity : str
         What the weights are: a hash, or a hub id with its commit.
+    dtype : str
+        What the image encoder computes in, for messages.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PromptableParts(nn.Module):
         self.first_mask_token = 2 if self.family == "sam2" else 1
         self.history: list[dict[str, Any]] = []
         self.identity = ""
+        self.dtype = "float32"
         decoder, generator = network.mask_decoder, torch.Generator().manual_seed(seed)
         more = [1 + i % SAM_MASKS for i in range(self.config.masks_per_prompt - SAM_MASKS)]
         self.levels = MaskTokens(decoder, more, generator) if more else None

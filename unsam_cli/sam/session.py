@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unsam_cli.backbones.soundness import check_output
 from unsam_cli.rle import Rle, RunTable, decode, enlarge
 from unsam_cli.sam.model import Masks, PromptableModel
 from unsam_cli.sam.prompts import Prompts
@@ -154,6 +155,8 @@ class Session:
         cut = enlarge(logits, *self.taps)
         rles = RunTable.from_runs(cut.offsets, cut.runs, self.size).to_rles()
         scores = masks.scores.float().cpu().numpy()
+        check_output(logits, self.model.dtype)
+        check_output(scores, self.model.dtype)
         return [Answer(rles[i * M : (i + 1) * M], scores[i]) for i in range(P)]
 
 

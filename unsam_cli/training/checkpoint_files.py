@@ -101,6 +101,10 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
             load_file(folder / _MODEL),
             load_file(folder / _AVERAGE) if _AVERAGE in sums else None,
         )
+        if not isinstance(checkpoint.state, dict) or not isinstance(
+            checkpoint.state.get("settings"), dict
+        ):
+            raise ValueError(f"{_STATE} has no settings")
     except Exception as e:  # pickle, zip and safetensors have many ways to say it
         reason = e if isinstance(e, ValueError) else type(e).__name__
         raise CheckpointError(

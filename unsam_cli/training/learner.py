@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from unsam_cli.errors import UnsamError
 from unsam_cli.training.checkpoint_files import Checkpoint
 from unsam_cli.training.distributed import World
 from unsam_cli.training.ema import MovingAverage
+from unsam_cli.training.restoring import check_checkpoint
 from unsam_cli.training.sampler import derive_seed
 from unsam_cli.training.schedule import lr_factor
 from unsam_cli.training.settings import TrainerSettings
@@ -119,10 +121,27 @@ class Learner:
         """Return what the optimizer remembers."""
         return {"optimizer": self.optimizer.state_dict()}
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
+    def load(self, checkpoint: Checkpoint, folder: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            It is not one of this training; nothing has changed.
+        """
+        check_checkpoint(
+            folder,
+            checkpoint,
+            weights=self.module.state_dict(),
+            average=None if self.average is None else self.average.weights,
+            optimizer=self.optimizer.state_dict(),
+            parameters=self.parameters,
+        )
         self.module.load_state_dict(dict(checkpoint.weights))
-        self.optimizer.load_state_dict(checkpoint.state["optimizer"])
+        # Rates and decays are those of the settings, which are the same.
+        groups = self.optimizer.state_dict()["param_groups"]
+        moments = checkpoint.state["optimizer"]["state"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         if self.average is not None and checkpoint.average is not None:
             self.average.load(checkpoint.average)
 

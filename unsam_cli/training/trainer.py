@@ -137,7 +137,7 @@ class Trainer(ExitStack):
         self.learner = Learner(self.task, self.settings, self.world)
         if last is not None:
             checkpoint = load_checkpoint(last, self.identity)
-            self.learner.load(checkpoint)
+            self.learner.load(checkpoint, last)
             self.step, self.best = checkpoint.state["step"], checkpoint.state["best"]
             self.mean = Mean(**checkpoint.state["mean"])
             self.skipped.add(checkpoint.state["skipped"].items())

@@ -149,4 +149,5 @@ def _set_precision(model: PromptableModel, dtype: str) -> None:
     if dtype == "float32":
         return
     autocast = torch.autocast(model.device.type, dtype=getattr(torch, dtype))
+    model.dtype = dtype
     model.embed = autocast(model.embed)  # type: ignore[method-assign]
