@@ -15,7 +15,7 @@ from timm.models import eva, vision_transformer
 from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
-from unsam_cli.backbones.soundness import check_state
+from unsam_cli.backbones.soundness import check_kind, check_state
 from unsam_cli.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,9 @@ def load_weights(model: Any, path: Path) -> None:
     """
     state = unwrap(read_checkpoint(path))
     check_state(_needed(state), path)
+    for name in model.state_dict().keys() & state.keys():
+        if not isinstance(state[name], Tensor):
+            check_kind(name, state[name], path)
     mend = "choose the --backbone of these weights"
     _check_patch(model, state, path)
     _adopt_grid(model, state)

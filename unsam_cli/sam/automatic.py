@@ -93,6 +93,7 @@ def automatic_masks(
     found = [
         _Search(model, image, crop, config, granularity).masks()
         for crop in crops((image.shape[0], image.shape[1]), config)
+        if min(crop.size) > 0  # a few pixels are not cut into many crops
     ]
     masks = _joined(found)
     if len(found) > 1:  # the smaller crop wins

@@ -43,7 +43,7 @@ class Frame:
         if square:
             return cls(size, (side, side), side, square=True)
         scale = side / max(size)
-        height, width = (int(length * scale + 0.5) for length in size)
+        height, width = (max(int(length * scale + 0.5), 1) for length in size)
         return cls(size, (height, width), side)
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:

@@ -186,15 +186,14 @@ def _parts(about: Mapping[str, Any], folder: Path) -> PromptableConfig:
 
 @torch.inference_mode()
 def _try(network: Any) -> None:
-    """Ask a network without numbers about one click and one box, to see whether it can run."""
+    """Ask a network without numbers about one click, to see whether it can run."""
     model = PromptableModel(network).eval()
     if not 1 <= model.side <= _MOST_SIDE:
         raise ValueError(f"its input would have a side of {model.side} pixels")
     embedding = model.embed(torch.zeros(1, 3, model.side, model.side))
+    first = torch.zeros(1, dtype=torch.int64)
     click = Prompts(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.int64))
-    box = Prompts(boxes=torch.zeros(1, 4))
-    for prompts, multimask in ((click, True), (box, False)):
-        model.attend(embedding, prompts, multimask=multimask, fold=True).logits()
+    model.attend(embedding, click, fold=True).logits(first)
 
 
 def _with_new_parts(

@@ -158,11 +158,12 @@ class Trainer(ExitStack):
             return
         step = self.best["step"] if self.best else self.step
         found = step != self.step and self.folder.of_step(step).exists()
-        chosen = load_checkpoint(self.folder.of_step(step), self.identity) if found else last
+        source = self.folder.of_step(step if found else self.step)
+        chosen = load_checkpoint(source, self.identity) if found else last
         # By way of the module, which knows the weights that are the same tensor.
-        self.learner.load(chosen)
+        self.learner.load(chosen, source)
         self.folder.publish(lambda folder: self.task.save(folder, self.learner.weights))
-        self.learner.load(last)
+        self.learner.load(last, self.folder.of_step(self.step))
         logger.warning(
             "%s: %s is gone; the model is written again, from the checkpoint of step %d",
             *(self.folder.path, ", ".join(gone), chosen.state["step"]),
