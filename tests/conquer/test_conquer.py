@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
@@ -87,6 +88,19 @@ def test_masks_of_one_tree_nest():
         for b in pixels:
             common = (a & b).sum()
             assert common in (0, min(a.sum(), b.sum()))
+
+
+def test_a_mask_is_one_piece_where_the_picture_has_no_bridge():
+    """Patches join a large square and a small one, but the picture has ground between them."""
+    label = np.zeros((128, 128), dtype=int)
+    label[20:84, 16:64] = 1
+    label[40:60, 88:116] = 1
+    shown = COLOURS[label]
+    label[48:52, 64:88] = 1
+    masks = conquer_image([record(label)], shown, label.shape)
+    assert best(masks, (label == 1) & (np.arange(128) < 64)) > 0.95
+    for mask in masks:
+        assert scipy.ndimage.label(decode(mask.rle))[1] == 1
 
 
 def test_a_region_keeps_to_its_mask_and_box():

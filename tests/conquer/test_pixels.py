@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,13 @@ def test_labels_only_come_from_the_neighbourhood():
     assert set(np.unique(fine)) <= set(np.unique(labels))
 
 
+def largest(mask):
+    """Largest 4-connected piece, of equal ones the first by columns."""
+    piece, _ = scipy.ndimage.label(mask.T)
+    sizes = np.bincount(piece.ravel())[1:]
+    return np.equal(piece.T, sizes.argmax() + 1) if len(sizes) else mask
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     h=st.integers(1, 7),
@@ -106,4 +114,16 @@ def test_runs_are_those_of_the_masks(h, w, scale, corner, margin, seed):
         )
         mine = runs[offsets[k - 1] : offsets[k]]
         assert (mine[1:, 0] > mine[:-1, 1]).all()
-        np.testing.assert_array_equal(decode(from_runs(mine, size)), expected)
+        np.testing.assert_array_equal(decode(from_runs(mine, size)), largest(expected))
+
+
+def test_a_mask_is_the_largest_piece_of_its_cluster():
+    """Any labels do: a cluster that ends in pieces, at corners and across columns included."""
+    rng = np.random.default_rng(0)
+    up = np.array([-1, 0, 1, 0])
+    for size in [(1, 40), (40, 1), (2, 30), (5, 9), (30, 30)]:
+        labels = rng.integers(0, 4, size).astype(np.int32)
+        offsets, runs = cluster_runs(labels, up, (0, 0, size[1], size[0]), size)
+        for k, cluster in enumerate([(1, 2), (2,), (3,)]):
+            mine = decode(from_runs(runs[offsets[k] : offsets[k + 1]], size))
+            np.testing.assert_array_equal(mine, largest(np.isin(labels, cluster)))

@@ -71,7 +71,7 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
 
 
 @kernel()
-def _find(root: Int64, i: int) -> int:
+def find(root: Int64, i: int) -> int:
     while root[i] != i:
         root[i] = root[root[i]]
         i = root[i]
@@ -81,7 +81,7 @@ def _find(root: Int64, i: int) -> int:
 @kernel()
 def _join(joined: Int64, border: Float64, i: int, j: int) -> None:
     """Make one edge of two: `border` has the sum of their values, and their number."""
-    i, j = _find(joined, i), _find(joined, j)
+    i, j = find(joined, i), find(joined, j)
     if i != j:
         joined[j] = i
         border[i] += border[j]
@@ -90,7 +90,7 @@ def _join(joined: Int64, border: Float64, i: int, j: int) -> None:
 @kernel()
 def _sharpness(joined: Int64, border: Float64, edge: int, exponent: float) -> float:
     """Mean value along the border that an edge is part of, to the power of an exponent."""
-    edge = _find(joined, edge)
+    edge = find(joined, edge)
     mean = border[edge, 0] / border[edge, 1]
     return float(mean**exponent)
 
@@ -140,7 +140,7 @@ def _neighbours(
     half, kept, count = following[previous], -1, 0
     while True:
         after = following[half]
-        target = _find(root, edges[half >> 1, 1 - (half & 1)])
+        target = find(root, edges[half >> 1, 1 - (half & 1)])
         if mark[target] == made:
             following[previous] = after
             if target != made and len(border) > 0:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.colour import rgb_to_lab
+from unsam_cli.conquer._piece_kernels import keep_largest
 from unsam_cli.conquer._pixel_kernels import (
     borders,
     compete,
@@ -111,6 +112,10 @@ def cluster_runs(
 ) -> tuple[IntArray, IntArray]:
     """List the runs of all clusters of a partition, scaled to their place in an image.
 
+    A cluster is in one piece on the grid, but borders that follow a picture can cut it in two: its
+    mask is the largest 4-connected piece. So of two clusters one still holds the other, or they
+    have nothing in common.
+
     Parameters
     ----------
     labels : (h, w) int32
@@ -142,4 +147,5 @@ def cluster_runs(
     if len(runs):
         fill[1:] = offsets[:-1]
         outline_runs(labels, up, rows, columns, corner, size[0], runs, fill)
-    return offsets, runs
+    offsets = keep_largest(offsets, runs, size[0])
+    return offsets, runs[: offsets[-1]]

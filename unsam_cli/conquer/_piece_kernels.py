@@ -1,0 +1,71 @@
+"""Compiled part of :mod:`unsam_cli.conquer.pixels`: which piece of a cluster becomes its mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.conquer._merge_kernel import find
+from unsam_cli.jit import kernel
+
+IntArray = NDArray[np.int64]
+
+
+@kernel()
+def keep_largest(offsets: IntArray, runs: IntArray, height: int) -> IntArray:
+    """Keep the largest 4-connected piece of each cluster, in place.
+
+    ``offsets`` (K + 1,) and ``runs`` (R, 2) are those of `cluster_runs`, in an image of ``height``
+    rows. What is kept moves to the front of ``runs``. Returns the new offsets.
+    """
+    kept = np.zeros_like(offsets)
+    for k in range(len(offsets) - 1):
+        own = runs[offsets[k] : offsets[k + 1]]
+        root, area = _pieces(own, height)
+        count, best = kept[k], np.argmax(area) if len(area) else 0
+        part, last = 0, -1
+        for start, stop in own.copy():
+            while start < stop:
+                end = min(stop, (start // height + 1) * height)
+                if root[part] == best:
+                    if last == start:  # goes on from the column before
+                        runs[count - 1, 1] = end
+                    else:
+                        runs[count, 0], runs[count, 1] = start, end
+                        count += 1
+                    last = end
+                part += 1
+                start = end
+        kept[k + 1] = count
+    return kept
+
+
+@kernel()
+def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
+    """Pieces of one mask: the root of each part of a run within one column, and areas by root."""
+    count = 0
+    for start, stop in runs:
+        count += (stop - 1) // height - start // height + 1
+    parts = np.empty((count, 2), dtype=np.int64)
+    at = 0
+    for start, stop in runs:
+        while start < stop:
+            parts[at] = start, min(stop, (start // height + 1) * height)
+            start = parts[at, 1]
+            at += 1
+    root = np.arange(count)
+    before = 0  # first part that may touch this one from the column before
+    for here in range(count):
+        start, stop = parts[here, 0] - height, parts[here, 1] - height
+        while parts[before, 1] <= start:
+            before += 1
+        beside = before
+        while parts[beside, 0] < stop:
+            a, b = find(root, beside), find(root, here)
+            root[max(a, b)] = min(a, b)
+            beside += 1
+    area = np.zeros(count, dtype=np.int64)
+    for here in range(count):
+        root[here] = find(root, here)
+        area[root[here]] += parts[here, 1] - parts[here, 0]
+    return root, area
