@@ -8,10 +8,10 @@ from click.shell_completion import get_completion_class
 from unsam_cli.cli import options
 
 
-@options.command("completion", "Print the script that completes commands in a shell.")
+@options.command("completion", "Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print a completion script; nothing is installed.
+    """Print a shell completion script; install it by writing it to the shell's folder.
 
     \b
       unsam completion bash > ~/.local/share/bash-completion/completions/unsam

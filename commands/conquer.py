@@ -19,16 +19,17 @@ from unsam_cli.run.runner import RunSettings
     "--images",
     type=click.Path(file_okay=False, path_type=Path),
     group="Input",
-    help="Refine with the original images instead of the previews in the features file.",
+    help="Folder of the original images, used for refinement instead of the previews in the "
+    "features file.",
 )
 @options.format_option
 @options.run_options
 def command(
     features: str, method: ConquerSettings, images: Path | None, kind: str, run: RunSettings
 ) -> int:
-    """Merge patches bottom-up at falling similarities: masks of parts, and of parts of parts.
+    """Merge patches bottom-up at decreasing similarities into masks of parts and their parts.
 
-    Reads a features file with a record for each region; writes masks as COCO JSON.
+    Reads a features file with one record per region; writes masks as COCO JSON.
 
     \b
       unsam conquer regions.h5 -o masks.json

@@ -24,19 +24,20 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     "--images",
     metavar="DIR",
     type=_folder,
-    help="Folder of the images: for sizes and names that the source lacks, and for --to tsv.",
+    help="Folder of the images: provides sizes and names that SOURCE lacks, and the images for "
+    "--to tsv.",
 )
 @options.files_option(
     "--png",
     metavar="DIR",
     type=_folder,
-    help="The PNG files of coco-panoptic.  [default: SOURCE without .json]",
+    help="Folder of the PNG files of coco-panoptic.  [default: SOURCE without .json]",
 )
 @options.run_option(
     "--to",
     type=click.Choice(list(WRITE)),
     group="Output",
-    help="What to write.  [default: coco]",
+    help="Format of the output.  [default: coco]",
 )
 @settings_options("read", ReadSettings, build=dict)
 @settings_options("write", WriteSettings)
@@ -52,10 +53,10 @@ def command(
     kind: str,
     run: RunSettings,
 ) -> int:
-    """Convert a dataset to class-agnostic COCO, or masks to other forms.
+    """Convert a dataset to class-agnostic COCO, or masks to other formats.
 
-    FORMAT, the form of SOURCE, is one of coco, sa1b, lvis, ade20k, entityseg, partimagenet, paco,
-    coco-panoptic, bsds500, labelmap, tsv and davis; coco where only --to is given. Every category
+    FORMAT is the format of SOURCE: coco, sa1b, lvis, ade20k, entityseg, partimagenet, paco,
+    coco-panoptic, bsds500, labelmap, tsv or davis. It is coco if only --to is given. Every category
     becomes 1; its name is kept as category_name.
 
     \b
@@ -65,7 +66,7 @@ def command(
       unsam convert --to tsv masks.json --images photos/ -o SAM-0.tsv
       unsam convert checkpoint unsam.pth -o unsam/
 
-    The last one makes a model folder of a whole-image checkpoint of UnSAM.
+    The last example converts a whole-image checkpoint of UnSAM to a model folder.
     """
     request = parse_request(words, to)
     if request.source_format == CHECKPOINT:

@@ -12,7 +12,7 @@ from unsam_cli.run.runner import RunSettings
 
 @options.command("divide", "Cut images into objects, top-down.")
 @click.argument("features", required=False, metavar="[FEATURES.h5]")
-@options.files_option("--detections", help="Take any detector's COCO results instead of cutting.")
+@options.files_option("--detections", help="COCO results of any detector, used instead of cutting.")
 @settings_options("settings", DivideSettings)
 @options.format_option
 @options.run_options

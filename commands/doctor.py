@@ -7,11 +7,13 @@ import click
 from unsam_cli.cli import options
 
 
-@options.command("doctor", "Tell what this installation can do.")
+@options.command("doctor", "Check this installation and report what it can do.")
 @options.run_option("--json", "json", is_flag=True, group="Output", help="Write JSON.")
-@options.run_option("--fast", is_flag=True, help="Import no torch and measure no speed.")
+@options.run_option(
+    "--fast", is_flag=True, help="Skip the import of torch and the speed measurement."
+)
 def command(json: bool, fast: bool) -> None:
-    """Show versions, threads, devices, speed, caches, and what is missing for what.
+    """Show versions, threads, devices, speed, caches and missing optional packages.
 
     \b
       unsam doctor

@@ -25,24 +25,30 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @click.argument("predictions", nargs=-1, required=True, metavar="PREDICTIONS.json...")
 @settings_options("settings", EvaluateSettings)
 @options.run_option(
-    "-o", "--output", metavar="PATH", group="Output", help="The report as JSON; - is stdout."
+    "-o", "--output", metavar="PATH", group="Output", help="Report as JSON; - is standard output."
 )
-@options.run_option("--per-image", type=PATH, group="Output", help="Metrics by image, as CSV.")
+@options.run_option("--per-image", type=PATH, group="Output", help="Metrics per image, as CSV.")
 @options.run_option(
-    "--plot", type=PATH, group="Output", help="Recall over IoU and by size, as .png or .svg."
+    "--plot",
+    type=PATH,
+    group="Output",
+    help="Plot of recall over IoU and by size, as .png or .svg.",
 )
 @options.run_option(
     "--no-clobber", is_flag=True, group="Output", help="Refuse to replace an existing output."
 )
 @options.run_option(
-    "--shard", default="0/1", metavar="K/N|slurm", help="Evaluate images K, K+N...; merge joins."
+    "--shard",
+    default="0/1",
+    metavar="K/N|slurm",
+    help="Evaluate images K, K+N, ...; join with merge.",
 )
 @options.on_error_option
 @options.run_option(
     "--jobs",
     type=click.IntRange(1),
     group="Compute",
-    help="Worker threads.  [default: the CPUs this process may use]",
+    help="Number of worker threads.  [default: the CPUs this process may use]",
 )
 def command(
     truth: str,
@@ -52,9 +58,9 @@ def command(
     jobs: int | None,
     **outputs: Any,
 ) -> int:
-    """Compare masks with a ground truth, class-agnostic, as COCO does.
+    """Compare masks with a ground truth by the COCO metrics, ignoring classes.
 
-    Reads masks files of any form; prints a table, and writes a report with -o.
+    Reads masks files in any form; prints a table, and writes a report with -o.
 
     \b
       unsam evaluate instances_val2017.json masks.json -o report.json

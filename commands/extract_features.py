@@ -24,7 +24,8 @@ def _size(context: click.Context, parameter: click.Parameter, value: int | None)
 @options.files_option(
     "--regions",
     metavar="MASKS.json",
-    help="Make one record per mask of a masks file (- for stdin) instead of one per image.",
+    help="Write one record per mask of a masks file (- is standard input) instead of one per "
+    "image.",
 )
 @settings_options("network", BackboneSettings, build=dict)
 @settings_options("plan", PlanSettings, callbacks={"size": _size})
@@ -42,7 +43,7 @@ def command(
 ) -> int:
     """Write the patch features of images to an HDF5 file.
 
-    Reads photographs; writes one record per image, or with --regions one per mask.
+    Reads images; writes one record per image, or one per mask with --regions.
 
     \b
       unsam extract-features photos/ -o features.h5

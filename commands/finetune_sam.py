@@ -18,28 +18,36 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @options.command("finetune-sam", "Fine-tune SAM on masks of all granularities.")
 @click.argument("annotations", nargs=-1, required=True, metavar="ANNOTATIONS.json...")
-@options.run_option("--images", type=FOLDER, required=True, group="Input", help="Their folder.")
+@options.run_option(
+    "--images", type=FOLDER, required=True, group="Input", help="Folder of the images."
+)
 @options.files_option(
     "--checkpoint",
     required=True,
     metavar="SAM",
-    help="A folder or hub id of SAM or SAM 2, an original checkpoint, or an earlier run.",
+    help="Model to start from: a folder or hub id of SAM or SAM 2, an original checkpoint, or "
+    "an earlier run.",
 )
-@options.files_option("--ground-truth", metavar="GT.json", help="Learn these masks, too (UnSAM+).")
+@options.files_option(
+    "--ground-truth", metavar="GT.json", help="Also train on these masks (UnSAM+)."
+)
 @options.option(
     "--union-iou",
     type=click.FloatRange(0, 1),
     default=0.02,
     group="Input",
-    help="With --ground-truth: highest IoU with it that a mask of ANNOTATIONS may have.",
+    help="With --ground-truth: drop masks of ANNOTATIONS whose IoU with it is higher.",
 )
 @options.files_option(
     "--features",
     type=click.Path(path_type=Path),
     metavar="FEATURES.h5",
-    help="What the frozen image encoder sees, from extract-features --backbone sam: not run here.",
+    help="Precomputed image embeddings from extract-features --backbone sam; the image encoder "
+    "must stay frozen.",
 )
-@options.files_option("--validate", metavar="GT.json", help="Measure on these; keep the best.")
+@options.files_option(
+    "--validate", metavar="GT.json", help="Validate on these masks and keep the best checkpoint."
+)
 @options.run_option(
     "--validate-images",
     type=FOLDER,
@@ -55,8 +63,8 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def command(output: Path, resume: bool, **chosen: Any) -> int:
     """Fine-tune a promptable segmenter on masks and their parts, such as those of conquer.
 
-    Reads COCO files and their images; writes a model folder, which predict opens, and Hugging Face
-    if no parts were added to the network.
+    Reads COCO files and their images; writes a model folder for predict. Hugging Face can open the
+    folder, too, if no parts were added to the network.
 
     \b
       unsam finetune-sam masks.json --images photos --checkpoint facebook/sam-vit-base -o run

@@ -10,25 +10,26 @@ from unsam_cli.cli import options
 from unsam_cli.errors import UsageError
 
 
-@options.command("merge", "Join the shards of one run, or unite two files of masks.")
+@options.command("merge", "Join the shards of one run, or combine two files of masks.")
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
 @options.option(
     "--union",
     is_flag=True,
-    help="All masks of the first file, and those of the second that overlap none of them.",
+    help="Keep all masks of the first file, and those of the second that overlap none of the "
+    "first.",
 )
 @options.option(
     "--max-iou",
     type=click.FloatRange(0, 1),
     default=0.02,
-    help="--union: highest IoU with a mask of the first file that still counts as no overlap.",
+    help="With --union: maximum IoU with a mask of the first file that still counts as no overlap.",
 )
 @options.run_option(
     "--partial",
     is_flag=True,
-    help="Join features or masks although shards are missing; the rest can be merged in later.",
+    help="Join features or masks although shards are missing; missing shards can be merged later.",
 )
 @options.output_options
 def command(
@@ -41,11 +42,11 @@ def command(
 ) -> None:
     """Join the shards of one run: features (HDF5), masks (JSON) or evaluations (JSON).
 
-    The shards may come in any order; the result is what one run would have written, to the last
-    byte. A shard that is missing or given twice is named and refused.
+    The order of the shards does not matter; the result is byte-identical to that of one run. A
+    shard that is missing or given twice is an error.
 
-    With --union, two files of masks of the same images become one, as UnSAM+ unites SA-1B's masks
-    with pseudo-masks.
+    With --union, two files of masks of the same images become one, as UnSAM+ combines the masks of
+    SA-1B with pseudo-masks.
 
     \b
       unsam merge features.0.h5 features.1.h5 -o features.h5

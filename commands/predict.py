@@ -35,12 +35,12 @@ def command(
     kind: str,
     **said: dict[str, Any],
 ) -> int:
-    """Segment images with a whole-image segmenter, or with a promptable one (SAM).
+    """Segment images with a whole-image segmenter or a promptable model (SAM).
 
-    Reads a checkpoint and photographs; writes masks as COCO JSON, the best first. Checkpoints of
-    `unsam train` and of UnSAM, and any Mask2Former or EoMT of Hugging Face, find all masks at once;
-    those of `unsam finetune-sam`, and any SAM or SAM 2, answer prompts, or search for all masks
-    with a grid of points.
+    Reads a checkpoint and images; writes masks as COCO JSON, the best first. Whole-image
+    segmenters find all masks at once: checkpoints of `unsam train` and of UnSAM, and any
+    Mask2Former or EoMT of Hugging Face. Promptable models answer prompts, or find all masks with a
+    grid of points: checkpoints of `unsam finetune-sam`, and any SAM or SAM 2.
 
     \b
       unsam predict run/ photos/ -o predictions.json

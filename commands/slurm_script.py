@@ -26,7 +26,7 @@ TAKEN_OF = {
     "--images",
     metavar="FOLDER|@LIST",
     group="Input",
-    help="The images, for stages that read them and have no --coco or --prompts-from.",
+    help="The images, for stages that read images and have no --coco or --prompts-from.",
 )
 @options.run_option(
     "-o",
@@ -34,48 +34,55 @@ TAKEN_OF = {
     required=True,
     metavar="FOLDER",
     group="Output",
-    help="Where the tasks leave their results, and find those of earlier stages.",
+    help="Folder for the results of all tasks and stages.",
 )
 @options.run_option(
     "--shards",
     type=click.IntRange(1),
     default=64,
-    help="Parts of the list of images; an interruption costs at most the features of one.",
+    help="Number of shards of the list of images; an interruption loses the features of one "
+    "shard at most.",
 )
 @options.run_option(
     "--tasks",
     type=click.IntRange(1),
-    help="Length of the array; a task works on every TASKS-th shard.  [default: SHARDS]",
+    help="Number of tasks in the array; each works on every TASKS-th shard.  [default: SHARDS]",
 )
 @options.run_option(
-    "--cpus", type=click.IntRange(1), default=4, group="Compute", help="CPUs of a process."
+    "--cpus", type=click.IntRange(1), default=4, group="Compute", help="CPUs per process."
 )
 @options.run_option(
     "--gpus",
     type=click.IntRange(0),
     default=0,
     group="Compute",
-    help="GPUs of a task; of a training: of a node, with a process each.",
+    help="GPUs per task; for a training, GPUs per node, with one process each.",
 )
 @options.run_option(
-    "--nodes", type=click.IntRange(1), default=1, group="Compute", help="Nodes of a training."
+    "--nodes",
+    type=click.IntRange(1),
+    default=1,
+    group="Compute",
+    help="Number of nodes for a training.",
 )
 @options.run_option(
     "--mem",
     default="8G",
     metavar="SIZE",
     group="Compute",
-    help="Memory of a task, or of a node of a training.",
+    help="Memory per task; for a training, memory per node.",
 )
 @options.run_option(
     "--time",
     default="4:00:00",
     metavar="TIME",
-    help="Time limit; what is not done by then continues in another turn.",
+    help="Time limit; a job that exceeds it is requeued and continues.",
 )
-@options.run_option("--partition", metavar="NAME", help="Where to queue.  [default: the site's]")
+@options.run_option("--partition", metavar="NAME", help="Slurm partition.  [default: the site's]")
 @options.run_option(
-    "--container", metavar="IMAGE", help="Run in this image, with Apptainer.  [default: none]"
+    "--container",
+    metavar="IMAGE",
+    help="Container image to run in, with Apptainer.  [default: none]",
 )
 def command(
     stages: tuple[str, ...],
@@ -86,11 +93,11 @@ def command(
     partition: str | None,
     **job: Any,
 ) -> None:
-    """Print a batch script: an array for consecutive stages of the pipeline, or a training.
+    """Print a batch script: an array job for stages of the pipeline, or a training job.
 
-    The stages are extract-features, divide, conquer, or some of them; or predict; or a training. A
-    stage may have options, in quotes. What is interrupted goes back into the queue and continues.
-    Nothing is submitted.
+    STAGE is one or more consecutive stages of extract-features, divide and conquer; or predict, or
+    train, or finetune-sam. Quote a stage together with its options. An interrupted job is requeued
+    and continues. The command only prints the script; submit it with sbatch.
 
     \b
       unsam slurm-script extract-features divide conquer --images photos -o out > job.sh

@@ -26,10 +26,10 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @options.files_option(
     "--init",
     metavar="CHECKPOINT",
-    help="Start from the network of a run or checkpoint; options of the network do not count.",
+    help="Start from the network of a run or checkpoint; the options of the network are ignored.",
 )
 @options.files_option(
-    "--validate", metavar="GT.json", help="Measure on these masks; keep the best."
+    "--validate", metavar="GT.json", help="Validate on these masks and keep the best checkpoint."
 )
 @options.run_option(
     "--validate-images",
@@ -47,13 +47,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     "--checkpoint-activations",
     is_flag=True,
     group="Compute",
-    help="Compute activations a second time instead of keeping them: less memory.",
+    help="Recompute activations in the backward pass to save memory.",
 )
 @train_options.folder_options
 def command(output: Path, resume: bool, checkpoint_activations: bool, **chosen: Any) -> int:
     """Train a class-agnostic segmenter on masks, such as those of conquer.
 
-    Reads COCO files and their images; writes a model folder, which predict and Hugging Face open.
+    Reads COCO files and their images; writes a model folder for predict and Hugging Face.
 
     \b
       unsam train masks.json --images photos -o run

@@ -9,27 +9,27 @@ import click
 from unsam_cli.cli import options
 
 
-@options.command("view", "Look at masks: an HTML report, overlays.")
+@options.command("view", "Show masks as an HTML report or as overlays.")
 @options.file_argument("masks", "MASKS.json")
 @options.files_option(
     "--images",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     default=".",
-    help="Folder that the masks' file names are relative to.",
+    help="Folder of the images.",
 )
 @options.run_option(
     "--overlays",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     group="Output",
-    help="Also write each picture with its masks drawn over it, as PNG.",
+    help="Also write each image with its masks drawn over it, as PNG.",
 )
 @options.run_option(
     "--depth",
     type=click.IntRange(0),
     group="Output",
-    help="Draw overlays no deeper than this into the hierarchy; 0 draws wholes.  [default: all]",
+    help="Maximum depth of the hierarchy in overlays; 0 draws only whole objects.  [default: all]",
 )
 @options.on_error_option
 @options.output_options
@@ -42,10 +42,10 @@ def command(
     output: str,
     no_clobber: bool,
 ) -> int:
-    """Write one HTML file to look at masks and their hierarchy with; it needs no network.
+    """Write one HTML file that shows masks and their hierarchy; it works without a network.
 
-    Reads any form of masks file and the images. With --overlays and no -o, only overlays are
-    written.
+    Reads a masks file in any form, and the images. With --overlays and without -o, the command
+    writes only overlays.
 
     \b
       unsam view masks.json --images photos/ -o report.html

@@ -95,7 +95,7 @@ def device_setting() -> Any:
     """Declare where a network runs."""
     return setting(
         "auto",
-        "Where to compute; auto takes a GPU if there is one.",
+        "Device that computes; auto uses a GPU if there is one.",
         group="Compute",
         results=False,
         metavar="auto|cpu|cuda[:N]|mps",

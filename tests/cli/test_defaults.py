@@ -123,12 +123,12 @@ def test_numbers_are_finite(value: str, invoke: Invoke) -> None:
 def test_help_shows_the_usual_preset(invoke: Invoke) -> None:
     """What a training of this preset takes, not what the options would take without one."""
     shown = " ".join(invoke("train", "--help").stdout.split())
-    assert "--queries INTEGER RANGE Masks that are predicted. [default: 300;" in shown
-    assert "--epochs FLOAT RANGE Passes over the images. [default: 12;" in shown
+    assert "--queries INTEGER RANGE Number of predicted masks per image. [default: 300;" in shown
+    assert "--epochs FLOAT RANGE Number of passes over the images. [default: 12;" in shown
     shown = " ".join(invoke("train", "--preset", "paper", "--help").stdout.split())
     assert "[default: 2000;" in shown
     shown = " ".join(invoke("finetune-sam", "--help").stdout.split())
-    assert "Prompts per image. [default: 30;" in shown
+    assert "Number of prompts per image. [default: 30;" in shown
 
 
 def test_the_bare_program_prints_its_help_in_lines(invoke: Invoke) -> None:

@@ -148,17 +148,23 @@ def _settle_defaults(ctx: click.Context, command: click.Command) -> None:
 def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function the subcommand `name`, with the options that every command has."""
     shared = [
-        run_option("-q", "--quiet", is_flag=True, help="Only errors on stderr."),
-        run_option("-v", "--verbose", count=True, show_default=False, help="More on stderr."),
-        run_option("--log-json", is_flag=True, help="Make stderr one JSON object a line."),
-        run_option("--debug", is_flag=True, help="Show tracebacks."),
+        run_option("-q", "--quiet", is_flag=True, help="Show only errors on stderr."),
+        run_option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            help="Show more messages on stderr; -vv adds debugging.",
+        ),
+        run_option("--log-json", is_flag=True, help="Write stderr as JSON, one object per line."),
+        run_option("--debug", is_flag=True, help="Show tracebacks of errors."),
         run_option(
             "--config",
             metavar="FILE",
             is_eager=True,
             expose_value=False,
             callback=read_config,
-            help="TOML file of defaults, a table for each command.",
+            help="TOML file with default values, one table per command.",
         ),
     ]
 
@@ -207,19 +213,24 @@ images_argument = bundle(
     "images",
     lambda images, null, coco, image_root: ImageQuery(images, null, coco, image_root),
     click.argument("images", cls=ListArgument, nargs=-1, metavar="[IMAGES]..."),
-    run_option("-0", "--null", is_flag=True, group="Input", help="Lists end names with NUL."),
+    run_option(
+        "-0",
+        "--null",
+        is_flag=True,
+        group="Input",
+        help="File names in lists are separated by NUL bytes, not newlines.",
+    ),
     run_option(
         "--coco",
         type=click.Path(dir_okay=False, path_type=Path),
         group="Input",
-        help="Take the list of images, and their ids, from a COCO file.",
+        help="Read the list of images and their ids from a COCO file.",
     ),
     run_option(
         "--image-root",
         type=click.Path(file_okay=False, path_type=Path),
         group="Input",
-        help="Folder that the file names of a COCO file are relative to.  "
-        "[default: the file's own]",
+        help="Folder of the images that a COCO file names.  [default: the folder of the COCO file]",
     ),
 )
 
@@ -243,7 +254,7 @@ _output = (
         default="-",
         metavar="PATH",
         group="Output",
-        help="Where to write; - is standard output.",
+        help="Output file; - is standard output.",
     ),
     run_option(
         "--no-clobber", is_flag=True, group="Output", help="Refuse to replace an existing output."
@@ -267,7 +278,7 @@ format_option = bundle(
         type=click.Choice(["coco", "results", "ndjson"]),
         default="coco",
         group="Output",
-        help="A full COCO object, the bare list of annotations, or one annotation a line.",
+        help="A full COCO object, the bare list of annotations, or one annotation per line.",
     ),
 )
 
@@ -306,27 +317,32 @@ on_error_option = run_option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
-    help="Stop at a bad image, or go on, list it (in OUTPUT.errors.jsonl) and exit with 3.",
+    help="fail: stop at the first bad image. skip: list bad images in OUTPUT.errors.jsonl, "
+    "continue, and exit with 3.",
 )
 
 run_options = bundle(
     "run",
     _run_settings,
     *_output,
-    run_option("--resume", is_flag=True, help="Keep what is complete, compute the rest."),
+    run_option(
+        "--resume",
+        is_flag=True,
+        help="Keep the finished images of an interrupted run and compute the rest.",
+    ),
     run_option(
         "--shard",
         default="0/1",
         metavar="K/N|slurm",
-        help="Take images K, K+N, K+2N..., or the share of this Slurm task.",
+        help="Process images K, K+N, K+2N, ...; slurm takes K and N from the Slurm task.",
     ),
     on_error_option,
-    option("--seed", default=0, type=SEED, group="Run", help="Root of all random numbers."),
+    option("--seed", default=0, type=SEED, group="Run", help="Seed of all random numbers."),
     run_option(
         "--jobs",
         type=click.IntRange(1),
         group="Compute",
-        help="Worker threads.  [default: the CPUs this process may use]",
+        help="Number of worker threads.  [default: the CPUs this process may use]",
     ),
 )
 
@@ -345,14 +361,14 @@ device_option = run_option(
     default="auto",
     metavar="auto|cpu|cuda[:N]|mps",
     group="Compute",
-    help="Where to compute; auto takes a GPU if there is one.",
+    help="Device that computes; auto uses a GPU if there is one.",
 )
 batch_size_option = run_option(
     "--batch-size",
     type=click.IntRange(1),
     default=8,
     group="Compute",
-    help="How much a GPU, or a network, is given at once.",
+    help="Inputs per network batch, on a GPU.",
 )
 
 compute_options = bundle(
@@ -364,7 +380,7 @@ compute_options = bundle(
         type=click.Choice(["float32", "bfloat16", "float16"]),
         default="float32",
         group="Compute",
-        help="Precision of a network.",
+        help="Precision of the network.",
     ),
     batch_size_option,
 )

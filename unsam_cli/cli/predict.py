@@ -56,19 +56,19 @@ kept_options = bundle(
         "--max-masks",
         default=1000,
         type=click.IntRange(1),
-        help="Most queries that become masks, those of the best class score; per tile.",
+        help="Maximum number of masks, those with the best class scores; per tile with --tile.",
     ),
     option(
         "--min-score",
         type=click.FloatRange(0, 1),
-        help="Smallest score of a mask.  [default: 0; of a promptable model without prompts 0.88]",
+        help="Minimum score of a mask.  [default: 0; 0.88 for promptable models without prompts]",
     ),
     option(
         "--nms",
         metavar="IOU",
         type=click.FloatRange(0, 1),
-        help="Drop a mask whose IoU with a better one is higher.  [default: keep all; of a "
-        "promptable model without prompts 0.7, of boxes]",
+        help="Drop masks whose IoU with a better mask is higher.  [default: keep all; 0.7 "
+        "between boxes for promptable models without prompts]",
     ),
 )
 prompt_options = bundle(
@@ -80,8 +80,8 @@ prompt_options = bundle(
         metavar="X,Y[,LABEL]",
         group="Prompts",
         callback=_lists(2, 3),
-        help="A click in every image, in pixels: on the object, or, with LABEL 0, outside it. All "
-        "clicks make one prompt.",
+        help="A click in every image, in pixels; LABEL is 1 (default) on the object and 0 "
+        "outside it. All clicks form one prompt.",
     ),
     option(
         "--boxes",
@@ -89,14 +89,17 @@ prompt_options = bundle(
         metavar="X0,Y0,X1,Y1",
         group="Prompts",
         callback=_lists(4, 4),
-        help="A box in every image, in pixels. Each is a prompt; a single one may go with clicks.",
+        help="A box in every image, in pixels. Each box is one prompt; a single box can be "
+        "combined with --points.",
     ),
-    files_option("--prompts", group="Prompts", help="Prompts by image: one JSON object a line."),
+    files_option(
+        "--prompts", group="Prompts", help="File of prompts per image, one JSON object per line."
+    ),
     files_option(
         "--prompts-from",
         group="Prompts",
-        help="Click the centre of every mask of a COCO file, which also names the images where no "
-        "others are given.",
+        help="Click the centre of every mask of a COCO file. Without IMAGES, the file also "
+        "names the images.",
     ),
 )
 

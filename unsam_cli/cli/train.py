@@ -38,8 +38,9 @@ def preset_option(presets: Mapping[str, Mapping[str, Any]], default: str) -> Cal
         is_eager=True,
         expose_value=False,
         callback=use,
-        help="Other defaults: as published, for one GPU, for two CPU cores. Shown here are those "
-        f"of {default}; --preset NAME --help shows those of another.",
+        help="Set of default values: paper (as published), small (one GPU) or tiny (two CPU "
+        f"cores). This help shows those of {default}; --preset NAME --help shows those of "
+        "another.",
     )
 
 
@@ -77,9 +78,9 @@ _folder = (
         type=click.Path(file_okay=False, path_type=Path),
         metavar="FOLDER",
         group="Output",
-        help="Where the model, checkpoints and metrics go.",
+        help="Folder for the model, checkpoints and metrics.",
     ),
-    run_option("--resume", is_flag=True, help="Go on from the last checkpoint."),
+    run_option("--resume", is_flag=True, help="Continue from the last checkpoint."),
 )
 
 

@@ -42,32 +42,34 @@ class ConquerSettings(Settings):
 
     thresholds: tuple[float, ...] = setting(
         (0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
-        "Cosine similarities down to which patches are merged, a level of masks each.",
+        "Cosine similarities at which merging stops; each gives one level of masks.",
         least=-1,
         most=1,
         metavar="LIST",
     )
-    min_patches: int = setting(4, "Smallest size of a mask, in patches.", least=1)
+    min_patches: int = setting(4, "Minimum size of a mask, in patches.", least=1)
     coverage: float = setting(
-        0.9, "Smallest fraction of a mask that lies in its region.", least=0, most=1
+        0.9, "Minimum fraction of a mask that lies inside its region.", least=0, most=1
     )
     nms_iou: float = setting(
-        0.9, "Masks that overlap a better one by more are dropped.", least=0, most=1
+        0.9, "Drop masks whose IoU with a better mask is higher.", least=0, most=1
     )
     nms_window: int = setting(
-        0, "Compare a mask only with the next WINDOW - 1 by size; 0 compares all.", least=0
+        0, "Compare each mask only with the next WINDOW - 1 masks by size; 0 compares all.", least=0
     )
     max_masks: int = setting(
         1000,
-        "Most masks per image, the best; 0 keeps all, and so does --preset paper.",
+        "Maximum number of masks per image, the best first; 0 keeps all, as does --preset paper.",
         least=0,
     )
     refine: Refine = setting(
-        "guided", "How borders follow the edges of the picture.", choices=get_args(Refine)
+        "guided",
+        "Refinement of mask borders: guided aligns them with the edges in the image.",
+        choices=get_args(Refine),
     )
     preset: Preset = setting(
         "default",
-        "The better method, or the published one with its quirks.",
+        "default: the improved method. paper: the published method, quirks included.",
         choices=get_args(Preset),
     )
     rules: tuple[Rule, ...] = (Rule(), Rule(0.15), Rule(0.4), Rule(0.1, 1.0), Rule(0.3, 0.5))

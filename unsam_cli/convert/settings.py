@@ -26,20 +26,20 @@ class ReadSettings(Settings):
     png: Path | None = None
     min_area: int = setting(
         0,
-        "Leave out masks of fewer pixels.",
+        "Drop masks with fewer pixels.",
         least=0,
         default_text=f"{BSDS_MIN_AREA} for bsds500, else 0",
     )
     max_iou: float = setting(
         1.0,
-        "Leave out masks that overlap an earlier one of their image by more; 1 keeps all.",
+        "Drop masks whose IoU with an earlier mask of the same image is higher; 1 keeps all.",
         least=0,
         most=1,
     )
     components: bool = setting(
-        False, "labelmap: make every 4-connected piece of a label a mask of its own."
+        False, "labelmap: make a separate mask of each 4-connected component of a label."
     )
-    background: int = setting(0, "labelmap: the label that stands for nothing.")
+    background: int = setting(0, "labelmap: the background label.")
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ class WriteSettings(Settings):
     images: Path | None = None
     order: Literal["area", "score", "file"] = setting(
         "area",
-        "--to labelmap: what lies on top: smaller masks, better ones, or later ones.",
+        "--to labelmap: which masks lie on top: smaller ones (area), better ones (score) "
+        "or later ones (file).",
         choices=("area", "score", "file"),
     )
     tolerance: float = setting(
         0.0,
-        "--to polygons, yolo: pixels by which outlines may be simplified; 0 is exact.",
+        "--to polygons, yolo: tolerance of outline simplification, in pixels; 0 is exact.",
         least=0,
     )

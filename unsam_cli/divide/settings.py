@@ -15,18 +15,20 @@ class DivideSettings(Settings):
     """How to divide: see :func:`~unsam_cli.divide.maskcut.maskcut`."""
 
     method: Literal["maskcut"] = setting(
-        "maskcut", "Recursive normalized cut.", choices=("maskcut",)
+        "maskcut", "Algorithm; maskcut is the recursive normalized cut.", choices=("maskcut",)
     )
-    max_masks: int = setting(3, "Most objects cut from an image.", least=1)
+    max_masks: int = setting(3, "Maximum number of objects per image.", least=1)
     tau: float = setting(
         0.15,
-        "Patches whose cosine similarity is above it are connected.",
+        "Connect patches whose cosine similarity is higher.",
         least=-1,
         below=1,
     )
-    min_score: float = setting(0.3, "With --detections: smallest score kept.")
+    min_score: float = setting(0.3, "With --detections: minimum score.")
     refine: Refine = setting(
-        "guided", "How borders follow the edges of the picture.", choices=get_args(Refine)
+        "guided",
+        "Refinement of mask borders: guided aligns them with the edges in the image.",
+        choices=get_args(Refine),
     )
     device: str = device_setting()
     batch_size: int = batch_size_setting()

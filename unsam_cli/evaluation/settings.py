@@ -17,28 +17,28 @@ class EvaluateSettings(Settings):
 
     protocol: Protocol = setting(
         "whole-image",
-        "All masks of an image, ranked by score; or the answers to prompts.",
+        "whole-image: all masks of an image, ranked by score. point: answers to prompts.",
         choices=get_args(Protocol),
     )
     max_dets: tuple[int, ...] = setting(
         (1, 10, 100, 1000),
-        "Predictions kept per image, for AR; AP is that of the largest.",
+        "Numbers of predictions per image at which AR is measured; AP uses the largest.",
         least=1,
         metavar="N,...",
     )
     by: str | None = setting(
-        None, "Metrics also for each value of a key of the ground truth.", metavar="KEY"
+        None, "Also report metrics per value of a key of the ground truth.", metavar="KEY"
     )
-    match: Match = setting("id", "How images of the files are matched.", choices=get_args(Match))
+    match: Match = setting("id", "How to match images between files.", choices=get_args(Match))
     score_key: str = setting(
-        "score", "What ranks predictions; none: their order in the file.", metavar="KEY"
+        "score", "Key that ranks predictions; none ranks by file order.", metavar="KEY"
     )
     bootstrap: int = setting(
         1000,
-        "With several files of predictions: draws of images for the intervals of differences.",
+        "With several prediction files: bootstrap samples for confidence intervals of differences.",
         least=0,
     )
-    seed: int = setting(0, "Seeds the draws.", least=0)
+    seed: int = setting(0, "Seed of the bootstrap samples.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,23 +14,23 @@ class BackboneSettings(Settings):
 
     backbone: str = setting(
         "builtin",
-        "The built-in weight-free descriptor, any timm model with patch tokens, or sam for "
-        "finetune-sam.",
+        "builtin (a descriptor without weights), any timm model with patch tokens, or sam "
+        "(features for finetune-sam).",
         metavar="NAME",
     )
     weights: str | None = setting(
         None,
-        "A checkpoint (original DINO .pth, timm, safetensors; of sam: SAM or SAM 2) or a hub id.  "
-        "[default: the model's own]",
+        "Checkpoint (original DINO .pth, timm or safetensors; for sam: SAM or SAM 2) or "
+        "hub id.  [default: the model's own]",
         metavar="PATH|ID",
         results=False,
     )
     facet: Literal["key", "query", "value", "token"] = setting(
         "key",
-        "Which vectors of the attention layer.",
+        "Which vectors of the attention layer to extract.",
         choices=("key", "query", "value", "token"),
     )
-    layer: int = setting(-1, "Which block; negative counts from the end.")
+    layer: int = setting(-1, "Index of the transformer block; negative counts from the end.")
     device: str = "auto"
     dtype: str = "float32"
 
@@ -46,7 +46,7 @@ class PlanSettings(Settings):
     """
 
     whole_image: bool = setting(
-        False, "With --regions: add one record for the whole image.", group="Input"
+        False, "With --regions: also add one record for the whole image.", group="Input"
     )
     size: int = setting(
         480,
@@ -54,9 +54,12 @@ class PlanSettings(Settings):
         least=1,
         default_text="480; 640 for the built-in descriptor",
     )
-    square: bool = setting(False, "Squash a whole image to SIZE x SIZE, as MaskCut does.")
+    square: bool = setting(
+        False,
+        "Resize whole images to SIZE x SIZE without keeping the aspect ratio, as MaskCut does.",
+    )
     region_size: int = setting(
-        256, "Side that the crop of a mask's box is resized to, in pixels.", least=1
+        256, "Side length to which the crop around each mask is resized, in pixels.", least=1
     )
 
 
@@ -79,14 +82,15 @@ class ExtractSettings(Settings):
     plan: PlanSettings = field(default_factory=PlanSettings)
     rank: int = setting(
         0,
-        "Keep the best rank-D approximation of each record's Gram matrix; 0 keeps all.",
+        "Reduce each record to the best rank-D approximation of its Gram matrix; 0 keeps "
+        "all channels.",
         least=0,
         metavar="D",
         option="project",
     )
     storage_dtype: Literal["float16", "float32"] = setting(
         "float16",
-        "Type of the stored features.",
+        "Data type of the stored features.",
         choices=("float16", "float32"),
         group="Output",
     )

@@ -35,36 +35,42 @@ class SegmenterConfig(Settings):
 
     architecture: str = network(
         "mask2former",
-        "A feature pyramid with a masked decoder; or a plain vision transformer.",
+        "mask2former: feature pyramid and masked transformer decoder. eomt: plain vision "
+        "transformer.",
         choices=ARCHITECTURES,
     )
     backbone: str = network(
         "resnet50",
-        "Any timm feature network, or a Hugging Face backbone by its hub id or ./FOLDER; with "
-        "eomt a timm vision transformer with position embeddings.",
+        "A timm feature network, or a Hugging Face backbone (hub id or ./FOLDER). eomt "
+        "needs a timm vision transformer with position embeddings.",
         metavar="NAME",
     )
     backbone_weights: str | None = network(
         None,
-        "A checkpoint or a hub id.  [default: DINO's for resnet50, else the backbone's own]",
+        "Checkpoint or hub id of the initial weights, or random.  [default: DINO's for "
+        "resnet50, else the backbone's own]",
         metavar="PATH|ID|random",
     )
-    queries: int = network(PAPER_QUERIES, "Masks that are predicted.", least=1)
+    queries: int = network(PAPER_QUERIES, "Number of predicted masks per image.", least=1)
     hidden: int = network(
-        256, "Channels of the decoders and of mask features; a multiple of 32.", least=32
+        256, "Channels of the decoders and of the mask features; a multiple of 32.", least=32
     )
-    pixel_layers: int = network(6, "Layers of the pixel decoder.", least=1)
+    pixel_layers: int = network(6, "Number of layers of the pixel decoder.", least=1)
     decoder_layers: int | None = network(
-        None, "Layers that see queries.  [default: 9; of eomt the last 4 blocks]", least=1
+        None,
+        "Number of layers that process queries.  [default: 9; for eomt the last 4 blocks]",
+        least=1,
     )
     short_side: int = network(
-        SHORT_SIDE, "Images are resized to this short side for inference, in pixels.", least=1
+        SHORT_SIDE, "Short side to which images are resized for inference, in pixels.", least=1
     )
-    longest_side: int = network(LONGEST_SIDE, "Limit of the other side, in pixels.", least=1)
+    longest_side: int = network(
+        LONGEST_SIDE, "Maximum of the longer side for inference, in pixels.", least=1
+    )
     least_side: int = network(
         1,
-        "Shorter sides are padded to this for inference, in pixels. A network that learnt from "
-        "padded squares alone needs their side here.",
+        "Minimum side to which images are padded for inference, in pixels. A network "
+        "trained only on padded squares needs the side of these squares.",
         least=1,
     )
 

@@ -36,25 +36,26 @@ class PredictSettings(Settings):
     nms: float | None = None
     score_window: tuple[float, float] | None = setting(
         None,
-        "Take queries with a class score over LOW and up to HIGH, at most --max-masks: for "
-        "self-training.",
+        "Keep only queries whose class score is above LOW and at most HIGH, for self-training.",
         metavar="LOW,HIGH",
     )
     size: tuple[int, int] | None = setting(
         None,
-        "Sides of the network's input in pixels.  [default: the checkpoint's, 1024,2048]",
+        "Size of the network's input: the short side, and the limit of the long side, in "
+        "pixels.  [default: the checkpoint's, usually 1024,2048]",
         metavar="SHORT,LONGEST",
         least=1,
     )
     tile: int | None = setting(
         None,
-        "Cut larger images into tiles of so many pixels at full resolution, and join the masks.",
+        "Split larger images into tiles of SIZE x SIZE pixels at full resolution and merge "
+        "the masks.",
         metavar="SIZE",
         least=1,
     )
     overlap: int | None = setting(
         None,
-        "Pixels that neighbouring tiles share.  [default: a quarter of a tile]",
+        "Overlap of neighbouring tiles, in pixels.  [default: a quarter of a tile]",
         metavar="PIXELS",
         least=1,
     )

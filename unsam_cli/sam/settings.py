@@ -29,15 +29,14 @@ class PromptableConfig(Settings):
 
     masks_per_prompt: int = setting(
         SAM_MASKS,
-        "Masks per ambiguous prompt; UnSAM has 6. SAM's own three, and new ones that start from "
-        "them.",
+        "Masks per ambiguous prompt: SAM's three, and new ones initialised from them; UnSAM has 6.",
         group="Network",
         least=SAM_MASKS,
         most=MOST_MASKS,
     )
     granularity: bool = setting(
         False,
-        "Also learn to answer with the mask of a given granularity.",
+        "Also train the model to return the mask of a requested granularity.",
         group="Network",
     )
 
@@ -114,12 +113,15 @@ class AutomaticConfig(Settings):
     """
 
     points_per_side: int = search(
-        32, "Without prompts: points of the grid along a side of the image, or of a crop.", least=1
+        32,
+        "Without prompts: points per side of the grid that covers the image, or a crop.",
+        least=1,
     )
     min_score: float = 0.88
     min_stability: float = search(
         0.95,
-        "Without prompts: smallest IoU of a mask with itself at a higher and a lower threshold.",
+        "Without prompts: minimum stability, the IoU between the masks at a higher and a "
+        "lower threshold.",
         least=0,
         most=1,
         option="stability",
@@ -128,20 +130,25 @@ class AutomaticConfig(Settings):
     nms_iou: float = 0.7
     nms: Literal["box", "mask"] = search(
         "box",
-        "Without prompts: whether --nms compares boxes, as SAM does, or masks, which keeps parts "
-        "that fill the box of a whole.",
+        "Without prompts: whether --nms compares boxes, as SAM does, or masks. Comparing "
+        "masks keeps parts that fill the box of their whole.",
         choices=("box", "mask"),
         option="nms-of",
     )
     crop_layers: int = search(
-        0, "Without prompts: also search crops, 2^i x 2^i of them in layer i.", least=0, most=4
+        0,
+        "Without prompts: number of layers of crops that are searched, too; layer i has "
+        "2^i x 2^i crops.",
+        least=0,
+        most=4,
     )
     crop_nms_iou: float = 0.7
     crop_overlap: float = 512 / 1500
     crop_points_divisor: int = 1
     min_region: int = search(
         0,
-        "Without prompts: fill smaller holes and drop smaller islands, in pixels; 0 leaves all.",
+        "Without prompts: fill holes and remove islands that are smaller, in pixels; 0 "
+        "changes nothing.",
         least=0,
         metavar="PIXELS",
     )

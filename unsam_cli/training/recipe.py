@@ -30,19 +30,21 @@ class LossSettings(Settings):
         See :func:`~unsam_cli.training.points.uncertain_points`.
     """
 
-    class_weight: float = loss(2.0, "Weight of the cross entropy of classes.")
-    mask_weight: float = loss(5.0, "Weight of the cross entropy of pixels.")
+    class_weight: float = loss(2.0, "Weight of the cross-entropy of classes.")
+    mask_weight: float = loss(5.0, "Weight of the per-pixel cross-entropy.")
     dice_weight: float = loss(5.0, "Weight of the dice loss.")
     no_object_weight: float = loss(
-        0.1, "Weight of a query without a mask in the cross entropy of classes."
+        0.1, "Weight of queries without a mask in the cross-entropy of classes."
     )
-    points: int = loss(PAPER_POINTS, "Points at which masks are compared.", least=1)
+    points: int = loss(
+        PAPER_POINTS, "Number of sampled points per mask at which the losses are computed.", least=1
+    )
     oversample: float = 3.0
     importance: float = 0.75
     drop_loss: float | None = loss(
         None,
-        "No mask loss for matched pairs whose soft IoU is not above this; CutLER has 0.01.  "
-        "[default: off]",
+        "Ignore the mask losses of matched pairs whose soft IoU is at most this; CutLER "
+        "uses 0.01.  [default: off]",
         least=0,
         most=1,
         metavar="IOU",
@@ -53,30 +55,30 @@ class LossSettings(Settings):
 class DataSettings(Settings):
     """How samples are made; the defaults are the published ones."""
 
-    crop: int = sample(PAPER_CROP, "Side of the square that the network sees, in pixels.", least=1)
+    crop: int = sample(PAPER_CROP, "Side of the square training crops, in pixels.", least=1)
     jitter: tuple[float, float] | None = sample(
         None,
-        "Large-scale jitter: resize images to fit into a square of CROP times a random number of "
-        "this range; none keeps their size.  [default: none]",
+        "Large-scale jitter: resize images to fit a square of side CROP times a random "
+        "factor from this range; none keeps their size.  [default: none]",
         metavar="MIN,MAX|none",
         above=0,
     )
-    flip: float = sample(0.5, "Probability of mirroring.", least=0, most=1)
+    flip: float = sample(0.5, "Probability of a horizontal flip.", least=0, most=1)
     copy_paste: float = sample(
-        0.0, "Probability of pasting objects of another image.", least=0, most=1
+        0.0, "Probability of pasting objects from another image.", least=0, most=1
     )
     max_masks: int = sample(
-        PAPER_MAX_MASKS, "Most masks per image, drawn at random; 0 takes all.", least=0
+        PAPER_MAX_MASKS, "Maximum number of masks per image, drawn at random; 0 uses all.", least=0
     )
     empty_images: Literal["skip", "background"] = sample(
         "skip",
-        "Leave out images without masks, or learn that nothing is there.",
+        "skip: ignore images without masks. background: train on them as empty images.",
         choices=("skip", "background"),
     )
     on_error: Literal["fail", "skip"] = setting(
         "fail",
-        "Stop at a bad image; or replace it by another, list it (in OUTPUT.errors.jsonl) and exit "
-        "with 3.",
+        "fail: stop at the first bad image. skip: replace bad images by others, list them "
+        "in OUTPUT.errors.jsonl, and exit with 3.",
         choices=("fail", "skip"),
         group="Run",
         results=False,
@@ -93,10 +95,10 @@ class ParameterSettings(Settings):
     """How fast which weights learn; the defaults are the published ones."""
 
     backbone_lr_scale: float = training(
-        0.1, "Learning rate of the backbone, relative to that of the rest.", above=0
+        0.1, "Learning rate of the backbone, relative to the rest of the network.", above=0
     )
     weight_decay: float = training(
-        0.05, "Weight decay of all weights except those of normalisations and embeddings.", least=0
+        0.05, "Weight decay of all weights except normalisations and embeddings.", least=0
     )
 
 

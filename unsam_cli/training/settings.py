@@ -35,44 +35,54 @@ class TrainerSettings(Settings):
         A value outside its range, or both `steps` and `epochs`.
     """
 
-    epochs: float | None = training(None, "Passes over the images.", above=0)
-    steps: int | None = training(None, "Updates of the weights, instead of --epochs.", least=1)
-    batch_size: int = training(16, "Images per step, of all processes together.", least=1)
+    epochs: float | None = training(None, "Number of passes over the images.", above=0)
+    steps: int | None = training(None, "Number of weight updates, instead of --epochs.", least=1)
+    batch_size: int = training(16, "Images per step, over all processes.", least=1)
     lr: float = training(5e-5, "Learning rate of AdamW.", above=0)
     schedule: str = training(
         "step",
-        "Multiply the rate by 0.1 at --drops, or let it fall as a cosine.",
+        "Learning rate schedule: step multiplies the rate by 0.1 at each of --drops; "
+        "cosine lowers it along a cosine.",
         choices=SCHEDULES,
     )
     drops: tuple[float, ...] = training(
-        PAPER_DROPS, "Steps, or fractions of all steps when below 1.", above=0, metavar="LIST"
+        PAPER_DROPS,
+        "Steps at which the rate drops; values below 1 are fractions of all steps.",
+        above=0,
+        metavar="LIST",
     )
-    lr_floor: float = training(0.0, "Where the cosine ends, as a fraction of LR.", least=0, most=1)
-    warmup: int = training(0, "Steps in which the rate rises linearly.", least=0)
-    clip: float = training(0.01, "Largest L2 norm of the whole gradient; 0 does not clip.", least=0)
+    lr_floor: float = training(
+        0.0, "Final learning rate of the cosine schedule, as a fraction of LR.", least=0, most=1
+    )
+    warmup: int = training(
+        0, "Number of first steps in which the learning rate rises linearly.", least=0
+    )
+    clip: float = training(0.01, "Maximum L2 norm of the whole gradient; 0 does not clip.", least=0)
     ema: float = training(
         0.0,
-        "Decay of a moving average of the weights, which is then validated and published; 0 is "
-        "off.",
+        "Decay of the exponential moving average of the weights, which is validated and "
+        "written instead of the weights; 0 is off.",
         least=0,
         below=1,
     )
     validate_every: int = running(
-        1000, "With --validate: steps between measurements; 0 never measures.", least=0
+        1000, "With --validate: steps between validations; 0 never validates.", least=0
     )
     checkpoint_every: int = running(1000, "Steps between checkpoints.", least=1)
-    keep: int = running(2, "Newest checkpoints to keep, besides the best.", least=1)
-    log_every: int = running(20, "Steps averaged per line of metrics.jsonl.", least=1)
+    keep: int = running(2, "Number of newest checkpoints to keep, besides the best.", least=1)
+    log_every: int = running(20, "Number of steps averaged per line of metrics.jsonl.", least=1)
     tensorboard: bool = running(False, "Also write TensorBoard event files.")
     seed: int = setting(0, "Seed of all random numbers.", group="Run", least=0)
     jobs: int | None = computing(
         None,
-        "Worker processes per training process that read images; 0: none.  [default: the CPUs "
-        "this process may use, at most 8]",
+        "Worker processes that read images, per training process; 0 reads in the training "
+        "process.  [default: the CPUs this process may use, at most 8]",
         least=0,
     )
     accumulate: int = computing(
-        1, "Parts that a step is divided into, one after the other: less memory.", least=1
+        1,
+        "Number of batches whose gradients are accumulated per step; more need less memory.",
+        least=1,
     )
     device: str = device_setting()
     dtype: str = setting(

@@ -49,20 +49,22 @@ class PromptedSettings(Settings):
     prompts_from: str | None = None
     clicks: int | None = prompt(
         None,
-        "With --prompts-from: click where the mask is most wrong, until its IoU is 0.9 or this "
-        "many clicks are made.  [default: one click, not counted]",
+        "With --prompts-from: place further clicks where the mask is most wrong, until its "
+        "IoU reaches 0.9 or the number of clicks reaches this limit.  [default: one click, "
+        "no count of clicks]",
         least=1,
         most=MOST_CLICKS,
     )
     approximate: bool = prompt(
         False,
-        "With --prompts-from: find centres with the approximate distance of UnSAM's evaluation.",
+        "With --prompts-from: find mask centres with the approximate distance transform of "
+        "UnSAM's evaluation.",
         option="kornia-approx",
     )
     granularity: float | None = prompt(
         None,
-        "How fine the masks are, from 0.1 to 1 for the coarsest; one mask per prompt. For "
-        "checkpoints that were trained with it.",
+        "Granularity of the masks, from 0.1 (finest) to 1 (coarsest); one mask per prompt. "
+        "The checkpoint must be trained with --granularity.",
         least=0.1,
         most=1,
     )

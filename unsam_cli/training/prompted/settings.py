@@ -23,14 +23,14 @@ class TuneSettings(PromptableConfig):
 
     train: Literal["decoder", "lora", "all"] = network(
         "decoder",
-        "What is trained besides new parts: the mask decoder, low-rank adapters of attention, or "
-        "everything.",
+        "What to train besides new parts: the mask decoder, low-rank adapters of the "
+        "attention layers (lora), or everything.",
         choices=("decoder", "lora", "all"),
     )
-    lora_rank: int = network(8, "Rank of the adapters.", least=1)
+    lora_rank: int = network(8, "Rank of the low-rank adapters.", least=1)
     lora_in: Literal["decoder", "both"] = network(
         "both",
-        "Adapters in the mask decoder alone, or also in the image encoder.",
+        "Put adapters in the mask decoder only, or also in the image encoder.",
         choices=("decoder", "both"),
     )
 
@@ -57,34 +57,48 @@ class PromptSettings(Settings):
     "Segment Anything" (2023), appendix A, for boxes, corrections and the focal loss.
     """
 
-    clicks: int = sample(60, "Prompts per image.", least=1)
+    clicks: int = sample(60, "Number of prompts per image.", least=1)
     boxes: float = sample(
-        0.0, "Fraction of prompts that are boxes, a little off, instead of clicks.", least=0, most=1
+        0.0,
+        "Fraction of prompts that are boxes (with small random shifts) instead of clicks.",
+        least=0,
+        most=1,
     )
     corrections: int = sample(
-        0, "Most further clicks per prompt, each where the answer was wrong.", least=0
+        0,
+        "Maximum number of correction clicks per prompt, each where the previous mask was wrong.",
+        least=0,
     )
     single_mask: bool = sample(
-        False, "Only the clicked mask is right, as in SAM, not all that contain the click."
+        False,
+        "Accept only the clicked mask as the answer, as SAM does, not every mask that "
+        "contains the click.",
     )
-    flip: float = sample(0.5, "Probability of mirroring; none with --features.", least=0, most=1)
-    max_masks: int = sample(0, "Most masks per image, drawn at random; 0 takes all.", least=0)
+    flip: float = sample(
+        0.5, "Probability of a horizontal flip; never with --features.", least=0, most=1
+    )
+    max_masks: int = sample(
+        0, "Maximum number of masks per image, drawn at random; 0 uses all.", least=0
+    )
     mask_loss: Literal["bce", "focal"] = loss(
         "bce",
-        "Loss of pixels, beside the dice loss: weights 5 and 5, or 20 and 1.",
+        "Per-pixel loss beside the dice loss; their weights are 5 and 5 with bce, 20 and 1 "
+        "with focal.",
         choices=tuple(LOSS_WEIGHTS),
     )
-    points: int = loss(112 * 112, "Points at which masks are compared.", least=1)
+    points: int = loss(
+        112 * 112, "Number of sampled points per mask at which the losses are computed.", least=1
+    )
     chunk: int = setting(
         16,
-        "Prompts that are answered together: memory grows with it.",
+        "Prompts computed together; more need more memory.",
         group="Compute",
         least=1,
     )
     on_error: Literal["fail", "skip"] = setting(
         "fail",
-        "Stop at a bad image; or replace it by another, list it (in OUTPUT.errors.jsonl) and exit "
-        "with 3.",
+        "fail: stop at the first bad image. skip: replace bad images by others, list them "
+        "in OUTPUT.errors.jsonl, and exit with 3.",
         choices=("fail", "skip"),
         group="Run",
         results=False,
