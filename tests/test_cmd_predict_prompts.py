@@ -524,7 +524,7 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
         ([POINT[:-1] + ', "prompt_id": 2}', POINT], "line 2: a prompt 2 of 1.png stands before"),
         ([POINT, POINT.replace("1.png", "x.png")], "line 2: x.png is none of the images"),
         ([POINT.replace("[1, 2]", "[1, 200]")], "line 1: point 1,200 is outside of 1.png"),
-        ([], "p.jsonl: holds no prompts"),
+        ([], "p.jsonl: is empty; prompts are needed"),
         (["\xff"], "line 1: not JSON"),
     ],
 )

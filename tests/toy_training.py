@@ -146,6 +146,7 @@ def run(
         "clip": 1.0,
         "checkpoint_every": 5,
         "log_every": 2,
+        "validate_every": 0,
         "device": "cpu",
     }
     chosen = TrainerSettings(**{**chosen, **settings})

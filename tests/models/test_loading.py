@@ -246,3 +246,12 @@ def test_seed_decides_all_weights() -> None:
     convolutions = [k for k, v in one.items() if k.startswith(encoder) and v.ndim == 4]
     assert convolutions
     assert not any(torch.equal(one[k], other[k]) for k in convolutions)
+
+
+def test_a_folder_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Its settings name the side of the network's input twice."""
+    save_segmenter(make_segmenter(), tmp_path, history=[])
+    about = json.loads((tmp_path / "unsam.json").read_text())
+    about["config"]["image_size"] = about["config"]["short_side"]
+    (tmp_path / "unsam.json").write_text(json.dumps(about))
+    assert load_segmenter(str(tmp_path)).config.image_size == about["config"]["short_side"]

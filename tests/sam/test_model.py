@@ -201,7 +201,7 @@ def test_impossible_prompts_are_refused(wrong: dict[str, Any], message: str) -> 
 
 def test_impossible_numbers_of_masks_are_refused() -> None:
     for count in (0, 2, 7):
-        with pytest.raises(UsageError, match="from 3 to 6"):
+        with pytest.raises(UsageError, match="at least 3 and at most 6"):
             PromptableConfig(count)
 
 

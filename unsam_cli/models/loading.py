@@ -243,8 +243,9 @@ def _settings(network: Any, kind: str, about: Mapping[str, Any], folder: Path) -
     if "config" not in about:
         return config_of(network)
     try:
-        config = SegmenterConfig(**about["config"])
-    except (TypeError, UsageError) as error:
+        # `image_size` was a setting of its own; it always was the short side.
+        config = SegmenterConfig(**{k: v for k, v in about["config"].items() if k != "image_size"})
+    except (TypeError, AttributeError, UsageError) as error:
         raise CheckpointError(f"{folder / ABOUT}: settings cannot be read ({error})") from error
     for name, value in asdict(config).items():
         if type(value) is not type(_EXAMPLE[name]) and value is not None:
