@@ -34,7 +34,7 @@ def zipped(name: str) -> bytes:
         (b"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file"),
         (b"\x1f\x8b", "packed", "a gzip file"),
         (zipped("archive/data.pkl"), "weights", "a PyTorch checkpoint"),
-        (zipped("a.txt"), "packed", "a zip file"),
+        (zipped("a.txt"), "zip", "a zip file"),
         (pickle.dumps({"a": 1}), "weights", "a pickled file"),
         (b'\x10\0\0\0\0\0\0\0{"a":{}}', "weights", "a safetensors file"),
         (b'\xef\xbb\xbf {"a": 1}', "json", "a JSON file"),

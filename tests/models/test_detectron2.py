@@ -170,7 +170,7 @@ def save_pickle(path: Path) -> None:
         (lambda p: torch.save({"model": Hostile(p.with_name("made"))}, p), "not a file of tensors"),
         (lambda p: torch.save({"model": {"a": np.zeros(3)}}, p), "not a file of tensors"),
         (save_pickle, "not a file of tensors"),
-        (lambda p: p.write_text('{"images": []}'), "not a file of tensors"),
+        (lambda p: p.write_text('{"images": []}'), "is a JSON file; a checkpoint"),
         (lambda p: p.write_bytes(b"PK\x03\x04 and no more"), "damaged checkpoint"),
         (lambda p: torch.save({"roi_heads.weight": torch.zeros(3)}, p), "no Mask2Former"),
         (lambda p: torch.save({"model": {}}, p), "no Mask2Former"),

@@ -159,7 +159,7 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
         ("unsam.json", '{"version": 99}', "version 99, this program reads 1"),
         ("unsam.json", '{"config": {"surprise": 1}}', "settings cannot be read"),
         ("unsam.json", '{"config": {"queries": 0}}', "queries is 0"),
-        ("model.safetensors", "no tensors", "damaged checkpoint"),
+        ("model.safetensors", "no tensors", "is a text; a checkpoint"),
         ("model.safetensors", None, "there are no weights in it"),
     ],
 )

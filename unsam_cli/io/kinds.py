@@ -58,8 +58,11 @@ _NEEDED = {
     "features": ("hdf5", "features (HDF5) are needed: unsam extract-features makes them of images"),
     "masks": ("json text binary", "masks (JSON) are needed"),
     "image": ("picture", "an image is needed"),
-    "checkpoint": ("weights", "a checkpoint of a network is needed: unsam train makes one"),
-    "prompts": ("json text binary", "prompts are needed, one JSON object a line"),
+    "checkpoint": (
+        "weights zip binary",
+        "a checkpoint of a network is needed: unsam train makes one",
+    ),
+    "prompts": ("json text binary empty", "prompts are needed, one JSON object a line"),
     "shard": ("hdf5 json", "shards of features (HDF5) or masks (JSON) are needed"),
     "table": ("text table", "a training shard (TSV) is needed"),
     "list": ("text table binary empty", "a list of paths is needed, one a line"),
@@ -91,7 +94,7 @@ def kind_of(head: bytes) -> Kind:
             return Kind(family, words)
     if head.startswith(b"PK\x03\x04"):
         inside = b".pkl" in head[:200] or b"/version" in head[:200] or b"byteorder" in head[:200]
-        return Kind("weights", "a PyTorch checkpoint") if inside else Kind("packed", "a zip file")
+        return Kind("weights", "a PyTorch checkpoint") if inside else Kind("zip", "a zip file")
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return Kind("weights", "a pickled file")
     if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 2**32:
