@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,8 +16,6 @@ from unsam_cli.evaluation.settings import EvaluateSettings
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.shards import parse_shard
 
-PATH = click.Path(dir_okay=False, path_type=Path)
-
 
 @options.command("evaluate", "Compare masks with a ground truth: AP, AR, or IoU of prompts.")
 @click.argument("truth", metavar="GROUND_TRUTH.json")
@@ -27,10 +24,12 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @options.run_option(
     "-o", "--output", metavar="PATH", group="Output", help="Report as JSON; - is standard output."
 )
-@options.run_option("--per-image", type=PATH, group="Output", help="Metrics per image, as CSV.")
+@options.run_option(
+    "--per-image", type=options.OUTPUT_FILE, group="Output", help="Metrics per image, as CSV."
+)
 @options.run_option(
     "--plot",
-    type=PATH,
+    type=options.OUTPUT_FILE,
     group="Output",
     help="Plot of recall over IoU and by size, as .png or .svg.",
 )

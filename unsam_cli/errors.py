@@ -120,12 +120,16 @@ _NO_MEMORY = re.compile(
 )
 
 
+# How HDF5, Rust (safetensors, tokenizers) and torch tell an error number in their text.
+_NUMBERED = re.compile(r"errno = (\d+)|\(os error (\d+)\)|: [A-Z][a-z /]+ \((\d+)\)")
+
+
 def errno_of(e: BaseException) -> int | None:
-    """Return the error number of an OSError, or the one that HDF5 tells in its text."""
+    """Return the error number of an OSError, or the one that a library tells in its text."""
     if isinstance(e, OSError) and e.errno is not None:
         return e.errno
-    found = re.search(r"errno = (\d+)", str(e))
-    return int(found[1]) if found else None
+    found = _NUMBERED.search(str(e))
+    return int(found[found.lastindex or 0]) if found else None
 
 
 def shortage(e: BaseException) -> str | None:

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from unsam_cli.errors import DataError, MachineError, OutputError, UnsamError, UsageError
+from unsam_cli.errors import (
+    DataError,
+    MachineError,
+    OutputError,
+    UnsamError,
+    UsageError,
+    machine_error,
+)
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import ErrorList, RunSettings, run_items
@@ -149,3 +156,17 @@ def test_an_error_of_the_work_itself_is_kept_apart(tmp_path: Path) -> None:
     resumed = MaskSink(settings(tmp_path / "out", resume=True), [])
     assert resumed.done == {1}
     resumed.suspend()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unable to open file </run/m.safetensors> in read-only mode: Too many open files (24)",
+        "Too many open files (os error 24)",
+        "Unable to open file (errno = 24, error message = 'Too many open files')",
+    ],
+)
+def test_libraries_that_tell_a_number_in_their_text(text: str) -> None:
+    error = DataError("/run/m.safetensors: damaged")
+    error.__cause__ = RuntimeError(text)
+    assert str(machine_error(error)).startswith("/run/m.safetensors: too many open files")

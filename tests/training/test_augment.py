@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsam_cli.errors import ImageFileError, UsageError
+from unsam_cli.errors import ImageFileError, MachineError, UsageError
 from unsam_cli.models.inputs import normalise
 from unsam_cli.rle import Rle, encode
 from unsam_cli.training.augment import PADDING, View, draw_view, view_image, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.copy_paste import paste
 from unsam_cli.training.dataset import AnnotatedImage
+from unsam_cli.training.loading import load_batches
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.samples import SampleBatch, make_sample
 
@@ -182,6 +185,38 @@ def test_an_image_that_cannot_be_pasted_is_the_one_that_is_named() -> None:
     seed = next(seed for seed, sample in enumerate(found) if sample.skipped)
     with pytest.raises(ImageFileError, match=r"1\.png: damaged"):
         make_sample(Images(broken=True), 0, seed, DataSettings(crop=32, copy_paste=1.0))
+
+
+@pytest.mark.parametrize("index", [1, 0])
+def test_want_of_open_files_is_no_fault_of_an_image(index: int) -> None:
+    """Be it the image itself, or one to paste from; no image is skipped for it."""
+
+    class Short(Images):
+        def read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
+            if index == 0:
+                return super().read(index, rng)
+            cause = OSError(errno.EMFILE, "Too many open files", f"{index}.png")
+            raise ImageFileError(f"{index}.png: damaged") from cause
+
+    settings = DataSettings(crop=32, on_error="skip", copy_paste=1.0)
+    with pytest.raises(MachineError, match="too many open files"):
+        [make_sample(Short(), index, seed, settings) for seed in range(20)]
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_worker_hands_over_what_the_machine_is_short_of(jobs: int) -> None:
+    class Short:
+        def sample(self, index: int, seed: int) -> object:
+            cause = OSError(errno.ENOSPC, "No space left on device", f"{index}.png")
+            raise ImageFileError(f"{index}.png: damaged") from cause
+
+        def collate(self, samples: list[object]) -> None:
+            raise AssertionError("there are no samples")
+
+    (error,) = load_batches(Short(), [[(7, 0)]], jobs=jobs, pin=False)
+    assert isinstance(error, MachineError)
+    assert str(error) == "7.png: no space left; free some"
+    assert (error.exit_code, error.everywhere) == (74, True)
 
 
 def test_if_no_image_can_be_read_the_run_ends() -> None:

@@ -36,6 +36,7 @@ from unsam_cli.cli.files import ListArgument, refuse_named
 from unsam_cli.cli.log import configure, reporter_factory
 from unsam_cli.errors import UnsamError
 from unsam_cli.run.inputs import ImageQuery
+from unsam_cli.run.output import refuse_folder
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.runner import RunSettings
@@ -57,6 +58,19 @@ GROUPS = (
 )
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
+
+
+class _OutputFile(click.Path):
+    """The path of a file to write; the name of a folder is refused as typed."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        refuse_folder(os.fspath(value))
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+OUTPUT_FILE = _OutputFile()
 SEED = click.IntRange(0)
 """Up to `MOST`, as all options: what every generator of random numbers takes."""
 

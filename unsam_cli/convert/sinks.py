@@ -129,8 +129,8 @@ class TsvSink(JournalSink):
         if target.suffix != ".tsv":
             raise UsageError("a training shard has an index beside it; give -o FILE.tsv")
         self.index = target.with_suffix(".lineidx")
-        for path in (target, self.index):
-            check_output(str(path), binary=False, no_clobber=settings.no_clobber)
+        for path in (settings.output, str(self.index)):
+            check_output(path, binary=False, no_clobber=settings.no_clobber)
         super().__init__(settings, history, target, [self.index])
 
     def add(self, item: Item, result: bytes, content: int = 0) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import IO
 
-from unsam_cli.errors import MachineError, UnsamError, shortage
+from unsam_cli.errors import MachineError, OutputError, UnsamError, shortage
 
 _CHUNK = 2**20
 
@@ -37,10 +38,29 @@ def scratch(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except OutputError as e:  # an output of this program that is kept for a while
+        if isinstance(e.__cause__, OSError):
+            raise scratch_error(what, e.__cause__) from e
+        raise
     except (UnsamError, BrokenPipeError):
         raise
     except OSError as e:
         raise scratch_error(what, e) from e
+
+
+@contextmanager
+def scratch_folder(what: str) -> Iterator[Path]:
+    """Give a temporary folder that holds `what`.
+
+    Raises
+    ------
+    MachineError
+        It cannot be made.
+    """
+    with ExitStack() as stack:
+        with scratch(what):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="unsam-"))
+        yield Path(folder)
 
 
 def pieces(stream: IO[bytes]) -> Iterator[bytes]:

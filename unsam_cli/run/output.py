@@ -7,12 +7,11 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from unsam_cli.errors import OutputError, UnsamError, UsageError
-from unsam_cli.io.scratch import scratch
+from unsam_cli.io.scratch import scratch, scratch_folder
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.own_files import claim, is_at, mode_for, set_mode
 
@@ -55,12 +54,25 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
         if binary and output == STDOUT and sys.stdout.isatty():
             raise UsageError("binary output on a terminal; give -o FILE, or pipe it on")
         return
-    if path.is_dir() or os.path.basename(output) in ("", ".", ".."):
-        raise OutputError(f"{output or path}: is a folder; give a file name")
+    refuse_folder(output)
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
     if no_clobber and path.exists():
         raise UsageError(f"{path}: exists, and --no-clobber was given")
+
+
+def refuse_folder(output: str) -> None:
+    """Refuse the name of a folder where that of a file is needed.
+
+    A :class:`~pathlib.Path` has no slash at its end any more: what was typed is looked at.
+
+    Raises
+    ------
+    OutputError
+        It ends with a slash or a dot, or a folder is there.
+    """
+    if os.path.isdir(output) or os.path.basename(output) in ("", ".", ".."):
+        raise OutputError(f"{output or '.'}: is a folder; give a file name")
 
 
 def publish(output: str, write: Callable[[Path], None], *, follow: bool = True) -> None:
@@ -89,11 +101,10 @@ def publish(output: str, write: Callable[[Path], None], *, follow: bool = True) 
     path = output_path(output) if follow else Path(output)
     try:
         if path is None:
-            with ExitStack() as stack:
+            with scratch_folder("the output") as folder:
                 with scratch("the output"):
-                    folder = stack.enter_context(TemporaryDirectory(prefix="unsam-"))
-                    write(Path(folder, "output"))
-                _copy_to_stream(Path(folder, "output"), output)
+                    write(folder / "output")
+                _copy_to_stream(folder / "output", output)
         else:
             with _temporary(path) as (temporary, held):
                 write(temporary)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from unsam_cli.errors import UnsamError
+from unsam_cli.errors import UnsamError, machine_error
 from unsam_cli.training.sampler import Pick
 from unsam_cli.training.task import Batch, Task
 
@@ -30,8 +30,12 @@ class BatchDataset(Dataset[Any]):
         # Returned, not raised: a DataLoader would wrap it into pages of traceback.
         try:
             return self.task.collate([self.task.sample(index, seed) for index, seed in picks])
-        except UnsamError as e:
-            return e
+        except Exception as e:
+            # Now, for the cause of an error does not get to the trainer.
+            error = machine_error(e) or e
+            if not isinstance(error, UnsamError):
+                raise
+            return error
 
 
 def load_batches(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unsam_cli.errors import UnsamError
+from unsam_cli.errors import UnsamError, machine_error
 from unsam_cli.training.augment import draw_view, view_image, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.copy_paste import paste
@@ -132,10 +132,20 @@ def read_or_replace(
         try:
             return read(chosen, rng), tuple(skipped)
         except UnsamError as error:
-            if on_error == "fail" or attempt == _ATTEMPTS - 1:
-                raise
-            skipped.append((images.info(chosen).file_name, str(error)))
+            reason = _reason(error, "fail" if attempt == _ATTEMPTS - 1 else on_error)
+            skipped.append((images.info(chosen).file_name, reason))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _reason(error: UnsamError, on_error: str) -> str:
+    """Return why an image is skipped; raise the error if it is not.
+
+    What the machine is short of always ends the run: other images would meet it, too.
+    """
+    machine = machine_error(error)
+    if on_error == "fail" or (machine is not None and machine.everywhere):
+        raise machine or error
+    return str(machine or error)
 
 
 def _augmented(
@@ -151,9 +161,8 @@ def _augmented(
         try:
             _, other, others = _viewed(images, source, rng, settings)
         except UnsamError as error:
-            if settings.on_error == "fail":
-                raise
-            missed = ((images.info(source).file_name, str(error)),)
+            reason = _reason(error, settings.on_error)
+            missed = ((images.info(source).file_name, reason),)
             return Sample(name, image, masks, seed, missed)
         image, masks = paste(image, masks, other, others, rng)
         most = settings.max_masks or len(masks)

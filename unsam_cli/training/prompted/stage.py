@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from unsam_cli.convert.union import union
 from unsam_cli.errors import UsageError
+from unsam_cli.io.scratch import scratch, scratch_folder
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.run.replacing import files_of, refuse_replacing
@@ -118,9 +118,9 @@ def finetune_sam(
         if inputs.ground_truth is not None:
             truth = stack.enter_context(local_file(inputs.ground_truth))
             identities["ground-truth"] = file_identity(truth)
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            joined = scratch / "union.json"
-            union(truth, paths[0], max_iou=inputs.union_iou, output=str(joined))
+            joined = stack.enter_context(scratch_folder("the joined annotations")) / "union.json"
+            with scratch("the joined annotations"):
+                union(truth, paths[0], max_iou=inputs.union_iou, output=str(joined))
             paths = [joined]
         data = DataSettings(max_masks=prompts.max_masks)
         images = AnnotatedImages(paths, inputs.images, data)
