@@ -63,7 +63,9 @@ MOST = 2**63 - 1
 class _OutputFile(click.Path):
     """The path of a file to write; the name of a folder is refused as typed."""
 
-    name = "file"
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "file"  # in the help
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         refuse_folder(os.fspath(value))
