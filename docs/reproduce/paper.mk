@@ -12,7 +12,7 @@ DIVIDE := $(if $(DETECTIONS),--detections $(DETECTIONS) --min-score 0.3,--max-ma
 REGION_FEATURES := $(DINO) --region-size 256
 CONQUER := --preset paper
 TRAIN := --preset paper --dtype bfloat16
-# Window, rule and number of rounds are not published; LR and batch are those of the published file.
+# Window, rule and number of rounds are not published; LR and batch size are from the published file.
 FIND := --score-window 0.7,1 --max-masks 2000
 ROUND_IOU := 0.5
 ROUND := --lr 1e-6 --batch-size 4

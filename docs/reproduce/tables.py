@@ -1,6 +1,6 @@
 """Print reports of ``unsam evaluate`` as tables: ``python tables.py REPORT.json...``.
 
-A report is named after its set, with ``clicks-`` before it if it is about answers to clicks.
+A report is named after its set; reports on answers to clicks have the prefix ``clicks-``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Rows = dict[str, dict[str, float]]
 
 
 def table(head: str, rows: Rows) -> str:
-    """Return a table with a row for each model, in per cent."""
+    """Return a table in percent, with one row per model."""
     columns = list(next(iter(rows.values())))
     lines = [f"| {head} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, row in rows.items():
@@ -25,12 +25,12 @@ def table(head: str, rows: Rows) -> str:
 
 
 def by_model(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the metrics of every file of predictions."""
+    """Return the metrics of each model, by the name of its file of predictions."""
     return {Path(one["name"]).stem: one["metrics"] for one in report["files"]}
 
 
 def across(reports: dict[str, dict[str, Any]], metric: str) -> Rows:
-    """Return a metric by model and set, with its mean over sets first."""
+    """Return a metric by model and set; the mean over sets comes first."""
     rows: Rows = {}
     for name, report in reports.items():
         for model, metrics in by_model(report).items():

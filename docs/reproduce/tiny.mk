@@ -1,6 +1,6 @@
 # Everything in minutes on two cores: five photographs, the built-in descriptor, networks with random
-# weights that hardly learn. The "labels" are the pipeline's own masks at other settings, so the
-# tables show that all stages fit together, and nothing else.
+# weights that hardly learn. The "labels" are the pipeline's own masks with other settings, so the
+# tables only show that all stages fit together.
 IMAGES ?= $(OUT)/photos
 SAM ?= $(OUT)/sam
 READY := $(OUT)/photos/ready
@@ -23,7 +23,7 @@ IMAGES_things := $(IMAGES)
 PHOTOS_people := astronaut.png
 PHOTOS_things := chelsea.png coffee.png rocket.jpg motorcycle_left.png
 
-# Photographs that scikit-image carries.
+# Photographs from the scikit-image package.
 $(READY):
 	@mkdir -p $(@D)
 	$(PYTHON) $(HERE)tiny.py photos $(@D) $(PHOTOS_people) $(PHOTOS_things)

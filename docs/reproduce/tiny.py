@@ -1,4 +1,4 @@
-"""What SCALE=tiny has in place of datasets and weights: photographs, some masks, a small SAM."""
+"""Stand-ins for datasets and weights at SCALE=tiny: photographs, some masks, a small SAM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def photos(folder: str, *names: str) -> None:
-    """Copy photographs that scikit-image carries."""
+    """Copy photographs from the scikit-image package."""
     import skimage
 
     for name in names:
