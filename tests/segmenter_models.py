@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ MASK2FORMER = SegmenterConfig(
     hidden=32,
     pixel_layers=2,
     decoder_layers=4,
+)
+# As small as can be: it takes milliseconds.
+TINY = replace(
+    MASK2FORMER, queries=12, pixel_layers=1, decoder_layers=1, short_side=64, longest_side=128
 )
 EOMT = SegmenterConfig(
     architecture="eomt",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from segmenter_models import TINY
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -109,16 +110,4 @@ def save_tiny(folder: Path, *, seed: int = 0) -> None:
     """Save a Mask2Former with random weights that takes milliseconds."""
     from unsam_cli.models.loading import create_segmenter, save_segmenter
 
-    config = SegmenterConfig(
-        backbone="test_resnet",
-        backbone_weights="random",
-        queries=12,
-        hidden=32,
-        pixel_layers=1,
-        decoder_layers=1,
-        short_side=64,
-        longest_side=128,
-    )
-    save_segmenter(
-        create_segmenter(config, seed=seed), folder, history=[{"command": "unsam train"}]
-    )
+    save_segmenter(create_segmenter(TINY, seed=seed), folder, history=[{"command": "unsam train"}])

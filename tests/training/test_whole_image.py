@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from segmenter_models import EOMT, TINY
 from support import draw_scene
 from torch import nn
 
@@ -16,7 +17,6 @@ from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.models.inputs import normalise
 from unsam_cli.models.loading import create_segmenter, load_segmenter
 from unsam_cli.models.segmenter import Segmenter
-from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.prediction.predict import Predictor
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.rle import encode
@@ -30,16 +30,7 @@ from unsam_cli.training.whole_image import WholeImageTask
 
 pytestmark = pytest.mark.torch
 
-CONFIG = SegmenterConfig(
-    backbone="test_resnet",
-    backbone_weights="random",
-    queries=6,
-    hidden=32,
-    pixel_layers=1,
-    decoder_layers=2,
-    short_side=64,
-    longest_side=128,
-)
+CONFIG = replace(TINY, queries=6, decoder_layers=2)
 
 
 def disc_and_box(seed: int) -> list[np.ndarray]:
@@ -216,15 +207,7 @@ def test_inference_can_pad_as_training_does() -> None:
 
 
 def test_eomt_learns_the_same_way() -> None:
-    config = SegmenterConfig(
-        architecture="eomt",
-        backbone="test_vit",
-        backbone_weights="random",
-        queries=5,
-        decoder_layers=2,
-        short_side=64,
-        longest_side=64,
-    )
+    config = replace(EOMT, queries=5, longest_side=64)
     task = WholeImageTask(create_segmenter(config, seed=0), Scenes(), recipe())  # type: ignore[arg-type]
     step = batch(task, 0, 1)
     losses = task.module(step, task.amounts(step))

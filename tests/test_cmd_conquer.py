@@ -1,0 +1,59 @@
+"""conquer as a user runs it: features of regions in, masks of parts out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from support import Invoke
+
+
+def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
+    features = tmp_path / "f.h5"
+    invoke("extract-features", scenes, "-o", features)
+
+    def count(*arguments: str) -> dict[int, int]:
+        ran = invoke("conquer", features, *arguments)
+        assert ran.exit_code == 0, ran.stderr
+        masks = json.loads(ran.stdout)["annotations"]
+        assert {a["level"] for a in masks} <= {None, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1}
+        return {i: sum(a["image_id"] == i for a in masks) for i in range(1, 6)}
+
+    assert max(count("--max-masks", "5").values()) == 5
+    everything = count("--max-masks", "0")
+    paper = count("--preset", "paper")
+    assert all(0 < paper[i] < everything[i] for i in everything)
+    assert count("--refine", "none") != {}
+
+
+def test_a_shard_without_masks_keeps_its_history(
+    scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    features, masks, regions = (tmp_path / name for name in ("f.h5", "d.json", "r.h5"))
+    share = ["--shard", "6/7"]  # of five images
+    assert invoke("extract-features", scenes, *share, "-o", features).exit_code == 0
+    assert invoke("divide", features, "-o", masks).exit_code == 0
+    ran = invoke("extract-features", scenes, *share, "--regions", masks, "-o", regions)
+    assert ran.exit_code == 0
+    history = json.loads(invoke("conquer", regions).stdout)["info"]["unsam"]["history"]
+    steps = [step["command"].split()[1] for step in history]
+    assert steps == ["extract-features", "divide", "extract-features", "conquer"]
+
+
+def test_a_closed_pipe_is_silent(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
+    assert invoke("extract-features", scenes, "-o", tmp_path / "f.h5").exit_code == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(
+        [sys.executable, "-m", "unsam_cli", "conquer", "f.h5", "-q"],
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, b"")
