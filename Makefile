@@ -1,11 +1,12 @@
 # Entry points for users and developers. `make help` lists them.
 .DELETE_ON_ERROR:
-.PHONY: help demo install reproduce test test-fast test-slurm bench lint format type-check docs docs-check dist clean
+.PHONY: help demo install reproduce test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check dist release release-check clean
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 UNSAM := $(BIN)/unsam
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' unsam_cli/__init__.py)
 # Photographs in the scikit-image wheel.
 PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg motorcycle_left.png
 
@@ -47,12 +48,31 @@ test-fast: $(VENV)/installed-test ## run the fast tests
 test-slurm: $(VENV)/installed-test ## test array jobs on a private Slurm cluster (apt-get install slurm-wlm munge)
 	$(BIN)/python -m pytest tests/slurm
 
+test-lowest: ## run the fast tests with the lowest versions of dependencies that are allowed
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet uv
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser'
+
+test-wheel: dist ## install the wheel alone, and run the pipe away from the checkout
+	$(PYTHON) -m venv --clear $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet dist/*.whl
+	.ci/try-wheel $(VENV)-wheel/bin
+
+coverage: $(VENV)/installed-test $(VENV)/installed-coverage ## run all tests, and tell which lines none of them runs
+	$(BIN)/coverage erase
+	@# commands run in processes of their own: pyproject.toml lets coverage follow them
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --show-missing
+
 bench: $(VENV)/installed-test ## run benchmarks against baselines (bench_quality.py needs data: see its help)
 	for bench in $(filter-out %/bench_quality.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
-lint: $(VENV)/installed-lint ## check style
+lint: $(VENV)/installed-lint ## check style, and shell files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck .ci/*
 
 format: $(VENV)/installed-lint ## fix style
 	$(BIN)/ruff check --fix .
@@ -68,7 +88,20 @@ docs-check: $(VENV)/installed-docs ## fail if a generated part is out of date
 	$(BIN)/cog --check docs/*.md README.md
 
 dist: $(VENV)/installed-dist ## build the wheel and the source archive
+	rm -rf dist
 	$(BIN)/python -m build
 
+release-check: # what only people can forget
+	@test -z "$$(git status --porcelain)" || { echo "commit first: the tree is not clean"; exit 1; }
+	@grep -q '^## $(VERSION) - [0-9-]*$$' CHANGELOG.md || { echo "CHANGELOG.md has no '## $(VERSION) - YYYY-MM-DD'"; exit 1; }
+	@test -z "$$(git tag --list 'v$(VERSION)')" || { echo "v$(VERSION) is released: set __version__ in unsam_cli/__init__.py"; exit 1; }
+
+release: release-check ## check everything and build what is to be uploaded (CONTRIBUTING.md)
+	$(MAKE) lint type-check docs-check
+	$(MAKE) test
+	$(MAKE) test-wheel
+	$(BIN)/python -m twine check --strict dist/*
+	@echo "Ready. Now: git tag v$(VERSION) && git push origin v$(VERSION) && $(BIN)/python -m twine upload dist/*"
+
 clean: ## remove generated files, but keep .venv
-	rm -rf build dist demo docs/reproduce/out *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist demo docs/reproduce/out *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage*

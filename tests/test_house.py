@@ -156,7 +156,7 @@ def test_pages_show_the_help(name: str) -> None:
 
 def test_links_in_the_documentation_are_alive() -> None:
     dead = []
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if "://" not in target and not (page.parent / target).exists():
                 dead.append(f"{page.name}: {target}")
