@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,8 +88,7 @@ def test_every_format_has_its_code_and_its_section() -> None:
         assert f"| `{name}` |" in page
     command = cli.get_command(click.Context(cli), "convert")
     assert command is not None
-    words = (command.help or "").replace(",", " ").replace(";", " ").split()
-    assert set(READ) <= set(words)
+    assert set(READ) <= set(re.findall(r"[\w-]+", command.help or ""))
 
 
 def test_the_output_keeps_to_the_rules_of_labelling_tools(
