@@ -7,6 +7,7 @@ import pytest
 from support import draw_scene
 
 from unsam_cli.conquer.borders import (
+    SEEN,
     USUAL,
     Contrast,
     contrast_of,
@@ -18,8 +19,8 @@ from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 
 
-def counted(inside: np.ndarray, contrast: Contrast) -> tuple[int, int, float, float]:
-    """Area, length, mean contrast and outer share of the border of one mask, edge by edge."""
+def counted(inside: np.ndarray, contrast: Contrast) -> tuple[int, int, float, float, float]:
+    """Area, length, mean contrast, outer and unseen share of the border of one mask."""
     h, w = inside.shape
     wide = np.pad(inside, 1)
     values, outer = [], 0
@@ -34,7 +35,8 @@ def counted(inside: np.ndarray, contrast: Contrast) -> tuple[int, int, float, fl
                 values.append(contrast.down[y, x])
                 outer += y in (0, h)
     count = max(len(values), 1)
-    return int(inside.sum()), len(values), float(sum(values)) / count, outer / count
+    unseen = sum(value < SEEN for value in values)
+    return int(inside.sum()), len(values), float(sum(values)) / count, outer / count, unseen / count
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -47,14 +49,15 @@ def test_measures_are_those_of_every_mask(seed: int) -> None:
     partition = cells(tree, chosen)
     labels = partition.label.reshape(h, w)
     contrast = contrast_of(draw_scene(seed, h + 4, w + 5)).window(slice(0, h), slice(5, w + 5))
-    area, length, mean, cut = measure(labels, partition.end, partition.up, contrast)
+    area, length, mean, cut, blank = measure(labels, partition.end, partition.up, contrast)
     assert len(area) == len(chosen) > 5
     for k in range(1, len(chosen) + 1):
         inside = (labels >= k) & (labels < partition.end[k])
         expected = counted(inside, contrast)
         assert (area[k - 1], length[k - 1]) == expected[:2]
-        assert (mean[k - 1], cut[k - 1]) == pytest.approx(expected[2:])
+        assert (mean[k - 1], cut[k - 1], blank[k - 1]) == pytest.approx(expected[2:])
     assert cut.max() > 0
+    assert blank.max() > 0
 
 
 def test_contrast_is_where_colours_change() -> None:
@@ -97,5 +100,6 @@ def test_without_a_picture_all_edges_are_alike() -> None:
     assert contrast.down.shape == (4, 4)
     labels = np.zeros((3, 4), dtype=np.int32)
     labels[1, 1] = 1
-    area, length, mean, cut = measure(labels, np.array([2, 2]), np.array([-1, 0]), contrast)
-    assert (area.tolist(), length.tolist(), mean.tolist(), cut.tolist()) == ([1], [4], [0.0], [0.0])
+    area, length, mean, cut, blank = measure(labels, np.array([2, 2]), np.array([-1, 0]), contrast)
+    assert (area.tolist(), length.tolist(), mean.tolist()) == ([1], [4], [USUAL])
+    assert (cut.tolist(), blank.tolist()) == ([0.0], [0.0])

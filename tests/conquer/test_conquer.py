@@ -150,6 +150,23 @@ def test_no_mask_ends_where_the_crop_of_a_region_ends():
     assert best(masks[1:], crop == 2) > 0.95
 
 
+def test_a_band_of_a_sky_does_not_outrank_the_sky():
+    """Around a dark disc the features change a little, but the picture shows no border."""
+    y, x = np.mgrid[:128, :128]
+    distance = np.hypot(y - 64, x - 64)
+    disc, band = distance < 32, (distance >= 32) & (distance < 50)
+    vectors = np.eye(3, 8)
+    vectors[2] = [0.9, 0, 0.45] + 5 * [0]  # the band: near to the sky, 0
+    label = np.where(disc, 1, np.where(band, 2, 0))
+    grid = vectors[label].reshape(32, 4, 32, 4, 8).mean((1, 3)).astype(np.float32)
+    shown = COLOURS[np.where(disc, 1, 0)]
+    masks = list(conquer_image([Record(1, (0, 0, 128, 128), None, 1.0, grid)], shown, (128, 128)))
+    rles = [mask.rle for mask in masks]
+    sky, halo = iou([encode(~disc), encode(band)], rles).argmax(axis=1)
+    assert iou([rles[sky], rles[halo]], [encode(~disc), encode(band)]).diagonal().min() > 0.9
+    assert masks[sky].score > 3 * masks[halo].score
+
+
 def test_large_images_get_masks_of_their_size():
     masks = conquer_image([record(LABEL, bbox=(0, 0, 1500, 1000))], PICTURE, (1000, 1500))
     assert {tuple(m.rle["size"]) for m in masks} == {(1000, 1500)}

@@ -23,6 +23,8 @@ GAP = 2
 """Pixels from an edge to where colours are compared on its two sides."""
 USUAL = 5.0
 """Contrast of a usual border between objects, in units of CIELAB."""
+SEEN = 1.0
+"""Least contrast of a border that is seen at all."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,10 @@ def _sides(length: int) -> tuple[IntArray, IntArray]:
 
 
 def no_contrast(height: int, width: int) -> Contrast:
-    """Where there is no picture: all edges alike."""
+    """Where there is no picture: all edges alike, as usual ones."""
     return Contrast(
-        np.zeros((height, width + 1), dtype=np.float32),
-        np.zeros((height + 1, width), dtype=np.float32),
+        np.full((height, width + 1), USUAL, dtype=np.float32),
+        np.full((height + 1, width), USUAL, dtype=np.float32),
     )
 
 
@@ -100,7 +102,7 @@ def sharpness_of_edges(contrast: Contrast, h: int, w: int) -> FloatArray:
 
 def measure(
     labels: Labels, end: IntArray, up: IntArray, contrast: Contrast
-) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
     """Measure all clusters of a partition.
 
     Parameters
@@ -122,15 +124,17 @@ def measure(
         Mean contrast of those edges; 0 where there are none.
     cut : (K,) float64
         Fraction of those edges that lie on the sides of the rectangle.
+    blank : (K,) float64
+        Fraction of those edges with a contrast under `SEEN`.
     """
     count = len(up)
     before = np.concatenate([[0], np.bincount(labels.ravel(), minlength=count).cumsum()])
     area: IntArray = before[end] - before[:count]
     length = np.zeros(count, dtype=np.int64)
-    total, outer = np.zeros(count), np.zeros(count)
-    _walk(labels, end, up, contrast.across, contrast.down, length, total, outer)
-    edges = np.maximum(length[1:], 1)
-    return area[1:], length[1:], total[1:] / edges, outer[1:] / edges
+    sums = np.zeros((count, 3))
+    _walk(labels, end, up, contrast.across, contrast.down, length, sums)
+    mean, cut, blank = sums[1:].T / np.maximum(length[1:], 1)
+    return area[1:], length[1:], mean, cut, blank
 
 
 @kernel()
@@ -141,8 +145,7 @@ def _walk(
     across: Floats,
     down: Floats,
     length: IntArray,
-    total: FloatArray,
-    outer: FloatArray,
+    sums: FloatArray,
 ) -> None:
     """Add every edge between two cells to the clusters that hold one of them."""
     height, width = labels.shape
@@ -151,13 +154,13 @@ def _walk(
             a = labels[y, x - 1] if x > 0 else 0
             b = labels[y, x] if x < width else 0
             side = x == 0 or x == width
-            _add(a, b, across[y, x], side, end, up, length, total, outer)
+            _add(a, b, across[y, x], side, end, up, length, sums)
     for y in range(height + 1):
         for x in range(width):
             a = labels[y - 1, x] if y > 0 else 0
             b = labels[y, x] if y < height else 0
             side = y == 0 or y == height
-            _add(a, b, down[y, x], side, end, up, length, total, outer)
+            _add(a, b, down[y, x], side, end, up, length, sums)
 
 
 @kernel()
@@ -169,18 +172,19 @@ def _add(
     end: IntArray,
     up: IntArray,
     length: IntArray,
-    total: FloatArray,
-    outer: FloatArray,
+    sums: FloatArray,
 ) -> None:
     if a == b or value < 0:
         return
     while a > 0 and not a <= b < end[a]:
         length[a] += 1
-        total[a] += value
-        outer[a] += side
+        sums[a, 0] += value
+        sums[a, 1] += side
+        sums[a, 2] += value < SEEN
         a = up[a]
     while b > 0 and not b <= a < end[b]:  # a is now what holds both, which does as well
         length[b] += 1
-        total[b] += value
-        outer[b] += side
+        sums[b, 0] += value
+        sums[b, 1] += side
+        sums[b, 2] += value < SEEN
         b = up[b]

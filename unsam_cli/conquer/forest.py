@@ -170,13 +170,13 @@ def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
         contrast = part.contrast
         label = refine_labels(coarse, part.picture)
         coarse = sample(label, *part.picture.shape[:2])
-    area, length, mean, cut = measure(coarse, partition.end, partition.up, contrast)
+    area, length, mean, cut, blank = measure(coarse, partition.end, partition.up, contrast)
     offsets, runs = cluster_runs(label, partition.up, grown.record.bbox, size)
     order = partition.order
     pixels = coarse.size * size[0] * size[1] / (grown.record.bbox[2] * grown.record.bbox[3])
     share: FloatArray = np.divide(area, pixels, dtype=np.float64)
     roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
-    score = merit(grown.distance[order], share, roughness, mean, cut)
+    score = merit(grown.distance[order], share, roughness, mean, cut, blank)
     return Drawn(grown.candidates.take(order), score, offsets, runs)
 
 

@@ -18,8 +18,9 @@ SIZE_EXPONENT = 0.15
 SHARE_EXPONENT = 0.3
 CONTRAST_EXPONENT = 0.8
 CUT_EXPONENT = 4.0
-FAINT = 0.1
-"""What a border without any contrast still counts: a band of a sky is no object."""
+BLANK_EXPONENT = 2.0
+BLANK = 0.9
+"""Weight of the part of a border that is not seen: a band of a sky is no object."""
 
 
 def separation(candidates: Candidates, rule: Rule) -> FloatArray:
@@ -59,6 +60,7 @@ def merit(
     roughness: FloatArray,
     contrast: FloatArray,
     cut: FloatArray,
+    blank: FloatArray,
 ) -> FloatArray:
     """Score clusters by their distance, size, shape and border.
 
@@ -75,17 +77,18 @@ def merit(
     cut : (K,) float64
         Fraction of the border that lies on a side of the region's box, where the crop ended and
         not the object.
+    blank : (K,) float64
+        Fraction of the border that has no contrast.
 
     Returns
     -------
     (K,) float64
-        s / (1 + s), where ``s = distance * share ** 0.3 * (0.1 + contrast) / (1 + contrast) ** 0.2
-        * (1 - cut) ** 4 * compactness`` and the compactness is 1 for the
-        border of a disc.
+        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * (1 - cut) ** 4 *
+        (1 - 0.9 * blank) ** 2 * compactness`` and the compactness is 1 for the border of a disc.
     """
     compact = 2.0 * np.sqrt(np.pi) / np.maximum(roughness, 1.0)
-    seen = (FAINT + contrast) * (1.0 + contrast) ** (CONTRAST_EXPONENT - 1.0)
-    sharp = seen * (1.0 - cut) ** CUT_EXPONENT
+    seen = (1.0 - BLANK * blank) ** BLANK_EXPONENT
+    sharp = (1.0 + contrast) ** CONTRAST_EXPONENT * seen * (1.0 - cut) ** CUT_EXPONENT
     return _squash(distance * share**SHARE_EXPONENT * sharp * compact)
 
 
