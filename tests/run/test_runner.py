@@ -178,6 +178,35 @@ def test_a_resumed_run_says_what_it_keeps(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(("make", "function"), KINDS)
+def test_a_complete_output_that_is_older_than_its_source_is_told(
+    make: Make,
+    function: Callable[[Item], Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out, photo = tmp_path / "out", tmp_path / "photo"
+    photo.touch()
+
+    def again(**changes: Any) -> None:
+        run_settings = settings(out, **changes)
+        work = partial(ordered_map, function, jobs=2)
+        items, sink = ITEMS, make(run_settings)
+        run_items(items, work, sink, run_settings, content=lambda _: 7, sources=lambda _: [photo])
+
+    again()
+    os.utime(photo, ns=(0, 0))
+    again(resume=True)
+    assert "older than" not in caplog.text
+    before = out.stat().st_mtime_ns
+    os.utime(photo, ns=(0, before + 1))
+    for _ in range(2):
+        caplog.clear()
+        again(resume=True)
+        assert f"{out}: is complete and is kept, but is older than {photo}; delete" in caplog.text
+        assert out.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("make", "function"), KINDS)
 def test_skipped_items_are_listed_and_made_up_for(
     make: Make, function: Callable[[Item], Any], tmp_path: Path
 ) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from unsam_cli.conquer.conquer import MapFunctor, conquer_image
 from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.previews import decode_preview
-from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
+from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.replacing import images_below
@@ -64,12 +66,19 @@ def conquer(
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_conquer_image, file=file, settings=settings, images=images)
         content = partial(_content, file=file, images=images)
+
+        def sources(item: FeatureItem) -> list[Path]:
+            found = lasting(file)
+            with suppress(UnsamError):  # one that is gone is told where it is needed
+                found += [] if images is None else [find_image(images, item.file_name)]
+            return found
+
         if len(items) >= run.jobs:
             work = partial(ordered_map, one, jobs=run.jobs)
-            return run_items(items, work, sink, run, content=content)
+            return run_items(items, work, sink, run, content=content, sources=sources)
         with ThreadPoolExecutor(run.jobs) as pool:  # a few images: the cores share their regions
             work = partial(ordered_map, partial(one, mapper=pool.map), jobs=1)
-            return run_items(items, work, sink, run, content=content)
+            return run_items(items, work, sink, run, content=content, sources=sources)
 
 
 def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int:

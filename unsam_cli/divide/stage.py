@@ -18,7 +18,7 @@ from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.previews import decode_preview
-from unsam_cli.run.feature_items import FeatureItem, feature_items, open_features
+from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
 from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.provenance import file_identity
@@ -63,7 +63,14 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
         work: Work = partial(ordered_map, one, jobs=run.jobs)
         if device is not None:
             work = partial(_divide_batches, file=file, settings=settings, run=run, device=device)
-        return run_items(items, work, sink, run, content=lambda item: file.checksum(item.index))
+        return run_items(
+            items,
+            work,
+            sink,
+            run,
+            content=lambda item: file.checksum(item.index),
+            sources=lambda item: lasting(file),
+        )
 
 
 def _divide_image(

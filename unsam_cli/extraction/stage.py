@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from unsam_cli import __version__
@@ -20,6 +21,7 @@ from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, Pla
 from unsam_cli.io.features import FeatureAttributes, RegionEntry
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import (
+    STDIN,
     ImageQuery,
     list_images,
     local_file,
@@ -85,7 +87,13 @@ def extract_features(
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()
         work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
-        code = run_items(items, work, sink, run, content=partial(_content, masks=masks))
+        content = partial(_content, masks=masks)
+        given = [] if regions in (None, STDIN) else [Path(str(regions))]
+
+        def sources(item: ImageItem) -> list[Path]:
+            return [item.path, *given]
+
+        code = run_items(items, work, sink, run, content=content, sources=sources)
         _report_speed(backbone, meter, network)
         return code
 

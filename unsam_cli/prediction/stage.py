@@ -60,7 +60,14 @@ def predict(
     sink = MaskSink(run, segmenter.history, kind=kind)
     predictor = Predictor(segmenter, settings)
     work = partial(predict_images, predictor=predictor, use=_to_result, jobs=run.jobs)
-    return run_items(items, work, sink, run, content=lambda item: checksum(item.path))
+    return run_items(
+        items,
+        work,
+        sink,
+        run,
+        content=lambda item: checksum(item.path),
+        sources=lambda item: [item.path],
+    )
 
 
 def _to_result(item: ImageItem, masks: FoundMasks) -> ImageResult:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from unsam_cli.errors import FeatureFileError
 from unsam_cli.io.features import PROMPT, FeatureFile
-from unsam_cli.run.inputs import local_file, name_of
+from unsam_cli.run.inputs import STDIN_NAME, local_file, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ def open_features(argument: str) -> Iterator[FeatureFile]:
                 "that of the image; extract those of another backbone"
             )
         yield file
+
+
+def lasting(file: FeatureFile) -> list[Path]:
+    """Return the file as a list, which is empty if it came from standard input."""
+    return [] if file.name == STDIN_NAME else [file.path]
 
 
 def feature_items(file: FeatureFile) -> list[FeatureItem]:

@@ -47,6 +47,11 @@ class Sink(Protocol[I_in, R_in]):
         """Ids whose results an earlier run left."""
         ...
 
+    @property
+    def made_at(self) -> int:
+        """Date, in ns, of the complete output whose results are taken over; 0 if there is none."""
+        ...
+
     def add(self, item: I_in, result: R_in, content: int = 0) -> None:
         """Store the result of one item, and the checksum of what it was made of."""
 
@@ -144,6 +149,7 @@ def run_items(
     settings: RunSettings,
     *,
     content: Callable[[I], int] | None = None,
+    sources: Callable[[I], Sequence[Path]] | None = None,
 ) -> int:
     """Work on this process's share of `items` and publish the results.
 
@@ -160,6 +166,9 @@ def run_items(
     content : callable, optional
         Gives the checksum of what the result of an item is made of, 0 where it cannot be had.
         Where it is not what it was, an interrupted run does not resume with the result.
+    sources : callable, optional
+        Gives the files that the result of an item is made of. A complete output does not hold
+        checksums: where one of the files is newer, that is told.
 
     Returns
     -------
@@ -181,6 +190,8 @@ def run_items(
         _refuse_other_shard(items, mine, sink.done, sink.name)
         if content is not None:
             _forget_changed(mine, sink, content, settings)
+        if sources is not None and sink.made_at:
+            _tell_newer(mine, sink, sources)
         before = sink.done
         todo = [item for item in mine if item.id not in before]
         errors = ErrorList(sink.name, settings.step.command, settings.on_error)
@@ -221,6 +232,29 @@ def _forget_changed(
             changed += 1
     if changed:
         logger.warning("%d images have changed since they were done: they are done again", changed)
+
+
+def _tell_newer(
+    mine: Sequence[I], sink: Sink[I, R], sources: Callable[[I], Sequence[Path]]
+) -> None:
+    """Warn of files that may have changed since a complete output was made of them."""
+    done = sink.done
+    kept = (item for item in mine if item.id in done and not sink.content(item))
+    paths = dict.fromkeys(path for item in kept for path in sources(item))
+    newer = [path for path in paths if _changed_at(path) > sink.made_at]
+    if newer:
+        more = f" and {len(newer) - 1} more" if len(newer) > 1 else ""
+        logger.warning(
+            "%s: is complete and is kept, but is older than %s%s; delete it if they have changed",
+            *(sink.name, newer[0], more),
+        )
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # whoever reads it will tell
+        return 0
 
 
 def _sums(

@@ -7,7 +7,9 @@ end, so it does not matter how often a run was interrupted.
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -83,6 +85,7 @@ class JournalSink:
         settings.refuse_replacing(
             chain(files_of(self.output if journal is None else str(journal)), files)
         )
+        self.made_at = 0
         self.journal = Journal(journal, {"history": self.history}, resume=settings.resume)
 
     @property
@@ -138,6 +141,7 @@ class _FileSink(JournalSink):
         super().__init__(settings, history, target)
         try:
             if settings.resume and target is not None and target.exists():
+                self.made_at = target.stat().st_mtime_ns
                 self._restore(target)
         except BaseException:
             self.journal.close(discard=not self.journal.entries)
@@ -148,6 +152,14 @@ class _FileSink(JournalSink):
 
     def _restore(self, path: Path) -> None:
         raise NotImplementedError
+
+    def _publish(self, write: Callable[[Path], None]) -> None:
+        """Write the output; one that has nothing new keeps its date, by which inputs are newer."""
+        publish(self.output, write)
+        target = output_path(self.output)
+        if self.made_at and target is not None:
+            with suppress(OSError):
+                os.utime(target, ns=(self.made_at, self.made_at))
 
 
 class MaskSink(_FileSink):
@@ -179,6 +191,7 @@ class MaskSink(_FileSink):
             "height": result.height,
             "width": result.width,
         }
+        self.made_at = 0
         # As a blob, so that the list of images can be written without reading the masks.
         self.journal.append(item.id, record, orjson.dumps(result.annotations))
 
@@ -197,7 +210,7 @@ class MaskSink(_FileSink):
                     groups=map(self._annotations, ids),
                 )
 
-        publish(self.settings.output, write)
+        self._publish(write)
         self.journal.close(discard=True)
 
     def _image(self, image_id: int) -> dict[str, Any]:
@@ -258,6 +271,7 @@ class FeatureSink(_FileSink):
     def add(self, item: Item, result: FeatureResult, content: int = 0) -> None:
         """Store the features of one image."""
         image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
+        self.made_at = 0
         self._append(image, result.regions, result.features, content)
 
     def _append(
@@ -295,7 +309,7 @@ class FeatureSink(_FileSink):
             attributes = self.attributes.marked(self.marks)
             write_features(path, attributes, totals, map(self._described, ids), self._chunks(ids))
 
-        publish(self.settings.output, write)
+        self._publish(write)
         self.journal.close(discard=True)
 
     def _totals(self, ids: list[int]) -> FeatureTotals:

@@ -81,7 +81,14 @@ def predict(
         run = run.with_inputs(checkpoint=model.identity, **identities)
         sink = MaskSink(run, model.history, kind=kind)
         work = partial(_predict_images, model=model, source=source, settings=settings, run=run)
-        return run_items(items, work, sink, run, content=lambda item: checksum(item.path))
+        return run_items(
+            items,
+            work,
+            sink,
+            run,
+            content=lambda item: checksum(item.path),
+            sources=lambda item: [item.path],
+        )
 
 
 class _Asked(NamedTuple):
