@@ -25,7 +25,7 @@ from unsam_cli.sam.settings import AutomaticConfig
 @settings_options("prompted", PromptedSettings, unset=True)
 @settings_options("search", AutomaticConfig, unset=True)
 @options.format_option
-@options.compute_options
+@predict_options.compute_options
 @options.run_options
 def command(
     checkpoint: str,

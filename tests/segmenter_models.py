@@ -31,7 +31,10 @@ EOMT = SegmenterConfig(
     decoder_layers=2,
     short_side=64,
 )
-CONFIGS = {"mask2former": MASK2FORMER, "eomt": EOMT}
+CONDINST = SegmenterConfig(
+    architecture="condinst", backbone="unet", queries=20, hidden=32, scale=1.5
+)
+CONFIGS = {"mask2former": MASK2FORMER, "eomt": EOMT, "condinst": CONDINST}
 
 
 def stir(segmenter: Segmenter) -> Segmenter:

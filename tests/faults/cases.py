@@ -87,7 +87,7 @@ class Case:
 
 
 _TINY = (
-    *("--preset", "tiny", "--steps", "6", "--checkpoint-every", "2", "--points", "32"),
+    *("--preset", "tiny", "--steps", "6", "--checkpoint-every", "2"),
     *("--max-masks", "5", "--jobs", "1", "--device", "cpu"),
 )
 CASES = (

@@ -172,7 +172,7 @@ def test_misfits_are_listed(resnet: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("no_such_network", "no_such_network cannot be a backbone of Mask2Former: Unknown model"),
+        ("no_such_network", "no_such_network cannot be a backbone: Unknown model"),
         ("test_vit", "choose a hierarchical network, or --architecture eomt"),
         ("swin_tiny_patch4_window7_224", "does not take pictures of any size|has features"),
         ("./some/where", "is neither a folder"),

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.torch]
 
 TINY = (
     "train objects.json --preset tiny --steps 12 --batch-size 2 --crop 64 --hidden 32 "
-    "--pixel-layers 1 --decoder-layers 1 --queries 8 --points 64 --log-every 1 --warmup 0"
+    "--log-every 1 --warmup 0"
 )
 
 

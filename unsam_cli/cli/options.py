@@ -387,18 +387,22 @@ batch_size_option = run_option(
     help="Inputs per network batch, on a GPU.",
 )
 
-compute_options = bundle(
-    "compute",
-    Compute,
-    device_option,
-    option(
-        "--dtype",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        default="float32",
-        group="Compute",
-        help="Precision of the network.",
-    ),
-    batch_size_option,
+
+def compute_bundle(*dtypes: str, about: str) -> Callable[[F], F]:
+    """Declare ``--device --dtype --batch-size``; the first of `dtypes` is the default."""
+    return bundle(
+        "compute",
+        Compute,
+        device_option,
+        option(
+            "--dtype", type=click.Choice(dtypes), default=dtypes[0], group="Compute", help=about
+        ),
+        batch_size_option,
+    )
+
+
+compute_options = compute_bundle(
+    "float32", "bfloat16", "float16", about="Precision of the network."
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from unsam_cli.cli.options import Compute, bundle, files_option, option
+from unsam_cli.cli.options import Compute, bundle, compute_bundle, files_option, option
 from unsam_cli.errors import UsageError
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.settings import PredictSettings
@@ -70,6 +70,14 @@ kept_options = bundle(
         help="Drop masks whose IoU with a better mask is higher.  [default: keep all; 0.7 "
         "between boxes for promptable models without prompts]",
     ),
+)
+compute_options = compute_bundle(
+    "auto",
+    "float32",
+    "bfloat16",
+    "float16",
+    about="Precision of a network; auto is float32, but of CondInst bfloat16 where the device "
+    "has it.",
 )
 prompt_options = bundle(
     "prompts",
@@ -166,7 +174,7 @@ class Asked:
             **self.prompted,
             automatic=AutomaticConfig(**shared, **self.search),
             max_masks=self.kept["max_masks"],
-            dtype=compute.dtype,
+            dtype="float32" if compute.dtype == "auto" else compute.dtype,
         )
 
     def _numbers(self, name: str) -> list[tuple[float, ...]]:

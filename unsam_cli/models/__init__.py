@@ -7,6 +7,8 @@
 `inputs`             sizes, statistics and padding of pictures
 `mask2former`        the forward pass of Mask2Former: `pixel_decoder`, then `query_decoder`
 `eomt`               the forward pass of EoMT
+`condinst`           CondInst: `cells` as queries, `candidates` for masks, `condinst_files`
+`precision`          what a device computes fastest in
 `loading` `folders`  new segmenters, checkpoints, and back to files that appear at once
 `networks`           networks of Hugging Face from our settings
 `backbone_weights`   pretrained backbones of Mask2Former

@@ -24,12 +24,13 @@ _MEND = "give --backbone-weights FILE"
 _COUNTER = ".num_batches_tracked"
 
 
-def load_backbone(network: Any, config: SegmenterConfig, folder: Path | None, seed: int) -> str:
-    """Load the weights of the backbone of a new Mask2Former; return their identity.
+def load_backbone(encoder: Any, config: SegmenterConfig, folder: Path | None, seed: int) -> str:
+    """Load the weights of the backbone of a new segmenter; return their identity.
 
     Parameters
     ----------
-    network : Mask2FormerForUniversalSegmentation
+    encoder : nn.Module
+        The backbone: of Hugging Face in a Mask2Former, of timm in a CondInst.
     config : SegmenterConfig
     folder : Path, optional
         Of a Hugging Face backbone, with its weights.
@@ -41,7 +42,6 @@ def load_backbone(network: Any, config: SegmenterConfig, folder: Path | None, se
     CheckpointError, MissingInputError, WeightsUnavailableError
         The weights do not fit, or cannot be had.
     """
-    encoder = network.model.pixel_level_module.encoder
     weights = config.backbone_weights
     if weights == RANDOM:
         return f"random:{seed}"
@@ -56,7 +56,7 @@ def load_backbone(network: Any, config: SegmenterConfig, folder: Path | None, se
     path, identity = _find(config)
     state = unwrap(read_checkpoint(path))
     check_state(state, path)
-    if config.backbone == RESNET:
+    if _is_dino_resnet(config):
         fitted = {resnet_name(k): v for k, v in state.items() if not k.startswith(("fc.", "head"))}
     else:
         fitted = _timm_names(encoder.state_dict(), state)
@@ -72,9 +72,13 @@ def _find(config: SegmenterConfig) -> tuple[Path, str]:
     source = find_source(config.backbone, config.backbone_weights)
     if isinstance(source, Path):
         return source, file_identity(source)
-    if source is None and config.backbone == RESNET:
+    if source is None and _is_dino_resnet(config):
         source = DINO_RESNET
     return fetch_weights(config.backbone, source, mend=_MEND)
+
+
+def _is_dino_resnet(config: SegmenterConfig) -> bool:
+    return config.backbone == RESNET and config.architecture == "mask2former"
 
 
 def _timm_names(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,12 +24,13 @@ from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.io.files import refuse_special
 from unsam_cli.models.backbone_weights import load_backbone
+from unsam_cli.models.condinst_files import create_condinst, load_condinst, save_condinst
 from unsam_cli.models.detectron2 import fit_detectron2, read_detectron2
 from unsam_cli.models.folders import ABOUT, publish_folder
 from unsam_cli.models.inputs import MEAN, STD
 from unsam_cli.models.networks import NETWORKS, config_of, create_eomt, create_mask2former
 from unsam_cli.models.segmenter import Segmenter
-from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.models.settings import CONDINST, SegmenterConfig
 from unsam_cli.models.vit_to_eomt import eomt_state
 from unsam_cli.run.provenance import file_identity
 
@@ -64,8 +65,7 @@ def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
     CheckpointError, MissingInputError, WeightsUnavailableError
         The weights of the backbone do not fit, or cannot be had.
     """
-    create = _create_eomt if config.architecture == "eomt" else _create_mask2former
-    network, identity = create(config, seed)
+    network, identity = _CREATE[config.architecture](config, seed)
     if _is_folder(config.backbone):  # where it was says nothing elsewhere
         config = replace(config, backbone=network.config.backbone_config.model_type)
     segmenter = Segmenter(network, config).train()
@@ -133,11 +133,11 @@ def save_segmenter(
     folder.mkdir(parents=True, exist_ok=True)
     state = segmenter.state_dict() if weights is None else weights
     check_fit(segmenter.state_dict(), state, folder, "these are not the weights of the segmenter")
-    save_network(
-        segmenter.network,
-        folder,
-        {k.removeprefix("network."): v.detach().cpu().contiguous() for k, v in state.items()},
-    )
+    weights = {k.removeprefix("network."): v.detach().cpu().contiguous() for k, v in state.items()}
+    if segmenter.config.architecture == CONDINST:
+        save_condinst(segmenter.network, folder, weights)
+    else:
+        save_network(segmenter.network, folder, weights)
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -188,7 +188,8 @@ def _create_mask2former(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = create_mask2former(config, folder)
-    return network, load_backbone(network, config, folder, seed) or identity
+    encoder = network.model.pixel_level_module.encoder
+    return network, load_backbone(encoder, config, folder, seed) or identity
 
 
 def _is_folder(backbone: str) -> bool:
@@ -210,6 +211,19 @@ def _create_eomt(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
     return network, identity
 
 
+def _create_condinst(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_condinst(config, seed)
+
+
+_CREATE = {
+    "mask2former": _create_mask2former,
+    "eomt": _create_eomt,
+    CONDINST: _create_condinst,
+}
+
+
 def _from_detectron2(path: Path) -> Segmenter:
     config, state = read_detectron2(path)
     with building(path, state_size(state)):
@@ -222,10 +236,10 @@ def _from_detectron2(path: Path) -> Segmenter:
 
 def _from_folder(folder: Path) -> Segmenter:
     kind = read_json(folder / "config.json", _MEND).get("model_type")
-    if not isinstance(kind, str) or kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in (*NETWORKS, CONDINST):
         raise CheckpointError(f"{folder}: a model of type {kind!r}: {_MEND}")
     about = read_about(folder / ABOUT, VERSION)
-    network = load_network(NETWORKS[kind], folder)
+    network = load_condinst(folder) if kind == CONDINST else load_network(NETWORKS[kind], folder)
     settings = _settings(network, kind, about, folder)
     with refusing(folder), torch.inference_mode():
         # A small picture: not all settings leave their mark on the weights.

@@ -20,7 +20,8 @@ from transformers import (
 
 from unsam_cli.backbones.folder_config import building, quiet, read_any_config
 from unsam_cli.errors import CheckpointError, UsageError
-from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.models.condinst import CondInst
+from unsam_cli.models.settings import CONDINST, SegmenterConfig
 
 NETWORKS = {
     "mask2former": Mask2FormerForUniversalSegmentation,
@@ -112,6 +113,13 @@ def config_of(network: Any, **known: Any) -> SegmenterConfig:
         It is of a form that is not supported.
     """
     config = network.config
+    if isinstance(network, CondInst):
+        return SegmenterConfig(
+            architecture=CONDINST,
+            backbone=config.backbone,
+            queries=config.queries,
+            hidden=config.hidden,
+        )
     if config.model_type == "eomt":
         return SegmenterConfig(
             architecture="eomt",
@@ -137,17 +145,17 @@ def config_of(network: Any, **known: Any) -> SegmenterConfig:
 def _backbone_config(name: str, folder: Path | None) -> Any:
     if folder is not None:
         config = read_any_config(folder)
-        stages = getattr(config, "stage_names", [])
-        if len(stages) < len(_STRIDES):
+        names = getattr(config, "stage_names", [])
+        if len(names) < len(_STRIDES):
             raise UsageError(f"{name} is no backbone with features at several strides")
-        config.out_features = stages[-len(_STRIDES) :]
+        config.out_features = names[-len(_STRIDES) :]
         return config
     if name == RESNET:
         return ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
-    return TimmBackboneConfig(backbone=name, out_indices=_stages(name))
+    return TimmBackboneConfig(backbone=name, out_indices=stages(name))
 
 
-def _stages(name: str) -> Sequence[int]:
+def stages(name: str) -> Sequence[int]:
     """Return which features of a timm network are at strides 4, 8, 16 and 32."""
     import timm
 
@@ -156,7 +164,7 @@ def _stages(name: str) -> Sequence[int]:
     # timm raises what its networks raise.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name} cannot be a backbone of Mask2Former: {reason}") from error
+        raise UsageError(f"{name} cannot be a backbone: {reason}") from error
     strides = list(network.feature_info.reduction())
     if any(stride not in strides for stride in _STRIDES):
         raise UsageError(

@@ -23,7 +23,8 @@ class Predictions:
     embeddings : (L, B, Q, C) tensor
         Mask embeddings.
     features : (B, C, h, w) tensor
-        Features of pixels, at a quarter of the resolution of the network's input. Where layers
+        Features of pixels, at a quarter of the resolution of the network's input, of CondInst at
+        half of it. Where layers
         have features of their own (EoMT in training), these are stacked along C, and the
         embeddings of a layer are 0 at those of the others.
     """

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from unsam_cli.models import eomt, mask2former
+from unsam_cli.models import condinst, eomt, mask2former
+from unsam_cli.models.cells import STRIDES
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.models.settings import SegmenterConfig
+from unsam_cli.models.settings import CONDINST, SegmenterConfig
 
 
 class Segmenter(nn.Module):
@@ -40,8 +41,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.network = network
         self.config = config
-        eomt_patch = network.config.patch_size if config.architecture == "eomt" else None
-        self.multiple: int = eomt_patch or max(network.config.feature_strides)
+        self.multiple = _multiple(network, config)
         self.checkpointing = False
         self.history: list[dict[str, Any]] = []
         self.identity = ""
@@ -76,6 +76,8 @@ class Segmenter(nn.Module):
         assert not any(side % self.multiple for side in pixels.shape[-2:]), pixels.shape
         if self.config.architecture == "eomt":
             return eomt.predict(self.network, pixels, self._run, seeds)
+        if self.config.architecture == CONDINST:
+            return condinst.predict(self.network, pixels, self._run)
         return mask2former.predict(self.network, pixels, self._run)
 
     def _run(self, part: Any, *arguments: Any) -> Any:
@@ -83,3 +85,12 @@ class Segmenter(nn.Module):
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(part, *arguments, use_reentrant=False)
         return part(*arguments)
+
+
+def _multiple(network: Any, config: SegmenterConfig) -> int:
+    """Return what sides of the input must be multiples of."""
+    if config.architecture == CONDINST:
+        return max(STRIDES)
+    if config.architecture == "eomt":
+        return int(network.config.patch_size)
+    return int(max(network.config.feature_strides))

@@ -8,7 +8,8 @@ from functools import partial
 from unsam_cli.errors import UsageError
 from unsam_cli.settings import Settings, setting
 
-ARCHITECTURES = ("mask2former", "eomt")
+CONDINST = "condinst"
+ARCHITECTURES = ("mask2former", "eomt", CONDINST)
 RANDOM = "random"
 """In the place of weights: none, but random numbers."""
 SHORT_SIDE, LONGEST_SIDE = 1024, 2048
@@ -26,6 +27,7 @@ class SegmenterConfig(Settings):
 
     Mask2Former: a convolutional or hierarchical backbone, a deformable pixel decoder and a masked
     transformer decoder. EoMT: a plain vision transformer whose last blocks see the queries, too.
+    CondInst: a convolutional backbone and a pyramid whose cells are the queries.
 
     Raises
     ------
@@ -36,13 +38,14 @@ class SegmenterConfig(Settings):
     architecture: str = network(
         "mask2former",
         "mask2former: feature pyramid and masked transformer decoder. eomt: plain vision "
-        "transformer.",
+        "transformer. condinst: every cell of a feature pyramid is a query; learns from scratch.",
         choices=ARCHITECTURES,
     )
     backbone: str = network(
         "resnet50",
         "A timm feature network, or a Hugging Face backbone (hub id or ./FOLDER). eomt "
-        "needs a timm vision transformer with position embeddings.",
+        "needs a timm vision transformer with position embeddings. condinst takes a timm feature "
+        "network, or unet, a small one of its own.",
         metavar="NAME",
     )
     backbone_weights: str | None = network(
@@ -53,7 +56,9 @@ class SegmenterConfig(Settings):
     )
     queries: int = network(PAPER_QUERIES, "Number of predicted masks per image.", least=1)
     hidden: int = network(
-        256, "Channels of the decoders and of the mask features; a multiple of 32.", least=32
+        256,
+        "Channels of the decoders and of the mask features, or of the pyramid; a multiple of 32.",
+        least=32,
     )
     pixel_layers: int = network(6, "Number of layers of the pixel decoder.", least=1)
     decoder_layers: int | None = network(
@@ -66,6 +71,13 @@ class SegmenterConfig(Settings):
     )
     longest_side: int = network(
         LONGEST_SIDE, "Maximum of the longer side for inference, in pixels.", least=1
+    )
+    scale: float = network(
+        0.0,
+        "Factor by which images are resized instead: for inference up to --longest-side, for "
+        "training times a random factor from --jitter; 0 is off.",
+        least=0,
+        metavar="F",
     )
     least_side: int = network(
         1,

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.models.inputs import batch_pixels
+from unsam_cli.models.precision import AUTO, precision
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.models.settings import CONDINST
 from unsam_cli.prediction import tiles
 from unsam_cli.prediction.masks import Masks, concatenate, enlarge, slices
 from unsam_cli.prediction.settings import PredictSettings
@@ -53,18 +55,24 @@ class Predictor:
     def __init__(self, segmenter: Segmenter, settings: PredictSettings) -> None:
         self.segmenter, self.settings = segmenter, settings
         self.device = next(segmenter.parameters()).device
+        wanted = settings.dtype
+        if wanted == AUTO and segmenter.config.architecture != CONDINST:
+            wanted = "float32"
+        self.dtype = getattr(torch, precision(wanted, str(self.device)))
 
     def prepare(self, rgb: NDArray[np.uint8]) -> list[Input]:
         """Return what the network is to see of an image (H, W, 3) uint8."""
         config, multiple = self.segmenter.config, self.segmenter.multiple
         size = height, width = rgb.shape[0], rgb.shape[1]
         short, longest = self.settings.size or (config.short_side, config.longest_side)
+        scale = self.settings.scale or (0 if self.settings.size else config.scale)
         views = plan_views(
             height,
             width,
             self.settings,
             short=short,
             longest=longest,
+            scale=scale,
             multiple=multiple,
             least=config.least_side,
         )
@@ -76,8 +84,8 @@ class Predictor:
         # Copied: arrays of Pillow are read-only, which torch cannot express.
         images = [torch.tensor(one.pixels, device=self.device).permute(2, 0, 1) for one in inputs]
         pixels = batch_pixels(images, self.segmenter.multiple, self.segmenter.config.least_side)
-        dtype = getattr(torch, self.settings.dtype)
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        half = self.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=half):
             predictions: Predictions = self.segmenter(pixels)
         return predictions
 

@@ -20,8 +20,9 @@ class PredictSettings(Settings):
         Smallest score of a mask.
     nms : float, optional
         A mask whose IoU with a better one is higher is dropped; by default, none is.
-    dtype : {"float32", "bfloat16", "float16"}
-        Precision of the network.
+    dtype : {"auto", "float32", "bfloat16", "float16"}
+        Precision of the network; ``auto`` is float32, but of CondInst bfloat16 where the device has
+        it.
     batch_size : int
         Inputs that an accelerator is given at once; a CPU is given one.
 
@@ -46,6 +47,13 @@ class PredictSettings(Settings):
         metavar="SHORT,LONGEST",
         least=1,
     )
+    scale: float | None = setting(
+        None,
+        "Factor by which images are resized for the network, up to LONGEST.  [default: the "
+        "checkpoint's, if it has one]",
+        metavar="F",
+        above=0,
+    )
     tile: int | None = setting(
         None,
         "Split larger images into tiles of SIZE x SIZE pixels at full resolution and merge "
@@ -59,7 +67,7 @@ class PredictSettings(Settings):
         metavar="PIXELS",
         least=1,
     )
-    dtype: str = "float32"
+    dtype: str = "auto"
     batch_size: int = 8
 
     def __post_init__(self) -> None:

@@ -43,11 +43,13 @@ def plan_views(
     longest: int,
     multiple: int,
     least: int = 1,
+    scale: float = 0,
 ) -> list[View]:
     """Return the whole image at reduced size, then, if there are any, its tiles row by row.
 
-    Tiles keep the image's resolution, are equally large, share at least ``settings.shared`` pixels
-    with their neighbours, and cover the image. One that fits into a tile has none.
+    Tiles keep the image's resolution, times `scale`, are equally large, share at least
+    ``settings.shared`` pixels with their neighbours, and cover the image. One that fits into a
+    tile has none.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ def plan_views(
         Sides of the input are multiples of it.
     least : int
         Least height and width of the input, in pixels.
+    scale : float
+        If not 0, what the whole image is resized by instead, up to `longest`, and tiles are.
     """
 
     def view(x: int, y: int, w: int, h: int, inner: tuple[int, int]) -> View:
@@ -67,11 +71,14 @@ def plan_views(
         padded = high + -high % multiple, wide + -wide % multiple
         return View(x, y, w, h, inner, padded)
 
+    if scale:
+        short = max(1, round(min(height, width) * scale))
     views = [view(0, 0, width, height, test_size(height, width, short, longest))]
     if settings.tile is not None and max(height, width) > settings.tile:
         h, w = min(height, settings.tile), min(width, settings.tile)
+        inner = max(1, round(h * (scale or 1))), max(1, round(w * (scale or 1)))
         views += [
-            view(x, y, w, h, (h, w))
+            view(x, y, w, h, inner)
             for y in _starts(height, h, settings.shared)
             for x in _starts(width, w, settings.shared)
         ]

@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as transforms
 from unsam_cli.models.inputs import MEAN
 from unsam_cli.rle import Rle, crop, decode, resize
 from unsam_cli.training.bitmasks import BitMasks
+from unsam_cli.training.colours import Colours
 from unsam_cli.training.recipe import DataSettings
 
 PADDING = tuple(round(value) for value in MEAN)
@@ -36,6 +37,8 @@ class View:
         Its size in the view, pixels.
     flip : bool
         Whether left and right are exchanged.
+    turns : int
+        How many times the square is then turned by 90 degrees.
     """
 
     x: int
@@ -45,6 +48,7 @@ class View:
     width: int
     height: int
     flip: bool
+    turns: int = 0
 
 
 def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSettings) -> View:
@@ -64,7 +68,11 @@ def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSet
     height, width = size
     scale = 1.0
     if settings.jitter is not None:
-        scale = rng.uniform(*settings.jitter) * settings.crop / max(size)
+        scale = rng.uniform(*settings.jitter)
+    if settings.scale:
+        scale *= settings.scale
+    elif settings.jitter is not None:
+        scale *= settings.crop / max(size)
     h = min(height, max(1, round(settings.crop / scale)))
     w = min(width, max(1, round(settings.crop / scale)))
     return View(
@@ -75,10 +83,13 @@ def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSet
         width=min(settings.crop, max(1, round(w * scale))),
         height=min(settings.crop, max(1, round(h * scale))),
         flip=bool(rng.random() < settings.flip),
+        turns=int(rng.integers(1, 4)) if rng.random() < settings.turn else 0,
     )
 
 
-def view_image(pixels: NDArray[np.uint8], view: View, side: int) -> Tensor:
+def view_image(
+    pixels: NDArray[np.uint8], view: View, side: int, colours: Colours | None = None
+) -> Tensor:
     """Return the view of an image, padded to a square.
 
     Parameters
@@ -89,6 +100,8 @@ def view_image(pixels: NDArray[np.uint8], view: View, side: int) -> Tensor:
         What is seen.
     side : int
         Of the square, pixels.
+    colours : Colours, optional
+        What becomes of the colours.
 
     Returns
     -------
@@ -98,11 +111,13 @@ def view_image(pixels: NDArray[np.uint8], view: View, side: int) -> Tensor:
     image = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)
     if (view.height, view.width) != (view.h, view.w):
         image = transforms.resize(image, [view.height, view.width], antialias=True)
+    if colours is not None:
+        image = colours.change(image)
     if view.flip:
         image = transforms.horizontal_flip(image)
     room = [0, 0, side - view.width, side - view.height]
     padded: Tensor = transforms.pad(image, room, fill=list(PADDING))
-    return padded
+    return padded.rot90(view.turns, (1, 2))
 
 
 def view_masks(masks: Sequence[Rle], view: View, side: int) -> BitMasks:
@@ -122,4 +137,4 @@ def _seen(masks: Sequence[Rle], view: View, side: int) -> Iterator[NDArray[np.bo
         if pixels.any():
             square = np.zeros((side, side), dtype=np.bool_, order="F")
             square[: view.height, : view.width] = pixels[:, ::-1] if view.flip else pixels
-            yield square
+            yield np.rot90(square, view.turns)

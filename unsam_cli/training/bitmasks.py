@@ -14,8 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
-
 
 @dataclass(frozen=True)
 class BitMasks:
@@ -62,9 +60,11 @@ class BitMasks:
         """Say which masks have any pixel, (n,) bool."""
         return self.bits.flatten(1).any(dim=1).bool()
 
-    def areas(self) -> NDArray[np.int64]:
-        """Count the pixels of every mask, (n,); on the CPU only."""
-        return np.asarray(_ONES[self.bits.numpy()].sum(axis=(1, 2), dtype=np.int64))
+    def areas(self) -> Tensor:
+        """Count the pixels of every mask, (n,) int64."""
+        bits = self.bits - (self.bits >> 1 & 0x55)
+        bits = (bits & 0x33) + (bits >> 2 & 0x33)
+        return ((bits + (bits >> 4)) & 0x0F).sum((1, 2))
 
     def to(self, device: str) -> BitMasks:
         """Move to a device."""

@@ -41,7 +41,7 @@ def paste(
     Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
     Segmentation" (2021), section 3.
     """
-    objects = np.flatnonzero(source_masks.areas() <= _LARGEST * image[0].numel())
+    objects = np.flatnonzero(source_masks.areas().numpy() <= _LARGEST * image[0].numel())
     if not len(objects):
         return image, masks
     count = int(rng.integers(1, min(_MOST_OBJECTS, len(objects)) + 1))

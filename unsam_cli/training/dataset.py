@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import ImageInfo, MasksFile, read_masks
 from unsam_cli.rle import Rle
 from unsam_cli.training.recipe import DataSettings
+from unsam_cli.training.selection import select
+
+_REMEMBERED = 1024  # images whose masks need not be read and chosen again
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class AnnotatedImages:
         self._arguments = (tuple(files), folder, settings)
         self._folder, self._settings = folder, settings
         self._files = [_open(path) for path in files]
+        self._selected = lru_cache(_REMEMBERED)(self._select)
         _refuse_repeated(self._files, files)
         self._places, self.without_masks = _list_images(self._files, settings)
         if not len(self._places):
@@ -150,11 +155,15 @@ class AnnotatedImages:
             One of them is invalid.
         """
         file, image_id = self._places[index].tolist()
-        found = [a for a in self._files[file].annotations_of(image_id) if not a.iscrowd]
+        found = self._selected(file, image_id)
         most = self._settings.max_masks or len(found)
         if len(found) > most:
             found = [found[i] for i in sorted(rng.choice(len(found), most, replace=False))]
         return found
+
+    def _select(self, file: int, image_id: int) -> list[Annotation]:
+        found = [a for a in self._files[file].annotations_of(image_id) if not a.iscrowd]
+        return select(found, self._settings)
 
 
 def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:

@@ -53,19 +53,56 @@ class LossSettings(Settings):
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """How samples are made; the defaults are the published ones."""
+    """How samples are made; the defaults are the published ones.
+
+    Parameters
+    ----------
+    scale : float
+        What images are resized by; jitter is then relative to it, and not to the crop. 0 is off.
+    """
 
     crop: int = sample(PAPER_CROP, "Side of the square training crops, in pixels.", least=1)
     jitter: tuple[float, float] | None = sample(
         None,
         "Large-scale jitter: resize images to fit a square of side CROP times a random "
-        "factor from this range; none keeps their size.  [default: none]",
+        "factor from this range; none keeps their size. With --scale, resize by it times the "
+        "factor.  [default: none]",
         metavar="MIN,MAX|none",
         above=0,
     )
     flip: float = sample(0.5, "Probability of a horizontal flip.", least=0, most=1)
+    turn: float = sample(
+        0.0, "Probability of a rotation by 90, 180 or 270 degrees.", least=0, most=1
+    )
+    colour: float = sample(
+        0.0,
+        "Probability of colour jitter: channels permuted, grey, negative, gamma, contrast.",
+        least=0,
+        most=1,
+    )
     copy_paste: float = sample(
         0.0, "Probability of pasting objects from another image.", least=0, most=1
+    )
+    nms_iou: float = sample(
+        1.0,
+        "Maximum IoU of a mask with one of higher score; others are left out. 1 keeps all.",
+        least=0,
+        most=1,
+        metavar="IOU",
+    )
+    best: int = sample(
+        0,
+        "Number of masks per image, those of the highest score; 0 uses all.",
+        least=0,
+        metavar="N",
+    )
+    min_area: int = sample(0, "Minimum area of a mask, in pixels.", least=0, metavar="PIXELS")
+    max_area: float = sample(
+        1.0,
+        "Maximum area of a mask, as a fraction of the image.",
+        above=0,
+        most=1,
+        metavar="FRACTION",
     )
     max_masks: int = sample(
         PAPER_MAX_MASKS, "Maximum number of masks per image, drawn at random; 0 uses all.", least=0
@@ -83,6 +120,8 @@ class DataSettings(Settings):
         group="Run",
         results=False,
     )
+
+    scale: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,6 +13,7 @@ from torch import Tensor
 from unsam_cli.errors import UnsamError, machine_error
 from unsam_cli.training.augment import draw_view, view_image, view_masks
 from unsam_cli.training.bitmasks import BitMasks
+from unsam_cli.training.colours import draw_colours
 from unsam_cli.training.copy_paste import paste
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.recipe import DataSettings
@@ -178,5 +179,6 @@ def _viewed(
     found = images.read(index, rng)
     height, width, _ = found.pixels.shape
     view = draw_view(rng, (height, width), settings)
-    image = view_image(found.pixels, view, settings.crop)
+    colours = draw_colours(rng) if settings.colour and rng.random() < settings.colour else None
+    image = view_image(found.pixels, view, settings.crop, colours)
     return found.file_name, image, view_masks(found.masks, view, settings.crop)

@@ -15,7 +15,7 @@ PAPER_STEPS = 200_000
 PAPER_DROPS = (0.88888, 0.96296)
 """Steps 177 776 and 192 592 of 200 000, as published for UnSAM."""
 SCHEDULES = ("step", "cosine")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16")
 _MOST_JOBS = 8
 
 training = partial(setting, group="Training")
@@ -87,7 +87,8 @@ class TrainerSettings(Settings):
     device: str = device_setting()
     dtype: str = setting(
         "float32",
-        "Precision of the forward pass; weights are always float32.",
+        "Precision of the forward pass; weights are always float32. auto is bfloat16 where the "
+        "device has it.",
         choices=DTYPES,
         group="Compute",
     )

@@ -16,6 +16,7 @@ from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.provenance import Step, file_identity
 from unsam_cli.run.replacing import files_of, refuse_replacing
+from unsam_cli.training.checks import check_queries, check_random_weights
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 from unsam_cli.training.recipe import Recipe
@@ -110,10 +111,12 @@ def train_whole_image(
         refuse_replacing(files_of(str(folder)), images.paths())
         _tell(images, recipe)
         segmenter = _segmenter(inputs.init, network, trainer.seed)
+        check_queries(segmenter, recipe.data)
         segmenter.checkpointing = checkpointing
         if inputs.init is not None:
             step = step.with_options(asdict(segmenter.config))  # not those of the command line
         step = step.with_inputs(**identities, weights=segmenter.identity)
+        recipe = replace(recipe, data=replace(recipe.data, scale=segmenter.config.scale))
         task = WholeImageTask(
             segmenter,
             images,
@@ -125,7 +128,11 @@ def train_whole_image(
 
 
 def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segmenter:
-    return create_segmenter(network, seed=seed) if init is None else load_segmenter(init)
+    if init is not None:
+        return load_segmenter(init)
+    segmenter = create_segmenter(network, seed=seed)
+    check_random_weights(segmenter)
+    return segmenter
 
 
 def _tell(images: AnnotatedImages, recipe: Recipe) -> None:

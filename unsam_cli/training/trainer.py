@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
+from unsam_cli.models.precision import precision
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.signals import stop_on_signals
@@ -74,6 +76,7 @@ def train(
         check_tensorboard()
     torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     with join_world(settings.device) as world:
+        settings = replace(settings, dtype=precision(settings.dtype, world.device))
         try:
             with Trainer(task, settings, world, RunFolder(folder), step) as trainer:
                 trainer.start(resume=resume)

@@ -15,6 +15,8 @@ from unsam_cli.models.eomt import anneal_masks
 from unsam_cli.models.inputs import normalise
 from unsam_cli.models.loading import save_segmenter
 from unsam_cli.models.segmenter import Segmenter
+from unsam_cli.models.settings import CONDINST
+from unsam_cli.training.cell_losses import cell_losses
 from unsam_cli.training.criterion import TERMS, count_amounts, set_losses
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.parameters import parameter_groups
@@ -30,6 +32,7 @@ _PREFIX = "segmenter."
 _BACKBONES = {
     "mask2former": ("segmenter.network.model.pixel_level_module.encoder.",),
     "eomt": ("segmenter.network.embeddings.", "segmenter.network.layers."),
+    "condinst": ("segmenter.network.backbone.",),
 }
 
 
@@ -45,7 +48,8 @@ class _WithLosses(nn.Module):
         seeds = [derive_seed(seed, 1) for seed in batch.seeds]
         predictions = self.segmenter(normalise(batch.images), seeds)
         with torch.autocast(batch.images.device.type, enabled=False):
-            layers = set_losses(predictions, batch.masks, batch.seeds, totals, self.losses)
+            compare = cell_losses if self.segmenter.config.architecture == CONDINST else set_losses
+            layers = compare(predictions, batch.masks, batch.seeds, totals, self.losses)
         named = dict(zip(TERMS, layers[-1], strict=True))
         return named | {"auxiliary": layers[:-1].sum()}
 
@@ -114,6 +118,8 @@ class WholeImageTask:
     def amounts(self, batch: Batch) -> Tensor:
         """Count masks and weights of queries."""
         assert isinstance(batch, SampleBatch)
+        if self.segmenter.config.architecture == CONDINST:
+            return torch.tensor([sum(map(len, batch.masks))], dtype=torch.float64)
         queries = self.segmenter.config.queries
         return count_amounts(queries, [len(m) for m in batch.masks], self.recipe.losses)
 

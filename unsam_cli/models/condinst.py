@@ -1,0 +1,233 @@
+"""A segmenter that learns from scratch: every cell of a pyramid may answer for a mask around it.
+
+Learnt queries have to divide the masks of all pictures among them before they can learn what masks
+look like. Here a query *is* a place and a size, so that it is known from the start who answers for
+what: networks with random weights learn from a few hundred pictures what learnt queries do not
+learn from many times as many.
+
+- Cells as queries, assigned by place and size: FCOS (Tian et al., ICCV 2019).
+- Masks of a cell from its own linear filter on features that all share: CondInst (Tian et al., ECCV
+  2020), whose features know the place relative to the cell, and SOLOv2 (Wang et al., NeurIPS 2020),
+  whose filter is a single product, too. Here both: the place enters as a quadratic form.
+- One score, the IoU that the mask will have: GFL (Li et al., NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unsam_cli.models.candidates import pick
+from unsam_cli.models.cells import FORM, RANGES, Cells, place_maps
+from unsam_cli.models.pixel_decoder import Run
+from unsam_cli.models.predictions import Predictions, at_least_single
+
+UNET = "unet"
+STRIDE = 2
+"""Of the features: small things are a few pixels wide."""
+_UNET_WIDTHS = (64, 96, 128, 160)
+_UNET_BLOCKS = (1, 1, 2, 2)
+_STEM = 24
+_RARE = -4.0  # logit of the first scores: hardly any cell has a mask
+_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class CondInstConfig:
+    """What the network consists of, as ``config.json`` says.
+
+    Parameters
+    ----------
+    backbone : str
+        ``unet``, or a timm network with features at strides 4, 8, 16 and 32.
+    out_indices : tuple of int
+        Which features of a timm network these are.
+    hidden : int
+        Channels of the pyramid.
+    embedding : int
+        Channels of the features.
+    queries : int
+        Most masks of a picture.
+    """
+
+    backbone: str = UNET
+    out_indices: tuple[int, ...] = ()
+    hidden: int = 64
+    embedding: int = 24
+    queries: int = 1000
+
+
+class CondInst(nn.Module):
+    """Features of pixels at stride 2, and for all cells a score, an embedding, and a place.
+
+    Parameters
+    ----------
+    config : CondInstConfig
+    """
+
+    def __init__(self, config: CondInstConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden, embedding = config.hidden, config.embedding
+        self.stem = _convolve(3, _STEM, stride=2)
+        self.backbone: nn.Module
+        if config.backbone == UNET:
+            self.backbone = _Stages()
+            widths: Sequence[int] = _UNET_WIDTHS
+        else:
+            self.backbone = _timm_network(config)
+            widths = self.backbone.feature_info.channels()  # type: ignore[operator, union-attr]
+        self.laterals = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in widths)
+        self.context = nn.Conv2d(hidden, hidden, 1)
+        self.merges = nn.ModuleList(_convolve(hidden, hidden) for _ in widths)
+        self.towers = nn.ModuleList(_convolve(hidden, hidden) for _ in widths)
+        self.heads = nn.ModuleList(_head(hidden, embedding) for _ in widths)
+        self.unfold = nn.Conv2d(hidden, 4 * _STEM, 1)
+        self.norm = _Norm(_STEM)
+        self.features = nn.Conv2d(_STEM, embedding, 3, padding=1)
+
+    def forward(self, pixels: Tensor, run: Run) -> tuple[Tensor, list[Tensor]]:
+        """Return features (B, E, H / 2, W / 2), and numbers of cells (B, R * h_i * w_i, N)."""
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        fine = run(self.stem, pixels)
+        maps = run(self.backbone, fine if self.config.backbone == UNET else pixels)
+        levels = run(self._pyramid, *maps)
+        features = run(self._features, fine, levels[0])
+        cells = [
+            run(cell_numbers, tower, head, level)
+            for tower, head, level in zip(self.towers, self.heads, levels, strict=True)
+        ]
+        return features, cells
+
+    def _pyramid(self, *maps: Tensor) -> list[Tensor]:
+        """Bring what is known of large surroundings to all resolutions (FPN)."""
+        coarse = self.laterals[-1](maps[-1])
+        coarse = coarse + self.context(coarse.mean((2, 3), keepdim=True))
+        levels = [self.merges[-1](coarse)]
+        for i in range(len(maps) - 2, -1, -1):
+            fine = self.laterals[i](maps[i])
+            levels.insert(0, self.merges[i](fine + _enlarge(levels[0], fine)))
+        return levels
+
+    def _features(self, fine: Tensor, level: Tensor) -> Tensor:
+        joined = fine + functional.pixel_shuffle(self.unfold(level), 2)
+        return at_least_single(self.features(functional.silu(self.norm(joined))))
+
+
+def predict(network: CondInst, pixels: Tensor, run: Run) -> Predictions:
+    """Predict masks: in training those of all cells, else of those that are worth drawing.
+
+    Parameters
+    ----------
+    network : CondInst
+    pixels : (B, 3, H, W) float tensor
+    run : callable
+        Calls a part of the network with its arguments.
+
+    Returns
+    -------
+    Predictions
+        In training in the order of `Cells`.
+    """
+    features, numbers = network(pixels, run)
+    cells = Cells.of((pixels.shape[2], pixels.shape[3]), pixels.device)
+    fixed = place_maps((features.shape[2], features.shape[3]), STRIDE, features.device)
+    features = torch.cat((features, fixed.expand(len(features), -1, -1, -1)), 1)
+    joined = torch.cat(numbers, 1)
+    # The place is squared in pixels, for which half precision is not enough.
+    with torch.autocast(pixels.device.type, enabled=False):
+        if not network.training:
+            return pick(features, joined, cells, network.config.queries)
+        scores = joined[..., 0]
+        logits = torch.stack((scores, torch.zeros_like(scores)), -1)
+        return Predictions(logits[None], cells.embeddings(joined)[None], features)
+
+
+def cell_numbers(tower: nn.Module, head: nn.Module, level: Tensor) -> Tensor:
+    """Return the numbers of the cells of a stride, (B, R * h * w, N)."""
+    seen = tower(level).permute(0, 2, 3, 1)
+    # Scores in half precision would be equal in many neighbouring cells.
+    with torch.autocast(seen.device.type, enabled=False):
+        numbers = head(at_least_single(seen)).flatten(1, 2)
+    return numbers.unflatten(2, (RANGES, -1)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-any-return]
+
+
+def _enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
+    return functional.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class _Norm(nn.GroupNorm):
+    """Group normalisation, which learns from single pictures; faster in single precision."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(_GROUPS, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(at_least_single(x))
+
+
+def _convolve(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
+        _Norm(outside),
+        nn.SiLU(inplace=True),
+    )
+
+
+def _head(hidden: int, embedding: int) -> nn.Linear:
+    """For each range of sizes a score, an embedding, and the numbers of a quadratic form."""
+    numbers = 1 + embedding + FORM
+    head = nn.Linear(hidden, RANGES * numbers)
+    nn.init.normal_(head.weight, std=0.01)
+    with torch.no_grad():
+        start = torch.zeros(RANGES, numbers)
+        start[:, 0] = _RARE
+        start[:, -FORM] = 1.0  # inside of an ellipse around the cell
+        head.bias.copy_(start.flatten())
+    return head
+
+
+def _timm_network(config: CondInstConfig) -> nn.Module:
+    import timm
+
+    return timm.create_model(  # type: ignore[no-any-return]
+        config.backbone, pretrained=False, features_only=True, out_indices=config.out_indices
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _convolve(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), _Norm(width))
+        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.silu(x + self.second(self.first(x)))
+
+
+class _Stages(nn.Module):
+    """The way down of the U: four stages at strides 4 to 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (_STEM, *_UNET_WIDTHS)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                _convolve(widths[i], widths[i + 1], stride=2),
+                *(_Residual(widths[i + 1]) for _ in range(blocks)),
+            )
+            for i, blocks in enumerate(_UNET_BLOCKS)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps

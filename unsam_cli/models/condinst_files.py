@@ -1,0 +1,88 @@
+"""Folders of CondInst: ``config.json`` and ``model.safetensors``, as transformers has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
+from unsam_cli.backbones.folder_config import building, read_json
+from unsam_cli.backbones.pretrained import share_weights
+from unsam_cli.backbones.soundness import state_size
+from unsam_cli.errors import CheckpointError
+from unsam_cli.models.backbone_weights import load_backbone
+from unsam_cli.models.condinst import UNET, CondInst, CondInstConfig
+from unsam_cli.models.networks import stages
+from unsam_cli.models.settings import CONDINST, SegmenterConfig
+
+_MEND = "give a folder of unsam train"
+
+
+def create_condinst(config: SegmenterConfig, seed: int) -> tuple[CondInst, str]:
+    """Create a network with random weights, but for those of its backbone.
+
+    Returns
+    -------
+    CondInst
+    str
+        The identity of the weights of the backbone.
+    """
+    small = config.backbone == UNET
+    network = CondInst(
+        CondInstConfig(
+            backbone=config.backbone,
+            out_indices=() if small else tuple(stages(config.backbone)),
+            hidden=config.hidden,
+            queries=config.queries,
+        )
+    )
+    if small:
+        return network, f"random:{seed}"
+    return network, load_backbone(network.backbone, config, None, seed)
+
+
+def load_condinst(folder: Path) -> CondInst:
+    """Open a folder.
+
+    Raises
+    ------
+    CheckpointError
+        It is damaged or incomplete, or its configuration is none.
+    """
+    path = folder / "model.safetensors"
+    content = read_json(folder / "config.json", _MEND)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file: {_MEND}")
+    state = read_checkpoint(path)
+    with building(folder, state_size(state)), torch.device("meta"):
+        network = CondInst(_config(content))
+    check_fit(network.state_dict(), state, folder, "get it again")
+    # Copied: last bits of results would depend on where in the file numbers are.
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(state)
+    return network
+
+
+def _config(content: Mapping[str, Any]) -> CondInstConfig:
+    values = {field.name: content[field.name] for field in fields(CondInstConfig)}
+    numbers = [values[name] for name in ("hidden", "embedding", "queries")]
+    numbers += values["out_indices"]
+    if not isinstance(values["backbone"], str) or any(type(n) is not int for n in numbers):
+        raise ValueError(f"settings {values}")
+    return CondInstConfig(**{**values, "out_indices": tuple(values["out_indices"])})
+
+
+def save_condinst(network: CondInst, folder: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a folder that is there."""
+    content: dict[str, Any] = {"model_type": CONDINST, **asdict(network.config)}
+    text = json.dumps(content, indent=2) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    save_file(dict(state), folder / "model.safetensors", metadata={"format": "pt"})
+    share_weights(folder)

@@ -1,0 +1,145 @@
+"""Which cell answers for which mask, and at which points the two are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unsam_cli.models.cells import RANGES, STRIDES, range_of
+from unsam_cli.training.bitmasks import BitMasks
+
+NOBODY = -1
+_NEAR = 0.25  # of a mask's size: how far from its middle cells answer for it
+_UNSURE = 0.12  # sizes are changed by so much, so that neighbouring ranges agree
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the masks of a picture are.
+
+    Attributes
+    ----------
+    areas : (n,) float tensor
+        Pixels.
+    boxes : (n, 4) float tensor
+        Left, top, right and bottom border.
+    """
+
+    areas: Tensor
+    boxes: Tensor
+
+    @classmethod
+    def of(cls, masks: BitMasks) -> Geometry:
+        """Measure masks, none of them empty."""
+        lines = masks.bits
+        while lines.shape[1] > 1:  # rows of any column, in halves: there is no sum of bits
+            half = lines.shape[1] // 2
+            joined = lines[:, :half] | lines[:, half : 2 * half]
+            lines = torch.cat((joined, lines[:, 2 * half :]), 1) if lines.shape[1] % 2 else joined
+        left, right = _ends(masks.bits.amax(2) > 0)
+        top, bottom = _ends(BitMasks(lines, masks.height).unpack()[:, :, 0])
+        return cls(masks.areas().float(), torch.stack((left, top, right, bottom), 1))
+
+    def take(self, which: Tensor) -> Geometry:
+        """Return that of some of the masks."""
+        return Geometry(self.areas[which], self.boxes[which])
+
+
+def _ends(line: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where lines (n, L) bool begin and end."""
+    at = torch.arange(line.shape[1], device=line.device)
+    first = torch.where(line, at, line.shape[1]).amin(1)
+    last = torch.where(line, at, -1).amax(1)
+    return first.float(), last.float() + 1
+
+
+def assign_cells(geometry: Geometry, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """Let cells answer for masks: those around the middle of a mask, of the range of its size.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of n masks, the best first: it wins where two meet in a cell.
+    size : (int, int)
+        Height and width of the picture in pixels.
+    rng : numpy.random.Generator
+        Changes sizes a little.
+
+    Returns
+    -------
+    (T,) int64 tensor, on the CPU
+        The mask of every cell, in the order of `Cells`, or `NOBODY`.
+
+    References
+    ----------
+    Tian et al., "FCOS", ICCV 2019; Wang et al., "SOLOv2", NeurIPS 2020.
+    """
+    grids = [
+        np.full((size[0] // stride, size[1] // stride), NOBODY, dtype=np.int64)
+        for stride in STRIDES
+        for _ in range(RANGES)
+    ]
+    sizes = geometry.areas.sqrt().cpu().double().numpy()
+    boxes = geometry.boxes.cpu().double().numpy()
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    unsure = sizes * np.exp(rng.uniform(-_UNSURE, _UNSURE, len(sizes)))
+    ranges = range_of(torch.from_numpy(unsure)).tolist()
+    for i in reversed(range(len(sizes))):
+        grid, stride = grids[ranges[i]], STRIDES[ranges[i] // RANGES]
+        x, y = middles[i]
+        rows = _near(y, _NEAR * sizes[i], stride, grid.shape[0])
+        columns = _near(x, _NEAR * sizes[i], stride, grid.shape[1])
+        grid[rows, columns] = i
+    return torch.from_numpy(np.concatenate([grid.ravel() for grid in grids]))
+
+
+def _near(middle: float, reach: float, stride: int, length: int) -> slice:
+    """Return the cells whose middle is no further than `reach`, or else the one around."""
+    first = int(np.ceil((middle - reach) / stride - 0.5))
+    last = int(np.floor((middle + reach) / stride - 0.5))
+    if last < first:
+        first = last = int(middle / stride)
+    return slice(max(first, 0), min(last, length - 1) + 1)
+
+
+def points_around(
+    boxes: Tensor, grid: tuple[int, int], stride: int, rng: np.random.Generator, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose pixels of the features in boxes of twice the size: all, or rows and columns of them.
+
+    Parameters
+    ----------
+    boxes : (n, 4) float tensor
+        Of masks, in pixels of the picture.
+    grid : (int, int)
+        Rows and columns of the features.
+    stride : int
+        Of the features.
+    rng : numpy.random.Generator
+        Chooses which rows and columns of larger boxes.
+    count : int
+        Most rows, and columns, of a box.
+
+    Returns
+    -------
+    rows, columns : (n, count) int64 tensors
+    counted : (n, count, count) bool tensor
+        Whether a pixel is one of the box, and in the picture.
+    """
+    chosen, valid = [], []
+    steps = torch.arange(count, device=boxes.device)
+    for axis in (1, 0):
+        low, high = boxes[:, axis] / stride, boxes[:, axis + 2] / stride
+        room = (high - low) / 2 + 2
+        first = (low - room).floor().clamp(min=0)
+        last = (high + room).ceil().clamp(max=grid[1 - axis])
+        extent = (last - first)[:, None]
+        shift = torch.from_numpy(rng.random((len(boxes), 1), dtype=np.float32)).to(boxes.device)
+        spread = ((steps + shift) * extent / count).floor()
+        at = torch.where(extent > count, spread, steps)
+        valid.append(at < extent)
+        chosen.append((first[:, None] + at).long().clamp(max=grid[1 - axis] - 1))
+    return chosen[0], chosen[1], valid[0][:, :, None] & valid[1][:, None, :]
