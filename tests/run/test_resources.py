@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from unsam_cli.run.resources import allow_files, usable_cpus
+from unsam_cli.errors import MachineError
+from unsam_cli.run.resources import allow_files, refuse_small_address_space, usable_cpus
 
 
 @pytest.fixture
@@ -93,3 +94,12 @@ assert last
 def test_what_is_free_is_given_back() -> None:
     """In a process of its own: one that has run other tests has room for the blocks already."""
     subprocess.run([sys.executable, "-c", RELEASING], check=True)
+
+
+def test_a_low_limit_of_virtual_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {resource.RLIMIT_AS: (450000 * 1024, resource.RLIM_INFINITY)}
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    with pytest.raises(MachineError, match=r"450000 KiB, .* at least 1048576 \(ulimit -v\)"):
+        refuse_small_address_space()
+    limits[resource.RLIMIT_AS] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    refuse_small_address_space()

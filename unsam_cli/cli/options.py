@@ -38,7 +38,7 @@ from unsam_cli.errors import UnsamError
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.output import refuse_folder
 from unsam_cli.run.provenance import Step
-from unsam_cli.run.resources import usable_cpus
+from unsam_cli.run.resources import refuse_small_address_space, usable_cpus
 from unsam_cli.run.runner import RunSettings
 from unsam_cli.run.shards import parse_shard
 
@@ -149,6 +149,8 @@ class Command(click.Command):
         configure(-1 if quiet else verbose, as_json=as_json)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
         check_environment(ctx)
+        if any(getattr(p, "group", "") == "Output" for p in self.params):
+            refuse_small_address_space()
         refuse_named(ctx)
         ctx.exit(super().invoke(ctx) or 0)
 

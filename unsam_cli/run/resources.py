@@ -10,6 +10,10 @@ import resource
 import sys
 from pathlib import Path
 
+from unsam_cli.errors import EXIT_FAILURE, MachineError
+
+_LEAST_ADDRESSES = 2**30  # with less than half of it, numpy and numba do not even load
+
 
 def usable_cpus() -> int:
     """Return the CPUs this process may use: its affinity, at most what quota and Slurm say."""
@@ -35,6 +39,23 @@ def allow_files(count: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def refuse_small_address_space() -> None:
+    """Refuse to start where a limit lets libraries end the process, or spin, without a word.
+
+    Raises
+    ------
+    MachineError
+        The limit (``ulimit -v``) is too low.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY and most < _LEAST_ADDRESSES:
+        raise MachineError(
+            f"the limit of virtual memory, {most // 1024} KiB, is too low to start; allow at least "
+            f"{_LEAST_ADDRESSES // 1024} (ulimit -v), better more",
+            EXIT_FAILURE,
+        )
 
 
 def release_memory() -> None:
