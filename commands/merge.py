@@ -63,7 +63,7 @@ def command(
         from unsam_cli.convert.union import union as unite
 
         if len(files) != 2:
-            raise UsageError(f"--union is of two files, got {len(files)}")
+            raise UsageError(f"--union needs two files, got {len(files)}")
         step = options.step_of(click.get_current_context())
         unite(*files, max_iou=max_iou, output=output, no_clobber=no_clobber, step=step)
     elif reports:

@@ -120,4 +120,6 @@ def _check_options(stage: Stage) -> None:
     said = known.make_context(stage.command, list(stage.options), group, default_map=needed)
     for name in (*TAKEN, *TAKEN_OF.get(stage.command, ("images",))):
         if said.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{stage.command}: leave {name.replace('_', '-')} to the script")
+            raise UsageError(
+                f"{stage.command}: remove {name.replace('_', '-')}, which the script sets"
+            )

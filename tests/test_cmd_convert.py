@@ -66,7 +66,7 @@ def test_words_of_the_command_line(words: list[str], to: str | None, request_: R
 @pytest.mark.parametrize(
     ("words", "to", "text"),
     [
-        (["a.json"], None, "which format is a.json"),
+        (["a.json"], None, "the format of a.json is missing"),
         (["lvis"], None, "lvis of what"),
         (["voc", "a"], None, "unknown format 'voc'; one of coco, sa1b"),
         (["lvis", "a", "b"], None, "got 3 words"),
@@ -183,7 +183,7 @@ def test_forms_of_the_output(source: Path, invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["masks.json"], 2, "which format"),
+        (["masks.json"], 2, "the format of masks.json is missing"),
         (["--to", "sa1b", "masks.json"], 2, "-o DIR"),
         (["--to", "sa1b", "masks.json", "-o", "taken/a.png"], 74, "is a file"),
         (["--to", "sa1b", "masks.json", "-o", "taken", "--no-clobber"], 2, "--no-clobber"),
@@ -198,9 +198,9 @@ def test_forms_of_the_output(source: Path, invoke: Invoke) -> None:
         (["labelmap", "masks.json"], 65, "masks.json"),
         (["bsds500", "masks.json"], 66, "not a folder"),
         (["coco-panoptic", "masks.json"], 66, "--png"),
-        (["coco-panoptic", "masks.json", "--png", "taken"], 65, "no panoptic file"),
+        (["coco-panoptic", "masks.json", "--png", "taken"], 65, "give a panoptic file"),
         (["tsv", "masks.json"], 65, "columns"),
-        (["davis", "taken"], 65, "in no sequence"),
+        (["davis", "taken"], 65, "not inside a sequence"),
         (["ade20k", "taken"], 66, "_seg.png"),
     ],
 )

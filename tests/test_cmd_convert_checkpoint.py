@@ -39,16 +39,16 @@ def test_a_checkpoint_becomes_a_model_folder(source: Path, tmp_path: Path, invok
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["checkpoint", "unsam.pth"], 2, "a checkpoint becomes a folder: give -o DIR"),
+        (["checkpoint", "unsam.pth"], 2, "the output of a checkpoint is a folder: give -o DIR"),
         (["checkpoint", "none.pth", "-o", "out"], 66, "none.pth: no such file"),
-        (["checkpoint", "bad.pth", "-o", "out"], 65, "no Mask2Former of detectron2"),
-        (["checkpoint", "unsam.pth", "-o", "full"], 74, "is no model folder"),
+        (["checkpoint", "bad.pth", "-o", "out"], 65, "not a Mask2Former of detectron2"),
+        (["checkpoint", "unsam.pth", "-o", "full"], 74, "is not a model folder"),
         (
             ["checkpoint", "unsam.pth", "--to", "sa1b", "-o", "out"],
             2,
             "unknown format 'checkpoint'",
         ),
-        (["checkpoint"], 2, "checkpoint of what? name a file"),
+        (["checkpoint"], 2, "source is missing after checkpoint; give a file"),
     ],
 )
 def test_what_cannot_be_converted(

@@ -119,7 +119,7 @@ def test_features_are_kept_and_training_is_the_same(
         *arguments(data), "-o", tmp_path / "d", *SMALL, "--features", features, "--train", "all"
     )
     assert ran.exit_code == 2
-    assert "frozen encoder" in ran.stderr
+    assert "frozen image encoder" in ran.stderr
 
 
 def test_masks_of_a_ground_truth_are_learnt_too(data: Path, tmp_path: Path, invoke: Invoke) -> None:
@@ -146,7 +146,7 @@ def test_options_that_do_nothing_are_refused(
     line = ["finetune-sam", data / "masks.json", "--images", data / "images", "--checkpoint", "no"]
     ran = invoke(*line, "--train", "all", option, 1, "-o", tmp_path / "run")
     assert ran.exit_code == 2
-    assert f"{option} does nothing without {needed}" in ran.stderr
+    assert f"{option} has no effect without {needed}" in ran.stderr
 
 
 def test_damaged_images_stop_or_are_replaced(data: Path, tmp_path: Path, invoke: Invoke) -> None:

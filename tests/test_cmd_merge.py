@@ -172,7 +172,7 @@ def test_results_of_another_size_are_refused(truth: Path, tmp_path: Path) -> Non
 
 def test_wrong_numbers_of_files(truth: Path, pseudo: Path, invoke: Invoke, tmp_path: Path) -> None:
     for files, text in (
-        ((truth,), "of two files, got 1"),
+        ((truth,), "--union needs two files, got 1"),
         ((truth, pseudo, truth), "got 3"),
         ((truth, truth), "given twice"),
     ):

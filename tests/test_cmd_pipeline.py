@@ -168,7 +168,7 @@ def test_exit_codes_and_one_line_errors(
     cases: list[tuple[list[str], int, str]] = [
         (["extract-features", "none.jpg"], 66, "none.jpg"),
         (["extract-features"], 2, "no images"),
-        (["extract-features", "scenes", "-o", "no/f.h5"], 74, "make it first"),
+        (["extract-features", "scenes", "-o", "no/f.h5"], 74, "create it first"),
         (["extract-features", "scenes", "-o", "f.h5"], 65, "bad.jpg"),
         (["extract-features", "scenes", "-o", "f.h5", "--on-error", "skip"], 3, "bad.jpg"),
         (["extract-features", "scenes", "--shard", "2/2"], 2, "0 <= K < N"),

@@ -460,14 +460,17 @@ def test_bad_images_are_skipped_on_request(
         (["--points", "3,4,2"], "a label is 1 (inside) or 0 (outside)"),
         (["--points", "3,nan"], "is not X,Y[,LABEL]"),
         (["--boxes", "3,4,5"], "is not X0,Y0,X1,Y1"),
-        (["--points", "3,4", "--prompts", "p.jsonl"], "prompts come from one place only"),
-        (["--points", "3,4", "--boxes", "1,1,2,2 3,3,4,4"], "points go with one box"),
-        (["-", "--prompts", "-"], "only images or prompts can come from standard input"),
+        (["--points", "3,4", "--prompts", "p.jsonl"], "cannot be combined"),
+        (["--points", "3,4", "--boxes", "1,1,2,2 3,3,4,4"], "points can be combined with one box"),
+        (["-", "--prompts", "-"], "images and prompts cannot both be read from standard input"),
         (["--points", "3,4", "--clicks", "3"], "--clicks needs --prompts-from"),
         (["--points", "3,4", "--kornia-approx"], "--kornia-approx needs --prompts-from"),
-        (["--points", "3,4", "--min-score", "0.5"], "--min-score is for the search for all masks"),
-        (["--points", "3,4", "--granularity", "0.5"], "knows no granularity"),
-        (["--granularity", "0.5"], "knows no granularity"),
+        (
+            ["--points", "3,4", "--min-score", "0.5"],
+            "--min-score applies only to the search for all masks",
+        ),
+        (["--points", "3,4", "--granularity", "0.5"], "does not support granularity"),
+        (["--granularity", "0.5"], "does not support granularity"),
         (["--tile", "512"], "--tile is for whole-image segmenters"),
     ],
 )
@@ -483,9 +486,9 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--points", "128,4"], "--points: point 128,4 is outside of 1.png, which is 128 x 96"),
+        (["--points", "128,4"], "--points: point 128,4 is outside 1.png, which is 128 x 96"),
         (["--points", "3,-1"], "point 3,-1 is outside"),
-        (["--boxes", "5,5,129,9"], "--boxes: box 5,5,129,9 is empty or outside of 1.png"),
+        (["--boxes", "5,5,129,9"], "--boxes: box 5,5,129,9 is empty or outside 1.png"),
         (["--boxes", "5,5,5,9"], "box 5,5,5,9 is empty"),
     ],
 )
@@ -506,7 +509,7 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
     ("lines", "message"),
     [
         ([POINT, "{"], "p.jsonl: line 2: not JSON"),
-        (['{"images": [],', "}"], "line 1: begins as a file of masks, which --prompts-from takes"),
+        (['{"images": [],', "}"], "line 1: looks like a file of masks; use --prompts-from"),
         (["[1]"], "line 1: must be an object"),
         (['{"image": "1.png", "point": [1, 2]}'], "line 1: has an unknown key 'point'"),
         (['{"points": [[1, 2]]}'], "line 1: image must be a file name"),
@@ -521,9 +524,9 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
         (['{"image": "1.png", "box": [1, 2, 3, 1e999]}'], "line 1: "),
         ([POINT[:-1] + ', "granularity": 2}'], "line 1: granularity must be from 0.1 to 1"),
         ([POINT[:-1] + ', "prompt_id": 1.5}'], "line 1: prompt_id must be"),
-        ([POINT[:-1] + ', "prompt_id": 2}', POINT], "line 2: a prompt 2 of 1.png stands before"),
-        ([POINT, POINT.replace("1.png", "x.png")], "line 2: x.png is none of the images"),
-        ([POINT.replace("[1, 2]", "[1, 200]")], "line 1: point 1,200 is outside of 1.png"),
+        ([POINT[:-1] + ', "prompt_id": 2}', POINT], "line 2: 1.png has an earlier prompt with prompt_id 2"),
+        ([POINT, POINT.replace("1.png", "x.png")], "line 2: x.png is not one of the images"),
+        ([POINT.replace("[1, 2]", "[1, 200]")], "line 1: point 1,200 is outside 1.png"),
         ([], "p.jsonl: is empty; prompts are needed"),
         (["\xff"], "line 1: not JSON"),
     ],
@@ -548,7 +551,7 @@ def test_masks_of_other_images_are_refused(
     truth.write_text(json.dumps(content))
     ran = invoke("predict", model, scenes, "--prompts-from", truth)
     assert ran.exit_code == 65
-    assert "has none of the images: they are called 1.png, 2.png, ... and val/1.png" in ran.stderr
+    assert "has none of the images: their names are 1.png, 2.png, ..., but val/1.png" in ran.stderr
     for image in content["images"]:
         image["file_name"] = image["file_name"].removeprefix("val/")
         image["height"] = 97
@@ -557,7 +560,7 @@ def test_masks_of_other_images_are_refused(
     truth.write_text(json.dumps(content))
     ran = invoke("predict", model, scenes, "--prompts-from", truth)
     assert ran.exit_code == 65
-    assert "annotation 101: a mask of 128 x 97 pixels is not of 1.png" in ran.stderr
+    assert "annotation 101: a mask of 128 x 97 pixels does not fit 1.png" in ran.stderr
     (scenes / "list.json").write_text(json.dumps(content["annotations"]))
     ran = invoke("predict", model, scenes, "--prompts-from", scenes / "list.json")
     assert ran.exit_code == 65
@@ -574,7 +577,7 @@ def test_a_segmenter_takes_no_prompts(scenes: Path, invoke: Invoke, tmp_path: Pa
     save_tiny(tmp_path / "tiny")
     ran = invoke("predict", tmp_path / "tiny", scenes, "--points", "3,4")
     assert ran.exit_code == 65
-    assert "takes no prompts here" in ran.stderr
+    assert "is not supported as a promptable model" in ran.stderr
     ran = invoke("predict", tmp_path / "tiny", scenes, "--points-per-side", 3)
     assert ran.exit_code == 2
     assert "--points-per-side is for promptable models (SAM)" in ran.stderr

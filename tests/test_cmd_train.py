@@ -191,7 +191,7 @@ def test_images_without_masks_are_told(tmp_path: Path, invoke: Invoke) -> None:
     assert ran.exit_code == 0, ran.stderr
     assert "images without masks: 1, left out" in ran.stderr
     ran = invoke("train", masks, "-o", tmp_path / "b", *options, "--empty-images", "background")
-    assert "images without masks: 1, taken for background" in ran.stderr
+    assert "images without masks: 1, used as background" in ran.stderr
 
 
 def test_bad_images_stop_or_are_replaced(masks: Path, tmp_path: Path, invoke: Invoke) -> None:

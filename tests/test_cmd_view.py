@@ -82,7 +82,7 @@ def test_overlays_never_replace_the_pictures(masks: Path, scenes: Path, invoke: 
     before = (scenes / "1.png").read_bytes()
     ran = invoke("view", masks, "--images", scenes, "--overlays", scenes / "more" / "..")
     assert ran.exit_code == 2
-    assert "would replace the pictures" in ran.stderr
+    assert "would replace the images" in ran.stderr
     assert (scenes / "1.png").read_bytes() == before
 
 

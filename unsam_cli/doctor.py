@@ -32,7 +32,7 @@ NEEDED = {
     "pillow": "images",
     "pycocotools": "masks",
     "hotcoco": "evaluate",
-    "threadpoolctl": "threads of the numeric libraries",
+    "threadpoolctl": "thread counts of the numeric libraries",
     "safetensors": "checkpoints",
     "torch": "networks: extract-features with a network, train, predict",
     "torchvision": "training",
@@ -198,7 +198,7 @@ def _caches() -> Iterator[Finding]:
         if _writable(folder):
             yield Finding(name, "ok", f"{folder}{origin}")
         else:
-            cost = "kernels compile anew in each process" if "NUMBA" in name else "no downloads"
+            cost = "each process compiles the kernels again" if "NUMBA" in name else "no downloads"
             yield Finding(name, "note", f"{folder}{origin} cannot be written: {cost}; set {name}")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         yield Finding("HF_HUB_OFFLINE", "note", "set: weights come from the cache only")
@@ -216,7 +216,9 @@ def _temporary() -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free in {folder}"
     if free < _PLENTY:
-        yield Finding("temporary files", "note", f"{text}; piped features need room: set TMPDIR")
+        yield Finding(
+            "temporary files", "note", f"{text}; piped features need more space: set TMPDIR"
+        )
     else:
         yield Finding("temporary files", "ok", text)
 
@@ -232,7 +234,11 @@ def _devices() -> Iterator[Finding]:
             yield Finding(f"cuda:{index}", "ok", text)
     else:
         built = torch.version.cuda
-        text = f"no device seen by torch for CUDA {built}" if built else "torch is built without it"
+        text = (
+            f"torch (built for CUDA {built}) sees no device"
+            if built
+            else "torch is built without CUDA"
+        )
         yield Finding("cuda", "note", text)
     if torch.backends.mps.is_available():
         yield Finding("mps", "ok", "available")

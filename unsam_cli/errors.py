@@ -99,17 +99,16 @@ class MachineError(UnsamError, OSError):
         self.exit_code, self.everywhere = exit_code, everywhere
 
 
-_MEMORY = "out of memory; try fewer --jobs, or a smaller --size"
-_SPACE = "no space left; free some"
+_MEMORY = "out of memory; use fewer --jobs or a smaller --size"
+_SPACE = "no space left; free disk space"
 _SHORTAGES = {
-    errno.EMFILE: "too many open files; allow more of them (ulimit -n), or give fewer --jobs",
-    errno.ENFILE: "the machine has too many open files; close other programs",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n), or use fewer --jobs",
+    errno.ENFILE: "too many open files on this machine; close other programs",
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
 }
 _FAILURES = {
-    number: f"cannot be read or written ({os.strerror(number)}); check the disk, or what it is "
-    "connected by"
+    number: f"cannot be read or written ({os.strerror(number)}); check the disk and its connection"
     for number in (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV)
 }
 # How torch, the loader of shared libraries and Python's threads say that memory is short.
@@ -135,7 +134,7 @@ def errno_of(e: BaseException) -> int | None:
 def shortage(e: BaseException) -> str | None:
     """Say in words for people what the machine is short of, where an error tells that it is."""
     if _is_of_memory(e):
-        gpu = "the memory of the GPU is full; try a smaller --batch-size, or a smaller --size"
+        gpu = "the GPU is out of memory; use a smaller --batch-size or --size"
         return gpu if "CUDA" in str(e) else _MEMORY
     return _SHORTAGES.get(errno_of(e) or 0)
 

@@ -101,13 +101,15 @@ def test_misfits_are_listed(tmp_path: Path) -> None:
     assert "\n" not in message
     assert "4 missing (blocks.1.mlp.fc1.weight, blocks.1.mlp.fc1.bias, " in message
     assert "1 unexpected (blocks.77.norm1.weight)" in message
-    assert "1 of another shape (blocks.0.norm1.weight (5,) for (64,))" in message
+    assert "1 with a different shape (blocks.0.norm1.weight (5,) for (64,))" in message
 
 
 def test_another_patch_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.pth"
     torch.save(make_state(patch_size=8, img_size=80), path)
-    with pytest.raises(CheckpointError, match=r"patches of \(8, 8\) pixels, the model has \(16"):
+    with pytest.raises(
+        CheckpointError, match=r"patches of \(8, 8\) pixels, but the model has patches of \(16"
+    ):
         load(path)
 
 
@@ -222,10 +224,10 @@ def of_another_kind(kind: str, tensor: Tensor) -> Tensor:
         ("nan", "not finite: blocks.1.attn.qkv.weight has 12288 of 12288 numbers.*NaN"),
         ("infinite", "not finite: blocks.1.attn.qkv.weight has 1 of 12288 numbers.*infinite"),
         ("too large", "not finite: blocks.1.attn.qkv.weight has 12288 of 12288 numbers"),
-        ("integers", "blocks.1.attn.qkv.weight is int8, not numbers with a point"),
-        ("bool", "blocks.1.attn.qkv.weight is bool, not numbers with a point"),
-        ("complex", "blocks.1.attn.qkv.weight is complex64, not numbers with a point"),
-        ("float8", "blocks.1.attn.qkv.weight is float8_e4m3fn, not numbers with a point"),
+        ("integers", "blocks.1.attn.qkv.weight is int8, not floating-point numbers"),
+        ("bool", "blocks.1.attn.qkv.weight is bool, not floating-point numbers"),
+        ("complex", "blocks.1.attn.qkv.weight is complex64, not floating-point numbers"),
+        ("float8", "blocks.1.attn.qkv.weight is float8_e4m3fn, not floating-point numbers"),
         ("sparse", "blocks.1.attn.qkv.weight is a sparse tensor"),
     ],
 )
@@ -257,9 +259,9 @@ def test_a_folder_of_the_hub_is_read(tmp_path: Path, expected: np.ndarray) -> No
     ("content", "text"),
     [
         ({"model": {1: 2}}, "missing"),
-        ({"pos_embed": 3}, "missing|no tensor"),
-        ({**make_state(), "pos_embed": [1.0]}, "pos_embed is a list, no tensor"),
-        ({k: v.to("meta") for k, v in make_state().items()}, "was saved without its numbers"),
+        ({"pos_embed": 3}, "missing|not a tensor"),
+        ({**make_state(), "pos_embed": [1.0]}, "pos_embed is a list, not a tensor"),
+        ({k: v.to("meta") for k, v in make_state().items()}, "was saved without its values"),
     ],
 )
 def test_what_is_no_state_is_refused(tmp_path: Path, content: object, text: str) -> None:

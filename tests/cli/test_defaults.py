@@ -11,7 +11,7 @@ import pytest
 from support import Invoke
 
 CONFIGS = [
-    ("[divid]\njobs = 1", "[divid] is no command; did you mean divide?"),
+    ("[divid]\njobs = 1", "[divid] is not a command; did you mean divide?"),
     ("[extract_features]", "did you mean extract-features?"),
     ("jobs = 1", "'jobs' is outside a table"),
     ("divide = 3", "write [divide]"),
@@ -27,10 +27,13 @@ CONFIGS = [
     ("[divide.tau]\nx = 1", "[divide] tau is a table"),
     ("[divide]\nresume = 1", "[divide] resume is 1; write true or false"),
     ("[divide]\nformat = true", "[divide] format is true; write a text"),
-    ("[conquer]\nthresholds = [0.5, 0.4]", "[conquer] thresholds is a list; write a text, such as"),
-    (f"[divide]\nseed = {'9' * 50}", "[divide] seed is an enormous number"),
+    (
+        "[conquer]\nthresholds = [0.5, 0.4]",
+        "[conquer] thresholds is a list; write text in quotes, such as",
+    ),
+    (f"[divide]\nseed = {'9' * 50}", "[divide] seed is a number that is too large"),
     (f"[divide]\nseed = {'9' * 5000}", "not TOML"),
-    (f"[divide]\nseed = 0x{'f' * 5000}", "[divide] seed is an enormous number"),
+    (f"[divide]\nseed = 0x{'f' * 5000}", "[divide] seed is a number that is too large"),
     (f"[divide]\ntau = {'[' * 5000}", "not TOML (too deep)"),
     ("[divide]\ntau = 2", "c.toml: [divide] tau"),
     ("[divide]\nmin_score = nan", "c.toml: [divide] min-score"),
@@ -78,7 +81,7 @@ def test_a_pipe_may_have_defaults_but_nobody_waits_for_one(
     monkeypatch.setattr("unsam_cli.io.files._PATIENCE", 0.1)
     os.mkfifo(tmp_path / "pipe")
     ran = invoke("divide", "none.h5", "--config", tmp_path / "pipe")
-    assert (ran.exit_code, "nobody writes" in ran.stderr) == (65, True)
+    assert (ran.exit_code, "without a writer" in ran.stderr) == (65, True)
     reader, writer = os.pipe()
     os.write(writer, b"[divid]")
     os.close(writer)
@@ -90,10 +93,22 @@ def test_a_pipe_may_have_defaults_but_nobody_waits_for_one(
 @pytest.mark.parametrize(
     ("name", "code", "said"),
     [
-        ("UNSAM_DIVIDE_TUA", 2, "error: UNSAM_DIVIDE_TUA is no setting; did you mean UNSAM_DIVIDE"),
-        ("UNSAM_DIVDE_TAU", 66, "warning: UNSAM_DIVDE_TAU is no setting; did you mean UNSAM_DIVID"),
-        ("UNSAM_VIEW_DEPHT", 66, "warning: UNSAM_VIEW_DEPHT is no setting; did you mean UNSAM_VIE"),
-        ("UNSAM_VERSION", 66, "warning: UNSAM_VERSION is no setting; the variable is ignored"),
+        (
+            "UNSAM_DIVIDE_TUA",
+            2,
+            "error: UNSAM_DIVIDE_TUA is not a setting; did you mean UNSAM_DIVIDE",
+        ),
+        (
+            "UNSAM_DIVDE_TAU",
+            66,
+            "warning: UNSAM_DIVDE_TAU is not a setting; did you mean UNSAM_DIVID",
+        ),
+        (
+            "UNSAM_VIEW_DEPHT",
+            66,
+            "warning: UNSAM_VIEW_DEPHT is not a setting; did you mean UNSAM_VIE",
+        ),
+        ("UNSAM_VERSION", 66, "warning: UNSAM_VERSION is not a setting; the variable is ignored"),
         ("UNSAM_DIVIDE_JOBS", 2, "not a valid integer range. (UNSAM_DIVIDE_JOBS)"),
     ],
 )

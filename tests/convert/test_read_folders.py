@@ -91,7 +91,7 @@ def test_a_misnamed_file_of_sa1b_is_refused(
     (tmp_path / "sa_5.json").write_text(json.dumps(sa1b_record(6, shapes, rle)))
     ran = invoke("convert", "sa1b", tmp_path / "sa_5.json", "-o", tmp_path / "out.json")
     assert ran.exit_code == 65
-    assert "holds image 6" in ran.stderr
+    assert "contains image 6" in ran.stderr
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_davis_wants_sequences(tmp_path: Path, invoke: Invoke, shapes: Any) -> N
     save(tmp_path / "bike" / "00000.png", shapes[0].astype(np.uint8), "P")
     ran = invoke("convert", "davis", tmp_path / "bike")
     assert ran.exit_code == 65
-    assert "the folder above" in ran.stderr
+    assert "give the parent folder" in ran.stderr
 
 
 def ade_colours(classes: Any, instances: Any) -> Any:
@@ -419,7 +419,7 @@ def test_tsv_whose_json_puts_annotations_first(
     [
         ("a\tb\n", "", "row 1: 2 columns"),
         ("a\t{\tc\n", "", "row 1: not JSON"),
-        ("a\t{}\tc\n", "", "no image with an id"),
+        ("a\t{}\tc\n", "", "has no image id"),
         ("a\t{}\tc\n", "x y\n", "a.lineidx, line 1"),
         ("a\t{}\tc\n", "0 7\n700 7\n", "a.lineidx, line 2"),
     ],

@@ -99,7 +99,7 @@ def test_what_did_not_change_is_kept(target: str, tmp_path: Path, invoke: Invoke
     assert invoke(*line, "-o", out).exit_code == 65
     label_map(source / "2.png", OTHER)
     ran = invoke(*line, "-o", out, "--resume")
-    assert "1 of 2 images were done before and are kept" in ran.stderr
+    assert "keeping 1 of 2 images of an earlier run" in ran.stderr
 
 
 def test_a_photograph_that_changed_is_written_again(

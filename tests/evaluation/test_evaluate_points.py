@@ -100,7 +100,7 @@ def test_clicks_are_counted_where_predictions_tell_them(
     ("keys", "message"),
     [
         ({}, "has no target_id"),
-        ({"target_id": 3}, "no annotation of this image"),
+        ({"target_id": 3}, "not an annotation of this image"),
         ({"target_id": "x"}, "must be a whole number"),
         ({"target_id": 1, "clicks": 1.5}, "must be a whole number"),
     ],

@@ -174,7 +174,7 @@ def test_sa1b_files_and_folders(tmp_path: Path) -> None:
     save(sa1b(5), tmp_path / "sa_6.json")
     with pytest.raises(MaskFileError, match=r"sa_6\.json.*image id 5 is taken"):
         read_masks(tmp_path)
-    with pytest.raises(MissingInputError, match=r"holds no \.json files"):
+    with pytest.raises(MissingInputError, match=r"has no \.json files"):
         read_masks(empty)
 
 
@@ -238,7 +238,7 @@ def without(key: str) -> dict[str, Any]:
         (edited(parent_id=1.5), "parent_id must be a whole number, got 1.5"),
         (edited(stage=3), "stage must be text"),
         (edited(level=[]), "level must be a finite number"),
-        (edited(id=12), "annotation id 12 is that of records 2 and 3; ids must be unique"),
+        (edited(id=12), "records 2 and 3 both have annotation id 12; ids must be unique"),
         (edited(id="a"), "record 2 of the annotations: id must be a whole number, got 'a'"),
         (edited(id=True), "record 2 of the annotations: id must be a whole number, got True"),
         (edited(id=10**30), "record 2 of the annotations: id must be a whole number"),
@@ -254,7 +254,7 @@ def without(key: str) -> dict[str, Any]:
         ({"images": [{"id": 1, "file_name": "a", "height": 0, "width": 3}]}, "must be positive"),
         ({"images": [{"id": 1, "file_name": "a", "height": 3}]}, "width must be a whole number"),
         ({"images": [{"id": "x", "file_name": "a"}]}, "id must be a whole number, got 'x'"),
-        ({**coco(), "info": {"unsam": 3}}, "info.unsam is not as unsam writes it"),
+        ({**coco(), "info": {"unsam": 3}}, "info.unsam is not in the form that unsam writes"),
         ({**coco(), "info": 3}, "info: must be an object"),
         ({"scores": [1, 2]}, "has neither images nor annotations"),
         ({}, "has neither images nor annotations"),
@@ -304,7 +304,7 @@ def test_a_bad_record_does_not_hide_other_images(tmp_path: Path) -> None:
         (b'[{"id":"\xff"}]', "record 1 of the annotations: damaged at byte 1"),
         (b"[" * 100_000, "middle"),
         (b"[[" + b"[" * 100_000 + b"]" * 100_000 + b"]]", "record 1 of the annotations"),
-        ('{"annotations":[]}'.encode("utf-16"), "is a text in UTF-16"),
+        ('{"annotations":[]}'.encode("utf-16"), "is text in UTF-16"),
         (b"<html>", "is an HTML page"),
         (b"\x1f\x8bnonsense", "cannot be read"),
     ],

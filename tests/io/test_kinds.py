@@ -43,7 +43,7 @@ def zipped(name: str) -> bytes:
         (b"[divide]\n", "text", "a text"),
         (b"<html>", "other", "an HTML page"),
         (b"a,b,c\n1,2,3", "table", "a table (CSV)"),
-        (b"\xff\xfe{\0", "other", "a text in UTF-16, not in UTF-8"),
+        (b"\xff\xfe{\0", "other", "text in UTF-16, not in UTF-8"),
         (b"version https://git-lfs.github.com/spec/v1", "other", "a pointer of Git LFS, not"),
         (bytes(range(256)), "binary", "a file of an unknown kind"),
     ],
@@ -93,7 +93,7 @@ def test_what_is_no_file_is_left_out_of_a_folder_and_said(
     os.mkfifo(tmp_path / "a" / "pipe.jpg")
     found = sorted(files_below(tmp_path, (".jpg",)))
     assert found == ["1.JPG", "a/2.jpg", "linked.jpg", "nowhere.jpg"]
-    assert "left out 1 that are no files, such as" in caplog.text
+    assert "ignored 1 entries that are not regular files, such as" in caplog.text
     assert "a/pipe.jpg" in caplog.text
 
 

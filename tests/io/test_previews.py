@@ -38,7 +38,7 @@ def test_lines_of_pixels(size: tuple[int, int]) -> None:
 def test_a_preview_that_is_too_large_is_not_decoded() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (PREVIEW + 1, PREVIEW)).save(buffer, "JPEG")
-    with pytest.raises(ImageFileError, match="641x640 pixels are more than the limit"):
+    with pytest.raises(ImageFileError, match="641x640 pixels exceed the limit"):
         decode_preview(buffer.getvalue())
 
 

@@ -146,7 +146,7 @@ def test_a_hub_backbone_brings_its_weights(tmp_path: Path, monkeypatch: pytest.M
     with torch.no_grad():
         expected = network.resnet(PIXELS, output_hidden_states=True).hidden_states[1:]
     torch.testing.assert_close(tuple(found), expected, rtol=1e-4, atol=1e-4)
-    with pytest.raises(UsageError, match="brings its weights"):
+    with pytest.raises(UsageError, match="includes its weights"):
         feature_maps(config, "some.pth")
     network.save_pretrained(tmp_path / "folder")
     config = replace(MASK2FORMER, backbone=str(tmp_path / "folder"))
@@ -173,8 +173,8 @@ def test_misfits_are_listed(resnet: Any, tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("no_such_network", "no_such_network cannot be a backbone: Unknown model"),
-        ("test_vit", "choose a hierarchical network, or --architecture eomt"),
-        ("swin_tiny_patch4_window7_224", "does not take pictures of any size|has features"),
+        ("test_vit", "choose a hierarchical network, or use --architecture eomt"),
+        ("swin_tiny_patch4_window7_224", "does not accept images of arbitrary size|has features"),
         ("./some/where", "is neither a folder"),
     ],
 )

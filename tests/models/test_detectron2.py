@@ -129,9 +129,9 @@ def test_misfits_are_listed(state: State, tmp_path: Path, caplog: pytest.LogCapt
     assert message.startswith(str(path))
     assert "2 missing (model.pixel_level_module.decoder.encoder.layers.2.fc1.weight, " in message
     assert "1 unexpected (sem_seg_head.predictor.surprise)" in message
-    assert "1 of another shape (model.pixel_level_module.encoder.encoder.stages.0." in message
+    assert "1 with a different shape (model.pixel_level_module.encoder.encoder.stages.0." in message
     assert [line.split(": ")[1] for line in caplog.messages] == [
-        *("missing", "missing", "unexpected", "of another shape")
+        *("missing", "missing", "unexpected", "with a different shape")
     ]
 
 
@@ -172,8 +172,8 @@ def save_pickle(path: Path) -> None:
         (save_pickle, "not a file of tensors"),
         (lambda p: p.write_text('{"images": []}'), "is a JSON file; a checkpoint"),
         (lambda p: p.write_bytes(b"PK\x03\x04 and no more"), "damaged checkpoint"),
-        (lambda p: torch.save({"roi_heads.weight": torch.zeros(3)}, p), "no Mask2Former"),
-        (lambda p: torch.save({"model": {}}, p), "no Mask2Former"),
+        (lambda p: torch.save({"roi_heads.weight": torch.zeros(3)}, p), "not a Mask2Former"),
+        (lambda p: torch.save({"model": {}}, p), "not a Mask2Former"),
         (lambda p: torch.save([torch.zeros(3)], p), "holds a list"),
     ],
     ids=["code", "numpy", "pickle", "json", "damaged", "detector", "empty", "list"],

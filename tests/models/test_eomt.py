@@ -178,7 +178,7 @@ def test_seed_decides_all_weights() -> None:
     [
         ({"backbone": "test_resnet"}, "no patch tokens"),
         ({"decoder_layers": 99}, "has 6 blocks, not 99"),
-        ({"short_side": 72}, "no multiple of the patches"),
+        ({"short_side": 72}, "not a multiple of the patch size"),
         ({"backbone": "test_vit2"}, "no class token or no position embeddings"),
     ],
 )

@@ -42,14 +42,14 @@ def test_folders_with_other_things_are_not_replaced(tmp_path: Path, others: list
     folder.mkdir()
     for name in others:
         (folder / name).touch()
-    with pytest.raises(OutputError, match="is no model folder"):
+    with pytest.raises(OutputError, match="is not a model folder"):
         publish_folder(folder, lambda part: None)
     assert {path.name for path in folder.iterdir()} == set(others)
 
 
 def test_files_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="is no model folder"):
+    with pytest.raises(OutputError, match="is not a model folder"):
         publish_folder(tmp_path / "file", lambda part: None)
     with pytest.raises(OutputError, match="cannot be written: Not a directory"):
         publish_folder(tmp_path / "file" / "below", lambda part: None)
@@ -104,5 +104,5 @@ def test_the_folder_one_is_in_is_not_replaced(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (".", "..", "/"):
-        with pytest.raises(OutputError, match="is the folder you are in"):
+        with pytest.raises(OutputError, match="is the current folder"):
             publish_folder(Path(name), lambda part: None)

@@ -158,11 +158,11 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
         ("config.json", "{", "cannot be read"),
         ("config.json", "[]", "not a JSON object"),
         ("config.json", '{"model_type": "sam"}', "a model of type 'sam'"),
-        ("unsam.json", '{"version": 99}', "version 99, this program reads 1"),
+        ("unsam.json", '{"version": 99}', "version 99, but this program reads version 1"),
         ("unsam.json", '{"config": {"surprise": 1}}', "settings cannot be read"),
         ("unsam.json", '{"config": {"queries": 0}}', "queries is 0"),
         ("model.safetensors", "no tensors", "is a text; a checkpoint"),
-        ("model.safetensors", None, "there are no weights in it"),
+        ("model.safetensors", None, "has no weights"),
     ],
 )
 def test_damaged_folders_are_refused(
@@ -198,7 +198,7 @@ def test_the_hub_is_used_from_its_cache(tmp_path: Path, monkeypatch: pytest.Monk
     loaded = load_segmenter("me/mine")
     assert loaded.identity == "hf-hub:me/mine@0123456789ab"
     assert loaded.config.queries == CONFIGS["mask2former"].queries
-    with pytest.raises(WeightsUnavailableError, match="run/best was meant to be a folder"):
+    with pytest.raises(WeightsUnavailableError, match="run/best is meant to be a folder"):
         load_segmenter("run/best")
 
 

@@ -138,7 +138,9 @@ def test_resuming_another_shard_drops_nothing(tmp_path: Path) -> None:
 
     go(settings(out, Shard(0, 2)))
     before = out.read_bytes()
-    with pytest.raises(UsageError, match=r"holds image 1 \(1\.jpg\), which is not in this shard"):
+    with pytest.raises(
+        UsageError, match=r"contains image 1 \(1\.jpg\), which is not in this shard"
+    ):
         go(settings(out, Shard(1, 2), resume=True))
     assert out.read_bytes() == before
     assert go(settings(out, Shard(0, 2), resume=True)) == 0

@@ -54,7 +54,7 @@ def test_two_images_of_one_name_are_refused(folder: Path) -> None:
     other = folder.parent / "other"
     other.mkdir()
     (other / "b.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match="give a folder above both"):
+    with pytest.raises(UsageError, match="give a common parent folder"):
         list_images(ImageQuery((str(folder), str(other))))
 
 
@@ -106,7 +106,7 @@ def test_stdin_is_spooled_to_a_file_that_goes_away(monkeypatch: pytest.MonkeyPat
 
 def test_empty_stdin_points_at_the_command_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    with pytest.raises(MissingInputError, match="command before"), local_file("-"):
+    with pytest.raises(MissingInputError, match="previous command"), local_file("-"):
         pass
 
 

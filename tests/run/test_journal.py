@@ -72,7 +72,7 @@ def test_two_writers_cannot_share_an_output(tmp_path: Path) -> None:
 
 
 def test_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="make it first"):
+    with pytest.raises(OutputError, match="create it first"):
         Journal(tmp_path / "no" / "out", SETTINGS, resume=False)
 
 
@@ -185,7 +185,7 @@ def test_a_damaged_line_is_dropped_and_said_once(
     assert set(journal.entries) == {1, 3, 4}  # what follows is kept
     journal.close(discard=False)
     assert len(caplog.records) == 1
-    assert "1 of its lines are damaged" in caplog.text
+    assert "1 damaged lines" in caplog.text
     assert whole(target) == FOUR
 
 

@@ -64,7 +64,7 @@ def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"):
         check_output(str(tmp_path), binary=False, no_clobber=False)
-    with pytest.raises(OutputError, match="make it first"):
+    with pytest.raises(OutputError, match="create it first"):
         check_output(str(tmp_path / "none" / "out"), binary=False, no_clobber=False)
     (tmp_path / "out").touch()
     with pytest.raises(UsageError, match="--no-clobber"):

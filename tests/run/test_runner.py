@@ -167,13 +167,13 @@ def test_a_resumed_run_says_what_it_keeps(tmp_path: Path, caplog: pytest.LogCapt
     caplog.clear()
     run(make, function, settings(out, resume=True))  # type: ignore[arg-type]
     first, last = caplog.records
-    assert first.getMessage() == "divide: 3 of 6 images were done before and are kept"
+    assert first.getMessage() == "divide: keeping 3 of 6 images of an earlier run"
     assert re.fullmatch("divide: 3/3 images, .*, 3 kept from before", last.getMessage())
     assert (last.fields["done"], last.fields["kept"]) == (3, 3)  # type: ignore[attr-defined]
     caplog.clear()
     run(make, function, settings(out, resume=True))  # type: ignore[arg-type]
     (only,) = caplog.records
-    assert only.getMessage() == "divide: complete, all 6 images were done before"
+    assert only.getMessage() == "divide: complete, all 6 images were already done"
     assert only.fields["kept"] == 6  # type: ignore[attr-defined]
 
 
@@ -251,7 +251,7 @@ def test_a_signal_stops_after_the_item_at_hand(tmp_path: Path) -> None:
             yield item, masks_of(item)
 
     run_settings = settings(out)
-    with pytest.raises(StoppedError, match="SIGTERM with 3 images to go; run again with --resume"):
+    with pytest.raises(StoppedError, match="SIGTERM with 3 images left; run again with --resume"):
         run_items(ITEMS, work, MaskSink(run_settings, []), run_settings)
     assert not out.exists()
     run(KINDS[0].values[0], masks_of, settings(out, resume=True))  # type: ignore[arg-type]
@@ -267,7 +267,7 @@ def test_no_clobber(tmp_path: Path) -> None:
 
 
 def test_output_into_a_missing_folder_fails_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="make it first"):
+    with pytest.raises(OutputError, match="create it first"):
         MaskSink(settings(tmp_path / "none" / "out"), [])
 
 

@@ -100,9 +100,12 @@ def test_an_original_checkpoint_gives_the_masks_of_segment_anything(
         (lambda s: s.update(extra=torch.ones(1)), r"1 unexpected \(extra\)"),
         (
             lambda s: s.update({"mask_decoder.iou_token.weight": torch.ones(1, 7)}),
-            r"1 of another shape \(mask_decoder.iou_token.weight \(1, 7\) for \(1, 32\)\)",
+            r"1 with a different shape \(mask_decoder.iou_token.weight \(1, 7\) for \(1, 32\)\)",
         ),
-        (lambda s: s.pop("image_encoder.pos_embed"), "not a SAM, 'image_encoder.pos_embed'"),
+        (
+            lambda s: s.pop("image_encoder.pos_embed"),
+            "not a SAM checkpoint, 'image_encoder.pos_embed'",
+        ),
         (lambda s: (s.clear(), s.update(a=torch.ones(1))), "is missing: is it an original"),
     ],
 )
@@ -205,9 +208,12 @@ def test_other_weights_can_be_saved(tmp_path: Path, granularity: bool) -> None:
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "type 'bert'"),
         (
             lambda f: (f / "unsam.json").write_text('{"version": 9}'),
-            "version 9, this program reads 1",
+            "version 9, but this program reads version 1",
         ),
-        (lambda f: (f / "unsam.json").write_text("{}"), "has no masks_per_prompt"),
+        (
+            lambda f: (f / "unsam.json").write_text("{}"),
+            "masks_per_prompt or granularity is missing",
+        ),
         (lambda f: (f / "promptable.safetensors").write_bytes(b"x"), "is a text; a checkpoint"),
     ],
 )
@@ -225,7 +231,7 @@ def test_a_folder_of_another_network_is_refused(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     config["mask_decoder_config"]["num_multimask_outputs"] = 4
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"weights do not fit: .* of another shape"):
+    with pytest.raises(CheckpointError, match=r"weights do not fit: .* with a different shape"):
         load_promptable(str(tmp_path))
 
 

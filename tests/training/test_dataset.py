@@ -113,7 +113,7 @@ def test_shards_make_one_set(write: Write, tmp_path: Path) -> None:
 
 def test_an_image_in_two_files_is_refused(write: Write, tmp_path: Path) -> None:
     files = [write(name, {"1.png": [mask(0, 0, 3, 3)]}) for name in ("a.json", "b.json")]
-    with pytest.raises(DataError, match=r"b\.json: 1\.png is in .*a\.json, too; join"):
+    with pytest.raises(DataError, match=r"b\.json: 1\.png is also in .*a\.json; join"):
         AnnotatedImages(files, tmp_path, DataSettings())
 
 

@@ -155,7 +155,7 @@ def test_a_model_that_was_deleted_is_written_again(
     assert run(tmp_path, settings, resume=True, **TASK) == 0
     assert contents(tmp_path) == before
     step = 10 if validate_every else 30
-    text = f"{gone} is gone; the model is written again, from the checkpoint of step {step}"
+    text = f"{gone} is missing; writing the model again from the checkpoint of step {step}"
     assert text in caplog.text
 
 
@@ -165,4 +165,4 @@ def test_a_complete_training_says_so(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert run(tmp_path, settings, **TASK) == 0
     caplog.clear()
     assert run(tmp_path, settings, resume=True, **TASK) == 0
-    assert "toy: complete, all 4 steps were done before" in caplog.text
+    assert "toy: complete, all 4 steps were already done" in caplog.text

@@ -96,7 +96,7 @@ def test_masks_are_resized_to_the_picture(house: list[Annotation]) -> None:
     small = np.full((120, 160, 3), GREY, dtype=np.uint8)
     out = draw_overlay(small, house)
     assert (out[90, 37] != out[50, 30]).any()
-    with pytest.raises(MaskFileError, match="320x240 pixels but the image has 240x320"):
+    with pytest.raises(MaskFileError, match="320x240 pixels, but the image has 240x320"):
         draw_overlay(np.zeros((320, 240, 3), np.uint8), house)
 
 

@@ -235,7 +235,7 @@ def test_errors_of_pictures_are_raised_or_handed_over(entry: Entry, photo: Photo
 
 
 def test_a_picture_of_other_proportions_is_an_error(entry: Entry, photo: Photo) -> None:
-    with pytest.raises(MaskFileError, match="320x240 pixels but the image has 240x320"):
+    with pytest.raises(MaskFileError, match="320x240 pixels, but the image has 240x320"):
         render(entry(), photo=photo.transpose(1, 0, 2).copy())
 
 

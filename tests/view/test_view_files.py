@@ -63,7 +63,7 @@ def test_large_pictures_are_read_at_a_reduced_size(folder: Path, photo: NDArray[
 
 
 def test_an_image_without_a_name(folder: Path) -> None:
-    with pytest.raises(MaskFileError, match="image 5: the masks file does not say"):
+    with pytest.raises(MaskFileError, match="image 5: the masks file does not give its file name"):
         image_loader(folder)({"id": 5})
 
 

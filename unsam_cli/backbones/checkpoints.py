@@ -38,7 +38,7 @@ _PREFIXES = ("module.", "_orig_mod.", "backbone.")
 _MAX_NAMES = 3
 _ARCHIVES = {"TorchScript": "a TorchScript program", "legacy .tar": "a tar archive of old torch"}
 _CONVERT = (
-    "where you trust it, open it with the program that wrote it, write the state dict with "
+    "if you trust it, open it with the program that wrote it, save the state dict with "
     "safetensors.torch.save_file, and give that file"
 )
 
@@ -83,13 +83,13 @@ def _refusal(path: Path, error: Exception) -> CheckpointError:
         found = re.search(r"GLOBAL (\S+)", text)
         wish = f" (it wants {found[1]})" if found else ""
         return CheckpointError(
-            f"{path}: not a file of tensors only but {kind}{wish}, so it is not "
-            f"opened, as that could run code: {_CONVERT}"
+            f"{path}: not a file of tensors only but {kind}{wish}; opening it could run "
+            f"code: {_CONVERT}"
         )
     if isinstance(error, pickle.UnpicklingError):
-        return CheckpointError(f"{path}: not a file of tensors, and no checkpoint: give another")
+        return CheckpointError(f"{path}: not a file of tensors: give a checkpoint")
     reason = f" ({text[:200]})" if text else ""
-    return CheckpointError(f"{path}: damaged checkpoint{reason}: get it again")
+    return CheckpointError(f"{path}: damaged checkpoint{reason}: download or copy it again")
 
 
 def _kind(path: Path) -> str:
@@ -104,7 +104,9 @@ def _check_values(path: Path, content: dict[str, Any], depth: int = _DEPTH) -> N
         if isinstance(value, dict) and depth:
             _check_values(path, value, depth - 1)
         elif isinstance(value, Tensor) and value.device.type == "meta":
-            raise CheckpointError(f"{path}: {name} was saved without its numbers: get it again")
+            raise CheckpointError(
+                f"{path}: {name} was saved without its values: download or copy the file again"
+            )
 
 
 def unwrap(state: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def unwrap(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_fit(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Any], source: object, mend: str
+    wanted: Mapping[str, Tensor], found: Mapping[str, Any], source: object, fix: str
 ) -> None:
     """Raise `CheckpointError` naming what is missing, unexpected or of another shape or type.
 
@@ -132,14 +134,14 @@ def check_fit(
         What the model needs and what there is. Numbers where it needs numbers must be finite.
     source : Path or str
         Where it was found.
-    mend : str
+    fix : str
         What to do about it, the end of the message.
     """
     shared = {k: (v, found[k]) for k, v in wanted.items() if k in found}
     problems = {
         "missing": [k for k in wanted if k not in found],
         "unexpected": [k for k in found if k not in wanted],
-        "of another shape": [
+        "with a different shape": [
             f"{k} {tuple(there.shape)} for {tuple(v.shape)}"
             for k, (v, there) in shared.items()
             if isinstance(there, Tensor) and there.shape != v.shape
@@ -150,7 +152,7 @@ def check_fit(
             logger.info("%s: %s: %s", source, what, name)
     text = "; ".join(_list(what, names) for what, names in problems.items() if names)
     if text:
-        raise CheckpointError(f"{source}: weights do not fit the model: {text}: {mend}")
+        raise CheckpointError(f"{source}: weights do not fit the model: {text}: {fix}")
     for name, (tensor, there) in shared.items():
         check_kind(name, there, source, floating=tensor.is_floating_point())
     check_finite({name: found[name] for name in shared}, source)

@@ -88,9 +88,13 @@ def _clean(value: Any, path: Path, name: str) -> Any:
     if isinstance(value, list):
         return [_clean(v, path, f"{name}.{i}") for i, v in enumerate(value)]
     if isinstance(value, int) and abs(value) > _MOST:
-        raise CheckpointError(f"{path}: {name} is {_short(value)}, more than any network has")
+        raise CheckpointError(
+            f"{path}: {name} is {_short(value)}, which is too large for any network"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise CheckpointError(f"{path}: {name} is {value}, which no network can compute with")
+        raise CheckpointError(
+            f"{path}: {name} is {value}, which is not a valid number for a network"
+        )
     return value
 
 
@@ -103,9 +107,10 @@ def _with_backbone(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
     if not isinstance(name, str) or not timm.is_model(name):
         raise CheckpointError(
-            f"{path}: names the backbone {_short(name)}, whose configuration is elsewhere, and a "
-            "folder is opened without asking the network: save the model again with "
-            "save_pretrained of transformers, which writes the backbone's configuration, too"
+            f"{path}: refers to the backbone {_short(name)}, whose configuration is not in "
+            "the folder, and folders are opened offline: save the model again with "
+            "save_pretrained of transformers, which also writes the backbone's "
+            "configuration"
         )
     if content.get("model_type") == "timm_backbone":
         return content
@@ -131,8 +136,8 @@ def refusing(source: Path) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
-            f"{source}: no such network can be made ({text}): its configuration is damaged, or of "
-            "another program: get it again"
+            f"{source}: cannot build this network ({text}): its configuration is damaged or "
+            "written by another program: download it again"
         ) from error
 
 
@@ -162,13 +167,13 @@ def at_most(numbers: int) -> Iterator[None]:
         asked["numbers"] += 0 if parameter is None else parameter.numel()
         if asked["numbers"] > numbers:
             raise ValueError(
-                f"it would have more than the {numbers} numbers that its files can have"
+                f"it would have more than the {numbers} values that its files can hold"
             )
 
     def count_module(_: Any, name: str, module: Any) -> None:
         asked["modules"] += 1
         if asked["modules"] > _MODULES * asked["parameters"]:
-            raise ValueError("it would have layers without end")
+            raise ValueError("its number of layers is unlimited")
 
     hooks = [
         torch_modules.register_module_parameter_registration_hook(count_parameter),
@@ -206,31 +211,36 @@ def read_about(path: Path, version: int) -> dict[str, Any]:
     about = {"history": [], "version": version, **read_json(path, "copy the whole folder")}
     if about["version"] != version:
         raise CheckpointError(
-            f"{path}: version {_short(about['version'])}, this program reads {version}"
+            f"{path}: has version {_short(about['version'])}, but this program reads "
+            f"version {version}"
         )
     steps = about["history"]
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise CheckpointError(f"{path}: its history is no list of steps: get it again")
+        raise CheckpointError(
+            f"{path}: its history is not a list of steps: download or copy it again"
+        )
     return about
 
 
-def read_json(path: Path, mend: str) -> dict[str, Any]:
+def read_json(path: Path, fix: str) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises
     ------
     CheckpointError
-        There is none; the message ends with `mend`.
+        There is none; the message ends with `fix`.
     """
     refuse_special(path, CheckpointError)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file: {mend}") from error
+        raise CheckpointError(f"{path}: no such file: {fix}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}): get it again") from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}): download or copy it again"
+        ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a JSON object: get it again")
+        raise CheckpointError(f"{path}: not a JSON object: download or copy it again")
     return content
 
 

@@ -31,7 +31,7 @@ def weight_files(folder: Path) -> list[Path]:
         if index.is_file():
             return _parts(index)
     raise CheckpointError(
-        f"{folder}: there are no weights in it ({' or '.join(_NAMES)}): copy the whole folder"
+        f"{folder}: has no weights ({' or '.join(_NAMES)}): copy the whole folder"
     )
 
 
@@ -53,13 +53,13 @@ def read_weights(folder: Path, files: list[Path]) -> dict[str, Tensor]:
 
 
 def _parts(index: Path) -> list[Path]:
-    listed = read_json(index, "get it again").get("weight_map")
+    listed = read_json(index, "download or copy it again").get("weight_map")
     if not isinstance(listed, dict) or not listed:
-        raise CheckpointError(f"{index}: has no weight_map of names: get it again")
+        raise CheckpointError(f"{index}: has no weight_map of names: download or copy it again")
     paths = []
     for part in dict.fromkeys(str(name) for name in listed.values()):
         path = index.parent / part
         if Path(part).name != part or not path.is_file():
-            raise CheckpointError(f"{index}: names {part!r}, which is not there: copy it, too")
+            raise CheckpointError(f"{index}: names {part!r}, which is missing: copy this file, too")
         paths.append(path)
     return paths

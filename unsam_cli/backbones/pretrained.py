@@ -70,12 +70,14 @@ def load_network(
         for what, names in (
             ("missing", found["missing_keys"]),
             ("unexpected", found["unexpected_keys"] if whole else ()),
-            ("of another shape", [name for name, *_ in found["mismatched_keys"]]),
+            ("with a different shape", [name for name, *_ in found["mismatched_keys"]]),
         )
         if names
     ]
     if problems:
-        raise CheckpointError(f"{folder}: weights do not fit: {'; '.join(problems)}: get it again")
+        raise CheckpointError(
+            f"{folder}: weights do not fit the model: {'; '.join(problems)}: download it again"
+        )
     _check_used(network, state, set(found["unexpected_keys"]), folder)
     return network
 
@@ -92,8 +94,8 @@ def _check_config(
     asked = sum(tensor.numel() for tensor in network.state_dict().values())
     if asked > there:
         raise CheckpointError(
-            f"{folder}: its configuration asks for {asked} numbers, its files have {there} bytes: "
-            "get it again"
+            f"{folder}: its configuration needs {asked} values, but its files have {there} "
+            "bytes: download it again"
         )
     if trial is not None:
         with refusing(folder), torch.inference_mode(), torch.device("meta"):

@@ -59,7 +59,7 @@ def create_backbone(
     """
     if name in BUILTIN:
         if weights is not None:
-            raise UsageError(f"--backbone {name} has no weights: leave --weights away")
+            raise UsageError(f"--backbone {name} has no weights: remove --weights")
         from unsam_cli.backbones.builtin import create_builtin
 
         return create_builtin(name, seed)

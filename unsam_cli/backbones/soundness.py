@@ -16,7 +16,7 @@ _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 _COUNTS = ("num_batches_tracked", "relative_position_index", "position_ids")
 """Ends of the names of integers that networks keep beside their weights."""
-_MEND = "give the weights as they were trained, in float32, bfloat16 or float16"
+_FIX = "give the original weights, in float32, bfloat16 or float16"
 
 
 def check_state(state: Mapping[str, Any], source: object, *, integers: bool = True) -> None:
@@ -52,15 +52,15 @@ def state_size(state: Mapping[str, Any]) -> int:
 def check_kind(name: object, found: Any, source: object, *, floating: bool = True) -> None:
     """Raise `CheckpointError` unless something is a plain tensor of weights, or of integers."""
     if not isinstance(found, Tensor):
-        what = f"a {type(found).__name__}, no tensor"
+        what = f"a {type(found).__name__}, not a tensor"
     elif found.is_quantized or found.layout != torch.strided:
         what = f"a {'quantised' if found.is_quantized else 'sparse'} tensor, not plain numbers"
     elif found.dtype not in (_FLOATS if floating else _INTEGERS):
-        wanted = "numbers with a point" if floating else "integers"
+        wanted = "floating-point numbers" if floating else "integers"
         what = f"{str(found.dtype).removeprefix('torch.')}, not {wanted}"
     else:
         return
-    raise CheckpointError(f"{source}: weights that cannot be used: {name} is {what}: {_MEND}")
+    raise CheckpointError(f"{source}: weights cannot be used: {name} is {what}: {_FIX}")
 
 
 def check_finite(tensors: Mapping[str, Any], source: object) -> None:
@@ -72,8 +72,9 @@ def check_finite(tensors: Mapping[str, Any], source: object) -> None:
         count = tensor.numel() - int(single.isfinite().sum())
         kind = "NaN" if bool(single.isnan().any()) else "infinite"
         raise CheckpointError(
-            f"{source}: weights are not finite: {name} has {count} of {tensor.numel()} numbers "
-            f"that are not, the first kind {kind}: get the file again, or an earlier checkpoint"
+            f"{source}: weights are not finite: {count} of {tensor.numel()} values of "
+            f"{name} are NaN or infinite, the first is {kind}: download the file again, or "
+            "use an earlier checkpoint"
         )
 
 
@@ -94,9 +95,9 @@ def check_output(values: NDArray[np.floating[Any]], dtype: str = "") -> None:
         sound = bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
     if not sound:
         narrow = dtype in ("float16", "bfloat16")
-        mend = "give --dtype float32" if narrow else "give other weights"
+        fix = "give --dtype float32" if narrow else "give other weights"
         told = f" in {dtype}" if dtype else ""
-        raise CheckpointError(f"the network computes numbers{told} that are not finite: {mend}")
+        raise CheckpointError(f"the network computes numbers{told} that are not finite: {fix}")
 
 
 def is_finite(tensor: Tensor) -> bool:

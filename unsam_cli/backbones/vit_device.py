@@ -30,13 +30,13 @@ def resolve_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
         raise UsageError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("there is no mps device on this machine: use --device cpu")
+        raise UsageError("this machine has no mps device: use --device cpu")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             raise UsageError(
-                f"device {name} is not here, this process sees {count} CUDA devices: "
-                "use --device auto or cpu"
+                f"device {name} does not exist, this process sees {count} CUDA devices: use "
+                "--device auto or cpu"
             )
     return torch.device(name)
 

@@ -17,7 +17,7 @@ _FOLDER = ("config.json", "unsam.json", "*.safetensors", "*.safetensors.index.js
 _PREFIXES = ("hf-hub:", "hf_hub:")
 _WORD = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _LONGEST_ID = 96
-_MEND = "give --weights FILE, or use --backbone builtin, which needs none"
+_FIX = "give --weights FILE, or use --backbone builtin, which needs none"
 _PROBE_SECONDS = 5.0
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".pkl")
 """Of files of weights."""
@@ -35,7 +35,7 @@ def hub_id(text: str) -> str | None:
         if text.startswith(prefix):
             repository = text.removeprefix(prefix)
             if not _is_id(repository):
-                raise UsageError(f"{text!r} names nothing on the hub: {prefix}OWNER/NAME")
+                raise UsageError(f"{text!r} is not a hub id: write {prefix}OWNER/NAME")
             return repository
     return text if _is_id(text) and Path(text).suffix not in SUFFIXES else None
 
@@ -80,7 +80,9 @@ def find_source(name: str, weights: str | None) -> Path | str | None:
         for file in _FILES:
             if (path / file).is_file():
                 return path / file
-        raise MissingInputError(f"{weights}: a folder without {' or '.join(_FILES)}: name the file")
+        raise MissingInputError(
+            f"{weights}: a folder without {' or '.join(_FILES)}: give the file itself"
+        )
     repository = hub_id(weights)
     if repository is None:
         raise MissingInputError(
@@ -90,7 +92,7 @@ def find_source(name: str, weights: str | None) -> Path | str | None:
     return repository
 
 
-def fetch_weights(name: str, repository: str | None, *, mend: str = _MEND) -> tuple[Path, str]:
+def fetch_weights(name: str, repository: str | None, *, fix: str = _FIX) -> tuple[Path, str]:
     """Return a weights file of the hub, downloaded unless it is in the cache.
 
     Parameters
@@ -99,7 +101,7 @@ def fetch_weights(name: str, repository: str | None, *, mend: str = _MEND) -> tu
         The timm model.
     repository : str, optional
         ``owner/name`` or ``owner/name@revision``; by default the one timm knows for the model.
-    mend : str
+    fix : str
         What else a user can do.
 
     Returns
@@ -116,7 +118,7 @@ def fetch_weights(name: str, repository: str | None, *, mend: str = _MEND) -> tu
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
-    repository, files = _locate(name, repository, mend)
+    repository, files = _locate(name, repository, fix)
     repo_id, _, revision = repository.partition("@")
     for file in files:
         cached = try_to_load_from_cache(repo_id, file, revision=revision or None)
@@ -134,18 +136,18 @@ def fetch_weights(name: str, repository: str | None, *, mend: str = _MEND) -> tu
     # Hub and HTTP libraries raise classes of their own, which changed between versions.
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise _unavailable(name, repo_id, reason, mend) from error
-    raise _unavailable(name, repo_id, reason, mend)
+        raise _unavailable(name, repo_id, reason, fix) from error
+    raise _unavailable(name, repo_id, reason, fix)
 
 
-def fetch_folder(repository: str, *, mend: str) -> tuple[Path, str]:
+def fetch_folder(repository: str, *, fix: str) -> tuple[Path, str]:
     """Return a model folder of the hub, downloaded unless it is in the cache.
 
     Parameters
     ----------
     repository : str
         ``owner/name`` or ``owner/name@revision``.
-    mend : str
+    fix : str
         What else a user can do.
 
     Returns
@@ -185,11 +187,11 @@ def fetch_folder(repository: str, *, mend: str) -> tuple[Path, str]:
     # Hub and HTTP libraries raise classes of their own, which changed between versions.
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise _unavailable(repo_id, repo_id, reason, mend) from error
+        raise _unavailable(repo_id, repo_id, reason, fix) from error
     return folder, _identity(repo_id, folder / "config.json")
 
 
-def _locate(name: str, repository: str | None, mend: str) -> tuple[str, tuple[str, ...]]:
+def _locate(name: str, repository: str | None, fix: str) -> tuple[str, tuple[str, ...]]:
     """Return the repository and the names that its weights may have."""
     if repository is not None:
         return repository, _FILES
@@ -197,7 +199,7 @@ def _locate(name: str, repository: str | None, mend: str) -> tuple[str, tuple[st
 
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
-        raise WeightsUnavailableError(f"no pretrained weights are published for {name}: {mend}")
+        raise WeightsUnavailableError(f"no pretrained weights are published for {name}: {fix}")
     return config.hf_hub_id, (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
 
 
@@ -213,8 +215,9 @@ def _identity(repo_id: str, path: Path) -> str:
     return f"hf-hub:{repo_id}@{path.parent.name[:12]}"
 
 
-def _unavailable(name: str, repo_id: str, reason: str, mend: str) -> WeightsUnavailableError:
+def _unavailable(name: str, repo_id: str, reason: str, fix: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
         f"weights of {name} are not in the cache and cannot be downloaded ({reason}): run "
-        f"`huggingface-cli download {repo_id}` where there is a network and copy HF_HOME, or {mend}"
+        f"`huggingface-cli download {repo_id}` on a machine with a network and copy "
+        f"HF_HOME, or {fix}"
     )

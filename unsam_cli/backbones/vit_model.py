@@ -72,8 +72,8 @@ def _build(name: str, options: dict[str, Any]) -> Any:
     """Make a timm model without pretrained weights; raise `UsageError` if it cannot be."""
     if ":" in name or "/" in name:
         raise UsageError(
-            f"{name!r} is not a model name: give timm's name as --backbone, and an id of the hub "
-            f"or a file as --weights{_hint(name)}"
+            f"{name!r} is not a model name: give a timm name as --backbone, and a hub id or "
+            f"a file as --weights{_hint(name)}"
         )
     try:
         return timm.create_model(
@@ -86,8 +86,9 @@ def _build(name: str, options: dict[str, Any]) -> Any:
             raise UsageError(f"unknown backbone {name!r}{_hint(name)}") from error
         reason = "" if "dynamic_img_size" in text else f" ({text})"
         raise UsageError(
-            f"{name} has no patch tokens at free image sizes{reason}: use --backbone builtin or a "
-            "plain vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
+            f"{name} has no patch tokens for arbitrary image sizes{reason}: use --backbone "
+            "builtin or a plain vision transformer of timm (DINO, DINOv2, DINOv3, MAE, "
+            "CLIP, EVA, DeiT)"
         ) from error
 
 

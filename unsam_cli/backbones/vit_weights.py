@@ -46,7 +46,7 @@ def load_weights(model: Any, path: Path) -> None:
     for name in model.state_dict().keys() & state.keys():
         if not isinstance(state[name], Tensor):
             check_kind(name, state[name], path)
-    mend = "choose the --backbone of these weights"
+    fix = "choose the --backbone of these weights"
     _check_patch(model, state, path)
     _adopt_grid(model, state)
     module = eva if isinstance(model, eva.Eva) else vision_transformer
@@ -58,9 +58,9 @@ def load_weights(model: Any, path: Path) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
-            f"{path}: weights cannot be read for this model ({reason}): {mend}"
+            f"{path}: weights cannot be read for this model ({reason}): {fix}"
         ) from error
-    check_fit(_needed(model.state_dict()), _needed(state), path, mend)
+    check_fit(_needed(model.state_dict()), _needed(state), path, fix)
     model.load_state_dict(state, strict=False)
 
 
@@ -76,8 +76,8 @@ def _check_patch(model: Any, state: dict[str, Any], path: Path) -> None:
     patch = tuple(model.patch_embed.patch_size)
     if isinstance(weight, Tensor) and weight.ndim == 4 and tuple(weight.shape[2:]) != patch:
         raise CheckpointError(
-            f"{path}: weights for patches of {tuple(weight.shape[2:])} pixels, the model has "
-            f"{patch}: choose the --backbone of these weights"
+            f"{path}: the weights are for patches of {tuple(weight.shape[2:])} pixels, but "
+            f"the model has patches of {patch}: choose the --backbone of these weights"
         )
 
 

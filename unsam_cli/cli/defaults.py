@@ -94,7 +94,7 @@ def check_environment(context: click.Context) -> None:
             ends = [other[start:] for other in known if other.startswith(name[:start])]
             close = difflib.get_close_matches(name[start:], ends, 1)
             hint = f"; did you mean {name[:start]}{close[0]}?" if close else ""
-            text = f"{name} is no setting{hint}"
+            text = f"{name} is not a setting{hint}"
             if name.startswith(own):
                 raise UsageError(f"{text}; correct or unset the variable")
             logger.warning("%s; the variable is ignored", text)
@@ -135,14 +135,14 @@ def _check_table(
     """Raise a UsageError unless each key of a table is an option that takes its value."""
     if not isinstance(table, dict):
         if name in commands:
-            raise UsageError(f"{path}: {name} is no table; write [{name}] above its options")
+            raise UsageError(f"{path}: {name} is not a table; write [{name}] above its options")
         raise UsageError(
             f"{path}: {name!r:.80} is outside a table; write [COMMAND] above it, such as [divide]"
         )
     if name not in commands:
         raise UsageError(
-            f"{path}: [{name:.80}] is no command{_nearest(name, commands)}; "
-            f"there are {', '.join(commands)}"
+            f"{path}: [{name:.80}] is not a command{_nearest(name, commands)}; the commands "
+            f"are {', '.join(commands)}"
         )
     options = commands[name]
     seen: set[str] = set()
@@ -174,7 +174,7 @@ def _unfit(option: click.Option, value: object) -> str | None:
         return None if _is_number(value) else "write a number"
     if isinstance(option.type, click.types.StringParamType) and _is_number(value):
         return None
-    return 'write a text, such as "0.5,0.4"' if option.callback else "write a text, in quotes"
+    return 'write text in quotes, such as "0.5,0.4"' if option.callback else "write text in quotes"
 
 
 def _is_number(value: object) -> bool:
@@ -183,7 +183,7 @@ def _is_number(value: object) -> bool:
 
 def _kind(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 63:
-        return "an enormous number"
+        return "a number that is too large"
     if isinstance(value, bool | int | float):
         return f"{value!s:.40}".lower()
     if isinstance(value, datetime.date | datetime.time):

@@ -101,7 +101,7 @@ class Option(click.Option):
         if isinstance(cast, float) and not math.isfinite(cast):
             raise click.BadParameter(f"{value} is not a finite number")
         if isinstance(cast, int) and abs(cast) > MOST:
-            raise click.BadParameter(f"at most {MOST}")
+            raise click.BadParameter(f"{value} is too large; the maximum is {MOST}")
         return cast
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
@@ -440,4 +440,4 @@ def refuse_idle(context: click.Context, idle: Mapping[str, str]) -> None:
     """
     for name, needed in idle.items():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} does nothing without {needed}")
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without {needed}")

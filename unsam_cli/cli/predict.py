@@ -144,7 +144,7 @@ class Asked:
         """
         for_prompts = _options(PromptedSettings, self.prompted)
         for_prompts += _options(AutomaticConfig, self.search)
-        _refuse(for_prompts, "is for promptable models (SAM), and this is a whole-image segmenter")
+        _refuse(for_prompts, "is for promptable models (SAM), but this is a whole-image segmenter")
         return PredictSettings(
             **self.kept, **self.whole, dtype=compute.dtype, batch_size=compute.batch_size
         )
@@ -159,12 +159,14 @@ class Asked:
             masks beside prompts.
         """
         whole = _options(PredictSettings, self.whole)
-        _refuse(whole, "is for whole-image segmenters, and this is a promptable model")
+        _refuse(whole, "is for whole-image segmenters, but this is a promptable model")
         shared = {_SEARCHED[name]: self.kept[name] for name in _SEARCHED if name in self.kept}
         if self.asks:
             searching = [name for name in _SEARCHED if name in self.kept]
             searching += _options(AutomaticConfig, self.search)
-            _refuse(searching, "is for the search for all masks: leave it out, or the prompts")
+            _refuse(
+                searching, "applies only to the search for all masks: remove it, or the prompts"
+            )
         points = tuple((p[0], p[1], int(p[2]) if p[2:] else 1) for p in self._numbers("points"))
         return PromptedSettings(
             points=points,

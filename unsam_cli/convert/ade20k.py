@@ -88,8 +88,8 @@ def _level(
     colours, mode = read_pixels(path)
     if not mode.startswith("RGB"):
         raise DataError(
-            f"{path}: mode {mode}, not colours; the full ADE20K is needed, not the SceneParsing "
-            "benchmark made from it"
+            f"{path}: mode {mode} instead of RGB; give the full ADE20K, not the "
+            "SceneParsing benchmark derived from it"
         )
     masks = []
     for colour, rle in label_masks(colours):
@@ -119,7 +119,7 @@ def _category_names(path: Path) -> dict[tuple[int, int], str]:
         }
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise MaskFileError(f"{path}: not as ADE20K describes images: {reason}") from error
+        raise MaskFileError(f"{path}: not an ADE20K description of an image: {reason}") from error
 
 
 def _with_parents(masks: list[Truth]) -> list[Truth]:

@@ -45,7 +45,9 @@ class Bsds500:
         masks = []
         for annotator, labels in enumerate(drawn, start=1):
             if labels.shape != (h, w):
-                raise MaskFileError(f"{path}: annotator {annotator} drew on another size")
+                raise MaskFileError(
+                    f"{path}: the segmentation of annotator {annotator} has a different size"
+                )
             masks += [Truth(rle, {"annotator": annotator}) for _, rle in component_masks(labels)]
         return Picture(h, w, masks)
 
@@ -66,8 +68,8 @@ def _segmentations(path: Path) -> list[LabelArray]:
     except Exception as error:  # hostile bytes raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MaskFileError(
-            f"{path}: not a file of BSDS500 ({reason}); groundTruth with a Segmentation for each "
-            "annotator is needed"
+            f"{path}: not a file of BSDS500 ({reason}); it needs groundTruth with a "
+            "Segmentation per annotator"
         ) from error
     return found
 

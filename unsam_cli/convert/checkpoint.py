@@ -39,7 +39,7 @@ def convert_weights(request: Request, run: RunSettings) -> int:
         The folder cannot be written.
     """
     if run.output == STDOUT:
-        raise UsageError("a checkpoint becomes a folder: give -o DIR")
+        raise UsageError("the output of a checkpoint is a folder: give -o DIR")
     if run.no_clobber and Path(run.output).exists():
         raise UsageError(f"{run.output}: exists, and --no-clobber was given")
     source = Path(request.source)

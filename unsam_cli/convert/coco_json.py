@@ -73,7 +73,7 @@ class CocoRecords:
 
     def error(self, what: str) -> MaskFileError:
         """Return an error about this file."""
-        return MaskFileError(f"{self.name}: {what}; mend or remove it")
+        return MaskFileError(f"{self.name}: {what}; fix or remove it")
 
     def _index(self, rows: array[int]) -> None:
         count = {"images": 0, "annotations": 0}
@@ -91,7 +91,7 @@ class CocoRecords:
             raise
         except (ValueError, AttributeError) as error:
             text = mistaken(self.source.read_at(0, HEAD), "masks") or (
-                f"not a COCO file: {error}; a JSON object with images and annotations is needed"
+                f"not a COCO file: {error}; give a JSON object with images and annotations"
             )
             raise MaskFileError(f"{self.name}: {text}") from error
 

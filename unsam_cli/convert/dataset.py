@@ -167,7 +167,7 @@ def files_below(folder: Path, suffix: str, *, what: str) -> list[Path]:
     if folder.is_dir():
         found = [folder / name for name in regular_files_below(folder, (suffix,))]
     if not found:
-        reason = f"holds no *{suffix}" if folder.is_dir() else "is not a folder"
+        reason = f"has no *{suffix}" if folder.is_dir() else "is not a folder"
         raise MissingInputError(f"{folder}: {reason}; give {what}")
     return sorted(found, key=os.fsencode)
 
@@ -188,7 +188,7 @@ def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]
         The image is not there.
     """
     if images is None:
-        raise DataError(f"{source}: no height and width of {file_name}; give --images DIR")
+        raise DataError(f"{source}: height and width of {file_name} are missing; give --images DIR")
     return image_size(find_image(images, file_name))
 
 

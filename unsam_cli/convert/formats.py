@@ -9,7 +9,7 @@ from unsam_cli.errors import UsageError
 
 READ = {
     "coco": "any COCO file of masks",
-    "sa1b": "SA-1B: a folder of one JSON file an image",
+    "sa1b": "SA-1B: a folder with one JSON file per image",
     "lvis": "LVIS",
     "ade20k": "the full ADE20K: a folder of *_seg.png, *_parts_N.png, *.json",
     "entityseg": "EntitySeg",
@@ -17,7 +17,7 @@ READ = {
     "paco": "PACO, objects and parts",
     "coco-panoptic": "COCO panoptic: JSON and a folder of PNG",
     "bsds500": "BSDS500: a folder of .mat",
-    "labelmap": "a folder of pictures whose pixels are labels",
+    "labelmap": "a folder of images whose pixels are labels",
     "tsv": "training shards of Semantic-SAM and UnSAM",
     "davis": "DAVIS: a folder of palette PNG for each sequence",
 }
@@ -25,7 +25,7 @@ WRITE = {
     "coco": "one COCO file",
     "results": "a bare list of results, as pycocotools loads it",
     "polygons": "COCO with polygons",
-    "sa1b": "a folder of one JSON file an image",
+    "sa1b": "a folder with one JSON file per image",
     "labelmap": "a folder of PNG whose pixels are labels",
     "tsv": "a training shard, with its .lineidx",
     "yolo": "a folder of outlines as text, for Ultralytics YOLO",
@@ -70,11 +70,15 @@ def parse_request(words: Sequence[str], to: str | None) -> Request:
         raise UsageError(f"give FORMAT and SOURCE, got {len(words)} words")
     name, source = ("", words[0]) if len(words) == 1 else (words[0], words[1])
     if not name and source in READ.keys() | WRITE.keys() | {CHECKPOINT}:
-        raise UsageError(f"{source} of what? name a file or folder, - is standard input")
+        raise UsageError(
+            f"the source is missing after {source}; give a file or folder (- is standard input)"
+        )
     if to is None and name in WRITE.keys() - READ.keys():
         name, to = "coco", name
     if not name and to is None:
-        raise UsageError(f"which format is {source}? one of {', '.join(READ)}; or give --to")
+        raise UsageError(
+            f"the format of {source} is missing; give one of {', '.join(READ)}, or --to"
+        )
     name = name or "coco"
     if name == CHECKPOINT and to is None:
         return Request(name, source, "")

@@ -69,7 +69,9 @@ def read_pixels(path: Path) -> tuple[LabelArray, str]:
         r, g, b = (pixels[..., i].astype(np.int64) for i in range(3))
         return r + 256 * g + 65536 * b, mode
     if pixels.ndim != 2 or pixels.dtype.kind not in "uib":
-        raise ImageFileError(f"{path}: pixels of mode {mode} are no labels; give grey or palette")
+        raise ImageFileError(
+            f"{path}: pixels of mode {mode} are not labels; give a grey or palette image"
+        )
     return pixels.astype(np.int64), mode
 
 
@@ -154,7 +156,9 @@ def _name(label_map: Path, known: dict[Path, str], images: Path | None) -> str:
     if images is None:
         return label_map.as_posix()
     if label_map.with_suffix("") not in known:
-        raise MissingInputError(f"{images}: no image named as {label_map}; give their folder")
+        raise MissingInputError(
+            f"{images}: no image with the name of {label_map}; give the folder of the images"
+        )
     return known[label_map.with_suffix("")]
 
 
@@ -171,7 +175,9 @@ class Davis:
         names = [p.relative_to(folder).with_suffix(".jpg") for p in self.paths]
         if any(len(name.parts) < 2 for name in names):
             name = next(name for name in names if len(name.parts) < 2)
-            raise DataError(f"{folder}: {name.stem}.png is in no sequence; give the folder above")
+            raise DataError(
+                f"{folder}: {name.stem}.png is not inside a sequence; give the parent folder"
+            )
         self.images = numbered([name.as_posix() for name in names])
 
     @property

@@ -67,7 +67,7 @@ class CocoPanoptic:
     def _segments(self, record: dict[str, Any], size: tuple[int, int]) -> list[Truth]:
         name, segments = record.get("file_name"), record.get("segments_info")
         if not isinstance(name, str) or not isinstance(segments, list):
-            raise ValueError("file_name and segments_info are needed; this is no panoptic file")
+            raise ValueError("file_name or segments_info is missing; give a panoptic file")
         path = self.folder / name
         labels = read_labels(path)
         if labels.shape != size:

@@ -86,7 +86,7 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
         info = image_info(_member(record, "image", dict))
         rows = _member(record, "annotations", list)
     except ValueError as error:
-        raise MaskFileError(f"{where}: {error}; a file of SA-1B is needed") from error
+        raise MaskFileError(f"{where}: {error}; give a file of SA-1B") from error
     found = []
     for number, row in enumerate(rows, start=1):
         try:
@@ -95,7 +95,7 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
             found.append(annotation(row, number=number, image_id=info.id, image=info))
         except ValueError as error:
             raise MaskFileError(
-                f"{where}: record {number} of the annotations: {error}; mend or remove it"
+                f"{where}: record {number} of the annotations: {error}; fix or remove it"
             ) from error
     place = {one.id: i for i, one in enumerate(found)}
     masks = [
@@ -137,7 +137,7 @@ def _identity(path: Path) -> tuple[int, str]:
     except MaskFileError:
         raise
     except ValueError as error:
-        raise MaskFileError(f"{path}: {error}; a file of SA-1B is needed") from error
+        raise MaskFileError(f"{path}: {error}; give a file of SA-1B") from error
     return info.id, info.file_name
 
 

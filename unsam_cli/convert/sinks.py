@@ -64,7 +64,7 @@ class FolderSink(JournalSink):
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; give the name of a folder")
         if settings.no_clobber and folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"{folder}: holds files, and --no-clobber was given")
+            raise UsageError(f"{folder}: is not empty, and --no-clobber was given")
         self.kind = kind
         inside, suffix = PLACES[kind]
         self.names = {i: PurePath(inside, name) for i, name in unique_names(items, suffix).items()}
@@ -127,7 +127,7 @@ class TsvSink(JournalSink):
     def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:
         target = Path(settings.output)
         if target.suffix != ".tsv":
-            raise UsageError("a training shard has an index beside it; give -o FILE.tsv")
+            raise UsageError("a training shard needs an index file beside it; give -o FILE.tsv")
         self.index = target.with_suffix(".lineidx")
         for path in (settings.output, str(self.index)):
             check_output(path, binary=False, no_clobber=settings.no_clobber)

@@ -57,13 +57,13 @@ def to_tsv(image: SourceImage, result: ImageResult, settings: WriteSettings) -> 
         No folder of images is given, or the image has another size than its masks.
     """
     if settings.images is None:
-        raise DataError(f"{image.file_name}: a training shard holds images; give --images DIR")
+        raise DataError(f"{image.file_name}: a training shard contains images; give --images DIR")
     path = find_image(settings.images, image.file_name)
     rgb = read_image(path)  # also of a JPEG, so that no shard holds a damaged one
     if rgb.shape[:2] != (result.height, result.width):
         raise DataError(
-            f"{path}: {rgb.shape[0]}x{rgb.shape[1]} pixels, but its masks have "
-            f"{result.height}x{result.width}; give the images that belong to the masks"
+            f"{path}: has {rgb.shape[0]}x{rgb.shape[1]} pixels, but its masks have "
+            f"{result.height}x{result.width}; give the images of these masks"
         )
     data = path.read_bytes()
     if not data.startswith(_JPEG):
@@ -84,7 +84,9 @@ def to_label_map(image: SourceImage, result: ImageResult, settings: WriteSetting
     """
     found = result.annotations
     if len(found) > 65535:
-        raise DataError(f"{image.file_name}: {len(found)} masks; a label map holds 65535")
+        raise DataError(
+            f"{image.file_name}: has {len(found)} masks; a label map can hold at most 65535"
+        )
     kind = np.uint8 if len(found) < 256 else np.uint16
     flat = np.zeros(result.height * result.width, dtype=kind)
     rles = [_rle(a) for a in found]

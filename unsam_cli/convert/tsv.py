@@ -83,8 +83,9 @@ def _starts(path: Path) -> Iterator[tuple[int, int]]:
             continue
         if not fields[0].isdigit() or int(fields[0]) >= size:
             raise MaskFileError(
-                f"{index}, line {row}: {line[:40].decode(errors='replace')!r} is not the start "
-                f"of a row of {path.name}; remove the index, rows are then looked for"
+                f"{index}, line {row}: {line[:40].decode(errors='replace')!r} is not the "
+                f"start of a row of {path.name}; remove the index to search for rows "
+                "instead"
             )
         yield row, int(fields[0])
 
@@ -120,7 +121,8 @@ def _columns(path: Path, row: int, start: int) -> tuple[str, bytes]:
         if told := mistaken(source.read_at(0, HEAD), "table"):
             raise MaskFileError(f"{path}: {told}")
         raise MaskFileError(
-            f"{_where(path, row)}: {len(columns)} columns; name, JSON and image are needed"
+            f"{_where(path, row)}: {len(columns)} columns instead of name, JSON and image; "
+            "fix or remove the row"
         )
     return columns[0].decode(errors="replace"), columns[1]
 
@@ -137,7 +139,7 @@ def _identity(path: Path, row: int, start: int) -> tuple[int, str]:
         entry = record.get("image") if isinstance(record, dict) else None
     image_id = entry.get("id", entry.get("image_id")) if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(image_id, int):
-        raise MaskFileError(f"{_where(path, row)}: no image with an id; mend or remove the row")
+        raise MaskFileError(f"{_where(path, row)}: has no image id; fix or remove the row")
     return image_id, str(entry.get("file_name") or PurePosixPath(name).name)
 
 

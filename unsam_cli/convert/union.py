@@ -99,7 +99,7 @@ def union(
         An image has another name or size in the other file, or neither file lists it.
     """
     if first.resolve() == second.resolve():
-        raise UsageError(f"{first} is given twice; a union is of two files")
+        raise UsageError(f"{first} is given twice; a union needs two different files")
     check_output(output, binary=False, no_clobber=no_clobber)
     pair = _Pair(first, second, max_iou)
     step = (step or Step("merge", {"union": True, "max-iou": max_iou})).with_inputs(
@@ -194,7 +194,7 @@ class _Pair:
         if mine is None and other is None:
             raise DataError(
                 f"image {image_id}: neither {self.paths[0]} nor {self.paths[1]} lists it; "
-                "give a full COCO file for at least one of them"
+                "at least one of them must be a full COCO file"
             )
         if mine is not None and other is not None and mine != other:
             one, two = (f"{i.file_name} ({i.height}x{i.width})" for i in (mine, other))

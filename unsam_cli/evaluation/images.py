@@ -86,8 +86,8 @@ def _whole(inputs: Inputs, chunk: Chunk) -> Result:
     truths = [truth_set(inputs.truth, image_id, by=inputs.settings.by) for _, image_id in chunk]
     notes = Counter(
         {
-            "masks of the ground truth have an area more than 10 % off the pixels they cover; "
-            "size ranges go by the area in the file, as in pycocotools": sum(
+            "masks of the ground truth have an area that differs by more than 10 % from "
+            "their pixels; size ranges use the area in the file, as in pycocotools": sum(
                 t.odd_areas for t in truths
             )
         }
@@ -143,8 +143,8 @@ def _predictions_of(
         score_key=settings.ranked_by,
     )
     notes[
-        f"predictions of {predictions.name} are of category 0; categories play no part here, but "
-        "pycocotools and detectron2 drop 0"
+        f"predictions of {predictions.name} have category 0; evaluate ignores categories, "
+        "but pycocotools and detectron2 drop category 0"
     ] += found.category_zero
     return found
 

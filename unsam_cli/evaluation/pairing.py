@@ -46,11 +46,11 @@ def pair(
     """
     if not truth.images:
         raise DataError(
-            f"{truth_name}: lists no images; ground truth needs its images, for those without "
-            "predictions count too"
+            f"{truth_name}: lists no images; give a full COCO file, because images without "
+            "predictions count, too"
         )
     if not len(truth):
-        raise DataError(f"{truth_name}: has no masks; nothing can be measured against it")
+        raise DataError(f"{truth_name}: has no masks; give a ground truth with masks")
     by_name = match == "file-name"
     theirs = _ids_by_name(truth, truth_name, masks, name) if by_name else _ids_by_id(truth, masks)
     if not theirs:
@@ -98,7 +98,7 @@ def _unique_names(
         other = names.setdefault(name, image.id)
         if other != image.id:
             raise DataError(
-                f"{file}: images {other} and {image.id} are both called {name}; match by id"
+                f"{file}: images {other} and {image.id} are both called {name}; use --match id"
             )
     return names
 
@@ -109,21 +109,22 @@ def _nothing_in_common(
     if match == "file-name":
         ours, theirs = next(iter(truth.images.values())), next(iter(masks.images.values()))
         return (
-            f"{name}: no file name in common with {truth_name} ({theirs.file_name} there, "
-            f"{ours.file_name} here); are these predictions for other images?"
+            f"{name}: has no file name in common with {truth_name} (for example "
+            f"{theirs.file_name} and {ours.file_name}); are these predictions for other "
+            "images?"
         )
     if not masks.image_ids:
-        return f"{name}: has neither images nor masks; nothing can be measured"
+        return f"{name}: has neither images nor masks; give a file of predictions"
     theirs_id, ours_id = masks.image_ids[0], min(truth.images)
     hint = (
-        "give --match file-name if the names agree"
+        "use --match file-name if the names agree"
         if masks.images
-        else "are these predictions for other images? a full COCO file could be matched by name, "
-        "with --match file-name"
+        else "are these predictions for other images? full COCO files can be matched by --match "
+        "file-name"
     )
     return (
-        f"{name}: no image id in common with {truth_name} (the first are {theirs_id} and "
-        f"{ours_id}); {hint}"
+        f"{name}: has no image id in common with {truth_name} (the first ids are "
+        f"{theirs_id} and {ours_id}); {hint}"
     )
 
 
@@ -134,9 +135,10 @@ def _refuse_other_sizes(
         mine, other = truth.images[ours], masks.images.get(theirs)
         if other and (mine.height, mine.width) != (other.height, other.width):
             raise DataError(
-                f"{name}: image {theirs} ({other.file_name}) is {other.width} x {other.height} "
-                f"pixels, and {mine.width} x {mine.height} in {truth_name} ({mine.file_name}); "
-                "predict at the size of the ground truth, or --match file-name if the ids differ"
+                f"{name}: image {theirs} ({other.file_name}) is {other.width} x "
+                f"{other.height} pixels, but {mine.width} x {mine.height} in {truth_name} "
+                f"({mine.file_name}); predict at the size of the ground truth, or use "
+                "--match file-name if the ids differ"
             )
 
 
@@ -155,12 +157,12 @@ def _refuse_other_names(
         if here != there and known.get(there, ours) != ours:
             raise DataError(
                 f"{name}: image {theirs} is {there}, which is image {known[there]} in "
-                f"{truth_name}; the ids differ: give --match file-name"
+                f"{truth_name}; the ids differ: use --match file-name"
             )
     if renamed:
         logger.warning(
-            "%s: %d of %d images have another file name than in %s under the same id; are they "
-            "the same images?",
+            "%s: %d of %d images have a different file name in %s under the same id; are "
+            "they the same images?",
             name,
             renamed,
             len(ids),
@@ -174,7 +176,7 @@ def _warn_of_the_rest(truth: MasksFile, masks: MasksFile, name: str, ids: dict[i
     shard = masks.info.get("unsam", {}).get("shard")
     if missed:
         logger.warning(
-            "%s: has no predictions for %d of %d images; all masks there count as missed%s",
+            "%s: has no predictions for %d of %d images; their masks count as missed%s",
             name,
             missed,
             len(truth.images),
@@ -184,7 +186,7 @@ def _warn_of_the_rest(truth: MasksFile, masks: MasksFile, name: str, ids: dict[i
     strange = Counter({i: n for i, n in counts.items() if i not in used})
     if strange:
         logger.warning(
-            "%s: %d predictions in %d images that the ground truth does not list are left out",
+            "%s: ignored %d predictions in %d images that the ground truth does not list",
             name,
             strange.total(),
             len(strange),

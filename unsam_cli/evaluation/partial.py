@@ -64,7 +64,7 @@ def merge_reports(files: Sequence[Path], *, output: str, no_clobber: bool = Fals
     images = sorted((i for part in parts for i in part.images), key=lambda i: i.index)
     skipped = sum(part.skipped for part in parts)
     if skipped:
-        logger.warning("%d images were skipped and count nowhere", skipped)
+        logger.warning("%d images were skipped and are not counted", skipped)
     report = build_report(parts[0].header, images, skipped=skipped)
     publish(output, lambda path: write_report(path, report))
 
@@ -82,13 +82,14 @@ def _check_parts(parts: Sequence[Part]) -> None:
         if difference is not None:
             what, mine, theirs = difference
             raise DataError(
-                f"{first.path} and {part.path} are not parts of one evaluation: {what} was {mine} "
-                f"for the first and {theirs} for the second; make them again alike"
+                f"{first.path} and {part.path} are not parts of one evaluation: {what} was "
+                f"{mine} for the first and {theirs} for the second; run them again with the "
+                "same settings and inputs"
             )
         if part.shard.count != first.shard.count:
             raise DataError(
-                f"{first.path} is one of {first.shard.count} shards and {part.path} one of "
-                f"{part.shard.count}; merge the shards of one run"
+                f"{first.path} is one of {first.shard.count} shards and {part.path} is one "
+                f"of {part.shard.count}; merge the shards of one run"
             )
         if part.shard.index in seen:
             other = seen[part.shard.index]
@@ -104,8 +105,8 @@ def _check_parts(parts: Sequence[Part]) -> None:
     found = sum(len(part.images) + part.skipped for part in parts)
     if found != first.header.images:
         raise DataError(
-            f"{first.path}: the shards hold {found} of {first.header.images} images; make them "
-            "again"
+            f"{first.path}: the shards contain {found} of {first.header.images} images; run "
+            "evaluate --shard again"
         )
 
 
@@ -137,13 +138,13 @@ def read_part(path: Path) -> Part:
     if not path.exists():
         raise MissingInputError(f"{path}: no such file; is a shard missing?")
     if not is_partial(path):
-        raise DataError(f"{path}: is no part of an evaluation; make parts with evaluate --shard")
+        raise DataError(f"{path}: is not part of an evaluation; evaluate --shard writes parts")
     try:
         value = orjson.loads(path.read_bytes())
         if value["version"] != VERSION:
             raise DataError(
-                f"{path}: version {value['version']}, and {VERSION} is what this program reads; "
-                "make it again"
+                f"{path}: has version {value['version']}, but this program reads version "
+                f"{VERSION}; run evaluate --shard again"
             )
         images = [_unpacked(image) for image in value["images"]]
         header, shard = Header(**value["header"]), Shard(*value["shard"])
@@ -151,7 +152,7 @@ def read_part(path: Path) -> Part:
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise DataError(f"{path}: damaged: {error}; make it again") from error
+        raise DataError(f"{path}: damaged: {error}; run evaluate --shard again") from error
 
 
 def _packed(image: ImageResult) -> dict[str, Any]:

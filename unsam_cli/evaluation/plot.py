@@ -21,7 +21,7 @@ def check_plot(path: Path) -> None:
         Another suffix than .png and .svg, or matplotlib is not installed.
     """
     if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--plot {path}: give a name that ends with .png or .svg")
+        raise UsageError(f"--plot {path}: give a file name that ends in .png or .svg")
     if find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib: pip install 'unsam-cli[plot]'")
 

@@ -101,8 +101,8 @@ def _prompts(
         target = _target(name, record)
         if target not in known:
             raise DataError(
-                f"{name}: target_id {target} is no annotation of this image in the ground truth; "
-                "were the prompts made from another file?"
+                f"{name}: target_id {target} is not an annotation of this image in the "
+                "ground truth; were the prompts made from another file?"
             )
         clicks = _whole(name, record, "clicks", default=0)
         answer = (score_of(name, record, score_key), clicks, rle)
@@ -113,8 +113,8 @@ def _prompts(
 def _target(name: str, record: dict[str, Any]) -> int:
     if "target_id" not in record:
         raise DataError(
-            f"{name}: has no target_id, the mask that was prompted for; make predictions with "
-            "predict --prompts-from GROUND_TRUTH, or evaluate with --protocol whole-image"
+            f"{name}: has no target_id (the prompted mask); run predict --prompts-from "
+            "GROUND_TRUTH, or use --protocol whole-image"
         )
     return _whole(name, record, "target_id")
 
@@ -123,7 +123,7 @@ def _whole(name: str, record: dict[str, Any], key: str, *, default: int | None =
     try:
         return whole(record, key, default=default)
     except ValueError as error:
-        raise DataError(f"{name}: {error}; mend or remove it") from error
+        raise DataError(f"{name}: {error}; fix or remove it") from error
 
 
 def _measure(answers: Sequence[tuple[float, int, Rle]], target: Rle) -> list[float]:

@@ -73,7 +73,7 @@ def build_report(
         No image is left, or no mask of the ground truth has the key to split by.
     """
     if not images:
-        raise DataError(f"all {skipped} images were skipped; nothing can be measured")
+        raise DataError(f"all {skipped} images were skipped; fix them and run again")
     points = header.protocol == "point"
     files = [(_points if points else _masks)(header, images, f) for f in range(len(header.names))]
     report: dict[str, Any] = {
@@ -122,7 +122,9 @@ def _masks(header: Header, images: Sequence[ImageResult], file: int) -> dict[str
 def _by(header: Header, key: str, images: Sequence[FileResult]) -> dict[str, Any]:
     values = sorted({value for f in images for value in f.by}, key=_natural)
     if not values:
-        raise DataError(f"no mask of the ground truth has the key {key}; --by needs one that has")
+        raise DataError(
+            f"no mask of the ground truth has the key {key}; choose another key for --by"
+        )
     return {
         value: {
             "ground_truths": int(sum(m.positives[0] for m in found)),

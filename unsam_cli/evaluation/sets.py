@@ -156,11 +156,11 @@ def score_of(name: str, record: dict[str, Any], key: str | None) -> float:
     try:
         score = number_or_none(record, key)
     except ValueError as error:
-        raise DataError(f"{name}: {error}; mend or remove it") from error
+        raise DataError(f"{name}: {error}; fix or remove it") from error
     if score is None:
         raise DataError(
-            f"{name}: has no {key}, and masks are ranked by it; name another key with --score-key "
-            "(none: the order of the file)"
+            f"{name}: has no {key}, which ranks the masks; choose another key with "
+            "--score-key (none: file order)"
         )
     return float(score)
 
@@ -169,20 +169,20 @@ def _category(name: str, record: dict[str, Any]) -> int:
     try:
         return whole(record, "category_id", default=1)
     except ValueError as error:
-        raise DataError(f"{name}: {error}; mend or remove it") from error
+        raise DataError(f"{name}: {error}; fix or remove it") from error
 
 
 def rle_of(name: str, record: dict[str, Any], size: tuple[int, int]) -> Rle:
     """Mask of a record; compressed RLE, by far the most frequent, is checked later, all at once."""
     mask = record.get("segmentation")
     if mask is None:
-        raise DataError(f"{name}: has no segmentation; masks are needed, not only boxes")
+        raise DataError(f"{name}: has no segmentation; evaluate needs masks, not only boxes")
     if isinstance(mask, dict) and isinstance(mask.get("counts"), str):
         return {"size": mask.get("size"), "counts": mask["counts"]}  # type: ignore[typeddict-item]
     try:
         return from_segmentation(mask, *size)
     except ValueError as error:
-        raise DataError(f"{name}: {error}; mend or remove it") from error
+        raise DataError(f"{name}: {error}; fix or remove it") from error
 
 
 def table_of(names: list[str], rles: list[Rle], size: tuple[int, int]) -> RunTable:
@@ -200,5 +200,5 @@ def _complain(names: list[str], rles: list[Rle], size: tuple[int, int]) -> None:
             RunTable.from_rles([rle], size=size)
         except ValueError as error:
             text = str(error).removeprefix("mask 0: ")
-            hint = "predict at the size of the ground truth" if "differs" in text else "mend it"
+            hint = "predict at the size of the ground truth" if "differs" in text else "fix it"
             raise DataError(f"{name}: {text}; {hint}") from error

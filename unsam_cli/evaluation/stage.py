@@ -134,12 +134,12 @@ def _check(
     truth: str, predictions: Sequence[str], settings: EvaluateSettings, outputs: EvaluateOutputs
 ) -> None:
     if [truth, *predictions].count(STDIN) > 1:
-        raise UsageError("only one file can come from standard input")
+        raise UsageError("only one file can be read from standard input")
     if settings.by is not None and settings.protocol == "point":
         raise UsageError("--by needs --protocol whole-image")
     if outputs.plot is not None:
         if outputs.shard.count > 1 or settings.protocol == "point":
-            raise UsageError("--plot needs whole images, all of them: leave out --shard")
+            raise UsageError("--plot needs --protocol whole-image and all images: remove --shard")
         check_plot(outputs.plot)
     for path in (outputs.output, outputs.per_image, outputs.plot):
         if path is not None:

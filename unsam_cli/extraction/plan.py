@@ -81,12 +81,12 @@ def plan_records(
     try:
         table = RunTable.from_rles([rle for rle, _ in regions], size=(height, width))
     except ValueError as error:
-        raise MaskFileError(f"{error}: the masks must be of these images, unresized") from error
+        raise MaskFileError(f"{error}: the masks must have the size of these images") from error
     side = nearest_multiple(settings.region_size, patch_size)
     for index, (rle, score) in enumerate(regions):
         x, y, w, h = (int(v) for v in table.boxes[index])
         if table.areas[index] == 0:
-            logger.warning("mask %d is empty: no record for it", index)
+            logger.warning("mask %d is empty and gets no record", index)
             continue
         plans.append(RecordPlan((x, y, w, h), (side, side), rle, float(score)))
     return plans

@@ -181,7 +181,7 @@ def finish_image(
 def _overflow_text(features: NDArray[np.float32], dtype: str) -> str:
     if np.isfinite(features).all():
         return (
-            f"features up to {np.abs(features).max():.3g} do not fit {dtype}: "
-            "use --storage-dtype float32"
+            f"features up to {np.abs(features).max():.3g} overflow {dtype}: use "
+            "--storage-dtype float32"
         )
-    return "the network returned features that are not finite: try --dtype float32"
+    return "the network returned NaN or infinite features: use --dtype float32"

@@ -117,12 +117,14 @@ def _create(
             seed=seed,
         )
     if network.weights is None:
-        raise UsageError("--backbone sam: give the checkpoint, a folder or hub id, as --weights")
+        raise UsageError(
+            "--backbone sam needs a checkpoint: give a file, folder or hub id as --weights"
+        )
     chosen = (settings.plan, settings.rank, network.facet, network.layer)
     usual = (PlanSettings(size=usual_size(PROMPTABLE)), 0, "key", -1)
     if masks is not None or chosen != usual:
         raise UsageError(
-            "--backbone sam gives what its mask decoder needs of whole images: leave away "
+            "--backbone sam extracts image embeddings for its mask decoder: remove "
             "--regions, --size, --square, --region-size, --project, --facet and --layer"
         )
     from unsam_cli.sam.encoder import create_promptable

@@ -178,14 +178,15 @@ class FeatureFile:
             )
         if int(attributes["version"]) != VERSION:
             raise FeatureFileError(
-                f"{self.name}: features file of version {attributes['version']}, this program "
-                f"reads version {VERSION}; extract again, or use a newer unsam"
+                f"{self.name}: features file of version {attributes['version']}, but this "
+                f"program reads version {VERSION}; run extract-features again, or use a "
+                "newer unsam"
             )
         if not bool(attributes["complete"]):
-            raise self._error("incomplete, its writer was interrupted")
+            raise self._error("incomplete because its writer was interrupted")
         text = attributes.get("history", "[]")
         if len(text) > _LONGEST_HISTORY:
-            raise self._error(f"its history has more than {_LONGEST_HISTORY} bytes")
+            raise self._error(f"its history is longer than {_LONGEST_HISTORY} bytes")
         history = orjson.loads(text)
         if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
             raise self._error("its history is not a list of steps")
@@ -235,7 +236,7 @@ class FeatureFile:
     def _texts(self, name: str, length: int) -> h5py.Dataset:
         dataset = contained(self._file, name)
         if dataset.shape != (length,) or not dataset.dtype.hasobject:
-            raise self._error(f"/{name} has not {length} entries of text or bytes")
+            raise self._error(f"/{name} does not have {length} entries of text or bytes")
         return dataset
 
     def _read_regions(self) -> None:
@@ -275,22 +276,26 @@ class FeatureFile:
         width = self._widths[place] if len(self.ids) else place
         patches = self._grid.astype(np.int64).prod(axis=1)
         checks = [
-            (known, "belongs to no image of the file"),
+            (known, "belongs to an image that is not in the file"),
             ((self._grid >= 1).all(axis=1), "has an empty grid"),
             (
                 (x >= 0) & (y >= 0) & (w >= 1) & (h >= 1) & (x + w <= width) & (y + h <= height),
                 "has a box outside its image",
             ),
             (np.isfinite(self._score), "has a score that is not a number"),
-            (np.diff(self._offset) == patches, "has offsets that do not match its grid"),
+            (np.diff(self._offset) == patches, "has offsets that do not fit its grid"),
         ]
         for good, what in checks:
             for k in np.flatnonzero(~good)[:1]:
                 raise self._error(f"record {k} (image {region_image[k]}) {what}")
         if self._offset[0] != 0 or self._offset[-1] != shape[0]:
-            raise self._error(f"/features has {shape[0]} rows, /regions/offset {self._offset[-1]}")
+            raise self._error(
+                f"/features has {shape[0]} rows, but /regions/offset ends at {self._offset[-1]}"
+            )
         if shape[1] != self.attributes.dim and len(region_image):
-            raise self._error(f"/features has {shape[1]} channels, dim says {self.attributes.dim}")
+            raise self._error(
+                f"/features has {shape[1]} channels, but dim is {self.attributes.dim}"
+            )
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -70,7 +70,7 @@ def check_regular(
     except (OSError, ValueError) as e:
         raise unreadable(name, e, error) from e
     if kind is not None:
-        raise error(f"{name}: is a {kind}; a file is needed")
+        raise error(f"{name}: is a {kind}; give a file")
 
 
 def open_regular(
@@ -95,7 +95,7 @@ def refuse_special(path: Path | str, error: type[UnsamError] = DataError) -> Non
     except (OSError, ValueError):
         return
     if kind not in (None, "folder"):
-        raise error(f"{path}: is a {kind}; a file or folder is needed")
+        raise error(f"{path}: is a {kind}; give a file or folder")
 
 
 def unreadable(name: str, e: Exception, error: type[UnsamError] = DataError) -> UnsamError:
@@ -153,7 +153,7 @@ def _first_of_pipe(handle: int, name: str) -> bytes:
         except BlockingIOError:
             return b""
         time.sleep(0.02)
-    raise DataError(f"{name}: is a named pipe into which nobody writes; a file is needed")
+    raise DataError(f"{name}: is a named pipe without a writer; give a file")
 
 
 def read_small(path: Path | str, most: int) -> bytes:
@@ -168,7 +168,7 @@ def read_small(path: Path | str, most: int) -> bytes:
     for chunk in chunks(path):
         content += chunk
         if len(content) > most:
-            raise DataError(f"{path}: more than {most} bytes; is it the right file?")
+            raise DataError(f"{path}: is larger than {most} bytes; is it the right file?")
     return bytes(content)
 
 
@@ -197,7 +197,9 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
             with os.scandir(os.path.join(folder, inside)) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError as e:
-            raise MissingInputError(f"{e.filename}: cannot be read ({e.strerror}); allow it") from e
+            raise MissingInputError(
+                f"{e.filename}: cannot be read ({e.strerror}); change its permissions"
+            ) from e
         for entry in entries:
             name = f"{inside}/{entry.name}" if inside else entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -209,7 +211,9 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
                 elif not os.path.isdir(entry.path):
                     strange.append(entry.path)
     if strange:
-        logger.warning("left out %d that are no files, such as %s", len(strange), min(strange))
+        logger.warning(
+            "ignored %d entries that are not regular files, such as %s", len(strange), min(strange)
+        )
 
 
 def _file_or_nothing(path: str) -> bool:

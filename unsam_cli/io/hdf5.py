@@ -37,12 +37,14 @@ def contained(file: h5py.File, name: str) -> h5py.Dataset:
     layout = dataset.id.get_create_plist().get_layout()
     if layout == h5py.h5d.CHUNKED:
         # A chunk may unpack to a thousand times its size, whatever the header says.
-        raise ValueError(f"/{name} is chunked; unpack it: h5repack -f NONE -l CONTI IN.h5 OUT.h5")
+        raise ValueError(
+            f"/{name} is chunked; convert it with h5repack -f NONE -l CONTI IN.h5 OUT.h5"
+        )
     if dataset.external or layout != h5py.h5d.CONTIGUOUS:
-        raise ValueError(f"/{name} is not in the file in one piece")
+        raise ValueError(f"/{name} is not stored contiguously in the file")
     there = min(dataset.id.get_storage_size(), os.path.getsize(file.filename))
     if dataset.nbytes > there:
-        raise ValueError(f"/{name} claims {dataset.nbytes} bytes and has {there}")
+        raise ValueError(f"/{name} should have {dataset.nbytes} bytes but has {there}")
     if dataset.dtype.hasobject:
         _check_references(dataset, name)
     return dataset
@@ -71,10 +73,10 @@ def _follow(file: h5py.File, name: str) -> h5py.Dataset:
         if not isinstance(found, h5py.Group):
             break
         if not isinstance(found.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"/{name} is a link to somewhere else")
+            raise ValueError(f"/{name} is a link to another place")
         found = found[part]
     if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"/{name} is no dataset")
+        raise ValueError(f"/{name} is not a dataset")
     return found
 
 
@@ -86,10 +88,10 @@ def _check_references(dataset: h5py.Dataset, name: str) -> None:
     text = h5py.check_string_dtype(dataset.dtype) or h5py.check_vlen_dtype(dataset.dtype) == "u1"
     known = dataset.id.get_storage_size() == count * _REFERENCE.itemsize
     if not text or not known or file.userblock_size:
-        raise ValueError(f"/{name} holds neither texts nor bytes")
+        raise ValueError(f"/{name} contains neither text nor bytes")
     with open(file.filename, "rb") as stream:
         stream.seek(dataset.id.get_offset())
         lengths = np.fromfile(stream, _REFERENCE, count)["length"]
     claimed, there = int(lengths.sum(dtype=np.int64)), os.path.getsize(file.filename)
     if claimed > there:
-        raise ValueError(f"/{name} claims {claimed} bytes in a file of {there}")
+        raise ValueError(f"/{name} should have {claimed} bytes, but the file has {there}")

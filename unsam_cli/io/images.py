@@ -200,14 +200,15 @@ def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFil
         if text := mistaken(stream.read(HEAD), "image"):
             raise ImageFileError(f"{name}: {text}")
         raise ImageFileError(
-            f"{name}: not an image of a known format ({', '.join(_FORMATS)}); convert or remove it"
+            f"{name}: not an image in a supported format ({', '.join(_FORMATS)}); convert "
+            "or remove it"
         )
     stream.seek(0)
     image = opener(stream, name)
     width, height = image.size
     if width * height > most:
         raise ImageFileError(
-            f"{name}: {width}x{height} pixels are more than the limit of {most}; shrink it"
+            f"{name}: {width}x{height} pixels exceed the limit of {most}; resize the image"
         )
     return image
 

@@ -109,7 +109,7 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[Record]:
                 raise ValueError(f"unexpected {bytes(data[at : at + 1])!r} at byte {position + at}")
         position += len(chunk)
     if state[_SKIP] != _NO or state[_PLACE] not in (_DONE, _LINES):
-        raise ValueError("it ends in the middle")
+        raise ValueError("the file ends in the middle of a record")
 
 
 def parse_json(text: bytes) -> Any:
@@ -121,7 +121,7 @@ def parse_json(text: bytes) -> Any:
         If it is not JSON, or longer than `LONGEST`.
     """
     if len(text) > LONGEST:
-        raise ValueError(f"{len(text)} bytes for one record are more than the limit of {LONGEST}")
+        raise ValueError(f"a record of {len(text)} bytes exceeds the limit of {LONGEST}")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

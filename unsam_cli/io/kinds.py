@@ -52,7 +52,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"7z\xbc\xaf", "packed", "a 7z archive"),
     (0, b"Rar!", "packed", "a RAR archive"),
     (257, b"ustar", "packed", "a tar archive"),
-    (0, b"version https://git-lfs", "other", "a pointer of Git LFS, not the file itself"),
+    (0, b"version https://git-lfs", "other", "a Git LFS pointer, not the file itself"),
 )
 _NEEDED = {
     "features": ("hdf5", "features (HDF5) are needed: unsam extract-features makes them of images"),
@@ -62,10 +62,10 @@ _NEEDED = {
         "weights zip binary",
         "a checkpoint of a network is needed: unsam train makes one",
     ),
-    "prompts": ("json text binary empty", "prompts are needed, one JSON object a line"),
+    "prompts": ("json text binary empty", "prompts are needed, one JSON object per line"),
     "shard": ("hdf5 json", "shards of features (HDF5) or masks (JSON) are needed"),
     "table": ("text table", "a training shard (TSV) is needed"),
-    "list": ("text table binary empty", "a list of paths is needed, one a line"),
+    "list": ("text table binary empty", "a list of paths is needed, one per line"),
     "config": ("text table json empty", "a TOML file is needed"),
 }
 _HINTS = {
@@ -88,7 +88,7 @@ def kind_of(head: bytes) -> Kind:
     if not head:
         return Kind("empty", "empty")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return Kind("other", "a text in UTF-16, not in UTF-8")
+        return Kind("other", "text in UTF-16, not in UTF-8")
     for at, signature, family, words in _SIGNATURES:
         if head.startswith(signature, at):
             return Kind(family, words)

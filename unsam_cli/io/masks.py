@@ -162,7 +162,7 @@ class MasksFile:
         except MaskFileError:
             raise
         except ValueError as error:
-            raise MaskFileError(f"{name}: {error}; mend or remove it") from error
+            raise MaskFileError(f"{name}: {error}; fix or remove it") from error
 
     def _parse(self, row: Row, text: bytes) -> tuple[str, dict[str, Any]]:
         image_id, number, source_index, _, _ = row

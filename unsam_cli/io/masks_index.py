@@ -71,7 +71,7 @@ def add_source(index: Index, source: Source) -> None:
     single: ImageInfo | None = None
     index.sources.append(source)
     if not source.read_at(0, 1):
-        raise MaskFileError(f"{source.name}: empty file; make it again")
+        raise MaskFileError(f"{source.name}: empty file; write it again")
     lines = _one_record_a_line(source)
     for record in _records(source, lines):
         seen.add(record.key)
@@ -89,7 +89,7 @@ def add_source(index: Index, source: Source) -> None:
             index.info = _checked_info(_parsed(record, where), source)
     if not seen & {"", "annotations", "images", "image"} and not _starts_with(source, b"["):
         raise MaskFileError(
-            f"{source.name}: has neither images nor annotations; a COCO file of masks is needed"
+            f"{source.name}: has neither images nor annotations; give a COCO file of masks"
         )
     _assign_image(index, begin, single, source)
     _refuse_repeated(ids, source)
@@ -117,7 +117,7 @@ def _records(source: Source, lines: bool) -> Iterator[Record]:
         raise
     except ValueError as error:
         told = mistaken(source.read_at(0, HEAD), "masks")
-        text = told or f"not JSON: {error}; a COCO file of masks is needed"
+        text = told or f"not JSON: {error}; give a COCO file of masks"
         raise MaskFileError(f"{source.name}: {text}") from error
 
 
@@ -182,7 +182,9 @@ def _add_image(index: Index, record: Record, source: Source) -> ImageInfo:
 def _checked_info(info: dict[str, Any], source: Source) -> dict[str, Any]:
     own = info.get("unsam", {})
     if not isinstance(own, dict) or not isinstance(own.get("history", []), list):
-        raise MaskFileError(f"{source.name}: info.unsam is not as unsam writes it; remove it")
+        raise MaskFileError(
+            f"{source.name}: info.unsam is not in the form that unsam writes; remove it"
+        )
     return info
 
 
@@ -205,6 +207,6 @@ def _refuse_repeated(ids: array[int], source: Source) -> None:
     if len(repeated):
         first, second = np.sort(order[repeated[0] : repeated[0] + 2]) + 1
         raise MaskFileError(
-            f"{source.name}: annotation id {values[first - 1]} is that of records {first} and "
-            f"{second}; ids must be unique"
+            f"{source.name}: records {first} and {second} both have annotation id "
+            f"{values[first - 1]}; ids must be unique"
         )

@@ -43,7 +43,7 @@ class MaskLines:
             raise MissingInputError(f"{path}: no such file")
         self.info: dict[str, Any] = next(self._section(b'{"info":'), {})
         if "history" not in self.info.get("unsam", {}):
-            raise self._error("no history of unsam in the first line")
+            raise self._error("the first line has no history of unsam")
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -78,7 +78,9 @@ class MaskLines:
                 ahead = next(annotations, None)
             yield image, _with_local_parents(group)
         if ahead is not None:
-            raise self._error(f"annotation {ahead.get('id')} is not in the order of the images")
+            raise self._error(
+                f"annotation {ahead.get('id')} does not follow the order of the images"
+            )
 
     def _section(self, head: bytes) -> Iterator[dict[str, Any]]:
         """Yield the objects of the section whose first line starts with `head`."""
@@ -87,7 +89,7 @@ class MaskLines:
                 if line.startswith(head):
                     break
             else:
-                raise self._error(f"no section {head.decode()}")
+                raise self._error(f"section {head.decode()} is missing")
             if not line.endswith(b"[\n"):
                 yield self._parse(line[len(head) :].rstrip(b",\n"))
                 return

@@ -22,8 +22,8 @@ def scratch_error(what: str, e: OSError) -> MachineError:
         folder = os.environ.get("TMPDIR", "/tmp")
     reason = (shortage(e) or e.strerror or str(e)).split("; ")[0]
     return MachineError(
-        f"{what} cannot be kept in {folder}: {reason}; make room there, or set TMPDIR to another "
-        "folder"
+        f"{what} cannot be stored in {folder}: {reason}; free disk space there, or set "
+        "TMPDIR to another folder"
     )
 
 

@@ -125,5 +125,5 @@ def json_files(folder: Path) -> list[Path]:
     """
     found = [folder / name for name in files_below(folder, (".json", ".json.gz"))]
     if not found:
-        raise MissingInputError(f"{folder}: holds no .json files; give a folder of masks files")
+        raise MissingInputError(f"{folder}: has no .json files; give a folder of masks files")
     return sorted(found, key=os.fsencode)

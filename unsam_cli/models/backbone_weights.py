@@ -20,7 +20,7 @@ from unsam_cli.run.provenance import file_identity
 
 DINO_RESNET = "Ramos-Ramos/dino-resnet-50"
 """The published DINO ResNet-50 under the names of transformers."""
-_MEND = "give --backbone-weights FILE"
+_FIX = "give --backbone-weights FILE"
 _COUNTER = ".num_batches_tracked"
 
 
@@ -48,7 +48,7 @@ def load_backbone(encoder: Any, config: SegmenterConfig, folder: Path | None, se
     if folder is not None:
         if weights is not None:
             raise UsageError(
-                f"--backbone {config.backbone} brings its weights: leave --backbone-weights away"
+                f"--backbone {config.backbone} includes its weights: remove --backbone-weights"
             )
         source = load_network(type(encoder), folder, whole=False, config=encoder.config)
         encoder.load_state_dict(source.state_dict())
@@ -74,7 +74,7 @@ def _find(config: SegmenterConfig) -> tuple[Path, str]:
         return source, file_identity(source)
     if source is None and _is_dino_resnet(config):
         source = DINO_RESNET
-    return fetch_weights(config.backbone, source, mend=_MEND)
+    return fetch_weights(config.backbone, source, fix=_FIX)
 
 
 def _is_dino_resnet(config: SegmenterConfig) -> bool:

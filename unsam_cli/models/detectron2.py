@@ -168,8 +168,9 @@ def _config(state: Mapping[str, Tensor], path: Path) -> SegmenterConfig:
     queries = state.get("sem_seg_head.predictor.query_feat.weight")
     if queries is None or queries.ndim != 2:
         raise CheckpointError(
-            f"{path}: no Mask2Former of detectron2 (sem_seg_head.predictor.query_feat is missing): "
-            "give the whole-image checkpoint of UnSAM, or a folder of transformers"
+            f"{path}: not a Mask2Former of detectron2 (sem_seg_head.predictor.query_feat is "
+            "missing): give the whole-image checkpoint of UnSAM, or a folder of "
+            "transformers"
         )
 
     # The layers are always as many, so that a file that lacks the last of them is refused.
@@ -178,7 +179,7 @@ def _config(state: Mapping[str, Tensor], path: Path) -> SegmenterConfig:
     try:
         return SegmenterConfig(queries=count, hidden=width, decoder_layers=layers)
     except UsageError as error:
-        raise CheckpointError(f"{path}: no Mask2Former can be like that: {error}") from error
+        raise CheckpointError(f"{path}: not a valid Mask2Former: {error}") from error
 
 
 def _split(name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -50,9 +50,9 @@ def publish_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 def _check(folder: Path) -> None:
     if folder in (Path.cwd(), *Path.cwd().parents):
-        raise OutputError(f"{folder}: is the folder you are in; give another name")
+        raise OutputError(f"{folder}: is the current folder; give another name")
     if folder.exists() and not (folder.is_dir() and _holds_only_a_model(folder)):
-        raise OutputError(f"{folder}: exists, and is no model folder: give another name")
+        raise OutputError(f"{folder}: exists, but is not a model folder: give another name")
 
 
 @contextmanager

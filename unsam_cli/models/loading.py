@@ -40,7 +40,7 @@ _EXAMPLE = asdict(SegmenterConfig(backbone_weights="", decoder_layers=1))
 _MOST_PIXELS = 2**17
 """Of a side; no image has more that fits into memory."""
 _MOST_MULTIPLE = 512
-_MEND = "give a folder or hub id of Mask2Former or EoMT, or a checkpoint of UnSAM (.pth)"
+_FIX = "give a folder or hub id of Mask2Former or EoMT, or a checkpoint of UnSAM (.pth)"
 
 
 def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
@@ -100,10 +100,10 @@ def load_segmenter(checkpoint: str, device: str = "cpu") -> Segmenter:
     elif path.is_file():
         segmenter = _from_detectron2(path)
     elif repository is None:
-        raise MissingInputError(f"{checkpoint}: no such checkpoint: {_MEND}")
+        raise MissingInputError(f"{checkpoint}: no such checkpoint: {_FIX}")
     else:
-        mend = f"if {checkpoint} was meant to be a folder, there is none"
-        folder, identity = fetch_folder(repository, mend=mend)
+        fix = f"check the path if {checkpoint} is meant to be a folder"
+        folder, identity = fetch_folder(repository, fix=fix)
         segmenter = _from_folder(folder)
         segmenter.identity = identity
     return segmenter.eval().to(device)
@@ -183,8 +183,10 @@ def _create_mask2former(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
     elif "/" in config.backbone:
         repository = hub_id(config.backbone)
         if repository is None:
-            raise UsageError(f"{config.backbone} is neither a folder, nor a name, nor a hub id")
-        folder, identity = fetch_folder(repository, mend="give another --backbone")
+            raise UsageError(
+                f"{config.backbone} is neither a folder, nor a model name, nor a hub id"
+            )
+        folder, identity = fetch_folder(repository, fix="give another --backbone")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = create_mask2former(config, folder)
@@ -235,9 +237,9 @@ def _from_detectron2(path: Path) -> Segmenter:
 
 
 def _from_folder(folder: Path) -> Segmenter:
-    kind = read_json(folder / "config.json", _MEND).get("model_type")
+    kind = read_json(folder / "config.json", _FIX).get("model_type")
     if not isinstance(kind, str) or kind not in (*NETWORKS, CONDINST):
-        raise CheckpointError(f"{folder}: a model of type {kind!r}: {_MEND}")
+        raise CheckpointError(f"{folder}: a model of type {kind!r}: {_FIX}")
     about = read_about(folder / ABOUT, VERSION)
     network = load_condinst(folder) if kind == CONDINST else load_network(NETWORKS[kind], folder)
     settings = _settings(network, kind, about, folder)
@@ -245,7 +247,7 @@ def _from_folder(folder: Path) -> Segmenter:
         # A small picture: not all settings leave their mark on the weights.
         segmenter = Segmenter(network, settings).eval()
         if not 1 <= segmenter.multiple <= _MOST_MULTIPLE:
-            raise ValueError(f"inputs would be multiples of {segmenter.multiple} pixels")
+            raise ValueError(f"input sizes would be multiples of {segmenter.multiple} pixels")
         segmenter(torch.zeros(1, 3, segmenter.multiple, 2 * segmenter.multiple))
     segmenter.history = about["history"]
     segmenter.identity = _identity(folder)
@@ -266,8 +268,8 @@ def _settings(network: Any, kind: str, about: Mapping[str, Any], folder: Path) -
             raise CheckpointError(f"{folder / ABOUT}: settings cannot be read: {name} is {value!r}")
     if config.architecture != kind or config.longest_side > _MOST_PIXELS:
         raise CheckpointError(
-            f"{folder / ABOUT}: settings cannot be read: it tells of {config.architecture} with "
-            f"inputs of {config.longest_side} pixels, config.json of {kind}"
+            f"{folder / ABOUT}: settings cannot be read: it describes {config.architecture} "
+            f"with inputs of {config.longest_side} pixels, but config.json describes {kind}"
         )
     return config
 

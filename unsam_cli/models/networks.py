@@ -86,7 +86,9 @@ def create_eomt(config: SegmenterConfig, vit: Any) -> Any:
     if config.layers > depth:
         raise UsageError(f"{config.backbone} has {depth} blocks, not {config.layers}")
     if config.image_size % patch:
-        raise UsageError(f"image_size {config.image_size} is no multiple of the patches, {patch}")
+        raise UsageError(
+            f"image_size {config.image_size} is not a multiple of the patch size, {patch}"
+        )
     return EomtForUniversalSegmentation(
         EomtConfig(
             num_labels=1,
@@ -147,7 +149,7 @@ def _backbone_config(name: str, folder: Path | None) -> Any:
         config = read_any_config(folder)
         names = getattr(config, "stage_names", [])
         if len(names) < len(_STRIDES):
-            raise UsageError(f"{name} is no backbone with features at several strides")
+            raise UsageError(f"{name} is not a backbone with features at several strides")
         config.out_features = names[-len(_STRIDES) :]
         return config
     if name == RESNET:
@@ -168,8 +170,9 @@ def stages(name: str) -> Sequence[int]:
     strides = list(network.feature_info.reduction())
     if any(stride not in strides for stride in _STRIDES):
         raise UsageError(
-            f"{name} has features at strides {strides}, not {_STRIDES}: choose a hierarchical "
-            "network, or --architecture eomt for a plain vision transformer"
+            f"{name} has features at strides {strides}, not {_STRIDES}: choose a "
+            "hierarchical network, or use --architecture eomt for a plain vision "
+            "transformer"
         )
     return [strides.index(stride) for stride in _STRIDES]
 
@@ -182,7 +185,7 @@ def _check_maps(encoder: Any, name: str) -> None:
     # timm asserts.
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name} does not take pictures of any size: {reason}") from error
+        raise UsageError(f"{name} does not accept images of arbitrary size: {reason}") from error
     finally:
         encoder.train()
     wanted = [(1, c, 64 // s, 96 // s) for c, s in zip(encoder.channels, _STRIDES, strict=True)]

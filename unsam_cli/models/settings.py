@@ -89,7 +89,7 @@ class SegmenterConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hidden % 32:
-            raise UsageError(f"hidden is {self.hidden}; a multiple of 32")
+            raise UsageError(f"hidden is {self.hidden}; it must be a multiple of 32")
         if self.longest_side < self.short_side:
             raise UsageError(
                 f"longest_side {self.longest_side} is less than short_side {self.short_side}"

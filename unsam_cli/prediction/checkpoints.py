@@ -38,7 +38,7 @@ def is_promptable(checkpoint: str) -> bool:
         return any(str(name).startswith(_PARTS) for name in _names(path))
     if not path.is_dir() and repository is not None:
         path, _ = fetch_folder(
-            repository, mend=f"if {checkpoint} was meant to be a folder, there is none"
+            repository, fix=f"check the path if {checkpoint} is meant to be a folder"
         )
     try:
         with open_regular(path / "config.json") as stream:

@@ -78,13 +78,16 @@ class PredictSettings(Settings):
                 "give LOW,HIGH"
             )
         if self.size is not None and self.size[0] > self.size[1]:
-            raise UsageError(f"a size of {self.size[0]},{self.size[1]} cannot be; SHORT,LONGEST")
+            raise UsageError(
+                f"a size of {self.size[0]},{self.size[1]} is not SHORT,LONGEST; give the "
+                "shorter side first"
+            )
         if self.overlap is not None and self.tile is None:
-            raise UsageError("an overlap needs tiles: give --tile, too")
+            raise UsageError("--overlap needs --tile")
         if self.tile is not None and not 0 < self.shared < self.tile:
             raise UsageError(
-                f"tiles of {self.tile} pixels cannot overlap by {self.shared}; "
-                "at least 1, less than a tile"
+                f"tiles of {self.tile} pixels cannot overlap by {self.shared}; give at "
+                "least 1 and less than a tile"
             )
 
     @property

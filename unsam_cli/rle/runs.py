@@ -56,8 +56,8 @@ def checked_size(size: Any) -> tuple[int, int]:
         raise ValueError(f"size must be [height, width] in pixels, got {size!r:.80}") from None
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise ValueError(
-            f"size {height}x{width} is impossible: sides must be positive and the image at most "
-            f"{MAX_PIXELS} pixels"
+            f"size {height}x{width} is invalid: sides must be positive and the image must "
+            f"have at most {MAX_PIXELS} pixels"
         )
     return height, width
 

@@ -33,8 +33,8 @@ def open_features(argument: str) -> Iterator[FeatureFile]:
     with local_file(argument) as path, FeatureFile(path, name=name_of(argument)) as file:
         if file.attributes.facet == PROMPT:
             raise FeatureFileError(
-                f"{file.name}: features for unsam finetune-sam (--backbone sam), whose grid is not "
-                "that of the image; extract those of another backbone"
+                f"{file.name}: features for unsam finetune-sam (--backbone sam), whose grid "
+                "is not aligned with the image; extract features of another backbone"
             )
         yield file
 

@@ -67,11 +67,11 @@ def list_images(query: ImageQuery, *, keep_missing: bool = False) -> list[ImageI
             raise UsageError("give either IMAGES or --coco, not both")
         return images_of_coco(query.coco, query.image_root, keep_missing=keep_missing)
     if not query.arguments:
-        raise UsageError("no images: name files, folders, @list.txt, - or --coco FILE")
+        raise UsageError("no images: give files, folders, @list.txt, - or --coco FILE")
     found = _named(_expand(query, keep_missing))
     if not found:
         names = " ".join(query.arguments)
-        raise MissingInputError(f"{names}: no images found; folders are searched by suffix")
+        raise MissingInputError(f"{names}: no images found; folders are searched by file suffix")
     pairs = sorted(found.items(), key=lambda pair: os.fsencode(pair[1]))
     return [ImageItem(i, name, place) for i, (name, place) in enumerate(pairs, start=1)]
 
@@ -91,7 +91,7 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
 
     images = read_masks(coco).images
     if not images:
-        raise DataError(f"{coco}: lists no images; give a full COCO file, or name the images")
+        raise DataError(f"{coco}: lists no images; give a full COCO file, or the images themselves")
     folder = coco.parent if root is None else root
     items = []
     for i, image in sorted(images.items()):
@@ -182,7 +182,7 @@ def _named(found: Iterable[tuple[str | None, str]]) -> dict[str, str]:
         other = named.setdefault(stored, path)
         if other != path and _absolute(other) != _absolute(path):
             raise UsageError(
-                f"{other} and {path} would both be stored as {stored}; give a folder above both"
+                f"{other} and {path} would both be stored as {stored}; give a common parent folder"
             )
     return named
 
@@ -220,7 +220,7 @@ def local_file(argument: str) -> Iterator[Path]:
             return
         source = chunks(argument)
     elif sys.stdin.isatty():
-        raise MissingInputError("standard input is a terminal; name a file, or pipe one in")
+        raise MissingInputError("standard input is a terminal; give a file, or pipe one in")
     else:
         source = pieces(sys.stdin.buffer)
     name = name_of(argument)
@@ -234,7 +234,7 @@ def local_file(argument: str) -> Iterator[Path]:
                 raise
             raise DataError(f"{name}: cannot be read ({e.strerror}); pipe a file in") from e
         if not arrived:
-            raise MissingInputError(f"nothing arrived on {name}; see what the command before said")
+            raise MissingInputError(f"{name} is empty; see the messages of the previous command")
         yield Path(spool.name)
 
 

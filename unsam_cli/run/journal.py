@@ -101,7 +101,7 @@ class Journal:
 
     def _start(self, settings: dict[str, Any]) -> None:
         if self._lines.seek(0, os.SEEK_END):
-            logger.warning("discarding the unfinished %s; --resume continues one", self.folder)
+            logger.warning("discarding the unfinished %s; --resume would continue it", self.folder)
         self._lines.truncate(0)
         self._blob.truncate(0)
         self._append_line(settings)
@@ -126,7 +126,7 @@ class Journal:
                 line_end = position if record else line_end
         if damaged:
             logger.warning(
-                "%s: %d of its lines are damaged; what they held is computed again",
+                "%s: %d damaged lines; their images are recomputed",
                 self.folder,
                 damaged,
             )
@@ -138,8 +138,8 @@ class Journal:
     def _refuse_other(self, record: dict[str, Any] | None, settings: dict[str, Any]) -> None:
         if record is None:
             raise DataError(
-                f"{self.folder}: its first line is damaged, so what it holds cannot be told; "
-                "delete the folder, or start anew without --resume"
+                f"{self.folder}: its first line is damaged, so its content is unknown; "
+                "delete the folder, or start over without --resume"
             )
         refuse_other_settings(record, settings, self.folder)
 
@@ -215,8 +215,8 @@ class Journal:
         blob = b"".join(self._chunks(*record["blob"]))
         if zlib.crc32(blob, zlib.crc32(line.rpartition(_SUM)[0])) != record["crc"]:
             raise OutputError(
-                f"{self.folder}: what it holds of image {image_id} has changed on the disk; "
-                "run again with --resume"
+                f"{self.folder}: its data of image {image_id} has changed on the disk; run "
+                "again with --resume"
             )
         return blob
 
@@ -257,7 +257,7 @@ def _open(path: Path) -> BinaryIO:
     try:
         return open_own(path)
     except ForeignFileError as e:
-        logger.warning("%s: it is replaced, and what it holds not used", e)
+        logger.warning("%s: it is replaced, and its content is not used", e)
         path.unlink()
         return open_own(path)
 
@@ -283,16 +283,16 @@ def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path)
 
 
 def output_error(target: Path | None, e: OSError) -> OutputError:
-    """Return `e` as one line about the output, with the mend that its cause suggests."""
+    """Return `e` as one line about the output, with the fix that its cause suggests."""
     name = "standard output" if target is None else str(target)
     number = errno_of(e)
     if isinstance(e, ForeignFileError):
         return OutputError(f"{name}: {e}; remove it, or choose another output")
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"{name}: no space left; free some and run again with --resume")
+        return OutputError(f"{name}: no space left; free disk space and run again with --resume")
     if (short := shortage(e)) is not None:
         return OutputError(f"{name}: {short}")
     if number == errno.ENOENT and target is not None:
-        return OutputError(f"{name}: the folder {target.parent} does not exist; make it first")
+        return OutputError(f"{name}: the folder {target.parent} does not exist; create it first")
     reason = os.strerror(number) if number else str(e)
     return OutputError(f"{name}: {reason}; check the folder, or choose another output")

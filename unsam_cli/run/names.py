@@ -94,4 +94,4 @@ def _tell(moved: list[str]) -> None:
     for text in moved[_MOST_TOLD:]:
         logger.info("%s: another image has its usual name", text)
     if len(moved) > _MOST_TOLD:
-        logger.warning("and %d more; -v lists them all", len(moved) - _MOST_TOLD)
+        logger.warning("and %d more; -v lists all", len(moved) - _MOST_TOLD)

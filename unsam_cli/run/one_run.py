@@ -18,7 +18,7 @@ from unsam_cli.run.shards import Parts
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = "make the shards again, all of one list of images"
+_AGAIN = "run all shards again with the same list of images"
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def _refuse_other_list(shards: Sequence[ShardFile]) -> None:
     place = f"image {start + 1}" if stop == start + 1 else f"among images {start + 1} to {stop}"
     shown = "".join(_shown(marked, text, start, stop) for text in lists)
     raise DataError(
-        f"{first.path} and {other.path} are shards of different lists of images, of {counts}: the "
-        f"first difference is {place} of the list{shown}; {_AGAIN}"
+        f"{first.path} and {other.path} are shards of different lists of images, of "
+        f"{counts}: the lists first differ at {place}{shown}; {_AGAIN}"
     )
 
 
@@ -108,8 +108,9 @@ def _refuse_other_run(first: ShardFile, other: ShardFile) -> None:
     if difference is not None:
         what, mine, theirs = difference
         raise DataError(
-            f"{first.path} and {other.path} are not shards of one run: {what} was {mine} for the "
-            f"first and {theirs} for the second; make them again alike"
+            f"{first.path} and {other.path} are not shards of one run: {what} was {mine} "
+            f"for the first and {theirs} for the second; run them again with the same "
+            "settings and inputs"
         )
 
 
@@ -139,7 +140,9 @@ def _joined(shards: Sequence[ShardFile], *, partial: bool) -> Parts:
     if joined.missing:
         text = f"shard {_some(joined.missing, ', ')} of {count} is missing"
         if not partial:
-            raise DataError(f"{text}; merge all shards, or give --partial to join what there is")
+            raise DataError(
+                f"{text}; merge all shards, or give --partial to join the shards that exist"
+            )
         held_parts = f"{_some(sorted(held), ',')}/{count}"
         logger.warning("%s; the output is marked as %s", text, held_parts)
     return joined
@@ -188,8 +191,8 @@ def _refuse_renumbered(shards: Sequence[ShardFile]) -> None:
         one = places[0]
         other = next(place for place in places if place[0] != one[0])
         raise DataError(
-            f"{name} is image {one[0]} in {one[1]} and image {other[0]} in {other[1]}, as when "
-            f"images are added or removed between two shards; {_AGAIN}"
+            f"{name} is image {one[0]} in {one[1]} and image {other[0]} in {other[1]}; "
+            f"images were probably added or removed between two shards; {_AGAIN}"
         )
 
 

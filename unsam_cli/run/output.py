@@ -52,11 +52,13 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
     path = output_path(output)
     if path is None:
         if binary and output == STDOUT and sys.stdout.isatty():
-            raise UsageError("binary output on a terminal; give -o FILE, or pipe it on")
+            raise UsageError(
+                "the output is binary, and standard output is a terminal; give -o FILE, or pipe it"
+            )
         return
     refuse_folder(output)
     if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if no_clobber and path.exists():
         raise UsageError(f"{path}: exists, and --no-clobber was given")
 
@@ -141,7 +143,7 @@ def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
 def _rename(temporary: Path, held: int, target: Path) -> None:
     os.fsync(held)
     if not is_at(held, temporary):
-        raise OutputError(f"{target}: another process has taken {temporary} away; run again")
+        raise OutputError(f"{target}: another process has removed {temporary}; run again")
     set_mode(held, mode_for(held, target))
     temporary.replace(target)
 

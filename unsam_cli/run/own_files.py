@@ -153,7 +153,7 @@ def open_own(path: Path) -> BinaryIO:
         if not stat.S_ISREG(found.st_mode):
             raise ForeignFileError(f"{path} is {_name_of_kind(found.st_mode)}")
         if found.st_nlink > 1:
-            raise ForeignFileError(f"{path} has a second name elsewhere (a hard link)")
+            raise ForeignFileError(f"{path} has another hard link")
         _refuse_stranger(path, found)
         return os.fdopen(held, "a+b", buffering=0)
     except BaseException:

@@ -77,7 +77,7 @@ class LineReporter:
             "peak_memory_bytes": peak,
         }
         if self.kept and not self.total:
-            self._tell(f"complete, all {self.kept} images were done before", fields)
+            self._tell(f"complete, all {self.kept} images were already done", fields)
             return
         text = f"{self.done}/{self.total} images, {rate:.3g}/s"
         text += (
@@ -99,7 +99,7 @@ class LineReporter:
         """Say at once what a resumed run does not compute."""
         if self.kept and self.total:
             fields = {"stage": self.stage, "total": self.total, "kept": self.kept}
-            text = f"{self.kept} of {self.kept + self.total} images were done before and are kept"
+            text = f"keeping {self.kept} of {self.kept + self.total} images of an earlier run"
             self._tell(text, fields)
 
     def __enter__(self) -> LineReporter:

@@ -69,7 +69,7 @@ def refuse_pictures(writes: Iterable[Path]) -> None:
     for path in writes:
         if path.is_file() and not is_drawing(path):
             raise UsageError(
-                f"{path}: was not written by unsam, and would be replaced; choose another folder"
+                f"{path}: was not written by unsam and would be replaced; choose another folder"
             )
 
 
@@ -86,7 +86,9 @@ def refuse_doubles(outputs: Iterable[str]) -> None:
         place = os.path.realpath(output)
         if output != STDOUT and output_path(output) is not None:
             if place in seen:
-                raise UsageError(f"{output}: two outputs have this name; choose another for one")
+                raise UsageError(
+                    f"{output}: two outputs have this name; choose another name for one"
+                )
             seen.add(place)
 
 

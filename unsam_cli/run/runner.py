@@ -214,8 +214,8 @@ def _refuse_other_shard(
     for item in items:
         if item.id in done and item.id not in kept:
             raise UsageError(
-                f"{output}: holds image {item.id} ({item.file_name}), which is not in this shard; "
-                "resume with the --shard it was begun with, or choose another output"
+                f"{output}: contains image {item.id} ({item.file_name}), which is not in "
+                "this shard; resume with the original --shard, or choose another output"
             )
 
 
@@ -231,7 +231,7 @@ def _forget_changed(
             sink.forget(item)
             changed += 1
     if changed:
-        logger.warning("%d images have changed since they were done: they are done again", changed)
+        logger.warning("%d images have changed since they were done; they are recomputed", changed)
 
 
 def _tell_newer(
@@ -301,7 +301,7 @@ def _work_through(
 
 
 def _stopped_text(signal_name: str | None, left: int, settings: RunSettings) -> str:
-    text = f"{settings.step.command}: stopped by {signal_name} with {left} images to go"
+    text = f"{settings.step.command}: stopped by {signal_name} with {left} images left"
     if output_path(settings.output) is None:
         return f"{text}; standard output cannot be resumed, give -o FILE"
     return f"{text}; run again with --resume"

@@ -88,9 +88,9 @@ def parts_of(marks: Mapping[str, object], file: Path | str) -> Parts:
     match = re.fullmatch(r"(\d+(?:,\d+)*)/(\d+)", mark) if isinstance(mark, str) else None
     indices = frozenset(map(int, match[1].split(","))) if match else frozenset[int]()
     if not match or not max(indices) < int(match[2]) <= MOST_SHARDS:
-        raise DataError(f"{file}: its shard is {mark!r:.60}, not K/N; make it again")
+        raise DataError(f"{file}: its shard is {mark!r:.60}, not K/N; write the file again")
     if image_list and not is_list_identity(image_list):
-        raise DataError(f"{file}: its image_list is {image_list!r:.60}; make it again")
+        raise DataError(f"{file}: its image_list is {image_list!r:.60}; write the file again")
     return Parts(indices, int(match[2]), str(image_list))
 
 
@@ -118,7 +118,7 @@ def _from_slurm(environ: Mapping[str, str]) -> Shard:
         try:
             return int(environ[name]) if name in environ or default is None else default
         except (KeyError, ValueError) as e:
-            raise UsageError(f"--shard slurm: {name} is not set to a number") from e
+            raise UsageError(f"--shard slurm: {name} is not a number") from e
 
     array = "SLURM_ARRAY_TASK_ID" in environ
     step = "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ
@@ -136,5 +136,7 @@ def _from_slurm(environ: Mapping[str, str]) -> Shard:
         tasks = number("SLURM_NTASKS", 1)
         index, count = index * tasks + number("SLURM_PROCID"), count * tasks
     if not 0 <= index < count:
-        raise UsageError(f"--shard slurm: the Slurm variables give part {index} of {count}")
+        raise UsageError(
+            f"--shard slurm: the Slurm variables give the invalid shard {index}/{count}"
+        )
     return Shard(index, count)

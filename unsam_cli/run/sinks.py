@@ -229,8 +229,8 @@ class MaskSink(_FileSink):
     def _restore(self, path: Path) -> None:
         if self.kind != "coco":
             raise UsageError(
-                f"{path}: a file of {self.kind} lists no images, so --resume cannot tell which "
-                "are done; remove it, or use --format coco"
+                f"{path}: a {self.kind} file does not list its images, so --resume cannot "
+                "tell which are done; remove it, or use --format coco"
             )
         lines = MaskLines(path)
         self._refuse_other_history(path, lines.history)

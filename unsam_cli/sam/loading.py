@@ -44,7 +44,7 @@ _FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
 """By ``model_type``; checkpoints of SAM 2 on the hub are those for videos."""
 _MOST_SIDE = 4096
 """Pixels; published networks have 1024."""
-_MEND = "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either"
+_FIX = "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either"
 
 
 def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
@@ -76,9 +76,9 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
         model.identity = file_identity(path)
     elif repository is None:
         kind = "checkpoint" if path.suffix in SUFFIXES else "model folder or hub id"
-        raise MissingInputError(f"{checkpoint}: no such {kind}: {_MEND}")
+        raise MissingInputError(f"{checkpoint}: no such {kind}: {_FIX}")
     else:
-        folder, identity = fetch_folder(repository, mend="give --checkpoint FOLDER")
+        folder, identity = fetch_folder(repository, fix="give --checkpoint FOLDER")
         model = _from_folder(folder)
         model.identity = identity
     return model.eval().to(device)
@@ -97,8 +97,8 @@ def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -
     if not model.config.plain:
         had, wanted = (_describe(c) for c in (model.config, config))
         raise UsageError(
-            f"the checkpoint has {had}, not {wanted}: give the options of its own training, "
-            "--masks-per-prompt and --granularity, or another checkpoint"
+            f"the checkpoint has {had}, not {wanted}: use the --masks-per-prompt and "
+            "--granularity of its training, or another checkpoint"
         )
     changed = PromptableModel(model.network, config, seed=seed)
     changed.history, changed.identity = model.history, model.identity
@@ -155,7 +155,7 @@ def _describe(config: PromptableConfig) -> str:
 
 
 def _from_folder(folder: Path) -> PromptableModel:
-    config = read_json(folder / "config.json", _MEND)
+    config = read_json(folder / "config.json", _FIX)
     about = read_about(folder / _ABOUT, VERSION)
     kind = config.get("model_type")
     kind = kind if isinstance(kind, str) else repr(kind)
@@ -164,7 +164,9 @@ def _from_folder(folder: Path) -> PromptableModel:
     elif kind in _FAMILIES:
         model = PromptableModel(load_network(_NETWORKS[_FAMILIES[kind]][1], folder, trial=_try))
     else:
-        raise CheckpointError(f"{folder}: a model of type {kind!r} takes no prompts here: {_MEND}")
+        raise CheckpointError(
+            f"{folder}: a model of type {kind!r} is not supported as a promptable model: {_FIX}"
+        )
     model.history = about["history"]
     for name in (_WEIGHTS, "model.safetensors"):
         if (folder / name).is_file():
@@ -176,7 +178,7 @@ def _parts(about: Mapping[str, Any], folder: Path) -> PromptableConfig:
     masks, granularity = about.get("masks_per_prompt"), about.get("granularity")
     if type(masks) is not int or type(granularity) is not bool:
         raise CheckpointError(
-            f"{folder / _ABOUT}: has no masks_per_prompt and granularity: copy the whole folder"
+            f"{folder / _ABOUT}: masks_per_prompt or granularity is missing: copy the whole folder"
         )
     try:
         return PromptableConfig(masks, granularity)
@@ -189,7 +191,7 @@ def _try(network: Any) -> None:
     """Ask a network without numbers about one click, to see whether it can run."""
     model = PromptableModel(network).eval()
     if not 1 <= model.side <= _MOST_SIDE:
-        raise ValueError(f"its input would have a side of {model.side} pixels")
+        raise ValueError(f"its input side would be {model.side} pixels")
     embedding = model.embed(torch.zeros(1, 3, model.side, model.side))
     first = torch.zeros(1, dtype=torch.int64)
     click = Prompts(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.int64))

@@ -19,7 +19,7 @@ from unsam_cli.sam.meta2 import is_sam2, load_original2
 
 _HEADS = 8  # of the decoder, in all published models; no tensor tells
 
-_MEND = "is it an original checkpoint of SAM, sam_vit_{b,l,h}_*.pth?"
+_FIX = "is it an original checkpoint of SAM, sam_vit_{b,l,h}_*.pth?"
 
 _RENAMED = (
     (r"^image_encoder\.", "vision_encoder."),
@@ -71,15 +71,18 @@ def load_original(path: Path) -> Any:
     try:
         config = _configure(state)
     except KeyError as error:
-        raise CheckpointError(f"{path}: not a SAM, {error} is missing: {_MEND}") from error
+        raise CheckpointError(
+            f"{path}: not a SAM checkpoint, {error} is missing: {_FIX}"
+        ) from error
     except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{path}: a SAM of impossible sizes, or with something else than tensors: {_MEND}"
+            f"{path}: a SAM checkpoint with invalid sizes, or with values that are not "
+            f"tensors: {_FIX}"
         ) from error
     with building(path, state_size(state)):
         network = SamModel(config)
     renamed = _rename(state, int(config.mask_decoder_config.iou_head_depth))
-    check_fit(network.state_dict(), renamed, path, _MEND)
+    check_fit(network.state_dict(), renamed, path, _FIX)
     network.load_state_dict(renamed)
     return network
 

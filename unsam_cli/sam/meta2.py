@@ -20,7 +20,7 @@ from unsam_cli.backbones.folder_config import building
 from unsam_cli.backbones.soundness import state_size
 from unsam_cli.errors import CheckpointError
 
-_MEND = "is it an original checkpoint of SAM 2, sam2*_hiera_{tiny,small,base_plus,large}.pt?"
+_FIX = "is it an original checkpoint of SAM 2, sam2*_hiera_{tiny,small,base_plus,large}.pt?"
 
 
 class _Trunk(NamedTuple):
@@ -100,16 +100,19 @@ def load_original2(state: Mapping[str, Tensor], path: Path) -> Any:
         config = _configure(state, path)
         renamed = _rename(state)
     except KeyError as error:
-        raise CheckpointError(f"{path}: not a SAM 2, {error} is missing: {_MEND}") from error
+        raise CheckpointError(
+            f"{path}: not a SAM 2 checkpoint, {error} is missing: {_FIX}"
+        ) from error
     except CheckpointError:
         raise
     except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{path}: a SAM 2 of impossible sizes, or with something else than tensors: {_MEND}"
+            f"{path}: a SAM 2 checkpoint with invalid sizes, or with values that are not "
+            f"tensors: {_FIX}"
         ) from error
     with building(path, state_size(state)):
         network = Sam2Model(config)
-    check_fit(network.state_dict(), renamed, path, _MEND)
+    check_fit(network.state_dict(), renamed, path, _FIX)
     network.load_state_dict(renamed)
     return network
 
@@ -142,8 +145,8 @@ def _configure(state: Mapping[str, Tensor], path: Path) -> Sam2Config:
     trunk = _TRUNKS.get((width, stages))
     if trunk is None:
         raise CheckpointError(
-            f"{path}: a SAM 2 of width {width} with {blocks} blocks, which was not published: "
-            "give the folder that transformers has of it"
+            f"{path}: SAM 2 with width {width} and {blocks} blocks is not a published "
+            "model: give its transformers folder"
         )
     hidden = state["image_encoder.neck.convs.0.conv.weight"].shape[0]
     widths = [width * 2**i for i in range(4)]

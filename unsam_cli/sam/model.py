@@ -105,7 +105,9 @@ class PromptableModel(PromptableParts):
         own = self.network.mask_decoder.num_mask_tokens
         if prompts.granularity is not None:
             if self.granularity is None:
-                raise UsageError("this model knows no granularity: fine-tune it with --granularity")
+                raise UsageError(
+                    "this model does not support granularity: fine-tune it with --granularity"
+                )
             last = own + self.config.masks_per_prompt - SAM_MASKS
             outputs = slice(last, last + 1)
         elif multimask:

@@ -85,7 +85,7 @@ class Prompt:
         if not set(self.labels) <= {0, 1}:
             raise ValueError("a label is 1 (belongs to the mask) or 0 (does not)")
         if self.granularity is not None and not 0 < self.granularity <= 1:
-            raise ValueError(f"granularity is {self.granularity}; over 0 and at most 1")
+            raise ValueError(f"granularity is {self.granularity}; it must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -156,4 +156,6 @@ class AutomaticConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crop_points_divisor < 1:
-            raise UsageError(f"crop_points_divisor is {self.crop_points_divisor}; at least 1")
+            raise UsageError(
+                f"crop_points_divisor is {self.crop_points_divisor}; it must be at least 1"
+            )

@@ -46,5 +46,5 @@ class Resources:
             found.append(f"--partition={self.partition}")
         for option in found:
             if len(option.split()) != 1:
-                raise UsageError(f"{option!r}: options of Slurm have no spaces")
+                raise UsageError(f"{option!r}: Slurm options cannot contain spaces")
         return found

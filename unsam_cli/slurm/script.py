@@ -137,7 +137,7 @@ def _refuse_control_characters(stages: Sequence[Stage], resources: Resources, jo
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and any(unicodedata.category(c) in _UNFIT for c in text):
                 raise UsageError(
-                    f"{name} {text!r:.80}: a batch script has no control characters, and is UTF-8"
+                    f"{name} {text!r:.80}: a batch script must be UTF-8 without control characters"
                 )
 
 
@@ -146,9 +146,11 @@ def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
     if not any(step.wants_images for step in steps):
         job = replace(job, images=None)
     elif job.images is None:
-        raise UsageError("give --images; conquer needs them, too: for the features of objects")
+        raise UsageError("give --images; conquer needs them, too, for the features of objects")
     if job.nodes != 1:
-        raise UsageError("--nodes is for a training; an array takes the nodes it finds")
+        raise UsageError(
+            "--nodes is for trainings; remove it, because an array uses the nodes that are free"
+        )
     tasks = min(job.tasks or job.shards, job.shards)
     inside = _program(job, resources, bind='--bind "$scratch" ')
     merge = f"{_program(job, resources)} {_merge(steps[-1].target, job.output)}"

@@ -84,7 +84,7 @@ def parse_stage(text: str) -> Stage:
     except ValueError as e:
         raise UsageError(f"stage {text!r}: {e}") from e
     if name not in COMMANDS + TRAININGS:
-        raise UsageError(f"stage {name!r} is none of {', '.join(COMMANDS + TRAININGS)}")
+        raise UsageError(f"unknown stage {name!r}; choose one of {', '.join(COMMANDS + TRAININGS)}")
     return Stage(name, tuple(options))
 
 
@@ -105,8 +105,8 @@ def plan(stages: Sequence[Stage]) -> list[Step]:
             return [replace(step, stage=stage) for step, stage in zip(part, wanted, strict=True)]
     said = ", ".join(stage.command for stage in stages)
     raise UsageError(
-        f"stages {said}: one job does extract-features, divide, conquer, or a part of it without "
-        f"gaps; or one of predict, {', '.join(TRAININGS)}"
+        f"stages {said}: give consecutive stages of extract-features, divide, conquer; or "
+        f"one of predict, {', '.join(TRAININGS)}"
     )
 
 

@@ -95,7 +95,7 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
         sums = orjson.loads((folder / _SUMS).read_bytes())
         changed = next((name for name, known in sums.items() if _sum(folder / name) != known), None)
         if changed is not None or not {_STATE, _MODEL} <= sums.keys():
-            raise ValueError(f"{changed or _SUMS} is not what was written")
+            raise ValueError(f"{changed or _SUMS} differs from what was written")
         checkpoint = Checkpoint(
             torch.load(folder / _STATE, map_location="cpu", weights_only=True),
             load_file(folder / _MODEL),
@@ -108,8 +108,8 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
     except Exception as e:  # pickle, zip and safetensors have many ways to say it
         reason = e if isinstance(e, ValueError) else type(e).__name__
         raise CheckpointError(
-            f"{folder}: the checkpoint is damaged ({reason}); delete the folder to go on from the "
-            "one before"
+            f"{folder}: the checkpoint is damaged ({reason}); delete the folder to continue "
+            "from the previous one"
         ) from e
     difference = first_difference(checkpoint.state["settings"], dict(settings))
     if difference is not None:

@@ -64,7 +64,8 @@ class RunFolder:
             )
         if filled and not self._trained():
             raise UsageError(
-                f"{self.path}: is not empty and holds no training to resume; choose another folder"
+                f"{self.path}: is not empty and contains no training to resume; choose "
+                "another folder"
             )
 
     def _trained(self) -> bool:

@@ -72,7 +72,7 @@ class AnnotatedImages:
         self._places, self.without_masks = _list_images(self._files, settings)
         if not len(self._places):
             names = ", ".join(map(str, files))
-            raise DataError(f"{names}: no image has a mask; there is nothing to learn from")
+            raise DataError(f"{names}: no image has a mask; give annotations with masks")
         find_image(folder, self.info(0).file_name)  # a wrong folder is told before all else
 
     def __len__(self) -> int:
@@ -169,8 +169,8 @@ class AnnotatedImages:
 def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:
     """Say that an image is not the one that was annotated; sizes are (H, W)."""
     return ImageFileError(
-        f"{path}: {found[1]} x {found[0]} pixels, but its annotations are for {wanted[1]} x "
-        f"{wanted[0]}; give the images that were annotated"
+        f"{path}: has {found[1]} x {found[0]} pixels, but its annotations are for "
+        f"{wanted[1]} x {wanted[0]}; give the annotated images"
     )
 
 
@@ -191,8 +191,8 @@ def _refuse_repeated(files: Sequence[MasksFile], paths: Sequence[Path]) -> None:
             other = seen.setdefault(info.file_name, number)
             if other != number:
                 raise DataError(
-                    f"{paths[number]}: {info.file_name} is in {paths[other]}, too; join the files "
-                    "with unsam merge --union"
+                    f"{paths[number]}: {info.file_name} is also in {paths[other]}; join the "
+                    "files with unsam merge --union"
                 )
 
 

@@ -219,8 +219,8 @@ def join_world(device: str) -> Iterator[World]:
     chosen = accelerator(device) or "cpu"
     if place.size > 1 and chosen not in ("cpu", "cuda"):
         raise UsageError(
-            f"{place.size} processes cannot train together on {chosen}: give --device cuda, and "
-            "each takes a GPU of its own"
+            f"{place.size} processes cannot train together on {chosen}: give --device cuda, "
+            "so that each process uses its own GPU"
         )
     if chosen == "cuda":
         chosen = f"cuda:{place.local_rank % torch.cuda.device_count()}"
@@ -245,6 +245,6 @@ def _meet(place: Place, backend: str) -> None:
         )
     except (RuntimeError, ValueError) as e:
         raise UnsamError(
-            f"process {place.rank} of {place.size} cannot meet the others at {place.address}, port "
-            f"{place.port} (MASTER_ADDR, MASTER_PORT): {e}"
+            f"process {place.rank} of {place.size} cannot connect to the others at "
+            f"{place.address}, port {place.port} (MASTER_ADDR, MASTER_PORT): {e}"
         ) from e

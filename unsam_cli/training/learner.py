@@ -155,6 +155,6 @@ def _diverged(
     listed = [image for of_process in images for image in of_process]
     text = ", ".join(listed[:NAMED]) + (" ..." if len(listed) > NAMED else "")
     return UnsamError(
-        f"step {step + 1}: {name} is {value} for {text}; the checkpoints are as before: look at "
-        "these images, or lower the learning rate"
+        f"step {step + 1}: {name} is {value} for {text}; earlier checkpoints are unchanged: "
+        "check these images, or lower the learning rate"
     )

@@ -67,7 +67,7 @@ class MetricsLog:
             line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step
         ]
         if lines[: len(kept)] != kept:
-            logger.warning("%s: lines of it are damaged, and left out", self.path)
+            logger.warning("%s: ignored damaged lines", self.path)
             self.stream.truncate(0)
             write_all(self.stream, b"".join(kept))
         self.stream.truncate(sum(map(len, kept)))

@@ -75,7 +75,7 @@ class TrainingLines:
 
     def _log_progress(self) -> None:
         if self.first == self.total:
-            self._log(f"{self.stage}: complete, all {self.total} steps were done before")
+            self._log(f"{self.stage}: complete, all {self.total} steps were already done")
             return
         text = f"{self.stage}: step {self.done}/{self.total}"
         if self.values:
@@ -96,7 +96,7 @@ class TrainingLines:
     def _tell_first(self) -> None:
         """Say at once where a resumed training goes on."""
         if 0 < self.first < self.total:
-            self._log(f"{self.stage}: goes on after step {self.first} of {self.total}")
+            self._log(f"{self.stage}: continues after step {self.first} of {self.total}")
 
     def __enter__(self) -> TrainingLines:
         self._tell_first()

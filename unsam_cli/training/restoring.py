@@ -15,7 +15,7 @@ from unsam_cli.errors import CheckpointError
 from unsam_cli.training.checkpoint_files import Checkpoint
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_MEND = "delete the folder to go on from the checkpoint before"
+_FIX = "delete the folder to go on from the checkpoint before"
 
 
 def check_checkpoint(
@@ -51,11 +51,11 @@ def check_checkpoint(
         _check_progress(checkpoint.state)
         _check_groups(checkpoint.state.get("optimizer"), optimizer)
     except ValueError as error:
-        raise CheckpointError(f"{folder / 'state.pt'}: {error}: {_MEND}") from error
-    check_fit(weights, checkpoint.weights, folder / "model.safetensors", _MEND)
+        raise CheckpointError(f"{folder / 'state.pt'}: {error}: {_FIX}") from error
+    check_fit(weights, checkpoint.weights, folder / "model.safetensors", _FIX)
     if average is not None:
         found = checkpoint.average or {}
-        check_fit(average, found, folder / "average.safetensors", _MEND)
+        check_fit(average, found, folder / "average.safetensors", _FIX)
     _check_moments(checkpoint.state["optimizer"]["state"], parameters, folder / "state.pt")
 
 
@@ -104,12 +104,12 @@ def _check_moments(found: Mapping[Any, Any], parameters: Sequence[Tensor], path:
     for index, moments in found.items():
         what = f"what its optimizer remembers of parameter {index}"
         if type(index) is not int or not 0 <= index < len(parameters):
-            raise CheckpointError(f"{path}: {what} belongs to no parameter: {_MEND}")
+            raise CheckpointError(f"{path}: {what} belongs to no parameter: {_FIX}")
         if not isinstance(moments, dict) or moments.keys() != {"step", *_MOMENTS}:
-            raise CheckpointError(f"{path}: {what} is not of AdamW: {_MEND}")
+            raise CheckpointError(f"{path}: {what} is not of AdamW: {_FIX}")
         for name, tensor in moments.items():
             check_kind(f"{name} of parameter {index}", tensor, path)
             shape = parameters[index].shape if name in _MOMENTS else ()
             if tensor.shape != shape:
-                raise CheckpointError(f"{path}: {what} has another shape: {_MEND}")
+                raise CheckpointError(f"{path}: {what} has another shape: {_FIX}")
         check_finite({f"{name} of parameter {index}": x for name, x in moments.items()}, path)

@@ -120,8 +120,8 @@ class TrainerSettings(Settings):
         parts = processes * self.accumulate
         if self.batch_size % parts:
             raise UsageError(
-                f"a batch size of {self.batch_size} cannot be divided by {processes} processes x "
-                f"{self.accumulate} accumulated batches; it counts the samples of all of them"
+                f"a batch size of {self.batch_size} (over all processes) is not divisible "
+                f"by {processes} processes x {self.accumulate} accumulated batches"
             )
         return self.batch_size // parts
 

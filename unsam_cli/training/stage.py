@@ -97,7 +97,7 @@ def train_whole_image(
         An input is missing or invalid, or the training cannot go on.
     """
     if list(inputs.annotations).count(STDIN) + (inputs.validate == STDIN) > 1:
-        raise UsageError("only one file can come from standard input")
+        raise UsageError("only one file can be read from standard input")
     with ExitStack() as stack:
         paths = [stack.enter_context(local_file(name)) for name in inputs.annotations]
         validation, identities = None, _identities("annotations", paths)
@@ -138,7 +138,7 @@ def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segment
 def _tell(images: AnnotatedImages, recipe: Recipe) -> None:
     """Say what becomes of images without masks."""
     if images.without_masks:
-        fate = "left out" if recipe.data.empty_images == "skip" else "taken for background"
+        fate = "left out" if recipe.data.empty_images == "skip" else "used as background"
         logger.warning(
             "images without masks: %d, %s; --empty-images decides", images.without_masks, fate
         )

@@ -88,15 +88,16 @@ def train(
             return e.exit_code
         except torch.OutOfMemoryError as e:
             raise UnsamError(
-                "the memory of the GPU is full; --accumulate more batches, train in --dtype "
-                "bfloat16, or --checkpoint-activations of whole-image segmenters"
+                "the GPU is out of memory; use a larger --accumulate, --dtype bfloat16, or "
+                "--checkpoint-activations (whole-image segmenters)"
             ) from e
         except RuntimeError as e:
             if not is_of_a_worker(e):
                 raise
             raise UnsamError(
-                "a worker process was killed, perhaps for want of memory or of open files (ulimit "
-                "-n): give fewer --jobs, and go on from the last checkpoint with --resume"
+                "a worker process was killed, perhaps because memory or open files (ulimit "
+                "-n) ran out: use fewer --jobs, and continue from the last checkpoint with "
+                "--resume"
             ) from e
 
 
@@ -168,7 +169,7 @@ class Trainer(ExitStack):
         self.folder.publish(lambda folder: self.task.save(folder, self.learner.weights))
         self.learner.load(last, self.folder.of_step(self.step))
         logger.warning(
-            "%s: %s is gone; the model is written again, from the checkpoint of step %d",
+            "%s: %s is missing; writing the model again from the checkpoint of step %d",
             *(self.folder.path, ", ".join(gone), chosen.state["step"]),
         )
 
@@ -292,4 +293,4 @@ class Trainer(ExitStack):
     def _stopped_text(self) -> str:
         who = self.stop.signal_name or "a signal to another process"
         left = self.total - self.step
-        return f"{self.name}: stopped by {who} with {left} steps to go; run again with --resume"
+        return f"{self.name}: stopped by {who} with {left} steps left; run again with --resume"

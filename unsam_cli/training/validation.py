@@ -51,7 +51,7 @@ class WholeImageValidation:
     def __init__(self, truth: Path, folder: Path) -> None:
         self._truth = read_masks(truth)
         if not self._truth.images or not len(self._truth):
-            raise DataError(f"{truth}: validation needs a COCO file of images and masks")
+            raise DataError(f"{truth}: validation needs a COCO file with images and masks")
         self._items = [
             _Item(i, find_image(folder, image.file_name))
             for i, image in sorted(self._truth.images.items())

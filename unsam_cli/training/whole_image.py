@@ -87,8 +87,8 @@ class WholeImageTask:
     ) -> None:
         if recipe.data.crop % segmenter.multiple:
             raise UsageError(
-                f"a crop of {recipe.data.crop} pixels does not suit {segmenter.config.backbone}; "
-                f"give a multiple of {segmenter.multiple}"
+                f"a crop of {recipe.data.crop} pixels does not fit "
+                f"{segmenter.config.backbone}; use a multiple of {segmenter.multiple}"
             )
         self.segmenter, self.images, self.recipe = segmenter, images, recipe
         self._validation, self._history = validation, list(history)

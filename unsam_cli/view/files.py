@@ -43,8 +43,8 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
     def load(image: dict[str, Any]) -> NDArray[np.uint8]:
         if "file_name" not in image:
             raise MaskFileError(
-                f"image {image.get('id')}: the masks file does not say which file it is; "
-                "give a full COCO file, with a list of images"
+                f"image {image.get('id')}: the masks file does not give its file name; give "
+                "a full COCO file, with a list of images"
             )
         return read_image(find_image(root, image["file_name"]), longest=longest)
 

@@ -74,7 +74,9 @@ def forest(annotations: Sequence[Annotation], *, containment: float = 0.9) -> Fo
         table = RunTable.from_rles([annotation.rle for annotation in annotations])
     except ValueError as error:
         image_id = annotations[0].image_id
-        raise MaskFileError(f"image {image_id}: {error}; make its masks of one size") from error
+        raise MaskFileError(
+            f"image {image_id}: {error}; all its masks must have one size"
+        ) from error
     named = [annotation.parent_id for annotation in annotations]
     if any(parent is not None for parent in named):
         place = {annotation.id: i for i, annotation in enumerate(annotations)}

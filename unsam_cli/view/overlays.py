@@ -86,8 +86,8 @@ def fitted(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
         # Rounding a side to whole pixels may move the proportions by half a pixel on either side.
         if abs(height * w - width * h) > max(height, width, h, w):
             raise MaskFileError(
-                f"the masks are for {width}x{height} pixels but the image has {w}x{h}: "
-                "is it the right image?"
+                f"the masks are for {width}x{height} pixels, but the image has {w}x{h}: is "
+                "it the right image?"
             )
         out.append(rle if (height, width) == (h, w) else resize(rle, size))
     return out

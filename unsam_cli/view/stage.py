@@ -79,7 +79,7 @@ def view(
     if output is not None:
         check_output(output, binary=False, no_clobber=no_clobber)
     if overlays is not None and overlays.resolve() == images.resolve():
-        raise UsageError(f"{overlays}: overlays would replace the pictures; choose another folder")
+        raise UsageError(f"{overlays}: overlays would replace the images; choose another folder")
     with local_file(masks) as path:
         found = read_masks(path, name=name_of(masks))
         places = {} if overlays is None else overlay_paths(_entries(found), overlays)

@@ -1,4 +1,4 @@
-"""A folder stands where a file is expected: said so, or that it holds no such files."""
+"""A folder stands where a file is expected: said so, or that it has no such files."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def check(case: Case, work: Path, folder: Path) -> str | None:
             words = [str(empty) if word == str(work / name) else word for word in words]
             ran = invoke(words)
             wrong = refused(ran, {65, 66}, str(empty))
-            if wrong or ("is a folder" not in ran.stderr and "holds no" not in ran.stderr):
+            if wrong or ("is a folder" not in ran.stderr and "has no" not in ran.stderr):
                 return f"{name}: {wrong or ran.stderr}"
     return None

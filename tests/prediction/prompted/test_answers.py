@@ -136,9 +136,9 @@ def test_clicks_end_where_the_mask_is_good(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"points": ((1.0, 2.0, 1),), "prompts_from": "gt.json"}, "one place only"),
+        ({"points": ((1.0, 2.0, 1),), "prompts_from": "gt.json"}, "cannot be combined"),
         ({"clicks": 3}, "--clicks needs --prompts-from"),
-        ({"clicks": 3, "approximate": True, "prompts_from": "x"}, "takes exact centres"),
+        ({"clicks": 3, "approximate": True, "prompts_from": "x"}, "uses exact centres"),
     ],
 )
 def test_settings_that_contradict_each_other(wrong: dict[str, Any], message: str) -> None:

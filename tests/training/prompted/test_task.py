@@ -151,7 +151,7 @@ def test_the_encoder_is_not_run_where_its_features_are_known(
     del second.model.network.vision_encoder  # not even there
     assert second.sample(0, 1).pixels is None
     assert torch.equal(losses_of(second, (0, 1), (1, 2)), plain)
-    with pytest.raises(FeatureFileError, match="of another encoder"):
+    with pytest.raises(FeatureFileError, match="of a different encoder"):
         make_task(data, sam2=not sam2, features=features)
 
 
@@ -166,11 +166,11 @@ def test_features_of_something_else_are_refused(data: Path, tmp_path: Path, invo
     with pytest.raises(FeatureFileError, match=r"no features of 1\.png; extract them"):
         task.sample(1, 0)
     write_nested(tmp_path, range(1), side=64)
-    with pytest.raises(FeatureFileError, match=r"0\.png is 96 x 96 there, its annotations say 64"):
+    with pytest.raises(FeatureFileError, match=r"0\.png has 96 x 96 pixels, but 64"):
         make_task(tmp_path, features=features).sample(0, 0)
     for options in (["--size", 64], ["--project", 8], ["--facet", "token"], ["--square"]):
         ran = invoke("extract-features", data / "images", *sam, *options, "-o", features)
-        assert (ran.exit_code, "leave away" in ran.stderr) == (2, True), options
+        assert (ran.exit_code, "remove" in ran.stderr) == (2, True), options
     ran = invoke("extract-features", data / "images", *sam[:2], "-o", features)
     assert (ran.exit_code, "as --weights" in ran.stderr) == (2, True)
     ran = invoke("extract-features", data / "images", "-o", features)
@@ -282,5 +282,5 @@ def test_what_does_not_go_together(data: Path, tmp_path: Path) -> None:
     inputs = TuneInputs([str(data / "masks.json")], data / "images", "sam", features=tmp_path)
     arguments = (PromptSettings(), ParameterSettings(), TrainerSettings())
     for tune in (TuneSettings(train="all"), TuneSettings(train="lora")):
-        with pytest.raises(UsageError, match="frozen encoder"):
+        with pytest.raises(UsageError, match="frozen image encoder"):
             finetune_sam(inputs, tune, *arguments, folder=tmp_path, step=Step("finetune-sam", {}))

@@ -59,12 +59,12 @@ def read_lines(path: Path, name: str) -> Iterator[PromptLine]:
             try:
                 yield _parse(text, f"{name}: line {number}", number)
             except ValueError as error:
-                raise DataError(f"{name}: line {number}: {error}; mend or remove it") from error
+                raise DataError(f"{name}: line {number}: {error}; fix or remove it") from error
 
 
 def _parse(text: bytes, name: str, number: int) -> PromptLine:
     if text.lstrip().startswith(_COCO):
-        raise ValueError("begins as a file of masks, which --prompts-from takes")
+        raise ValueError("looks like a file of masks; use --prompts-from for masks")
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -81,14 +81,17 @@ class PromptedSettings(Settings):
         }
         named = [name for name, there in given.items() if there]
         if len(named) > 1:
-            raise UsageError(f"{' or '.join(named)}: prompts come from one place only")
+            raise UsageError(f"{' and '.join(named)} cannot be combined; give prompts in one way")
         if self.points and len(self.boxes) > 1:
-            raise UsageError("points go with one box: write several prompts into a --prompts FILE")
+            raise UsageError(
+                "points can be combined with one box only: write several prompts to a "
+                "--prompts FILE"
+            )
         for name, there in (("--clicks", self.clicks), ("--kornia-approx", self.approximate)):
             if there and self.prompts_from is None:
-                raise UsageError(f"{name} needs --prompts-from, masks to click")
+                raise UsageError(f"{name} needs --prompts-from")
         if self.clicks and self.approximate:
-            raise UsageError("--clicks takes exact centres: leave out --kornia-approx")
+            raise UsageError("--clicks uses exact centres: remove --kornia-approx")
 
     @property
     def prompted(self) -> bool:

@@ -117,8 +117,8 @@ class PromptLines:
         for line in read_lines(path, name):
             if (line.image, str(line.prompt_id)) in taken:
                 raise DataError(
-                    f"{line.name}: a prompt {line.prompt_id} of {line.image} stands before it; "
-                    "give another prompt_id, or none"
+                    f"{line.name}: {line.image} has an earlier prompt with prompt_id "
+                    f"{line.prompt_id}; use another prompt_id, or none"
                 )
             taken.add((line.image, str(line.prompt_id)))
             question = Question(line.name, line.prompt, line.prompt_id)
@@ -136,11 +136,12 @@ class PromptLines:
         for image, questions in self._by_image.items():
             if image not in known:
                 raise DataError(
-                    f"{questions[0].name}: {image} is none of the images, which are called "
-                    f"{_some(known)}; write it as the output's file_name, or name the image"
+                    f"{questions[0].name}: {image} is not one of the images, whose names "
+                    f"are {_some(known)}; write the file_name of the output, or add the "
+                    "image to the command"
                 )
         if not self._by_image:
-            raise DataError(f"{self._name}: holds no prompts; leave it out to find all masks")
+            raise DataError(f"{self._name}: has no prompts; remove it to find all masks")
         return list(items)
 
     def questions(self, item: ImageItem) -> list[Question]:
@@ -174,8 +175,9 @@ class MaskCentres:
         if not known:
             names = _some(item.file_name for item in items)
             raise DataError(
-                f"{self._name}: has none of the images: they are called {names} and {_some(ids)} "
-                "there; leave them out, and give --image-root"
+                f"{self._name}: has none of the images: their names are {names}, but "
+                f"{_some(ids)} in the file; remove the images from the command, and give "
+                "--image-root"
             )
         return sorted(known, key=lambda item: item.id)
 
@@ -235,18 +237,18 @@ def fit(question: Question, item: ImageItem, size: Size, granularity: float | No
     described = f"{item.file_name}, which is {width} x {height} pixels"
     for x, y in prompt.points:
         if not (0 <= x < width and 0 <= y < height):
-            raise DataError(f"{question.name}: point {x:g},{y:g} is outside of {described}")
+            raise DataError(f"{question.name}: point {x:g},{y:g} is outside {described}")
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise DataError(
-                f"{question.name}: box {x0:g},{y0:g},{x1:g},{y1:g} is empty or outside of "
+                f"{question.name}: box {x0:g},{y0:g},{x1:g},{y1:g} is empty or outside "
                 f"{described}; boxes are X0,Y0,X1,Y1"
             )
     if question.target is not None and tuple(question.target["size"]) != size:
         rows, columns = question.target["size"]
         raise DataError(
-            f"{question.name}: a mask of {columns} x {rows} pixels is not of {described}"
+            f"{question.name}: a mask of {columns} x {rows} pixels does not fit {described}"
         )
     if granularity is None or prompt.granularity is not None:
         return question

@@ -67,7 +67,10 @@ def predict(
     """
     masks = settings.prompts_from
     if STDIN in query.arguments and STDIN in (masks, settings.prompts):
-        raise UsageError("only images or prompts can come from standard input: name one of them")
+        raise UsageError(
+            "images and prompts cannot both be read from standard input: give a file for one "
+            "of them"
+        )
     if masks not in (None, STDIN) and not query.arguments and query.coco is None:
         query = replace(query, coco=Path(str(masks)))
     with open_prompts(settings) as (source, identities):
@@ -146,8 +149,8 @@ def _refuse_granularity(
     asked = settings.granularity is not None or (source is not None and source.granular)
     if asked and model.granularity is None:
         raise UsageError(
-            "the checkpoint knows no granularity: fine-tune it with finetune-sam --granularity, "
-            "or do not ask for one"
+            "the checkpoint does not support granularity: fine-tune it with finetune-sam "
+            "--granularity, or remove --granularity"
         )
 
 

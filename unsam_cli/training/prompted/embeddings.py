@@ -42,14 +42,14 @@ class KeptEmbeddings:
         self._channels: int = model.network.config.prompt_encoder_config.hidden_size
         self._open: tuple[int, FeatureFile] | None = None
         file = self._file
-        mend = "extract them with --backbone sam --weights CHECKPOINT"
+        fix = "extract them with --backbone sam --weights CHECKPOINT"
         if file.attributes.facet != PROMPT:
             raise FeatureFileError(
-                f"{path}: features of {file.attributes.backbone}, not of a promptable model: {mend}"
+                f"{path}: features of {file.attributes.backbone}, not of a promptable model: {fix}"
             )
         if file.attributes.weights != encoder_identity(model):
             raise FeatureFileError(
-                f"{path}: features of another encoder than that of the checkpoint: {mend}"
+                f"{path}: features of a different encoder than the checkpoint's: {fix}"
             )
         self.identity = f"{file.attributes.weights} {file.dtype}"
         self._index = {name: index for index, name in enumerate(file.file_names())}
@@ -75,14 +75,15 @@ class KeptEmbeddings:
         index = self._index.get(image.file_name)
         if index is None:
             raise FeatureFileError(
-                f"{self._path}: has no features of {image.file_name}; extract them, too, and join "
-                "the files with unsam merge"
+                f"{self._path}: has no features of {image.file_name}; extract them, and "
+                "join the files with unsam merge"
             )
         entry = self._file.image(index)
         if (entry.height, entry.width) != (image.height, image.width):
             raise FeatureFileError(
-                f"{self._path}: {image.file_name} is {entry.width} x {entry.height} there, its "
-                f"annotations say {image.width} x {image.height}: extract its features again"
+                f"{self._path}: {image.file_name} has {entry.width} x {entry.height} "
+                f"pixels, but {image.width} x {image.height} in the annotations: extract "
+                "its features again"
             )
         records = self._file.records(index)
         if len(records) != 1:

@@ -182,8 +182,8 @@ def _fineness(annotations: Sequence[Annotation]) -> NDArray[np.float32]:
     for a in annotations:
         if a.granularity is not None and not 0 < a.granularity <= 1:
             raise DataError(
-                f"annotation {a.id} (image {a.image_id}): granularity is {a.granularity:g}, not "
-                "from 0.1 to 1; mend it, or leave it out of all masks of the image"
+                f"annotation {a.id} (image {a.image_id}): granularity is {a.granularity:g}, "
+                "not from 0.1 to 1; fix it, or remove it from all masks of the image"
             )
     if len(said) < len(annotations):
         table = RunTable.from_rles([a.rle for a in annotations])

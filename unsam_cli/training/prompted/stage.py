@@ -147,16 +147,15 @@ def finetune_sam(
 def _check(inputs: TuneInputs, tune: TuneSettings) -> None:
     names = [*inputs.annotations, inputs.ground_truth, inputs.validate]
     if names.count(STDIN) > 1:
-        raise UsageError("only one file can come from standard input")
+        raise UsageError("only one file can be read from standard input")
     if inputs.ground_truth is not None and len(inputs.annotations) > 1:
         raise UsageError(
-            "--ground-truth takes one file of annotations, whose images have the same ids; join "
-            "several with unsam merge"
+            "--ground-truth needs exactly one annotations file, with the same image ids; "
+            "join several files with unsam merge"
         )
     if inputs.features is not None and tune.encoder_learns:
         raise UsageError(
-            "--features are what a frozen encoder sees, and here it learns; train the decoder, "
-            "or adapters in the decoder alone"
+            "--features needs a frozen image encoder; use --train decoder, or --lora-in decoder"
         )
 
 
