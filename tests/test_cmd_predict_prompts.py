@@ -524,7 +524,10 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
         (['{"image": "1.png", "box": [1, 2, 3, 1e999]}'], "line 1: "),
         ([POINT[:-1] + ', "granularity": 2}'], "line 1: granularity must be from 0.1 to 1"),
         ([POINT[:-1] + ', "prompt_id": 1.5}'], "line 1: prompt_id must be"),
-        ([POINT[:-1] + ', "prompt_id": 2}', POINT], "line 2: 1.png has an earlier prompt with prompt_id 2"),
+        (
+            [POINT[:-1] + ', "prompt_id": 2}', POINT],
+            "line 2: 1.png has an earlier prompt with prompt_id 2",
+        ),
         ([POINT, POINT.replace("1.png", "x.png")], "line 2: x.png is not one of the images"),
         ([POINT.replace("[1, 2]", "[1, 200]")], "line 1: point 1,200 is outside 1.png"),
         ([], "p.jsonl: is empty; prompts are needed"),

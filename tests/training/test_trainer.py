@@ -352,7 +352,7 @@ def test_numbers_that_cannot_be() -> None:
     ):
         with pytest.raises(UsageError):
             TrainerSettings(**bad)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="16 \.* is not divisible by 3 processes x 2"):
+    with pytest.raises(UsageError, match=r"16 .* is not divisible by 3 processes x 2"):
         TrainerSettings(accumulate=2).per_process(3)
 
 

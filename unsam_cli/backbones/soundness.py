@@ -25,7 +25,7 @@ def check_state(state: Mapping[str, Any], source: object, *, integers: bool = Tr
     Parameters
     ----------
     state : dict
-        Tensors; what is none is left to `unsam_cli.backbones.checkpoints.check_fit`.
+        Tensors; `unsam_cli.backbones.checkpoints.check_fit` handles all other values.
     source : Path or str
         Where they were found.
     integers : bool

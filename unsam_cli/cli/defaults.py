@@ -1,8 +1,8 @@
 """Defaults from outside the command line: a TOML file, and the environment.
 
-Both are checked against the options that there are: a name that means nothing is not passed over.
-What the file says is refused, all tables of it; the environment may hold variables for others, so
-that only those of the running command are refused, and a warning is logged of the rest.
+Both are checked against the existing options. An unknown name in any table of the file is an error.
+The environment may hold variables for other programs, so an unknown variable is an error only if
+it has the name of the running command; otherwise a warning is logged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_config(context: click.Context, parameter: click.Parameter, path: str | 
     Raises
     ------
     UsageError
-        It is not TOML, or says something that no option takes.
+        It is not TOML, or has a name or value that no option accepts.
     MissingInputError
         No such file.
     """
@@ -71,7 +71,7 @@ def origin(context: click.Context, parameter: click.Parameter) -> str | None:
 
 
 def check_environment(context: click.Context) -> None:
-    """Look for variables that are meant as settings and are none.
+    """Check the environment for variables that look like settings but are not.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """What the options of a command read and write: no output may be an input.
 
-Nothing has to be declared for it. What is written is named by options under the heading *Output*;
-any other word on the command line that names a file is read.
+Commands declare nothing for it. Options under the heading *Output* name what is written; any other
+word on the command line that names a file is read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class ListArgument(click.Argument):
 
 
 def refuse_named(context: click.Context) -> None:
-    """Refuse a command line that names an input as an output, or two outputs alike.
+    """Refuse a command line that names an input as an output, or one output twice.
 
     Raises
     ------
     UsageError
-        It does; the file is named.
+        The message names the file.
     """
     outputs = [
         str(value) for p in context.command.params if _writes(p) for value in _of(context, p)
@@ -51,7 +51,7 @@ def _of(context: click.Context, parameter: click.Parameter) -> Iterator[Any]:
 
 
 def _reads(context: click.Context) -> Iterator[str | Path]:
-    """Yield all that is named and not written: files, and what is in folders of them."""
+    """Yield all inputs on the command line: files, and the files in folders."""
     yield config_file(context) or ""
     for parameter in context.command.params:
         if not _names_files(parameter) or _writes(parameter):

@@ -2,7 +2,7 @@
 
 The library logs through ``logging.getLogger(__name__)`` and reports progress through a
 :class:`~unsam_cli.run.progress.Reporter`; this module alone decides what that looks like: plain
-lines, a live bar on a terminal, or one JSON object a line.
+lines, a live bar on a terminal, or one JSON object per line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unsam_cli.run.progress import LineReporter, ReporterFactory
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; what a record carries in `fields` becomes keys."""
+    """One JSON object per line; the `fields` of a record become keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return `record` as a line of JSON."""
@@ -57,7 +57,7 @@ def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
     verbosity : int
         Below 0 errors only; 0 warnings and progress; 1 information; 2 and more debugging.
     as_json : bool
-        One JSON object a line.
+        One JSON object per line.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())

@@ -1,7 +1,7 @@
 """Options that several commands share, each defined once.
 
-A command reads as a list of these and of its own options. What belongs together arrives in the
-command's function as one object:
+A command lists these options and its own. Options that belong together reach the command's function
+as one object:
 
 ``@command``           every command: ``-q -v --log-json --debug --config``
 ``@images_argument``   ``images``: an :class:`~unsam_cli.run.inputs.ImageQuery` from IMAGES, ``-0``,
@@ -96,7 +96,7 @@ class Option(click.Option):
         self.group, self.provenance = group, provenance
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Convert a value; numbers that no option can mean are refused here, for all."""
+        """Convert a value; refuse numbers that are invalid for every option."""
         cast = super().type_cast_value(ctx, value)
         if isinstance(cast, float) and not math.isfinite(cast):
             raise click.BadParameter(f"{value} is not a finite number")
@@ -156,7 +156,7 @@ class Command(click.Command):
 
 
 def _settle_defaults(ctx: click.Context, command: click.Command) -> None:
-    """Let what changes defaults do so before the help shows them: a file, the usual preset."""
+    """Apply a config file and the usual preset, so that the help shows their defaults."""
     for parameter in command.params:
         if parameter.is_eager and ctx.get_parameter_source(parameter.name or "") is None:
             with contextlib.suppress(click.UsageError, UnsamError):
@@ -259,7 +259,7 @@ def file_argument(name: str, metavar: str) -> Callable[[F], F]:
 
 
 def files_option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
-    """Declare an option that names an input file; its content's identity is recorded instead."""
+    """Declare an option that names an input file; provenance records its content, not its name."""
     kwargs.setdefault("metavar", "FILE")
     kwargs.setdefault("group", "Input")
     return run_option(*declarations, **kwargs)
@@ -425,7 +425,7 @@ def parse_floats(
 
 
 def refuse_idle(context: click.Context, idle: Mapping[str, str]) -> None:
-    """Refuse options of the command line that would do nothing.
+    """Refuse options of the command line that would have no effect.
 
     Parameters
     ----------

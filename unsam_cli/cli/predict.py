@@ -1,6 +1,6 @@
-"""Options of ``unsam predict``, and whom they are for; see :mod:`unsam_cli.cli.options`.
+"""Options of ``unsam predict``, and the models they apply to; see :mod:`unsam_cli.cli.options`.
 
-``@kept_options``     ``kept``: ``--max-masks --min-score --nms``, which all models know
+``@kept_options``     ``kept``: ``--max-masks --min-score --nms``, for all models
 ``@prompt_options``   ``prompts``: ``--points --boxes --prompts --prompts-from``
 """
 
@@ -25,7 +25,7 @@ _SEARCHED = {"min_score": "min_score", "nms": "nms_iou"}
 
 
 def _lists(least: int, most: int) -> Any:
-    """Make a callback that checks lists of numbers, and joins them as they can be given again."""
+    """Make a callback that checks lists of numbers and joins them to one text."""
 
     def check(
         context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
@@ -114,7 +114,7 @@ prompt_options = bundle(
 
 @dataclass(frozen=True)
 class Asked:
-    """The options that were given, by what they are for.
+    """The given options, by purpose.
 
     Attributes
     ----------

@@ -67,7 +67,7 @@ class UnsamGroup(click.Group):
         """Run the program and exit."""
         open_missing_streams()
         words = sys.argv[1:] if args is None else args
-        # For errors in the options themselves; each command does it anew.
+        # For errors in the options themselves; each command configures logging again.
         configure(as_json="--log-json" in words)
         extra["standalone_mode"] = False
         run = super().main
@@ -98,7 +98,7 @@ def guarded(run: Callable[[], Any], request: StopRequest) -> Any:
 
 
 def explained(e: BaseException) -> tuple[str, int]:
-    """Return what to say of an error, and the exit code."""
+    """Return the message of an error and the exit code."""
     match machine_error(e) or e:
         case click.UsageError() as e:
             where = e.ctx.command_path if e.ctx else "unsam"
@@ -132,7 +132,7 @@ def silence_stdout() -> None:
 
 
 def open_missing_streams() -> None:
-    """Open what the caller has closed (``>&-``): the next file opened would take its place.
+    """Open the standard streams that the caller closed (``>&-``); else files take their place.
 
     Standard output is opened for reading, so that writing to it is an error, as it should be.
     """
@@ -159,9 +159,9 @@ def cli() -> None:
 
 
 def note_leftover(failed: sys.UnraisableHookArgs) -> None:
-    """Log, for those who look for it, that an object could not be taken apart.
+    """Log an error in a finalizer at debug level only.
 
-    Others need not see it: a signal may have come while the object was being made.
+    It is harmless: a signal may have arrived while the object was being created.
     """
     logger.debug("ignored in %r: %r", failed.object, failed.exc_value)
 

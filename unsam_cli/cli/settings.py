@@ -71,7 +71,7 @@ def _parameter(one: Field[Any], declared: Declared) -> str:
 
 
 def _said(one: Field[Any], declared: Declared, annotation: Any, *, unset: bool) -> dict[str, Any]:
-    """Return what click is told of one field."""
+    """Return the arguments of click for one field."""
     text, kind = declared.help, _plain_type(annotation)
     unset = unset or declared.default_text is not None
     default = declared.default_text or _as_text(one.default)
@@ -90,7 +90,7 @@ def _said(one: Field[Any], declared: Declared, annotation: Any, *, unset: bool) 
 
 
 def _plain_type(annotation: Any) -> Any:
-    """Return the type beside None."""
+    """Return the type without None."""
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
     optional = NoneType in get_args(annotation)
     return kinds[0] if optional else annotation
@@ -122,7 +122,7 @@ def _click_type(declared: Declared, kind: Any) -> Any:
 def _numbers_reader(kinds: tuple[Any, ...]) -> Callable[..., Any]:
     """Return a callback that reads a comma-separated list of numbers.
 
-    ``none`` stands for None where a list may be left out.
+    ``none`` gives None for optional lists.
     """
     count = None if Ellipsis in kinds else len(kinds)
 

@@ -54,7 +54,7 @@ def _trainer(**values: Any) -> TrainerSettings:
 
 
 def _choose_length(context: click.Context, values: dict[str, Any]) -> None:
-    """Of steps and epochs keep what the user said last, and record no other."""
+    """Keep the one of steps and epochs with the stronger source, and record only that."""
 
     def rank(name: str) -> int:
         source = context.get_parameter_source(name)

@@ -1,4 +1,4 @@
-"""How a training is shown; see :mod:`unsam_cli.cli.log`."""
+"""Progress of a training on stderr; see :mod:`unsam_cli.cli.log`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TableReporter(TrainingLines):
         self.values = dict(values)
 
     def validated(self, values: Mapping[str, float]) -> None:
-        """Keep what was measured in the table."""
+        """Show the results of a validation in the table."""
         self.validation = dict(values)
 
     def _table(self) -> Table:

@@ -193,7 +193,7 @@ def outline_runs(
     Called twice: with empty `out` it counts runs into `fill`; then `fill` holds the place of each
     cluster's first run in `out`. Walking down a column, a change of label ends the runs of the
     clusters around the old one and begins those around the new one, but for common ones; so the
-    cost is that of the runs written.
+    the cost grows with the runs written.
     """
     wide, tall = len(columns), len(rows)
     count_only = len(out) == 0

@@ -1,4 +1,4 @@
-"""What `conquer` can be told; imports nothing heavy."""
+"""Settings of `conquer`; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAPER_WINDOW = 5
 
 
 class Rule(NamedTuple):
-    """What a merge tree goes by, beside the similarity of features: exponents of `merge_tree`.
+    """Terms of a merge tree beside the similarity of features: exponents of `merge_tree`.
 
     With both 0 it is the published rule.
     """
@@ -36,8 +36,8 @@ class ConquerSettings(Settings):
     Attributes
     ----------
     rules : tuple of Rule
-        How strongly small clusters merge first, and those without a sharp border between them; one
-        tree for each: different trees know different objects.
+        How strongly small clusters merge first, and clusters without a sharp border between them.
+        Each rule gives one tree; different trees find different objects.
     """
 
     thresholds: tuple[float, ...] = setting(

@@ -67,7 +67,7 @@ def union(
 ) -> UnionCounts:
     """Write all masks of one file, and those of another that overlap none of them.
 
-    Images are matched by id. Parents and granularity are found anew among all masks of an image;
+    Images are matched by id. Parents and granularity are recomputed among all masks of an image;
     `source` names the file that a mask comes from; all other keys are kept.
 
     Parameters

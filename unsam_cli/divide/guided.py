@@ -81,7 +81,7 @@ class GuidedFilter:
     def filter_window(self, mask: ArrayLike, y0: int, x0: int) -> NDArray[np.float32]:
         """Filter a mask given only within a window, as if it were zero outside.
 
-        The result is that of :meth:`filter` on the padded mask, cut to the window; time and memory
+        The result equals :meth:`filter` on the padded mask, cut to the window; time and memory
         depend on the window alone. With a margin of ``2 * radius`` nothing is cut off.
 
         Parameters

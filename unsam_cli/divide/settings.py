@@ -1,4 +1,4 @@
-"""What `divide` can be told; imports nothing heavy."""
+"""Settings of `divide`; imports nothing heavy."""
 
 from __future__ import annotations
 

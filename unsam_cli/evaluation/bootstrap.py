@@ -1,4 +1,4 @@
-"""How sure the difference of two sets of predictions is: a paired bootstrap over images."""
+"""Confidence of the difference of two sets of predictions: a paired bootstrap over images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def points_draw(images: Sequence[Sequence[PointResult]]) -> Draw:
 
 
 class _Resampled:
-    """Predictions of one file, to be measured with every image counted some times."""
+    """Predictions of one file, measured with a weight per image."""
 
     def __init__(self, pooled: Pool, count: int, max_dets: Sequence[int]) -> None:
         self.pooled, self.max_dets = pooled, max_dets

@@ -1,4 +1,4 @@
-"""Clicks simulated until a mask is good: NoC, the number of clicks, for any promptable model."""
+"""Simulated clicks until a mask is good: NoC, the number of clicks, for any promptable model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_CLICKS = 20
 
 
 class Promptable(Protocol):
-    """A model that looks at an image and answers clicks on it with a mask."""
+    """A model that encodes an image and answers clicks on it with a mask."""
 
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Segment what was clicked.
+        """Segment the clicked object.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Evaluating the images of opened files, a few at a time."""
+"""Evaluate the images of opened files, a few at a time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Inputs:
 def evaluate_images(
     inputs: Inputs, shard: Shard, errors: ErrorList, *, jobs: int, progress: Reporter
 ) -> list[ImageResult]:
-    """Evaluate the images of a shard, by ascending id, and log what is remarkable.
+    """Evaluate the images of a shard, by ascending id, and log warnings about the files.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def evaluate_images(
 def _apart(
     work: Work, chunk: Chunk, result: Result | UnsamError
 ) -> Iterator[tuple[tuple[int, int], Result | UnsamError]]:
-    """Yield every image of a chunk with its result; after an error, each is tried by itself."""
+    """Yield every image of a chunk with its result; after an error, try each image separately."""
     if isinstance(result, UnsamError):
         yield from ((place, attempt(partial(work, [place]))) for place in chunk)
         return

@@ -1,4 +1,4 @@
-"""What one image contributes to the metrics, in a few bytes a prediction."""
+"""The contribution of one image to the metrics, in a few bytes per prediction."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def measure(images: Sequence[Matches], max_dets: Sequence[int]) -> Metrics:
     images : sequence of Matches
         Every image of the evaluation, in order; at least one.
     max_dets : sequence of int
-        Ascending; predictions that are kept of every image. AP is that of the last.
+        Ascending; numbers of predictions kept per image. AP uses the last.
 
     Returns
     -------

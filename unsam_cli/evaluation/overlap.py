@@ -1,4 +1,4 @@
-"""Which masks can match at all, and which of them compete for each other.
+"""Find the masks that can match, and group those that compete with each other.
 
 Of a thousand predictions few reach half the union with any mask of the ground truth. What cannot is
 told by areas and boxes, then by runs, and needs no matching. The rest falls into clusters that have

@@ -1,4 +1,4 @@
-"""Ground truth and predictions, image by image; what would mislead is refused here."""
+"""Pair ground truth and predictions image by image, and refuse misleading combinations."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Predictions:
-    """A file of predictions and how it meets the ground truth.
+    """A file of predictions and its relation to the ground truth.
 
     Attributes
     ----------
     name : str
-        What messages and tables call it.
+        Its name in messages and tables.
     masks : MasksFile
         The predictions.
     ids : dict
@@ -145,7 +145,7 @@ def _refuse_other_sizes(
 def _refuse_other_names(
     truth: MasksFile, truth_name: str, masks: MasksFile, name: str, ids: dict[int, int]
 ) -> None:
-    """Refuse ids that belong to other images; other names alone are but remarkable."""
+    """Refuse ids that belong to other images; only warn about different names."""
     known = {_last_part(image.file_name): image.id for image in truth.images.values()}
     renamed = 0
     for ours, theirs in ids.items():

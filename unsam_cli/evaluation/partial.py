@@ -70,7 +70,7 @@ def merge_reports(files: Sequence[Path], *, output: str, no_clobber: bool = Fals
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON, two spaces a level."""
+    """Write a report as JSON, indented by two spaces."""
     path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -113,7 +113,7 @@ def _check_parts(parts: Sequence[Part]) -> None:
 def write_part(
     path: Path, header: Header, shard: Shard, images: Iterable[ImageResult], *, skipped: int = 0
 ) -> None:
-    """Write a part, one image a line."""
+    """Write a part, one image per line."""
     own = {"shard": [shard.index, shard.count], "skipped": skipped}
     head = orjson.dumps({"header": asdict(header)} | own)
     with path.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""The report as a picture: recall over IoU, and recall by size."""
+"""Plot of the report: recall over IoU, and recall by size."""
 
 from __future__ import annotations
 

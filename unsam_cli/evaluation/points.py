@@ -1,4 +1,4 @@
-"""Masks from prompts: how good they are for the masks that were meant."""
+"""Metrics of masks from prompts, compared with the prompted masks."""
 
 from __future__ import annotations
 

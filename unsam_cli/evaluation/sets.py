@@ -18,7 +18,7 @@ _AREA_TOLERANCE = 0.1  # polygons and the pixels they cover differ by less
 
 @dataclass(frozen=True, slots=True)
 class TruthSet:
-    """Ground truth of an image, in the order in which COCO's matching looks at it.
+    """Ground truth of an image, in the order of COCO's matching.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class TruthSet:
     table : RunTable
         Their runs.
     areas : (n,) float64
-        Pixels as the file says, which is what size ranges go by, as in pycocotools.
+        Pixels as given in the file, which size ranges use, as in pycocotools.
     crowd : (n,) bool
         Regions of many objects.
     values : list
@@ -46,14 +46,14 @@ class TruthSet:
 
 @dataclass(frozen=True, slots=True)
 class PredictionSet:
-    """Predictions of an image, best first, no more than the evaluation keeps.
+    """Predictions of an image, best first, up to the number that the evaluation keeps.
 
     Attributes
     ----------
     rles : list of Rle
         The masks.
     table : RunTable
-        Their runs; its areas are what size ranges go by, whatever boxes or areas the file holds.
+        Their runs; size ranges use its areas, not the boxes or areas of the file.
     scores : (n,) float64
         Descending.
     total : int

@@ -1,4 +1,4 @@
-"""What `evaluate` can be told; imports nothing heavy."""
+"""Settings of `evaluate`; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Match = Literal["id", "file-name"]
 
 @dataclass(frozen=True)
 class EvaluateSettings(Settings):
-    """What is measured."""
+    """Which metrics are computed, and how."""
 
     protocol: Protocol = setting(
         "whole-image",

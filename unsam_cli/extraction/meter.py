@@ -1,4 +1,4 @@
-"""How fast a backbone is."""
+"""Speed of a backbone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unsam_cli.backbones import Backbone
 
 @dataclass
 class Meter:
-    """What a backbone has done so far.
+    """Work that a backbone has done so far.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which rectangles of an image become records, and at which size the network sees them."""
+"""Choose the rectangles of an image that become records, and their network input size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Regions = Sequence[tuple[Rle, float]]
 
 @dataclass(frozen=True, slots=True)
 class RecordPlan:
-    """One record to be.
+    """One planned record.
 
     Attributes
     ----------

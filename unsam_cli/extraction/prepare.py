@@ -1,4 +1,4 @@
-"""One image before the network, and one image after it."""
+"""Processing of one image before and after the network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RecordFeatures:
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """Everything that the features file holds of one image.
+    """The content of the features file for one image.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class ImageFeatures:
 
 
 class Frame(Protocol):
-    """Where an image lies in the input of a network that takes one size only."""
+    """Position of an image in the input of a network with a fixed size."""
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize an image, (H, W, 3) uint8 RGB, to that place."""
@@ -73,7 +73,7 @@ FrameOf = Callable[[tuple[int, int]], Frame]
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """An image as the network takes it.
+    """An image prepared for the network.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Fewer channels with the same inner products between patches, as nearly as can be."""
+"""Reduce channels and keep the inner products between patches as closely as possible."""
 
 from __future__ import annotations
 

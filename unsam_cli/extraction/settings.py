@@ -1,4 +1,4 @@
-"""What `extract-features` can be told; imports nothing heavy."""
+"""Settings of `extract-features`; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BackboneSettings(Settings):
 
 @dataclass(frozen=True)
 class PlanSettings(Settings):
-    """How records are laid out.
+    """Which records are extracted, and at which size.
 
     References
     ----------
@@ -74,9 +74,9 @@ class ExtractSettings(Settings):
     preview : bool
         Add a small JPEG of each image.
     batch_size : int
-        Crops of one size that the network is given at once.
+        Crops of equal size per network batch.
     jobs : int
-        Threads for everything but the network.
+        Threads for all work outside the network.
     """
 
     plan: PlanSettings = field(default_factory=PlanSettings)

@@ -49,7 +49,7 @@ def extract_features(
     *,
     regions: str | None = None,
 ) -> int:
-    """Extract the features of images and write them as ``run`` says.
+    """Extract the features of images and write them to the output of ``run``.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _result(features: ImageFeatures) -> FeatureResult:
 
 
 def _report_speed(backbone: Backbone, meter: Meter, network: BackboneSettings) -> None:
-    """Under ``-v``, tell how fast the network was, against what the machine can do."""
+    """With ``-v``, log the speed of the network relative to the machine's."""
     if not logger.isEnabledFor(logging.INFO) or not meter.seconds:
         return
     text = f"{meter.crops / meter.seconds:.3g} crops/s in the backbone"

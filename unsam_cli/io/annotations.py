@@ -38,7 +38,7 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A mask and what is known of it.
+    """A mask and its metadata.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Pictures that are written here: PNG files that say so, lest they be taken for photographs."""
+"""PNG files that unsam writes, marked so that they are not mistaken for photographs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEY, _NAME = "Software", "unsam"
 
 
 def save_drawing(picture: Image.Image, target: Path | BinaryIO, *, level: int = 6) -> None:
-    """Write a PNG file that :func:`is_drawing` knows again.
+    """Write a PNG file that :func:`is_drawing` recognises.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def save_drawing(picture: Image.Image, target: Path | BinaryIO, *, level: int = 
 
 
 def is_drawing(path: Path) -> bool:
-    """Say whether a file was written by :func:`save_drawing`; its header tells."""
+    """Tell from its header whether :func:`save_drawing` wrote a file."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return picture.info.get(_KEY) == _NAME

@@ -49,7 +49,7 @@ class ImageEntry:
 
 @dataclass(frozen=True, slots=True)
 class RegionEntry:
-    """What a record covers, without its features.
+    """The region of a record, without its features.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class FeatureFile:
             raise
 
     def _guard(self, read: Callable[[], T]) -> T:
-        """Run `read`; what h5py raises on a damaged file becomes one line."""
+        """Run `read`; turn the errors of h5py on a damaged file into one line."""
         try:
             return read()
         except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError) as e:
@@ -258,7 +258,7 @@ class FeatureFile:
         self._first = np.searchsorted(rows[self._order], np.arange(len(self.ids) + 1))
 
     def _places(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return where images are in the file; anywhere, if they are not."""
+        """Return the positions of images in the file; arbitrary for images that are not in it."""
         order = np.argsort(self.ids)
         found = np.searchsorted(self.ids, ids, sorter=order)
         places: npt.NDArray[np.int64] = np.append(order, 0)[found]
@@ -267,7 +267,7 @@ class FeatureFile:
     def _check_regions(
         self, region_image: npt.NDArray[Any], place: npt.NDArray[Any], shape: tuple[int, int]
     ) -> None:
-        """Name the first record whose index entries contradict each other."""
+        """Refuse records with contradictory index entries; name the first."""
         x, y, w, h = self._bbox.T.astype(np.int64)
         known = np.isin(region_image, self.ids)
         if not known.all():
@@ -381,7 +381,7 @@ class FeatureFile:
         return [self.rows(int(r)) for r in self._numbers(index)]
 
     def checksum(self, index: int) -> int:
-        """Return a checksum that tells when image `index` or its features have become others.
+        """Return a checksum that changes when image `index` or its features change.
 
         Of the features of each record the beginning counts: another picture differs everywhere.
         """

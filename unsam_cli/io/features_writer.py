@@ -28,7 +28,7 @@ _SLICE = 256  # images whose index entries are written at once
 
 @dataclass(frozen=True)
 class FeatureTotals:
-    """What a features file will hold: images, records, patches in all, channels, element type."""
+    """Sizes of a features file: images, records, total patches, channels, element type."""
 
     images: int
     regions: int

@@ -1,4 +1,4 @@
-"""Files that are read: regular ones, told by what they are before they are opened.
+"""Read regular files, checking what they are before opening them.
 
 Opening a named pipe waits for whoever writes to it, and a device may never end. Only
 :func:`chunks` reads pipes, for input that is read once.
@@ -32,7 +32,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 def what_it_is(path: Path | str) -> str | None:
-    """Say what stands at a path, links followed, instead of a regular file; None if it is one.
+    """Return the kind of a path that is not a regular file (links followed); None if it is one.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def what_it_is(path: Path | str) -> str | None:
 def check_regular(
     path: Path | str, name: str | None = None, error: type[UnsamError] = DataError
 ) -> None:
-    """Refuse what is no regular file.
+    """Refuse anything but a regular file.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def open_regular(
 
 
 def refuse_special(path: Path | str, error: type[UnsamError] = DataError) -> None:
-    """Refuse a pipe, socket or device where a file, a folder or something else is named.
+    """Refuse a pipe, socket or device in the place of a file or folder.
 
     What does not exist, or cannot be looked at, is left to whoever reads it.
     """
@@ -144,7 +144,7 @@ def _pipe(name: str) -> Iterator[bytes]:
 
 
 def _first_of_pipe(handle: int, name: str) -> bytes:
-    """Return what has come, or nothing once somebody has opened the other end."""
+    """Return the first bytes, or nothing once a writer has opened the other end."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -175,7 +175,7 @@ def read_small(path: Path | str, most: int) -> bytes:
 def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Yield the files below a folder, by paths relative to it, in no order.
 
-    Hidden files and folders are left out, and so is, with a warning, what is no regular file.
+    Hidden files and folders are ignored; other files that are not regular, with a warning.
     Links to files are followed, links to folders are not; a link to nowhere is a file that is
     missing, not one to leave out.
 

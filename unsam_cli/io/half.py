@@ -1,4 +1,4 @@
-"""float16 to float32, several times faster than numpy converts it, and checked on the way."""
+"""Convert float16 to float32, several times faster than numpy, and check for finite values."""
 
 from __future__ import annotations
 

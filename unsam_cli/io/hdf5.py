@@ -17,7 +17,7 @@ _REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
 
 
 def contained(file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset that is in the file, and no larger than that.
+    """Return a dataset that is stored in the file and is not larger than the file.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def contained(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def single_values(file: h5py.File) -> h5py.AttributeManager:
-    """Return the attributes of the root, each of which is one value of a size that can be.
+    """Return the attributes of the root, each a single value of limited size.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def _follow(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _check_references(dataset: h5py.Dataset, name: str) -> None:
-    """Refuse texts that take more room than the file, because many entries share one."""
+    """Refuse texts that are larger than the file because many entries share one text."""
     file, count = dataset.file, dataset.size
     if not count:
         return

@@ -1,4 +1,4 @@
-"""Photographs: read upright as RGB whatever the file holds, or refused in one line.
+"""Read photographs upright as RGB, or refuse them in one line.
 
 An image is told by its content, not by its name. Nothing is decoded before the size in its header
 has been checked.

@@ -1,4 +1,4 @@
-"""Where the records of a JSON file lie, found without building anything from it.
+"""Find the records of a JSON file without parsing them.
 
 A masks file may exceed the memory. One pass of a small automaton over its bytes, about as fast as
 the file can be read, finds the extent of every member of the top-level object, and of every element
@@ -79,7 +79,7 @@ class Record(NamedTuple):
 
 
 def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[Record]:
-    """Yield what lies one or two levels below the top of a JSON text, in order.
+    """Yield the values one or two levels below the top of a JSON text, in order.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _scan(
 
 @kernel()
 def _skip(data: NDArray[np.uint8], at: int, state: NDArray[np.int64]) -> tuple[int, bool]:
-    """Move on inside a value: up to where, and whether it ended there."""
+    """Advance inside a value; return the position and whether the value ended there."""
     skip, depth = state[_SKIP], state[_DEPTH]
     ended = False
     while at < len(data) and not ended:
@@ -204,7 +204,7 @@ def _skip(data: NDArray[np.uint8], at: int, state: NDArray[np.int64]) -> tuple[i
 
 @kernel()
 def _finish(state: NDArray[np.int64]) -> int:
-    """Say what the value that just ended was, and what may follow it."""
+    """Return the kind of the value that just ended, and what may follow it."""
     if state[_IS_KEY]:
         state[_IS_KEY] = 0
         state[_NEXT] = _COLON_NEXT
@@ -215,7 +215,7 @@ def _finish(state: NDArray[np.int64]) -> int:
 
 @kernel()
 def _step(byte: int, position: int, state: NDArray[np.int64]) -> bool:
-    """Take a byte between values; False if it may not stand there."""
+    """Process a byte between values; False if it is not allowed there."""
     place, following, kind = state[_PLACE], state[_NEXT], _CLASS[byte]
     if kind == _SPACE:
         return True
@@ -236,7 +236,7 @@ def _step(byte: int, position: int, state: NDArray[np.int64]) -> bool:
 
 @kernel()
 def _open(byte: int, position: int, state: NDArray[np.int64]) -> bool:
-    """Take the first byte of a value."""
+    """Process the first byte of a value."""
     place, kind = state[_PLACE], _CLASS[byte]
     if place == _DONE or state[_NEXT] not in (_VALUE, _VALUE_OR_END):
         return False
@@ -253,7 +253,7 @@ def _open(byte: int, position: int, state: NDArray[np.int64]) -> bool:
 
 @kernel()
 def _close(byte: int, state: NDArray[np.int64]) -> bool:
-    """Take a closing bracket between values."""
+    """Process a closing bracket between values."""
     place, following = state[_PLACE], state[_NEXT]
     state[_PLACE] = _OBJECT if place == _MEMBER_LIST else _DONE
     state[_NEXT] = _COMMA_OR_END if place == _MEMBER_LIST else _VALUE

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes, for those who gave the wrong one.
+"""Recognise a file by its first bytes, for messages about a wrong file.
 
 No reader decides by this whether it can read a file. It only lets the message say what the file is,
 and which command makes the right one.
@@ -17,7 +17,7 @@ HEAD = 4096
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file seems to be: one of few families, and how to call it."""
+    """The kind of a file: its family, and its name in messages."""
 
     family: str
     words: str
@@ -127,7 +127,7 @@ def _text(head: bytes) -> Kind:
 
 
 def mistaken(head: bytes, wanted: str) -> str | None:
-    """Say what a file is if it cannot be what is wanted, and what makes that.
+    """Return what a file is, and how to make the right one; None if it may be right.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def mistaken(head: bytes, wanted: str) -> str | None:
 
 
 def mistaken_file(path: Path | str, wanted: str) -> str | None:
-    """Say the same of a file; None if it cannot be read, or is none."""
+    """Return the same for a path; None if it cannot be read or is not a file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:

@@ -1,4 +1,4 @@
-"""Masks files: COCO JSON in all the forms that are met, image by image.
+"""Read masks files, COCO JSON in all common forms, image by image.
 
 Read are full COCO objects, bare lists of results, one annotation a line, and SA-1B files or folders
 of them; compressed with gzip or not; masks as polygons or RLE, compressed or not.
@@ -92,7 +92,7 @@ class MasksFile:
         return [self._annotation(row, text, image) for row, text in self._texts(image_id)]
 
     def checksum(self, image_id: int) -> int:
-        """Return a checksum of what the file says of the annotations of an image."""
+        """Return a checksum of the annotations of an image in the file."""
         found = 0
         for _, text in self._texts(image_id):
             found = zlib.crc32(text, found)

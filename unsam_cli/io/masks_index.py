@@ -1,4 +1,4 @@
-"""Which records a masks file has, and where, without keeping them.
+"""Index of the records of a masks file and their positions, without their content.
 
 Of an annotation only its image and its place in the file are remembered, 40 bytes; it is read again
 when its image is asked for. So a file may be larger than the memory, and the annotations of an

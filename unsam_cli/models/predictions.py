@@ -13,7 +13,7 @@ class Predictions:
     """Classes and masks of all queries, the masks in factors.
 
     The mask logits of a query are the dot product of its embedding with the features of every
-    pixel: (L, B, Q, h, w) of them would not fit into memory, and hardly anything needs them all.
+    pixel: (L, B, Q, h, w) of them would not fit into memory, and few callers need all of them.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class Segmenter(nn.Module):
     multiple : int
         Sides of the input must be multiples of it.
     checkpointing : bool
-        Compute activations anew in the backward pass instead of keeping them.
+        Recompute activations in the backward pass instead of keeping them.
     history : list of dict
         Steps that led to the weights, see `unsam_cli.run.provenance`.
     identity : str

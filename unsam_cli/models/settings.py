@@ -1,4 +1,4 @@
-"""What a segmenter is made of; imports nothing heavy."""
+"""Configuration of a segmenter; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unsam_cli.settings import Settings, setting
 CONDINST = "condinst"
 ARCHITECTURES = ("mask2former", "eomt", CONDINST)
 RANDOM = "random"
-"""In the place of weights: none, but random numbers."""
+"""Stands for random numbers instead of weights."""
 SHORT_SIDE, LONGEST_SIDE = 1024, 2048
 """Pixels of the network's input at inference, as published for UnSAM."""
 PAPER_QUERIES = 2000
@@ -32,7 +32,7 @@ class SegmenterConfig(Settings):
     Raises
     ------
     UsageError
-        Unknown architecture, or a number that cannot be.
+        Unknown architecture, or a number outside its range.
     """
 
     architecture: str = network(

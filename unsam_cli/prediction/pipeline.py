@@ -45,7 +45,7 @@ def predict_images(
     use : callable
         Makes a result of an item and its masks, in a thread.
     jobs : int
-        Threads for everything but the network.
+        Threads for all work outside the network.
 
     Yields
     ------

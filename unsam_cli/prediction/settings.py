@@ -1,4 +1,4 @@
-"""How to predict; imports nothing heavy."""
+"""Settings of prediction; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from unsam_cli.settings import Settings, setting
 
 @dataclass(frozen=True)
 class PredictSettings(Settings):
-    """How a whole-image segmenter is used.
+    """Settings of prediction with a whole-image segmenter.
 
     Parameters
     ----------
     max_masks : int
-        Most queries of the network that become masks, by their class score; of every tile.
+        Maximum number of masks, by class score; per tile.
     min_score : float
-        Smallest score of a mask.
+        Minimum score of a mask.
     nms : float, optional
-        A mask whose IoU with a better one is higher is dropped; by default, none is.
+        Masks whose IoU with a better mask is higher are dropped; by default, none.
     dtype : {"auto", "float32", "bfloat16", "float16"}
-        Precision of the network; ``auto`` is float32, but of CondInst bfloat16 where the device has
-        it.
+        Precision of the network; ``auto`` is float32, or bfloat16 for CondInst if the device
+        supports it.
     batch_size : int
-        Inputs that an accelerator is given at once; a CPU is given one.
+        Inputs per batch on an accelerator; a CPU takes one at a time.
 
     Raises
     ------
     UsageError
-        A number that cannot be.
+        A number outside its range.
     """
 
     max_masks: int = 1000

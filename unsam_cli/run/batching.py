@@ -1,4 +1,4 @@
-"""Many items through one network: batches across items, in a thread of their own.
+"""Run many items through one network: batches across items, in one separate thread.
 
 A network has one thread, so that it waits neither for what makes its inputs nor for whoever uses
 what comes out::
@@ -31,7 +31,7 @@ R = TypeVar("R")  # result
 
 @dataclass(frozen=True)
 class Network(Generic[P, I, O, R]):
-    """What is computed.
+    """The computation.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Batcher(Generic[P, I, O, R]):
             self._run_overdue(turn)
 
     def _admit(self, job: _Job[P, I, O, R], turn: int) -> None:
-        """Put the inputs of an item with those that wait, and run the batches that are full."""
+        """Queue the inputs of an item, and run the batches that are full."""
         try:
             job.inputs = self._network.inputs(job.prepared.result())
         except BaseException as error:
@@ -162,7 +162,7 @@ class Batcher(Generic[P, I, O, R]):
                 self._run(self._waiting.pop(key))
 
     def _run_overdue(self, turn: int) -> None:
-        """Run what has waited since item `turn` or longer."""
+        """Run the inputs that have waited since item `turn` or longer."""
         for key in [k for k, slots in self._waiting.items() if slots[0].turn <= turn]:
             self._run(self._waiting.pop(key))
 
@@ -180,7 +180,7 @@ class Batcher(Generic[P, I, O, R]):
                 self._complete(slot.job)
 
     def _complete(self, job: _Job[P, I, O, R]) -> None:
-        """Have the result made of an item whose outputs are all there."""
+        """Finish an item whose outputs are complete."""
 
         def finish() -> None:
             try:

@@ -43,7 +43,7 @@ class Difference(NamedTuple):
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Difference | None:
-    """Return a difference of what two runs were told, the most telling one; None if there is none.
+    """Return the most informative difference between the settings of two runs, or None.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _rank(path: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
 
 
 def _name(path: tuple[str, ...], commands: Sequence[str]) -> str:
-    """Name a setting as a user knows it."""
+    """Name a setting in the user's terms."""
     kind, name = ("", *path)[-2:]
     step = int(path[1]) if path[:1] == ("history",) and len(path) > 2 else 0
     of = f" of {commands[step]}" if len(commands) > 1 and step < len(commands) else ""
@@ -113,7 +113,7 @@ def _name(path: tuple[str, ...], commands: Sequence[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Show a value as one would type it."""
+    """Show a value in the form of the command line."""
     if value is None or value is False:
         return "not given"
     if value is True:

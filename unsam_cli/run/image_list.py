@@ -1,4 +1,4 @@
-"""What tells one list of images from another, when only a part of each is known.
+"""Identity of a list of images: tells lists apart when only a part of each is known.
 
 Every shard of a run carries the identity of the whole list that it is a part of: how many images it
 has, and the sum of a hash of each image, block by block. Sums of blocks add up to those of larger
@@ -36,7 +36,7 @@ def list_identity(items: Sequence[Item]) -> str:
 
 
 def is_list_identity(text: object) -> bool:
-    """Tell whether `text` is as :func:`list_identity` writes it."""
+    """Tell whether `text` has the form that :func:`list_identity` writes."""
     if not isinstance(text, str) or not re.fullmatch(r"\d{1,12}:([0-9a-f]{16}(,|$))*", text):
         return False
     count, sums = _parsed(text)
@@ -49,7 +49,7 @@ def count_of(identity: str) -> int:
 
 
 def where_lists_differ(one: str, other: str) -> tuple[int, int]:
-    """Return where two lists differ first, by their identities.
+    """Return the first place where two lists differ, by their identities.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def where_lists_differ(one: str, other: str) -> tuple[int, int]:
 
 
 def _block_size(count: int) -> int:
-    """Return the least power of two that makes few enough blocks."""
+    """Return the smallest power of two that gives few enough blocks."""
     size = 1
     while size * _MOST_BLOCKS < count:
         size *= 2

@@ -1,4 +1,4 @@
-"""Which images a command works on, and under which ids."""
+"""The images of a command and their ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STDIN_NAME = "standard input"
 
 @dataclass(frozen=True)
 class ImageQuery:
-    """What the user said about images; :func:`list_images` finds them.
+    """The user's options for images; :func:`list_images` finds the images.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
 
 
 def source_of(query: ImageQuery) -> Parts:
-    """Say what of an earlier run the images are: ``--coco`` may be a shard."""
+    """Return the parts of an earlier run that the images are from: ``--coco`` may be a shard."""
     if query.coco is None:
         return WHOLE
     from unsam_cli.io.masks_lines import marks_of
@@ -197,7 +197,7 @@ def _leaves_working_folder(path: str) -> bool:
 
 
 def name_of(argument: str) -> str:
-    """Return what messages call a file argument."""
+    """Return the name of a file argument in messages."""
     return STDIN_NAME if argument == STDIN else argument
 
 

@@ -1,4 +1,4 @@
-"""An image as the loop, and the lists of images, see it."""
+"""Images as the items of a run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ImageItem:
 
     @property
     def path(self) -> Path:
-        """Where the image is."""
+        """Path of the image."""
         return Path(self.place)
 
 
 class Item(Protocol):
-    """An image as the loop sees it."""
+    """An image as an item of the loop."""
 
     @property
     def id(self) -> int:

@@ -1,4 +1,4 @@
-"""The partial output: what a run has finished so far, safe against being killed at any moment.
+"""The partial output: the finished images of a run, safe even if the run is killed.
 
 Beside its target ``OUT`` a run keeps the folder ``OUT.part``: ``journal.ndjson``, a line for the
 settings and then a line an image, and ``blob.bin``, the raw arrays that the lines point into. An
@@ -53,7 +53,7 @@ class Journal:
     settings : dict
         What must not differ when resuming: plain JSON values.
     resume : bool
-        Keep what an earlier run left; otherwise start anew.
+        Keep the results of an earlier run; otherwise start over.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class Journal:
         self._append_line(settings)
 
     def _load(self, settings: dict[str, Any]) -> None:
-        """Take over the lines that are as they were written, and cut off what follows the last."""
+        """Keep the lines up to the last undamaged one, and cut off the rest."""
         line_end = blob_end = position = damaged = 0
         with os.fdopen(os.dup(self._lines.fileno()), "rb") as stream:  # with a buffer
             stream.seek(0)
@@ -144,7 +144,7 @@ class Journal:
         refuse_other_settings(record, settings, self.folder)
 
     def _sound(self, line: bytes, begin: int) -> dict[str, Any] | None:
-        """Return the record of a line, None if it, or its blob, is not what was written.
+        """Return the record of a line, or None if the line or its blob is damaged.
 
         Blobs follow each other in the order of the lines; none begins before `begin`.
         """
@@ -181,7 +181,7 @@ class Journal:
         return start, len(line)
 
     def append(self, image_id: int, record: dict[str, Any], blob: bytes | memoryview = b"") -> None:
-        """Store what was computed for one image; it is kept even if the next moment kills the run.
+        """Store the result of one image; it survives even if the run is killed right after.
 
         Raises
         ------
@@ -225,7 +225,7 @@ class Journal:
         return os.pread(self._lines.fileno(), length, start)
 
     def close(self, *, discard: bool) -> None:
-        """Close the files; `discard` deletes them, and so does having no target to resume."""
+        """Close the files; delete them with `discard`, or if there is no target to resume."""
         if discard or self.target is None:  # while the lock is held, and nothing of others
             for name in (_LINES, _BLOB):
                 Path(self.folder, name).unlink(missing_ok=True)
@@ -283,7 +283,7 @@ def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path)
 
 
 def output_error(target: Path | None, e: OSError) -> OutputError:
-    """Return `e` as one line about the output, with the fix that its cause suggests."""
+    """Return `e` as one line about the output, with a fix for its cause."""
     name = "standard output" if target is None else str(target)
     number = errno_of(e)
     if isinstance(e, ForeignFileError):

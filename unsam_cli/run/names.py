@@ -1,4 +1,4 @@
-"""Names of the files of a folder output: one for each image, whatever the images are called."""
+"""File names in a folder output: one unique name per image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_TOLD = 10
 
 
 def unique_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
-    """Name a file for each image, and tell which could not be called as their images are.
+    """Choose a file name for each image, and log the images whose usual name was taken.
 
     ``a/b.jpg`` becomes ``a/b.png``; where another image has taken that name ``a/b.jpg.png``, else
     ``a/b.jpg.ID.png``. Names that differ in case only, or in how an accent is encoded, are one
@@ -83,12 +83,12 @@ def _candidates(name: PurePath, image_id: int, suffix: str) -> Iterator[PurePath
 
 
 def _key(name: PurePath) -> str:
-    """Return what is the same for names that some file systems take for one."""
+    """Return a key that is equal for names that some file systems treat as equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(name)).casefold())
 
 
 def _tell(moved: list[str]) -> None:
-    """Say which images have other names than usual: the first by default, all under ``-v``."""
+    """Log which images have unusual names: the first by default, all with ``-v``."""
     for text in moved[:_MOST_TOLD]:
         logger.warning("%s: another image has its usual name", text)
     for text in moved[_MOST_TOLD:]:

@@ -1,4 +1,4 @@
-"""Whether files are the shards of one run, and what is wrong if they are not."""
+"""Check that files are the shards of one run, and name what is wrong if they are not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AGAIN = "run all shards again with the same list of images"
 
 @dataclass(frozen=True)
 class ShardFile:
-    """What a file says of itself.
+    """The metadata of a shard.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class ShardFile:
 
 
 def united(shards: Sequence[ShardFile], *, partial: bool) -> Parts:
-    """Return what shards hold together.
+    """Return the parts that the shards hold together.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _refuse_other_list(shards: Sequence[ShardFile]) -> None:
 
 
 def _shown(shards: Sequence[ShardFile], image_list: str, start: int, stop: int) -> str:
-    """Name the first image of some places of a list, if there is a shard that holds one."""
+    """Name the first image in a range of the list, if a shard holds one."""
     for shard in shards:
         if len(shard.parts.indices) > 1 or shard.parts.image_list != image_list:
             continue
@@ -115,7 +115,7 @@ def _refuse_other_run(first: ShardFile, other: ShardFile) -> None:
 
 
 def _joined(shards: Sequence[ShardFile], *, partial: bool) -> Parts:
-    """Put parts together; those without a mark are taken as they are."""
+    """Join parts; files without a mark are taken unchanged."""
     first = shards[0]
     for shard in shards[1:]:
         if shard.parts.count != first.parts.count:
@@ -159,7 +159,7 @@ def _kind(parts: Parts) -> str:
 
 
 def _refuse_doubles(shards: Sequence[ShardFile]) -> None:
-    """Refuse one image in two files, and one name under two ids."""
+    """Refuse an image in two files, and a name with two ids."""
     ids = [np.fromiter((i for i, _ in shard.images()), np.int64) for shard in shards]
     owner = np.repeat(np.arange(len(shards)), [len(found) for found in ids])
     together = np.concatenate(ids)

@@ -1,4 +1,4 @@
-"""Where results go: a file that appears whole or not at all, or standard output."""
+"""Output: a file that appears complete or not at all, or standard output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def output_path(output: str) -> Path | None:
 
 
 def is_special(output: str) -> bool:
-    """Say whether a path is that of a device, a pipe or a socket."""
+    """Tell whether a path is a device, a pipe or a socket."""
     try:
         mode = os.stat(output).st_mode
     except OSError:
@@ -119,7 +119,7 @@ def publish(output: str, write: Callable[[Path], None], *, follow: bool = True) 
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
-    """Give the file beside `target` that only this process writes; on errors it is deleted.
+    """Open a temporary file beside `target` that only this process writes; delete it on errors.
 
     Its name is fixed, so that a run takes over what one that was killed has left.
     """

@@ -1,4 +1,4 @@
-"""Files and folders beside outputs that only this process writes, whatever stands at their names.
+"""Temporary files and folders beside outputs, safe from links and pipes at their names.
 
 Temporary names are known beforehand, so that what a killed run has left is found and removed.
 Others know them, too, and may put a link, a pipe or a second name of another file there. Such a
@@ -21,7 +21,7 @@ _TRIES = 100
 
 
 class ForeignFileError(OSError):
-    """What stands at the name of a file of ours is none: a link, a pipe, of another user."""
+    """The name of a temporary file is taken: by a link, a pipe or another user's file."""
 
 
 def claim(path: Path, *, folder: bool = False) -> tuple[Path, int]:
@@ -132,7 +132,7 @@ def is_at(held: int, path: Path) -> bool:
 
 
 def open_own(path: Path) -> BinaryIO:
-    """Open a file of ours for reading and appending, made where there is none.
+    """Open an own file for reading and appending; create it if it is missing.
 
     Raises
     ------
@@ -162,14 +162,14 @@ def open_own(path: Path) -> BinaryIO:
 
 
 def write_all(stream: BinaryIO, data: bytes | memoryview) -> None:
-    """Write all of `data` to a file without a buffer, which may take a part of it at a time."""
+    """Write all of `data` to an unbuffered file, which may accept only a part per call."""
     view = memoryview(data).cast("B")
     while view:
         view = view[stream.write(view) :]
 
 
 def make_own_folder(path: Path) -> None:
-    """Make a folder that others cannot write to, or accept the one of ours that is there.
+    """Make a folder that others cannot write to, or accept an existing own one.
 
     Raises
     ------
@@ -234,6 +234,6 @@ def keep_mode(path: Path, target: Path) -> None:
 
 
 def set_mode(held: int, mode: int) -> None:
-    """Set the mode of an open file, where the file system knows modes."""
+    """Set the mode of an open file, if the file system supports modes."""
     with suppress(PermissionError, NotImplementedError):
         os.fchmod(held, mode)

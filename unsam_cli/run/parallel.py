@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class ItemError(UnsamError):
-    """Something failed on one item that nobody foresaw."""
+    """An unexpected error on one item."""
 
 
 def ordered_map(
@@ -35,7 +35,7 @@ def ordered_map(
 def in_order(
     function: Callable[[T], R], items: Iterable[T], *, jobs: int
 ) -> Generator[tuple[T, R | UnsamError], None, None]:
-    """Yield (item, result or error) in the order of `items`, without a say in linear algebra.
+    """Yield (item, result or error) in the order of `items`; keep the threads of linear algebra.
 
     Only a few items are ahead of the one being yielded: memory does not grow with their number.
     """
@@ -55,7 +55,7 @@ def in_order(
 
 
 def attempt(function: Callable[[], R]) -> R | UnsamError:
-    """Return what `function` returns, or its error; one that nobody foresaw as an ItemError."""
+    """Return the result of `function`, or its error; unexpected errors become an ItemError."""
     try:
         return function()
     except UnsamError as e:

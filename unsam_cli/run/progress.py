@@ -1,4 +1,4 @@
-"""Telling how far a run is."""
+"""Progress reports of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTERVAL = 30.0  # seconds between progress lines
 
 
 class Reporter(Protocol):
-    """Where a run tells how far it is; a context manager."""
+    """Receives the progress of a run; a context manager."""
 
     def advance(self, skipped: bool = False) -> None:
         """Count one item as done, or as skipped."""
@@ -26,15 +26,15 @@ class Reporter(Protocol):
 
 
 class ReporterFactory(Protocol):
-    """What makes a reporter: a class of them, mostly."""
+    """Makes a reporter; usually a reporter class."""
 
     def __call__(self, stage: str, total: int, kept: int = 0) -> Reporter:
-        """Make one for `total` images to do, besides those `kept` from an earlier run."""
+        """Make a reporter for `total` images, besides those `kept` from an earlier run."""
         ...
 
 
 class LineReporter:
-    """A plain line about every 30 s and one at the end: what a batch log wants.
+    """A plain line about every 30 s and one at the end, for batch logs.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class LineReporter:
         logging.getLogger(self.logger_name).info(f"{self.stage}: {text}", extra={"fields": fields})
 
     def _tell_kept(self) -> None:
-        """Say at once what a resumed run does not compute."""
+        """Report at the start which images a resumed run keeps."""
         if self.kept and self.total:
             fields = {"stage": self.stage, "total": self.total, "kept": self.kept}
             text = f"keeping {self.kept} of {self.kept + self.total} images of an earlier run"

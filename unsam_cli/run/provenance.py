@@ -1,4 +1,4 @@
-"""Who made a file: the steps that led to it, without anything that does not change results.
+"""Provenance of a file: the steps that made it, with all options that change results.
 
 Left out on purpose: shards, jobs, paths and times. So merged shards equal one run byte for byte,
 and two outputs can be compared by their bytes.
@@ -47,7 +47,7 @@ class Step:
         return replace(self, options={k: named.get(k, v) for k, v in self.options.items()})
 
     def command_line(self) -> str:
-        """Return the command with its options as one would type it."""
+        """Return the command line of the step."""
         words = ["unsam", self.command]
         for name, value in self.options.items():
             if value is True:

@@ -1,4 +1,4 @@
-"""No command replaces what it reads: what it would write is compared with what it reads.
+"""No command replaces its inputs: outputs are compared with inputs before the run.
 
 Files are told apart by device and inode, so a link is the file that it points to. Only what is
 there already can be replaced: where nothing of an output exists, no input is looked at.
@@ -55,9 +55,9 @@ def refuse_replacing(writes: Places, reads: Places) -> None:
 
 
 def refuse_pictures(writes: Iterable[Path]) -> None:
-    """Refuse to replace a picture by a drawing of the same name, though the command reads it not.
+    """Refuse to replace an image by a drawing of the same name, even one that is not an input.
 
-    Label maps and overlays are called as the photographs that they are of.
+    Label maps and overlays have the names of their photographs.
 
     Raises
     ------
@@ -110,12 +110,12 @@ def files_of(output: str) -> Iterator[str | Path]:
 
 
 def errors_of(output: Path) -> Path:
-    """Return the list of what a run with this output has skipped."""
+    """Return the file that lists the skipped images of this output."""
     return Path(f"{os.path.abspath(output)}.errors.jsonl")
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """Yield what is read of a folder that is named as a file may be: a model, or masks files."""
+    """Yield the files that are read from a folder in the place of a file: model, masks files."""
     from unsam_cli.io.sources import json_files
 
     if (folder / _CONFIG).exists():
@@ -129,7 +129,7 @@ def files_in(folder: Path) -> Iterator[Path]:
 
 
 def images_below(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """Yield the images that a file names, but those that are missing: whoever reads them tells."""
+    """Yield the existing images that a file names; whoever reads the missing ones reports them."""
     from unsam_cli.io.images import find_image
 
     for name in names:

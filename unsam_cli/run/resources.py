@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and what it has used."""
+"""Resources that this process may use, and has used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_ADDRESSES = 2**30  # with less than half of it, numpy and numba do not ev
 
 
 def usable_cpus() -> int:
-    """Return the CPUs this process may use: its affinity, at most what quota and Slurm say."""
+    """Return the CPUs this process may use: its affinity, limited by quota and Slurm."""
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -33,7 +33,7 @@ def usable_cpus() -> int:
 
 
 def allow_files(count: int) -> None:
-    """Let this process open so many files and some more, as far as the hard limit goes."""
+    """Raise the limit of open files to this number and some more, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 64  # what is open besides
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -59,7 +59,7 @@ def refuse_small_address_space() -> None:
 
 
 def release_memory() -> None:
-    """Give memory that is free back to the system, where the C library would keep it."""
+    """Return free memory to the system if the C library keeps it."""
     with contextlib.suppress(AttributeError):  # only glibc can be told to
         ctypes.CDLL(None).malloc_trim(0)
 

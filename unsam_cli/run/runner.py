@@ -1,4 +1,4 @@
-"""The loop that every command runs: items in, results into a sink, nothing lost on the way."""
+"""The loop of every command: takes items, stores results in a sink, loses nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ R_in = TypeVar("R_in", contravariant=True)
 
 
 class Sink(Protocol[I_in, R_in]):
-    """Where the results of a run go: see :mod:`unsam_cli.run.sinks`."""
+    """The destination of the results of a run: see :mod:`unsam_cli.run.sinks`."""
 
     @property
     def name(self) -> str:
@@ -56,25 +56,25 @@ class Sink(Protocol[I_in, R_in]):
         """Store the result of one item, and the checksum of what it was made of."""
 
     def begin(self, items: Sequence[Item]) -> None:
-        """Take note of all images of the run; refuse to resume with another list of them."""
+        """Record all images of the run; refuse to resume with another list."""
 
     def content(self, item: Item) -> int:
         """Return the checksum that an item which is done was stored with; 0 if there is none."""
         ...
 
     def forget(self, item: Item) -> None:
-        """Let an item that is done be done again."""
+        """Mark a finished item to be recomputed."""
 
     def finish(self, order: Iterable[int]) -> None:
         """Publish the results of the given ids, in this order."""
 
     def suspend(self) -> None:
-        """Keep what there is for ``--resume``."""
+        """Keep the finished results for ``--resume``."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How to run, whatever is run.
+    """Settings of a run that all commands share.
 
     Parameters
     ----------
@@ -121,9 +121,9 @@ class RunSettings:
         return replace(self, source=source)
 
     def marks(self, items: Sequence[Item]) -> dict[str, str]:
-        """Return what marks the output as a shard of the run of `items`; nothing if it is none.
+        """Return the marks of the output as a shard of the run of `items`; empty for a whole run.
 
-        By it ``merge`` can tell when a shard is missing, or is one of another list of images.
+        They let ``merge`` detect a missing shard, or a shard of another list of images.
         """
         parts = self.source.cut(self.shard)
         if parts.missing and not self.source.missing:
@@ -133,7 +133,7 @@ class RunSettings:
     def reading(self, files: Callable[[], Places]) -> RunSettings:
         """Return a copy for a run that reads `files`, which its output must not replace.
 
-        They are asked for where something of the output exists, before the output is touched.
+        They are evaluated only if a part of the output exists, before the output is touched.
         """
         return replace(self, reads=(*self.reads, files))
 
@@ -222,7 +222,7 @@ def _refuse_other_shard(
 def _forget_changed(
     mine: Sequence[I], sink: Sink[I, R], content: Callable[[I], int], settings: RunSettings
 ) -> None:
-    """Let images be done again that are no longer what they were."""
+    """Recompute images that have changed."""
     before = sink.done
     kept = [item for item in mine if item.id in before]
     changed = 0
@@ -260,7 +260,7 @@ def _changed_at(path: Path) -> int:
 def _sums(
     content: Callable[[I], int] | None, items: Sequence[I], jobs: int
 ) -> Generator[int, None, None]:
-    """Yield checksums; 0 where the item cannot be read, which whoever works on it will tell."""
+    """Yield checksums; 0 if the item cannot be read, which its processing will report."""
     if content is None:
         yield from repeat(0)
         return

@@ -55,12 +55,12 @@ class Parts:
 
     @property
     def marks(self) -> dict[str, str]:
-        """What a file says of itself, by key; nothing for a whole run."""
+        """The marks of the file by key; empty for a whole run."""
         found = {"shard": self.mark, "image_list": self.image_list if self.missing else ""}
         return {key: value for key, value in found.items() if value}
 
     def cut(self, shard: Shard) -> Parts:
-        """Say which parts a shard of this file is.
+        """Return the parts that a shard of this file is.
 
         Item k + n j of the items K, K + N, K + 2 N... of a list is its item K + N k + N n j. If
         there are several K, the same numbers still tell all parts apart.
@@ -75,7 +75,7 @@ MOST_SHARDS = 2**20
 
 
 def parts_of(marks: Mapping[str, object], file: Path | str) -> Parts:
-    """Read what marks a file as a part of a run, ``shard`` and ``image_list``; none is a whole run.
+    """Read the marks of a part of a run, ``shard`` and ``image_list``; no marks mean a whole run.
 
     Raises
     ------

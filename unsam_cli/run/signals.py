@@ -17,7 +17,7 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class SignalExit(BaseException):
-    """A signal came that asks the program to stop; no error, so that nobody handles it as one."""
+    """A signal asks the program to stop; not an error, so that no handler of errors catches it."""
 
 
 class StopRequest:

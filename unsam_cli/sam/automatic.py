@@ -83,7 +83,7 @@ def automatic_masks(
         RGB.
     config : AutomaticConfig
     granularity : float, optional
-        How fine the masks shall be; one mask a point instead of all.
+        Granularity of the masks; gives one mask per point instead of all.
 
     References
     ----------

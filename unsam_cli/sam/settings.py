@@ -1,4 +1,4 @@
-"""What a promptable model and the automatic search for masks are made of; imports nothing heavy."""
+"""Settings of promptable models and of the automatic search for masks; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class PromptableConfig(Settings):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked of a model about one mask, in pixels of the image.
+    """A prompt for one mask, in pixels of the image.
 
     Parameters
     ----------
     points : tuple of (x, y)
         Clicks.
     labels : tuple of int
-        Of every point: 1 belongs to the mask, 0 does not.
+        One per point: 1 belongs to the mask, 0 does not.
     box : (x0, y0, x1, y1), optional
         Around the mask.
     granularity : float, optional
@@ -64,7 +64,7 @@ class Prompt:
     Raises
     ------
     ValueError
-        There is nothing to go by, a number is wrong, or labels do not match the points.
+        Points and box are missing, a number is invalid, or labels do not match the points.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -74,7 +74,7 @@ class Prompt:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether it can mean several masks: a single click, as in SAM."""
+        """Whether it can stand for several masks: a single click, as in SAM."""
         return len(self.points) == 1 and self.box is None
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class AutomaticConfig(Settings):
     min_score : float
         Smallest IoU that the model predicts for a mask, exclusive.
     stability_offset : float
-        What :attr:`min_stability` adds to the threshold of the mask and subtracts, in logits.
+        Offset of the two thresholds that :attr:`min_stability` compares, in logits.
     nms_iou : float
         Masks whose overlap with a better one is higher are dropped.
     crop_nms_iou : float
@@ -105,7 +105,7 @@ class AutomaticConfig(Settings):
     crop_overlap : float
         How much crops of the first layer overlap, as a fraction of the image's shorter side.
     crop_points_divisor : int
-        Layer i has so many times fewer points along a side, to the power of i.
+        Layer i has this factor to the power of i fewer points per side.
 
     References
     ----------

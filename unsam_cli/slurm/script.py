@@ -209,7 +209,7 @@ def _merge(target: str, output: str) -> str:
 
 
 def _loop(steps: Sequence[Step]) -> list[str]:
-    """Return a loop over shards, which makes what is not there yet.
+    """Return a loop over shards that computes the missing ones.
 
     Lists of skipped images tell which shards count as ones with code 3, whichever turn made them.
     """

@@ -7,8 +7,8 @@
       metrics.jsonl                              see `unsam_cli.training.metrics`
       checkpoints/step-00001000/                 see `unsam_cli.training.checkpoint_files`
 
-A name without a dot in front is that of something complete. ``.model.tmp`` and ``.step-*.tmp`` are
-deleted by the next run.
+A name without a leading dot belongs to a complete checkpoint or model. The next run deletes
+``.model.tmp`` and ``.step-*.tmp``.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class AnnotatedImage:
 class AnnotatedImages:
     """Images and masks of one or more masks files.
 
-    May be sent to other processes, which then read the files anew where memory is not shared.
+    Can be sent to other processes, which read the files again if memory is not shared.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def _begin_worker(worker: int) -> None:
 def _end_for_want(error: Exception, batch: Any) -> NoReturn:
     """End a worker that cannot hand over a batch, for want of open files or shared memory.
 
-    The queue would drop it, and the trainer wait for ever.
+    The queue would drop it, and the trainer would wait forever.
     """
     os._exit(1)
 

@@ -41,7 +41,7 @@ def matching_costs(
     targets: Tensor,
     settings: LossSettings,
 ) -> Tensor:
-    """Cost of every query for every mask of one image, in every layer.
+    """Cost of each query against each mask of one image, per layer.
 
     Parameters
     ----------

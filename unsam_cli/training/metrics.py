@@ -128,7 +128,7 @@ class Mean:
         self.count += 1
 
     def take(self) -> dict[str, float]:
-        """Return the means, and begin anew."""
+        """Return the means, and reset them."""
         means = {k: v / self.count for k, v in self.sums.items()}
         self.sums, self.count = {}, 0
         return means

@@ -1,4 +1,4 @@
-"""How a whole-image segmenter is trained, apart from the loop; imports nothing heavy."""
+"""Settings of whole-image training, except the loop; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ training = partial(setting, group="Training")
 class LossSettings(Settings):
     """Losses of Mask2Former, class-agnostic; the defaults are the published ones.
 
-    The weights are also those of the costs by which masks are matched to queries.
+    The matching of masks to queries uses the same weights for its costs.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class ParameterSettings(Settings):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about a training but the network and the loop."""
+    """All settings of a training except the network and the loop."""
 
     data: DataSettings = field(default_factory=DataSettings)
     losses: LossSettings = field(default_factory=LossSettings)

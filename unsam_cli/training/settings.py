@@ -1,4 +1,4 @@
-"""How to train, whatever is trained; imports nothing heavy."""
+"""Settings of the training loop; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ computing = partial(setting, group="Compute", results=False)
 
 @dataclass(frozen=True)
 class TrainerSettings(Settings):
-    """Length, optimizer, schedule and records of a training; the defaults are the published ones.
+    """Length, optimizer, schedule and logs of a training; the defaults are the published ones.
 
     With neither `steps` nor `epochs`, a training has the 200 000 steps of the paper.
 

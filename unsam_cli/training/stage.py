@@ -80,7 +80,7 @@ def train_whole_image(
     step : Step
         The command and its options.
     checkpointing : bool
-        Compute activations anew in the backward pass instead of keeping them.
+        Recompute activations in the backward pass instead of keeping them.
     resume : bool
         Go on from the last checkpoint.
     report : callable

@@ -1,4 +1,4 @@
-"""How to ask a promptable model; imports nothing heavy."""
+"""Settings of prediction with a promptable model; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ prompt = partial(setting, group="Prompts")
 
 @dataclass(frozen=True)
 class PromptedSettings(Settings):
-    """What a promptable model is asked about every image; without prompts, for all its masks.
+    """Prompts for every image; without prompts, the model searches for all masks.
 
     Parameters
     ----------
     points : tuple of (x, y, label)
-        One prompt of these clicks for every image, in pixels; with a box, they belong to it.
+        One prompt with these clicks for every image, in pixels; combined with the box, if any.
     boxes : tuple of (x0, y0, x1, y1)
-        A prompt each, for every image.
+        One prompt per box, for every image.
     prompts : str, optional
-        A file of prompts, one JSON object a line; ``-`` is standard input.
+        A file of prompts, one JSON object per line; ``-`` is standard input.
     prompts_from : str, optional
-        A masks file; its masks are clicked, each at its centre. ``-`` is standard input.
+        A masks file; each of its masks is clicked at its centre. ``-`` is standard input.
     automatic : AutomaticConfig
         The search for all masks.
     max_masks : int
-        Most masks that the search keeps, the best.
+        Maximum number of masks that the search keeps, the best first.
     dtype : {"float32", "bfloat16", "float16"}
         Precision of the image encoder; prompts and masks are always computed in float32.
 
     Raises
     ------
     UsageError
-        What does not go together.
+        Options that cannot be combined.
     """
 
     points: tuple[Click, ...] = ()

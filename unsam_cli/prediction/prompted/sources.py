@@ -150,7 +150,7 @@ class PromptLines:
 
 
 class MaskCentres:
-    """One click for every mask of a masks file, but crowds and empty ones.
+    """One click per mask of a masks file, except crowds and empty masks.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class MaskCentres:
         return sorted(known, key=lambda item: item.id)
 
     def questions(self, item: ImageItem) -> list[Question]:
-        """Return a click for every mask of an image."""
+        """Return one click per mask of an image."""
         found = self._masks.annotations_of(item.id)
         return [self._question(a) for a in found if not a.iscrowd and area([a.rle])[0]]
 
@@ -226,7 +226,7 @@ def open_prompts(
 
 
 def fit(question: Question, item: ImageItem, size: Size, granularity: float | None) -> Question:
-    """Check a prompt against its image, and say how fine its mask shall be if it does not.
+    """Check a prompt against its image, and set the default granularity if it has none.
 
     Raises
     ------

@@ -133,7 +133,7 @@ def at_pixels(masks: BitMasks, which: Tensor, size: torch.Size | tuple[int, int]
 
 
 def _costs(found: Tensor, wanted: Tensor, settings: PromptSettings) -> Tensor:
-    """Cost of every answer (P, M, N points) for every mask (P, K, N), (P, M, K)."""
+    """Cost of each answer (P, M, N points) against each mask (P, K, N); returns (P, M, K)."""
     count = found.shape[-1]
     yes = _pixel_loss(found, torch.ones_like(found), settings)
     no = _pixel_loss(found, torch.zeros_like(found), settings)

@@ -1,4 +1,4 @@
-"""How a promptable segmenter is fine-tuned, apart from the loop; imports nothing heavy."""
+"""Settings of fine-tuning a promptable model, except the loop; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ loss = partial(setting, group="Losses")
 
 @dataclass(frozen=True)
 class TuneSettings(PromptableConfig):
-    """What is added to SAM, and what of it is trained: the new parts always."""
+    """Parts added to SAM, and which parts are trained; new parts are always trained."""
 
     train: Literal["decoder", "lora", "all"] = network(
         "decoder",
@@ -47,7 +47,7 @@ class TuneSettings(PromptableConfig):
 
 @dataclass(frozen=True)
 class PromptSettings(Settings):
-    """What is asked about an image, and how answers are judged; the defaults are UnSAM's.
+    """Prompts per image, and the losses of the answers; the defaults are UnSAM's.
 
     The masks of an image are shuffled and repeated until there are `clicks` of them.
 

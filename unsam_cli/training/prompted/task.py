@@ -86,7 +86,7 @@ class PromptedLosses(nn.Module):
         for i, questions in enumerate(chunks):
             seed = derive_seed(sample.seed, i)
             arguments = (embedding, questions, sample.masks, sample.corrections, seed)
-            # Answers are computed again when gradients want them: memory is that of one chunk.
+            # The backward pass recomputes the answers, so only one chunk is in memory.
             total = total + (
                 self._chunk_losses(*arguments)
                 if len(chunks) == 1
