@@ -19,7 +19,7 @@ _KEY = "unsam"
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """What is said of a setting, apart from its name, type and default.
+    """Declaration of a setting, apart from its name, type and default.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002
 
 
 def device_setting() -> Any:
-    """Declare where a network runs."""
+    """Declare the device of a network."""
     return setting(
         "auto",
         "Device that computes; auto uses a GPU if there is one.",
@@ -103,7 +103,7 @@ def device_setting() -> Any:
 
 
 def batch_size_setting() -> Any:
-    """Declare how much a network is given at once."""
+    """Declare the batch size of a network."""
     return setting(
         8, "Inputs per network batch, on a GPU.", group="Compute", results=False, least=1
     )

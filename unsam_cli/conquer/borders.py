@@ -1,4 +1,4 @@
-"""How long the borders of clusters are, and how different the colours on their two sides."""
+"""Length of the borders of clusters, and colour contrast across them."""
 
 from __future__ import annotations
 

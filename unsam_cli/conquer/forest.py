@@ -1,4 +1,4 @@
-"""The trees of an image's regions, and which of their clusters are worth pixels."""
+"""The merge trees of an image's regions, and the clusters that are drawn as masks."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Drawn:
 
 
 def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
-    """Bring clusters to pixels, and score them.
+    """Draw clusters as masks, and score them.
 
     Parameters
     ----------

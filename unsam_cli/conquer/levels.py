@@ -1,4 +1,4 @@
-"""Which clusters of a merge tree become masks, and how they nest."""
+"""Select the clusters of a merge tree that become masks, and their nesting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which clusters go first: how unlike their surroundings, how large, how compact, how sharp."""
+"""Rank clusters by contrast with their surroundings, size, compactness and sharp borders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLANK = 0.9
 
 
 def separation(candidates: Candidates, rule: Rule) -> FloatArray:
-    """How unlike their surroundings clusters are.
+    """Distance of clusters from their surroundings.
 
     Parameters
     ----------

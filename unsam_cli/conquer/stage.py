@@ -105,7 +105,7 @@ def _conquer_image(
 
 
 def _picture(image: ImageEntry, images: Path | None) -> Picture | None:
-    """Return what borders are refined with: the original, else the preview, else nothing."""
+    """Return the image that guides refinement: the original, else the preview, else None."""
     if images is not None:
         return read_image(find_image(images, image.file_name))
     return decode_preview(image.preview) if image.preview else None

@@ -123,7 +123,7 @@ def _category_names(path: Path) -> dict[tuple[int, int], str]:
 
 
 def _with_parents(masks: list[Truth]) -> list[Truth]:
-    """Let parts know what they lie in."""
+    """Set the parent of each part."""
     if not masks:
         return masks
     found = parents(RunTable.from_rles([mask.rle for mask in masks]), CONTAINED).tolist()

@@ -1,4 +1,4 @@
-"""BSDS500: what several people drew, in MATLAB's files."""
+"""BSDS500: segmentations of several annotators, in MATLAB files."""
 
 from __future__ import annotations
 

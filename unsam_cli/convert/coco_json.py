@@ -135,7 +135,7 @@ def _image(record: dict[str, Any]) -> ImageInfo:
 
 @dataclass(frozen=True)
 class _Profile:
-    """What is particular to a dataset.
+    """Peculiarities of a dataset.
 
     Attributes
     ----------
@@ -190,7 +190,7 @@ class CocoDataset:
         return Picture(info.height, info.width, masks)
 
     def content(self, image: SourceImage) -> int:
-        """Return a checksum of what the file does not tell of an image: its size."""
+        """Return a checksum of the size of an image, which the file does not contain."""
         return zlib.crc32(repr(self._sized(self.file.images[image.id])).encode())
 
     def _sized(self, info: ImageInfo) -> ImageInfo:

@@ -1,4 +1,4 @@
-"""What every reader of a dataset gives: images to convert, and the masks of each."""
+"""The interface of dataset readers: images to convert, and the masks of each."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Dataset(Protocol):
         ...
 
     def content(self, image: SourceImage) -> int:
-        """Return a checksum of all that :meth:`load` makes the masks of an image of.
+        """Return a checksum of everything that :meth:`load` reads for an image.
 
         What is in the one file of a source is in the history of the output, by its identity, and
         may be left out.
@@ -111,7 +111,7 @@ class Dataset(Protocol):
 
 
 def select(picture: Picture, settings: ReadSettings) -> Picture:
-    """Leave out masks that are too small or there already; the rest keep their order."""
+    """Drop masks that are too small or duplicates; the rest keep their order."""
     masks = picture.masks
     if not masks or (settings.min_area <= 1 and settings.max_iou >= 1):
         return picture
@@ -178,7 +178,7 @@ def numbered(names: Sequence[str]) -> list[SourceImage]:
 
 
 def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]:
-    """Height and width of an image whose size the source does not tell.
+    """Height and width of an image whose size is not in the source.
 
     Raises
     ------

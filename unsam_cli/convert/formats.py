@@ -1,4 +1,4 @@
-"""Names of all formats, and what a command line asks for; imports nothing heavy."""
+"""Names of all formats, and the request of a command line; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Request:
 
 
 def parse_request(words: Sequence[str], to: str | None) -> Request:
-    """Make sense of ``[FORMAT] SOURCE`` and ``--to``.
+    """Parse ``[FORMAT] SOURCE`` and ``--to``.
 
     A format that can only be written may stand in the place of FORMAT, too: ``convert results
     MASKS.json`` is ``convert --to results MASKS.json``.

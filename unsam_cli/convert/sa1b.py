@@ -1,4 +1,4 @@
-"""SA-1B: one JSON file an image."""
+"""SA-1B: one JSON file per image."""
 
 from __future__ import annotations
 

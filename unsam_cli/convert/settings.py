@@ -12,7 +12,7 @@ from unsam_cli.settings import Settings, setting
 
 @dataclass(frozen=True)
 class ReadSettings(Settings):
-    """How to read a dataset.
+    """Settings for reading a dataset.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class ReadSettings(Settings):
 
 @dataclass(frozen=True)
 class WriteSettings(Settings):
-    """How to write.
+    """Settings for writing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Outputs that are not one JSON file: folders of one file an image, and training shards."""
+"""Outputs other than one JSON file: folders with one file per image, and training shards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACES = {"sa1b": ("", ".json"), "labelmap": ("", ".png"), "yolo": ("labels", ".
 
 
 class FolderSink(JournalSink):
-    """A file for each image, each of them there whole or not at all.
+    """One file per image, each written completely or not at all.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class FolderSink(JournalSink):
         self._forget_deleted()
 
     def _forget_deleted(self) -> None:
-        """Let images be done again whose files were deleted since a run was interrupted."""
+        """Recompute images whose files were deleted after an interruption."""
         for image_id, name in self.names.items():
             if image_id in self.journal.entries and not Path(self.output, name).is_file():
                 del self.journal.entries[image_id]
@@ -90,7 +90,7 @@ class FolderSink(JournalSink):
         self.journal.append(item.id, {"file_name": item.file_name, "content": content})
 
     def finish(self, order: Iterable[int]) -> None:
-        """Write what belongs to the folder as a whole."""
+        """Write the files that belong to the whole folder."""
         for name, data in EXTRA_FILES.get(self.kind, {}).items():
             self._write(PurePath(name), data)
         self.journal.close(discard=True)

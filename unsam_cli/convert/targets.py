@@ -1,4 +1,4 @@
-"""Masks in other forms than COCO, one image at a time; the work that threads share."""
+"""Convert masks to formats other than COCO, one image at a time, in worker threads."""
 
 from __future__ import annotations
 

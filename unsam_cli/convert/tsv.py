@@ -1,4 +1,4 @@
-"""Training shards of Semantic-SAM and UnSAM: a row of name, JSON and base64 JPEG an image.
+"""Training shards of Semantic-SAM and UnSAM: one row per image with name, JSON and base64 JPEG.
 
 ``NAME.lineidx`` beside ``NAME.tsv`` holds the first byte of every row; where it is missing, the
 rows are looked for.

@@ -1,4 +1,4 @@
-"""Detections in place of cuts: the masks of any detector, filtered and ranked."""
+"""Detections instead of cuts: the masks of any detector, filtered and ranked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is cut: the graph of a grid of patches, averaged down where the grid is large."""
+"""The cut problem: the graph of a grid of patches, downsampled if the grid is large."""
 
 from __future__ import annotations
 

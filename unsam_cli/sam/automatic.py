@@ -1,4 +1,4 @@
-"""All masks of an image, found by prompting with a grid of points.
+"""Find all masks of an image by prompting with a grid of points.
 
 The same masks as segment-anything's generator, in less time and memory: the decoder is folded,
 masks are made only for prompts whose predicted score passes, and they are enlarged, measured and

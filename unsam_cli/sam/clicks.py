@@ -1,4 +1,4 @@
-"""Where to click for a mask: its pixel farthest from its border."""
+"""Choose the click for a mask: the pixel farthest from its border."""
 
 from __future__ import annotations
 

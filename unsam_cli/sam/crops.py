@@ -1,4 +1,4 @@
-"""Where the automatic search looks: crops of an image, and grids of points in them."""
+"""Crops of an image, and grids of points in them, for the automatic search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From prompts and the image's features to masks: SAM's decoder, and what is added to it."""
+"""SAM's decoder and the added parts: from prompts and image features to masks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Decoding:
         return torch.cat(masks, dim=1)[:, self.outputs].reshape(len(tokens), -1, 4 * h, 4 * w)
 
     def _weights(self, tokens: Tensor, outputs: slice) -> Tensor:
-        """Weights of the pixels' features for every mask, (P, M, C / 8)."""
+        """Weights of the pixel features per mask, (P, M, C / 8)."""
         model = self.model
         chosen = range(outputs.start, outputs.stop)
         made = [model.hypernetworks[i](tokens[:, model.first_mask_token + i]) for i in chosen]

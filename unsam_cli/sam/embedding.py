@@ -1,4 +1,4 @@
-"""What the image encoder of SAM or SAM 2 saw."""
+"""Image embedding of SAM or SAM 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the encoder saw in B images.
+    """Output of the image encoder for B images.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Embedding:
         return len(self.image)
 
     def __getitem__(self, index: int) -> Embedding:
-        """Return what belongs to one image; its B is 1."""
+        """Return the embedding of one image, with B = 1."""
         rows = slice(index, index + 1)
         return Embedding(self.image[rows], tuple(features[rows] for features in self.high))
 

@@ -1,4 +1,4 @@
-"""The image encoder of SAM or SAM 2 as a backbone: what it sees, for a decoder to learn from."""
+"""The image encoder of SAM or SAM 2 as a backbone: embeddings to train a decoder with."""
 
 from __future__ import annotations
 

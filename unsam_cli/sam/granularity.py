@@ -1,4 +1,4 @@
-"""How fine a mask should be: a number from 0.1 to 1 as one more token of the prompt."""
+"""Granularity of a mask: a number from 0.1 to 1 as an additional token of the prompt."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def _parts(about: Mapping[str, Any], folder: Path) -> PromptableConfig:
 
 @torch.inference_mode()
 def _try(network: Any) -> None:
-    """Ask a network without numbers about one click, to see whether it can run."""
+    """Run a network without values on one click, to check that it works."""
     model = PromptableModel(network).eval()
     if not 1 <= model.side <= _MOST_SIDE:
         raise ValueError(f"its input side would be {model.side} pixels")

@@ -1,4 +1,4 @@
-"""A promptable segmenter: SAM or SAM 2, and the parts that are added to them."""
+"""A promptable segmenter: SAM or SAM 2, with the added parts."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class PromptableModel(PromptableParts):
 
 
 def trainable(model: PromptableModel, what: Train) -> list[nn.Parameter]:
-    """Freeze everything but what is to be trained.
+    """Freeze all parameters except those to train.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is asked of a promptable model: points, boxes, masks, and how fine the answer should be."""
+"""Prompts of a promptable model: points, boxes, masks and granularity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One image and questions about it: prompts in its pixels, masks of its size."""
+"""A session with one image: prompts in its pixels, masks of its size."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Session:
-    """A model that has looked at an image.
+    """A model that has encoded an image.
 
     It can be clicked as `unsam_cli.evaluation.clicks.simulate_clicks` wants it: every click after
     the first refines the mask before, as SAM does.
@@ -58,7 +58,7 @@ class Session:
 
     @torch.inference_mode()
     def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Look at an image, (H, W, 3) uint8 RGB; prompts refer to it until the next one."""
+        """Encode an image, (H, W, 3) uint8 RGB; prompts refer to it until the next one."""
         self.size = (image.shape[0], image.shape[1])
         self.frame = self.model.frame(self.size)
         self.taps = self.frame.taps(self.model.low)
@@ -114,7 +114,7 @@ class Session:
         return self._finish(masks)[0]
 
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Segment what was clicked, see :meth:`click`.
+        """Segment the clicked object, see :meth:`click`.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""New outputs of a mask decoder: tokens, and what turns them into masks and scores."""
+"""New outputs of a mask decoder: tokens, and the networks that turn them into masks and scores."""
 
 from __future__ import annotations
 

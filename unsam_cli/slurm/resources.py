@@ -1,4 +1,4 @@
-"""What a job asks Slurm for."""
+"""Resources that a job requests from Slurm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unsam_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task of an array, or a process of a training, asks for, in Slurm's own words.
+    """Resources of an array task, or of a training process, in Slurm's notation.
 
     Parameters
     ----------

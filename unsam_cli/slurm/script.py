@@ -75,7 +75,7 @@ trap 'sweep; rm -rf "$scratch"' EXIT"""
 
 @dataclass(frozen=True)
 class Job:
-    """What to run on, and where.
+    """Inputs and outputs of a job, and its size.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def batch_script(stages: Sequence[Stage], resources: Resources, job: Job) -> str
 
 
 def _refuse_control_characters(stages: Sequence[Stage], resources: Resources, job: Job) -> None:
-    """Refuse what would end a comment or an option of sbatch, whose rest bash then runs."""
+    """Refuse text that would end a comment or an sbatch option, so that bash would run the rest."""
     values = {**vars(resources), **vars(job), "stage": [w for s in stages for w in s.options]}
     for name, value in values.items():
         for text in value if isinstance(value, list) else [value]:
@@ -202,7 +202,7 @@ def _program(job: Job, resources: Resources, bind: str = "") -> str:
 
 
 def _merge(target: str, output: str) -> str:
-    """Return the command that joins what the tasks have made."""
+    """Return the command that joins the outputs of the tasks."""
     file = PurePath(target)
     parts = f"{shlex.quote(output)}/{file.stem}.*{file.suffix}"
     return f"merge {parts} -o {shlex.quote(f'{output}/{target}')}"

@@ -1,4 +1,4 @@
-"""Stages of the pipeline as steps of a job: which files each reads and leaves."""
+"""Stages of the pipeline as steps of a job, and the files that each reads and writes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from unsam_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class Stage:
-    """A command of the pipeline with options of its own."""
+    """A command of the pipeline with its options."""
 
     command: str
     options: tuple[str, ...] = ()
 
     @property
     def names_images(self) -> bool:
-        """Whether its own options say which images there are, and under which ids."""
+        """Whether its own options list the images and their ids."""
         said = {option.split("=")[0] for option in self.options}
         return not said.isdisjoint(("--coco", "--prompts-from"))
 
@@ -48,7 +48,7 @@ class Step:
 
     @property
     def wants_images(self) -> bool:
-        """Whether it has to be told which images there are."""
+        """Whether it needs the list of images."""
         return self.reads_images and not self.stage.names_images
 
 
@@ -111,7 +111,7 @@ def plan(stages: Sequence[Stage]) -> list[Step]:
 
 
 def _with_regions(stages: list[Stage]) -> list[Stage]:
-    """Say the extraction of objects before ``conquer`` where it is left out."""
+    """Insert the missing extraction of objects before ``conquer``."""
     if stages[-1].command != "conquer" or "extract-features" in [s.command for s in stages[-2:]]:
         return stages
     extractions = [stage for stage in stages if stage.command == "extract-features"]

@@ -1,4 +1,4 @@
-"""What the network sees of an image: a view of it, drawn at random."""
+"""Random views of an image for training."""
 
 from __future__ import annotations
 

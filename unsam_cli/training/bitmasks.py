@@ -1,4 +1,4 @@
-"""Many masks of one picture in one tensor, a bit a pixel.
+"""Many masks of one image in one tensor, one bit per pixel.
 
 500 masks of 1024 x 1024 pixels are 64 MiB so, half a GiB as bytes and 2 GiB as float32. They travel
 from the workers to the device as they are, and only the points that losses look at are unpacked.

@@ -33,7 +33,7 @@ _SUMS = "sums.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training goes on from.
+    """The complete state from which a training continues.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
 
     def open(self, *, resume: bool) -> None:
-        """Make the folder, or accept the one that is there.
+        """Create the folder, or accept an existing one.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class RunFolder:
         return (self.path / METRICS).exists() or self.checkpoints.exists()
 
     def last(self) -> Path | None:
-        """Return the newest complete checkpoint, and sweep up what a killed run left."""
+        """Return the newest complete checkpoint, and remove the remains of a killed run."""
         try:
             for left in [*_named(self.path, ".model.tmp"), *_named(self.checkpoints, ".step-")]:
                 remove(left)
@@ -81,15 +81,15 @@ class RunFolder:
             raise output_error(self.path, e) from e
 
     def of_step(self, step: int) -> Path:
-        """Return where the checkpoint of a step is, if there is one."""
+        """Return the folder of the checkpoint of a step, if it exists."""
         return self.checkpoints / f"step-{step:08d}"
 
     def gone(self) -> list[str]:
-        """Return which files of the model are not there."""
+        """Return the missing files of the model."""
         return [name for name in MODEL if not (self.path / name).exists()]
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint of a step, unless it is there.
+        """Write the checkpoint of a step, unless it exists.
 
         Raises
         ------

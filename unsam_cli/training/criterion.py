@@ -19,7 +19,7 @@ TERMS = ("class", "mask", "dice")
 
 
 def count_amounts(queries: int, masks: Sequence[int], settings: LossSettings) -> Tensor:
-    """Count what sums of losses are divided by.
+    """Count the divisors of the summed losses.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Annotated images, found without reading more than is needed: files may exceed the memory."""
+"""Annotated images, read one by one, because files can exceed the memory."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class AnnotatedImages:
         return find_image(self._folder, self.info(index).file_name)
 
     def paths(self) -> Iterator[Path]:
-        """Yield the files of all images, but those that are missing: who reads them tells."""
+        """Yield the existing files of all images; reading reports the missing ones."""
         for index in range(len(self)):
             with suppress(UnsamError):
                 yield self.path(index)
@@ -167,7 +167,7 @@ class AnnotatedImages:
 
 
 def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:
-    """Say that an image is not the one that was annotated; sizes are (H, W)."""
+    """Return the error of an image with another size than its annotations; sizes are (H, W)."""
     return ImageFileError(
         f"{path}: has {found[1]} x {found[0]} pixels, but its annotations are for "
         f"{wanted[1]} x {wanted[0]}; give the annotated images"
@@ -182,7 +182,7 @@ def _open(path: Path) -> MasksFile:
 
 
 def _refuse_repeated(files: Sequence[MasksFile], paths: Sequence[Path]) -> None:
-    """Refuse an image with masks in two files: what one has would be wrong in the other."""
+    """Refuse an image with masks in two files: each file would lack the masks of the other."""
     if len(files) == 1:
         return
     seen: dict[str, int] = {}

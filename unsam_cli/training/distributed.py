@@ -30,7 +30,7 @@ FIRST_PORT, PORTS = 20_000, 12_000  # below those that systems hand out for outg
 
 @dataclass(frozen=True)
 class Place:
-    """Which of how many processes this is, and where they meet.
+    """Rank of this process, number of processes, and address of the main one.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Place:
 
 
 def find_place(environment: Mapping[str, str]) -> Place:
-    """Return this process's place, as ``torchrun`` or ``srun`` tell it; alone without them.
+    """Return this process's place from ``torchrun`` or ``srun``; a single process without them.
 
     ``MASTER_ADDR`` and ``MASTER_PORT`` count where they are set. Under ``srun`` the processes meet
     on the first host of the step (or job), at a port that depends on the job and the step.
@@ -120,11 +120,11 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and logs."""
         return self.rank == 0
 
     def peak_memory(self) -> int:
-        """Return the most bytes that this process had, of the GPU if it has one."""
+        """Return the peak memory of this process in bytes, on its GPU if it has one."""
         on_gpu = self.device.startswith("cuda")
         return torch.cuda.max_memory_allocated(self.device) if on_gpu else peak_memory()
 
@@ -155,7 +155,7 @@ class World:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Say whether the flag is up in any process."""
+        """Tell whether the flag is set in any process."""
         return bool(self.sum(torch.tensor(int(flag))))
 
     def gather(self, value: R) -> list[R]:
@@ -178,7 +178,7 @@ class World:
                 raise e
 
     def on_main(self, function: Callable[[], R]) -> R:
-        """Return, in all processes, what `function` gives in the main one.
+        """Return, in all processes, the result of `function` in the main one.
 
         Raises
         ------
@@ -202,7 +202,7 @@ class World:
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Meet the other processes, if there are any, and part from them at the end.
+    """Connect to the other processes, if any, and disconnect at the end.
 
     Parameters
     ----------

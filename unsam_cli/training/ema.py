@@ -28,7 +28,7 @@ class MovingAverage:
         self.weights = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
     def update(self, module: nn.Module, n: int) -> None:
-        """Take in the state after the n-th update."""
+        """Add the state after the n-th update."""
         learnt = {name for name, _ in module.named_parameters(remove_duplicate=False)}
         averages, values = [], []
         for name, value in module.state_dict().items():
@@ -42,6 +42,6 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from `weights` of an earlier run."""
+        """Continue from `weights` of an earlier run."""
         for name, average in self.weights.items():
             average.copy_(weights[name])

@@ -23,7 +23,7 @@ NAMED = 16  # images that a message names at most
 
 
 class Learner:
-    """Weights, and all that changes them.
+    """Weights, optimizer, and moving average.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Learner:
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """What is validated and published: the moving average, if there is one."""
+        """The weights that are validated and written: the moving average, if there is one."""
         return self.module.state_dict() if self.average is None else self.average.weights
 
     def update(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
@@ -118,11 +118,11 @@ class Learner:
         return {"loss": sum(parts.values())} | parts | {"gradient_norm": float(shared[-1])}
 
     def state(self) -> dict[str, Any]:
-        """Return what the optimizer remembers."""
+        """Return the state of the optimizer."""
         return {"optimizer": self.optimizer.state_dict()}
 
     def load(self, checkpoint: Checkpoint, folder: Path) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Reading ahead: batches of a task, made in worker processes."""
+"""Prefetch the batches of a task in worker processes."""
 
 from __future__ import annotations
 

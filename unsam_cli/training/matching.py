@@ -1,4 +1,4 @@
-"""Which query answers for which mask."""
+"""Matching of queries and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training leaves behind about itself: ``metrics.jsonl``, and TensorBoard's files."""
+"""Logs of a training: ``metrics.jsonl``, and TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MetricsLog:
             logger.info("%s cannot be locked", self.path)
 
     def rewind(self, step: int, *, tensorboard: bool) -> None:
-        """Cut off what lies behind `step`, which the run goes on from."""
+        """Remove the lines after `step`, from which the run continues."""
         self.stream.seek(0)
         lines = self.stream.readlines()
         steps = [_step(line) for line in lines]
@@ -93,7 +93,7 @@ class MetricsLog:
                 self.board.add_scalar(name, value, step)
 
     def sync(self) -> None:
-        """Wait until all is on the disk."""
+        """Flush all lines to the disk."""
         os.fsync(self.stream.fileno())
 
     def __enter__(self) -> MetricsLog:
@@ -123,7 +123,7 @@ class Mean:
         self.sums, self.count = dict(sums or {}), count
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Take in the values of a step."""
+        """Add the values of a step."""
         self.sums = {k: self.sums.get(k, 0.0) + v for k, v in values.items()}
         self.count += 1
 
@@ -139,7 +139,7 @@ class Mean:
 
 
 def check_tensorboard() -> None:
-    """Refuse to start where TensorBoard is asked for and not installed.
+    """Refuse to start if TensorBoard is requested but not installed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which weights learn how fast, and which decay."""
+"""Groups of weights by learning rate and weight decay."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Presets of ``unsam train``: named defaults of its options; imports nothing heavy.
 
-What a preset does not name has the value of the paper.
+Options that a preset does not name have the value of the paper.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telling how far a training is; imports nothing heavy."""
+"""Progress reports of a training; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from unsam_cli.run.progress import INTERVAL, LineReporter
 
 
 class TrainingReporter(Protocol):
-    """Where a training tells how far it is; a context manager."""
+    """Receives the progress of a training; a context manager."""
 
     def advance(self, values: Mapping[str, float]) -> None:
         """Count a step: its ``loss`` and parts of it, ``lr``, and ``memory`` in bytes."""
 
     def validated(self, values: Mapping[str, float]) -> None:
-        """Tell what was measured on the validation set."""
+        """Report the results of a validation."""
 
     def __enter__(self) -> TrainingReporter: ...
 
@@ -31,7 +31,7 @@ TrainingReporterFactory = Callable[[str, int, int, int], TrainingReporter]
 
 
 class TrainingLines:
-    """A plain line about every 30 s and one at the end: what a batch log wants.
+    """A plain line about every 30 s and one at the end, for batch logs.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class TrainingLines:
             self._log_progress()
 
     def validated(self, values: Mapping[str, float]) -> None:
-        """Log what was measured."""
+        """Log the results of a validation."""
         self.validation = dict(values)
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         self._log(f"{self.stage}: step {self.done}, validation: {text}", validation=self.validation)
@@ -69,7 +69,7 @@ class TrainingLines:
         return (self.done - self.last_done) * self.batch_size / seconds
 
     def seconds_left(self) -> float:
-        """Return how long the rest takes if it goes on as from the start."""
+        """Return the estimated remaining time at the average speed."""
         seconds = time.monotonic() - self.start
         return (self.total - self.done) * seconds / max(self.done - self.first, 1)
 
@@ -94,7 +94,7 @@ class TrainingLines:
         logging.getLogger(LineReporter.logger_name).info(text, extra={"fields": fields})
 
     def _tell_first(self) -> None:
-        """Say at once where a resumed training goes on."""
+        """Report at the start where a resumed training continues."""
         if 0 < self.first < self.total:
             self._log(f"{self.stage}: continues after step {self.first} of {self.total}")
 

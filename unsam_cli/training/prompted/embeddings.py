@@ -1,4 +1,4 @@
-"""What a frozen encoder sees in images, from a features file: it is never run in training."""
+"""Embeddings of a frozen encoder from a features file; training never runs the encoder."""
 
 from __future__ import annotations
 

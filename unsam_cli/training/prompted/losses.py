@@ -1,4 +1,4 @@
-"""Losses of promptable segmenters: many answers to a click, and many masks that are right."""
+"""Losses of promptable segmenters: several answers per click, and several correct masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss, as in SAM
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which answer is compared with which mask.
+    """Pairs of answers and masks to compare.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is asked about an image: clicks in masks and boxes around them, and what would be right."""
+"""Training prompts for an image: clicks in masks and boxes around them, with their targets."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def correct(
     clicked: Tensor,
     generator: torch.Generator,
 ) -> Prompts:
-    """Show the model its best answers to P prompts, and click where they are wrong.
+    """Give the model its best answers to P prompts, and click where they are wrong.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _clicks(masks: BitMasks, chosen: Tensor, rng: np.random.Generator) -> tuple[
 
 
 def _boxes(masks: BitMasks, chosen: Tensor, rng: np.random.Generator) -> tuple[Prompts, Tensor]:
-    """Draw boxes around masks, a little off.
+    """Draw boxes around masks, with small random shifts.
 
     References
     ----------

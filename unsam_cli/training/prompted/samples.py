@@ -1,4 +1,4 @@
-"""Samples to fine-tune a promptable segmenter with: an image, its masks, and questions about it."""
+"""Samples for fine-tuning a promptable segmenter: an image, its masks and its prompts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PromptedSample:
 
     @property
     def pairs(self) -> int:
-        """How many answers are compared with a mask."""
+        """Number of answers that are compared with a mask."""
         return sum(questions.pairs(self.corrections) for questions in self.questions)
 
     def to(self, device: str) -> PromptedSample:
@@ -127,7 +127,7 @@ class PromptedSamples:
         return len(self.images)
 
     def make(self, index: int, seed: int) -> PromptedSample:
-        """Read an image and ask about it; `seed` is all that chance depends on.
+        """Read an image and draw its prompts; all randomness comes from `seed`.
 
         With ``on_error`` "skip", another image takes the place of one that cannot be read.
 
