@@ -67,7 +67,7 @@ def test_words_of_the_command_line(words: list[str], to: str | None, request_: R
     ("words", "to", "text"),
     [
         (["a.json"], None, "the format of a.json is missing"),
-        (["lvis"], None, "lvis of what"),
+        (["lvis"], None, "missing after lvis"),
         (["voc", "a"], None, "unknown format 'voc'; one of coco, sa1b"),
         (["lvis", "a", "b"], None, "got 3 words"),
         (["yolo", "a"], "sa1b", "unknown format 'yolo'"),

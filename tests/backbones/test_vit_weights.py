@@ -221,9 +221,9 @@ def of_another_kind(kind: str, tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("nan", "not finite: blocks.1.attn.qkv.weight has 12288 of 12288 numbers.*NaN"),
-        ("infinite", "not finite: blocks.1.attn.qkv.weight has 1 of 12288 numbers.*infinite"),
-        ("too large", "not finite: blocks.1.attn.qkv.weight has 12288 of 12288 numbers"),
+        ("nan", "not finite: 12288 of 12288 values of blocks.1.attn.qkv.weight.*NaN"),
+        ("infinite", "not finite: 1 of 12288 values of blocks.1.attn.qkv.weight.*infinite"),
+        ("too large", "not finite: 12288 of 12288 values of blocks.1.attn.qkv.weight"),
         ("integers", "blocks.1.attn.qkv.weight is int8, not floating-point numbers"),
         ("bool", "blocks.1.attn.qkv.weight is bool, not floating-point numbers"),
         ("complex", "blocks.1.attn.qkv.weight is complex64, not floating-point numbers"),

@@ -91,7 +91,7 @@ def test_a_misnamed_file_of_sa1b_is_refused(
     (tmp_path / "sa_5.json").write_text(json.dumps(sa1b_record(6, shapes, rle)))
     ran = invoke("convert", "sa1b", tmp_path / "sa_5.json", "-o", tmp_path / "out.json")
     assert ran.exit_code == 65
-    assert "contains image 6" in ran.stderr
+    assert "holds image 6" in ran.stderr
 
 
 @pytest.fixture

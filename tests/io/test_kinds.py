@@ -44,7 +44,7 @@ def zipped(name: str) -> bytes:
         (b"<html>", "other", "an HTML page"),
         (b"a,b,c\n1,2,3", "table", "a table (CSV)"),
         (b"\xff\xfe{\0", "other", "text in UTF-16, not in UTF-8"),
-        (b"version https://git-lfs.github.com/spec/v1", "other", "a pointer of Git LFS, not"),
+        (b"version https://git-lfs.github.com/spec/v1", "other", "a Git LFS pointer, not"),
         (bytes(range(256)), "binary", "a file of an unknown kind"),
     ],
 )

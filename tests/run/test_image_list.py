@@ -108,14 +108,14 @@ BEFORE = ["a.png", "b.png", "c.png", "d.png", "e.png", "f.png"]
     [
         (
             BEFORE[:1] + BEFORE[2:],
-            r"c\.png is image 2 in .*1\.out and image 3 in .*0\.out,",
+            r"c\.png is image 2 in .*1\.out and image 3 in .*0\.out;",
         ),
         (["0.png", *BEFORE], r"a\.png is image 1 in .*0\.out and image 2 in .*1\.out"),
         (BEFORE[:5], r"lists of images, of 6 and 5: the lists first differ at image 6;"),
         ([*BEFORE, "g.png"], r"of 6 and 7: the lists first differ at image 7;"),
         ([*BEFORE, *"gh"], r"of 6 and 8: the lists first differ at image 7;"),
-        ([*BEFORE[:3], "x.png", *BEFORE[4:]], r"image 4 of the list \(x\.png in .*1\.out\);"),
-        ([*BEFORE[:4], "x.png", BEFORE[5]], r"image 5 of the list \(e\.png in .*0\.out\);"),
+        ([*BEFORE[:3], "x.png", *BEFORE[4:]], r"image 4 \(x\.png in .*1\.out\);"),
+        ([*BEFORE[:4], "x.png", BEFORE[5]], r"image 5 \(e\.png in .*0\.out\);"),
     ],
 )
 def test_a_list_that_changed_between_shards_is_refused(

@@ -231,7 +231,9 @@ def test_a_folder_of_another_network_is_refused(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     config["mask_decoder_config"]["num_multimask_outputs"] = 4
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"weights do not fit: .* with a different shape"):
+    with pytest.raises(
+        CheckpointError, match=r"weights do not fit the model: .* with a different shape"
+    ):
         load_promptable(str(tmp_path))
 
 
