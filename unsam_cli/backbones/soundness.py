@@ -73,7 +73,7 @@ def check_finite(tensors: Mapping[str, Any], source: object) -> None:
         kind = "NaN" if bool(single.isnan().any()) else "infinite"
         raise CheckpointError(
             f"{source}: weights are not finite: {count} of {tensor.numel()} values of "
-            f"{name} are invalid, the first is {kind}: download the file again, or "
+            f"{name} are {kind}: download the file again, or "
             "use an earlier checkpoint"
         )
 

@@ -22,7 +22,7 @@ from unsam_cli.models.condinst import UNET, CondInst, CondInstConfig
 from unsam_cli.models.networks import stages
 from unsam_cli.models.settings import CONDINST, SegmenterConfig
 
-_MEND = "give a folder of unsam train"
+_FIX = "give a folder of unsam train"
 
 
 def create_condinst(config: SegmenterConfig, seed: int) -> tuple[CondInst, str]:
@@ -57,9 +57,9 @@ def load_condinst(folder: Path) -> CondInst:
         It is damaged or incomplete, or its configuration is none.
     """
     path = folder / "model.safetensors"
-    content = read_json(folder / "config.json", _MEND)
+    content = read_json(folder / "config.json", _FIX)
     if not path.exists():
-        raise CheckpointError(f"{path}: no such file: {_MEND}")
+        raise CheckpointError(f"{path}: no such file: {_FIX}")
     state = read_checkpoint(path)
     with building(folder, state_size(state)), torch.device("meta"):
         network = CondInst(_config(content))
