@@ -26,7 +26,7 @@ CONFIGS = [
     ("[divide]\ntau = 1979-05-27", "[divide] tau is a date or time"),
     ("[divide.tau]\nx = 1", "[divide] tau is a table"),
     ("[divide]\nresume = 1", "[divide] resume is 1; write true or false"),
-    ("[divide]\nformat = true", "[divide] format is true; write a text"),
+    ("[divide]\nformat = true", "[divide] format is true; write text"),
     (
         "[conquer]\nthresholds = [0.5, 0.4]",
         "[conquer] thresholds is a list; write text in quotes, such as",
