@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -165,6 +166,8 @@ def test_integers_of_32_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 def test_print_colours(rgb: NDArray[np.uint8], tmp_path: Path, mode: str, suffix: str) -> None:
+    if (mode, suffix) == ("YCbCr", ".tif") and int(PIL.__version__.partition(".")[0]) < 13:
+        pytest.skip("Pillow below 13 cannot read the YCbCr TIFF that it writes")
     options: dict[str, Any] = {"quality": 100} if suffix == ".jpg" else {}
     read = images.read_image(
         save(Image.fromarray(rgb).convert(mode), tmp_path / f"a{suffix}", **options)
