@@ -75,10 +75,6 @@ def command(output: Path, resume: bool, **chosen: Any) -> int:
 
     context = click.get_current_context()
     settings = [chosen.pop(key) for key in ("tune", "prompts", "parameters", "trainer")]
-    if chosen["ground_truth"] is None:
-        options.refuse_idle(context, {"union_iou": "--ground-truth"})
-    if settings[0].train != "lora":
-        options.refuse_idle(context, dict.fromkeys(["lora_rank", "lora_in"], "--train lora"))
     return finetune_sam(
         TuneInputs(**chosen),
         *settings,

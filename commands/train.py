@@ -65,8 +65,6 @@ def command(output: Path, resume: bool, checkpoint_activations: bool, **chosen: 
     context = click.get_current_context()
     recipe = Recipe(**{key: chosen.pop(key) for key in ("data", "losses", "parameters")})
     network, trainer = chosen.pop("network"), chosen.pop("trainer")
-    if chosen["init"] is None:
-        train_options.refuse_idle_options(context, network)
     return train_whole_image(
         TrainInputs(**chosen),
         network,

@@ -23,16 +23,16 @@ import functools
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from unsam_cli.cli.defaults import check_environment, origin, read_config
 from unsam_cli.cli.files import ListArgument, refuse_named
+from unsam_cli.cli.idle import refuse_idle
 from unsam_cli.cli.log import configure, reporter_factory
 from unsam_cli.errors import UnsamError
 from unsam_cli.run.inputs import ImageQuery
@@ -151,6 +151,7 @@ class Command(click.Command):
         check_environment(ctx)
         if any(getattr(p, "group", "") == "Output" for p in self.params):
             refuse_small_address_space()
+        refuse_idle(ctx)
         refuse_named(ctx)
         ctx.exit(super().invoke(ctx) or 0)
 
@@ -422,22 +423,3 @@ def parse_floats(
         return tuple(float(part) for part in value.split(","))
     except ValueError as e:
         raise click.BadParameter(f"{value!r} is not a list such as 0.6,0.5,0.4") from e
-
-
-def refuse_idle(context: click.Context, idle: Mapping[str, str]) -> None:
-    """Refuse options of the command line that would have no effect.
-
-    Parameters
-    ----------
-    context : click.Context
-    idle : dict of str
-        Names of parameters, and the option that each of them would need.
-
-    Raises
-    ------
-    UsageError
-        One of them was given.
-    """
-    for name, needed in idle.items():
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without {needed}")

@@ -15,9 +15,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.options import F, refuse_idle, run_option
+from unsam_cli.cli.options import F, run_option
 from unsam_cli.cli.settings import settings_options
-from unsam_cli.models.settings import CONDINST, SegmenterConfig
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import TrainerSettings
 
@@ -90,20 +89,3 @@ def folder_options(function: F) -> F:
     for declare in reversed(_folder):
         function = declare(function)
     return function
-
-
-def refuse_idle_options(context: click.Context, network: SegmenterConfig) -> None:
-    """Refuse options of the command line that do nothing for a network.
-
-    Raises
-    ------
-    UsageError
-        One of them was given.
-    """
-    idle = {}
-    if network.architecture == CONDINST:
-        names = ("points", "no_object_weight", "drop_loss", "pixel_layers", "decoder_layers")
-        idle = dict.fromkeys(names, "--architecture mask2former or eomt")
-    if network.scale:
-        idle["short_side"] = "--scale 0"
-    refuse_idle(context, idle)
