@@ -144,4 +144,4 @@ def _numbers_reader(kinds: tuple[Any, ...]) -> Callable[..., Any]:
 
 def _example(parameter: click.Parameter, count: int | None) -> str:
     kind = "a list of numbers" if count is None else f"{count} numbers"
-    return f"{kind}, such as {parameter.metavar or parameter.default}"
+    return f"{kind}, such as {parameter.default or parameter.metavar}"

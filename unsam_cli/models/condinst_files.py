@@ -63,7 +63,7 @@ def load_condinst(folder: Path) -> CondInst:
     state = read_checkpoint(path)
     with building(folder, state_size(state)), torch.device("meta"):
         network = CondInst(_config(content))
-    check_fit(network.state_dict(), state, folder, "get it again")
+    check_fit(network.state_dict(), state, folder, "download or copy it again")
     # Copied: last bits of results would depend on where in the file numbers are.
     network = network.to_empty(device="cpu")
     network.load_state_dict(state)

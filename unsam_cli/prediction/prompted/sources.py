@@ -68,7 +68,7 @@ class PromptSource(Protocol):
 
     @property
     def granular(self) -> bool:
-        """Whether a prompt says how fine its mask shall be."""
+        """Whether a prompt gives the granularity of its mask."""
         ...
 
 
@@ -126,7 +126,7 @@ class PromptLines:
 
     @property
     def granular(self) -> bool:
-        """Whether a prompt says how fine its mask shall be."""
+        """Whether a prompt gives the granularity of its mask."""
         every = (question for found in self._by_image.values() for question in found)
         return any(question.prompt.granularity is not None for question in every)
 
