@@ -199,7 +199,7 @@ def test_forms_of_the_output(source: Path, invoke: Invoke) -> None:
         (["bsds500", "masks.json"], 66, "not a folder"),
         (["coco-panoptic", "masks.json"], 66, "--png"),
         (["coco-panoptic", "masks.json", "--png", "taken"], 65, "give a panoptic file"),
-        (["tsv", "masks.json"], 65, "columns"),
+        (["tsv", "masks.json"], 65, "a training shard (TSV) is needed"),
         (["davis", "taken"], 65, "not inside a sequence"),
         (["ade20k", "taken"], 66, "_seg.png"),
     ],

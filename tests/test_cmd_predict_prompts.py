@@ -530,7 +530,7 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
         ),
         ([POINT, POINT.replace("1.png", "x.png")], "line 2: x.png is not one of the images"),
         ([POINT.replace("[1, 2]", "[1, 200]")], "line 1: point 1,200 is outside 1.png"),
-        ([], "p.jsonl: is empty; prompts are needed"),
+        ([], "p.jsonl: has no prompts"),
         (["\xff"], "line 1: not JSON"),
     ],
 )
