@@ -373,7 +373,7 @@ def write_discs(folder: Path, name: str, seeds: range) -> Path:
 
 
 def test_cells_learn_from_scratch_in_seconds(tmp_path: Path, invoke: Invoke) -> None:
-    """Of pictures that were never seen; learnt queries are at an AR@100 of 0.00 by then."""
+    """Of pictures that were never seen."""
     masks = write_discs(tmp_path / "seen", "masks.json", range(1, 13))
     truth = write_discs(tmp_path / "unseen", "truth.json", range(101, 104))
     run, predicted, report = (tmp_path / name for name in ("run", "found.json", "report.json"))

@@ -2,6 +2,8 @@
 
 More and more files are allowed, from none on, until there are enough. Nothing is half-written, and
 no input is said to be damaged. A training whose workers cannot hand over a batch may say 1.
+
+In a process of its own: the process that runs the tests needs files, too.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ import contextlib
 import itertools
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from faults.cases import Case
+from faults.cases import CASES, Case
 from faults.kinds import invoke, refused
 
 OPEN = Path("/proc/self/fd")
@@ -24,12 +29,23 @@ TRAINING = (0, 1, 5, 20, 100)
 
 
 def applies(case: Case) -> bool:
-    """Every command opens files."""
-    return OPEN.is_dir()
+    """Every command opens files; one of each kind is enough, since a process has to start."""
+    return OPEN.is_dir() and case.timed
 
 
 def check(case: Case, work: Path, folder: Path) -> str | None:
-    """Allow more and more files."""
+    """Allow more and more files, in another process."""
+    number = next(i for i, one in enumerate(CASES) if one.output == case.output)
+    words = [sys.executable, "-m", "faults.kinds.few_files", str(number), str(work), str(folder)]
+    path = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run(words, capture_output=True, env=environment, timeout=600, check=False)
+    text = ran.stdout.decode()
+    return (text or None) if ran.returncode == 0 else f"ends with {ran.returncode}: {ran.stderr!r}"
+
+
+def grow(case: Case, work: Path, folder: Path) -> str | None:
+    """Allow more and more files in this process."""
     for count in TRAINING if case.weights else COUNTS:
         output = folder / f"{count}" / case.output
         output.parent.mkdir()
@@ -70,3 +86,9 @@ def _limit(count: int) -> int:
     taken = {int(name) for name in os.listdir(OPEN)}  # and one that this listing has had
     numbers = (number for number in itertools.count() if number not in taken)
     return next(itertools.islice(numbers, count, None))
+
+
+if __name__ == "__main__":
+    chosen, place = CASES[int(sys.argv[1])], Path(sys.argv[2])
+    made = replace(chosen, expected=chosen.result(place / chosen.output) or b"")
+    print(grow(made, place, Path(sys.argv[3])) or "", end="")
