@@ -159,4 +159,4 @@ def test_binary_output_to_a_terminal_is_refused(scenes: Path) -> None:
     os.close(slave)
     os.close(master)
     assert ran.returncode == 2
-    assert b"binary output on a terminal" in ran.stderr
+    assert b"the output is binary, and standard output is a terminal" in ran.stderr

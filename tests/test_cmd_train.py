@@ -320,7 +320,7 @@ def test_what_cannot_learn_is_told(masks: Path, tmp_path: Path, invoke: Invoke) 
     assert "queries" not in ran.stderr
     ran = invoke(*options, *CELLS, "--drop-loss", 0.1, "-o", tmp_path / "d")
     assert ran.exit_code == 2
-    assert "--drop-loss does nothing without --architecture" in ran.stderr
+    assert "--drop-loss has no effect without --architecture" in ran.stderr
 
 
 def test_a_segmenter_learnt_from_scratch_goes_on(

@@ -29,7 +29,7 @@ def features(scenes: Path, invoke: Invoke, tmp_path: Path) -> Path:
         ("unsam --help >&-", 74, b"standard output: Bad file descriptor"),
         ("unsam divide f.h5 -q > /dev/full", 74, b"standard output: no space left"),
         ("unsam divide f.h5 -q -o /dev/full", 74, b"/dev/full: no space left"),
-        ("unsam divide -q <&-", 66, b"nothing arrived on standard input"),
+        ("unsam divide -q <&-", 66, b"standard input is empty"),
         ("unsam divide f.h5 -o d.json 2>&-", 0, b""),
         ("unsam divide f.h5 -o d.json <&- >&- 2>&-", 0, b""),
         ("unsam divide none.h5 >&- 2>&-", 66, b""),

@@ -174,13 +174,14 @@ def test_a_training_on_a_gpu_goes_on(kind: str, data: Path, tmp_path: Path) -> N
     with fake_gpu(native=False):
         learner, _ = train(kind, data, "cuda")
         folder = RunFolder(tmp_path / "run")
-        state = {"settings": {}, **learner.state()}
+        progress = {"step": 2, "best": None, "mean": {"sums": {}, "count": 0}, "skipped": {}}
+        state = {"settings": {}, **progress, **learner.state()}
         average = learner.average.weights
         folder.path.mkdir()
         folder.save(2, Checkpoint(state, learner.module.state_dict(), average))
         folder.publish(lambda path: learner.task.save(path, learner.weights))
         again = Learner(make_task(kind, data), learner.settings, World(Place(), "cuda:1"))
-        again.load(load_checkpoint(folder.last(), {}))
+        again.load(load_checkpoint(folder.last(), {}), folder.last())
         task = again.task
         batches = [task.collate([task.sample(i, 7)]) for i in range(2)]
         one, other = again.update(2, batches), learner.update(2, batches)

@@ -230,7 +230,7 @@ def test_settings_are_written_for_readers(tmp_path: Path) -> None:
         ({"architecture": "unet"}, "architecture is 'unet'; choose mask2former or eomt"),
         ({"queries": 0}, "queries is 0"),
         ({"decoder_layers": 0}, "layers is 0"),
-        ({"hidden": 48}, "hidden is 48; a multiple of 32"),
+        ({"hidden": 48}, "hidden is 48; it must be a multiple of 32"),
         ({"longest_side": 100}, "longest_side 100 is less than short_side 1024"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_file_exchanged_while_it_is_written_is_not_published(tmp_path: Path) -
         path.unlink()
         path.symlink_to("/etc/passwd")
 
-    with pytest.raises(OutputError, match="taken"):
+    with pytest.raises(OutputError, match="another process has removed"):
         publish(str(tmp_path / "out"), exchange)
     assert (tmp_path / "out").read_bytes() == b"old"
 
@@ -160,7 +160,7 @@ def test_a_full_folder_for_temporary_files_is_named(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(MachineError, match=r"kept in /.*: no space left; .*TMPDIR"):
+    with pytest.raises(MachineError, match=r"stored in /.*: no space left; .*TMPDIR"):
         publish("-", fail)
 
 

@@ -215,7 +215,7 @@ def test_a_worker_hands_over_what_the_machine_is_short_of(jobs: int) -> None:
 
     (error,) = load_batches(Short(), [[(7, 0)]], jobs=jobs, pin=False)
     assert isinstance(error, MachineError)
-    assert str(error) == "7.png: no space left; free some"
+    assert str(error) == "7.png: no space left; free disk space"
     assert (error.exit_code, error.everywhere) == (74, True)
 
 

@@ -134,7 +134,7 @@ def test_images_of_another_size_are_refused(write: Write, tmp_path: Path) -> Non
     file = write("a.json", {"1.png": [mask(0, 0, 3, 3)]})
     Image.new("RGB", (61, 40)).save(tmp_path / "1.png")
     images = AnnotatedImages([file], tmp_path, DataSettings())
-    with pytest.raises(ImageFileError, match=r"1\.png: 61 x 40 pixels, but .* for 60 x 40"):
+    with pytest.raises(ImageFileError, match=r"1\.png: has 61 x 40 pixels, but .* for 60 x 40"):
         images.read(0, rng())
 
 
