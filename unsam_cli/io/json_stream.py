@@ -118,7 +118,7 @@ def parse_json(text: bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is not JSON, or longer than `LONGEST`.
+        If it is not JSON, longer than `LONGEST`, or has a text that is no Unicode.
     """
     if len(text) > LONGEST:
         raise ValueError(f"a record of {len(text)} bytes exceeds the limit of {LONGEST}")
@@ -126,9 +126,16 @@ def parse_json(text: bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         try:
-            return json.loads(text)
+            value = json.loads(text)
         except (ValueError, RecursionError):
             raise ValueError(str(error)) from None
+        if b"\\ud" in text.lower():
+            try:
+                json.dumps(value, ensure_ascii=False).encode()
+            except UnicodeEncodeError as half:
+                found = half.object[half.start]
+                raise ValueError(f"{found!r} is half of a character (a surrogate)") from None
+        return value
 
 
 def _texts(read_at: ReadAt, spans: list[list[int]]) -> Iterator[tuple[int, int, bytes]]:
