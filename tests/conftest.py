@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_log_levels() -> Iterator[None]:
-    """Take back what a command that ran in this process said of the library's loggers."""
-    loggers = [logging.getLogger(name) for name in ("unsam_cli", LineReporter.logger_name)]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+def _own_log_levels() -> None:
+    """Take back what a command in this process, or a fixture of a module, said of our loggers."""
+    for name in ("unsam_cli", LineReporter.logger_name):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)
