@@ -407,19 +407,3 @@ def compute_bundle(*dtypes: str, about: str) -> Callable[[F], F]:
 compute_options = compute_bundle(
     "float32", "bfloat16", "float16", about="Precision of the network."
 )
-
-
-def parse_floats(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[float, ...]:
-    """Read a comma-separated list of numbers.
-
-    Raises
-    ------
-    click.BadParameter
-        Not a list of numbers.
-    """
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError as e:
-        raise click.BadParameter(f"{value!r} is not a list such as 0.6,0.5,0.4") from e

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 import orjson
 
 CATEGORIES = [{"id": 1, "name": "entity"}]
-FORMATS = ("coco", "results", "ndjson")
 
 ImageAnnotations = Iterable[list[dict[str, Any]]]
 
