@@ -9,7 +9,7 @@ import click
 from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.conquer.settings import ConquerSettings
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 
 
 @options.command("conquer", "Merge patches into parts and parts of parts, bottom-up.")

@@ -13,7 +13,7 @@ from unsam_cli.cli.files import ListArgument
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.convert.formats import BSDS_MIN_AREA, CHECKPOINT, WRITE, parse_request
 from unsam_cli.convert.settings import ReadSettings, WriteSettings
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 

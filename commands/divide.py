@@ -7,19 +7,21 @@ import click
 from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.divide.settings import DivideSettings
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import Compute, RunSettings
 
 
 @options.command("divide", "Cut images into objects, top-down.")
 @click.argument("features", required=False, metavar="[FEATURES.h5]")
 @options.files_option("--detections", help="COCO results of any detector, used instead of cutting.")
 @settings_options("settings", DivideSettings)
+@settings_options("compute", Compute, leave_out=("dtype",))
 @options.format_option
 @options.run_options
 def command(
     features: str | None,
     detections: str | None,
     settings: DivideSettings,
+    compute: Compute,
     kind: str,
     run: RunSettings,
 ) -> int:
@@ -34,5 +36,5 @@ def command(
     from unsam_cli.divide import stage
 
     if detections is None:
-        return stage.divide(features or "-", settings, run, kind=kind)
+        return stage.divide(features or "-", settings, compute, run, kind=kind)
     return stage.divide_detections(detections, settings, run, features=features, kind=kind)

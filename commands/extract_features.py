@@ -10,7 +10,7 @@ from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.run.inputs import ImageQuery
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import Compute, RunSettings
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: int | None) -> int:
@@ -27,18 +27,18 @@ def _size(context: click.Context, parameter: click.Parameter, value: int | None)
     help="Write one record per mask of a masks file (- is standard input) instead of one per "
     "image.",
 )
-@settings_options("network", BackboneSettings, build=dict)
+@settings_options("network", BackboneSettings)
 @settings_options("plan", PlanSettings, callbacks={"size": _size})
 @settings_options("stored", ExtractSettings, build=dict)
-@options.compute_options
+@settings_options("compute", Compute)
 @options.run_options
 def command(
     images: ImageQuery,
     regions: str | None,
-    network: dict[str, Any],
+    network: BackboneSettings,
     plan: PlanSettings,
     stored: dict[str, Any],
-    compute: options.Compute,
+    compute: Compute,
     run: RunSettings,
 ) -> int:
     """Write the patch features of images to an HDF5 file.
@@ -55,8 +55,9 @@ def command(
 
     return extract_features(
         images,
-        BackboneSettings(**network, device=compute.device, dtype=compute.dtype),
-        ExtractSettings(plan=plan, **stored, batch_size=compute.batch_size, jobs=run.jobs),
+        network,
+        ExtractSettings(plan=plan, **stored),
+        compute,
         run,
         regions=regions,
     )

@@ -10,9 +10,9 @@ from unsam_cli.cli import options
 from unsam_cli.cli import predict as predict_options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.prediction.settings import PredictCompute, PredictSettings
 from unsam_cli.run.inputs import ImageQuery
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.sam.settings import AutomaticConfig
 
 
@@ -25,12 +25,12 @@ from unsam_cli.sam.settings import AutomaticConfig
 @settings_options("prompted", PromptedSettings, unset=True)
 @settings_options("search", AutomaticConfig, unset=True)
 @options.format_option
-@predict_options.compute_options
+@settings_options("compute", PredictCompute)
 @options.run_options
 def command(
     checkpoint: str,
     images: ImageQuery,
-    compute: options.Compute,
+    compute: PredictCompute,
     run: RunSettings,
     kind: str,
     **said: dict[str, Any],

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from unsam_cli.cli import cli
-from unsam_cli.cli.options import Option
+from unsam_cli.cli.command import Option
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "unsam_cli"

@@ -1,7 +1,7 @@
 """A setting is declared once, as a field of a dataclass: default, range, choices and help.
 
 From Python the class is used as it is, and refuses values outside the range. The command line makes
-its options of the same fields, see :func:`unsam_cli.cli.options.settings_options`. Imports nothing
+its options of the same fields, see :func:`unsam_cli.cli.settings.settings_options`. Imports nothing
 heavy.
 """
 
@@ -37,6 +37,8 @@ class Declared:
         How the help page shows the value.
     option : str, optional
         The name of the option, where it is not that of the field.
+    short : str, optional
+        A second name of one letter, such as ``-o``.
     default_text : str, optional
         What the help page says of a default that depends on something else: the option then has
         none, and the field's default is used where nothing else is chosen.
@@ -53,6 +55,7 @@ class Declared:
     choices: Sequence[str] = ()
     metavar: str | None = None
     option: str | None = None
+    short: str | None = None
     default_text: str | None = None
     results: bool = True
 
@@ -87,8 +90,12 @@ class Declared:
 
 
 def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002
-    """Declare a field of a settings class; see :class:`Declared` for the keywords."""
-    return field(default=default, metadata={_KEY: Declared(help=help, **declared)})
+    """Declare a field of a settings class; see :class:`Declared` for the keywords.
+
+    A function as `default` makes the default of each object.
+    """
+    usual = {"default_factory" if callable(default) else "default": default}
+    return field(**usual, metadata={_KEY: Declared(help=help, **declared)})
 
 
 def device_setting() -> Any:
@@ -99,13 +106,6 @@ def device_setting() -> Any:
         group="Compute",
         results=False,
         metavar="auto|cpu|cuda[:N]|mps",
-    )
-
-
-def batch_size_setting() -> Any:
-    """Declare the batch size of a network."""
-    return setting(
-        8, "Inputs per network batch, on a GPU.", group="Compute", results=False, least=1
     )
 
 

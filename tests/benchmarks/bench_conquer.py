@@ -24,7 +24,7 @@ from unsam_cli.conquer.stage import conquer
 from unsam_cli.io.features import FeatureAttributes, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import Described, FeatureTotals, write_features
 from unsam_cli.run.provenance import Step
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 
 GRID, DIM, SIZE = (32, 32), 768, (480, 640)
 

@@ -64,9 +64,9 @@ def bench_pipeline(backbone: Any, dtype: str, photos: list[Photo], size: int) ->
     product = torch_product(SIDE, dtype, "cpu")
     product()
     rate = 2 * SIDE**3 / min(seconds(product) for _ in range(5))
-    settings = ExtractSettings(plan=PlanSettings(size=size), jobs=2)
+    settings = ExtractSettings(plan=PlanSettings(size=size))
     meter = Meter()
-    taken = seconds(lambda: list(extract(photos, backbone, settings, meter=meter)))
+    taken = seconds(lambda: list(extract(photos, backbone, settings, jobs=2, meter=meter)))
     print(
         f"{len(photos)} files: {len(photos) / taken:.2f} images/s; in the network "
         f"{meter.fraction_of(rate):.2f} of the rate and {meter.seconds / taken:.2f} of the time"

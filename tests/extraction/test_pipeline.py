@@ -80,7 +80,8 @@ def settings(**options: Any) -> ExtractSettings:
 def run(photos: Sequence[Photo], backbone: Backbone, **options: Any) -> list[ImageFeatures]:
     results = []
     regions = options.pop("regions", None)
-    pairs = list(extract(photos, backbone, settings(**options), regions=regions))
+    how = {key: options.pop(key) for key in ("jobs", "batch_size") if key in options}
+    pairs = list(extract(photos, backbone, settings(**options), regions=regions, **how))
     assert [item for item, _ in pairs] == list(photos)
     for _, result in pairs:
         assert isinstance(result, ImageFeatures), result
@@ -153,7 +154,7 @@ def test_batches_run_across_images_and_regions_and_never_vary(photos: list[Photo
 
 def test_a_rare_size_does_not_wait_for_ever(photos: list[Photo]) -> None:
     backbone = MeanBackbone()
-    pairs = extract(iter(photos), backbone, settings(batch_size=2))
+    pairs = extract(iter(photos), backbone, settings(), batch_size=2)
     next(pairs)
     item, _ = next(pairs)
     assert item == photos[1]
@@ -181,7 +182,7 @@ def test_errors_come_in_place(photos: list[Photo], tmp_path: Path, threadsafe: b
         return None
 
     backbone = MeanBackbone(threadsafe=threadsafe)
-    pairs = list(extract(items, backbone, settings(jobs=2, batch_size=3), regions=regions))
+    pairs = list(extract(items, backbone, settings(), jobs=2, batch_size=3, regions=regions))
     kinds = [type(result) for _, result in pairs]
     assert kinds == [
         ImageFeatures,
@@ -208,7 +209,7 @@ def test_a_failing_network_is_an_error_of_its_images(
         return compute(images)
 
     monkeypatch.setattr(backbone, "extract", fail_on_squares)
-    results = [r for _, r in extract(photos, backbone, settings(jobs=2))]
+    results = [r for _, r in extract(photos, backbone, settings(), jobs=2)]
     failed = [i for i, r in enumerate(results) if isinstance(r, UnsamError)]
     assert failed == [3]
     assert "out of memory" in str(results[3])
@@ -238,7 +239,7 @@ def test_only_a_window_of_images_is_under_way(tmp_path: Path, threadsafe: bool) 
             yield photo
 
     backbone = MeanBackbone(threadsafe=threadsafe)
-    results = extract(endless(), backbone, settings(jobs=2, batch_size=4))
+    results = extract(endless(), backbone, settings(), jobs=2, batch_size=4)
     for _ in range(20):
         next(results)
     assert taken <= 20 + 4 + 2 * 2 + 1
@@ -252,8 +253,8 @@ def test_only_a_window_of_images_is_under_way(tmp_path: Path, threadsafe: bool) 
 
 
 def test_images_without_regions_and_no_images_at_all(photos: list[Photo]) -> None:
-    results = run(photos, MeanBackbone(), regions=lambda _: [], preview=False)
-    assert all(r.records == [] and r.preview == b"" for r in results)
+    results = run(photos, MeanBackbone(), regions=lambda _: [])
+    assert all(r.records == [] for r in results)
     assert run([], MeanBackbone()) == []
 
 
@@ -261,7 +262,7 @@ def test_images_without_regions_and_no_images_at_all(photos: list[Photo]) -> Non
 def test_the_meter_counts_what_was_computed(photos: list[Photo], threadsafe: bool) -> None:
     meter = Meter()
     backbone = MeanBackbone(threadsafe=threadsafe)
-    list(extract(photos, backbone, settings(jobs=2), regions=three_regions, meter=meter))
+    list(extract(photos, backbone, settings(), jobs=2, regions=three_regions, meter=meter))
     assert meter.crops == 3 * len(photos)
     assert meter.flops == 3 * len(photos) * 32 * 32
     assert meter.seconds > 0

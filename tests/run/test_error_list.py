@@ -23,7 +23,8 @@ from unsam_cli.errors import (
 )
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import Step
-from unsam_cli.run.runner import ErrorList, RunSettings, run_items
+from unsam_cli.run.runner import ErrorList, run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Shard
 from unsam_cli.run.sinks import ImageResult, MaskSink
 

@@ -20,7 +20,8 @@ from unsam_cli.run.image_list import is_list_identity, list_identity, where_list
 from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import Step
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, Shard, parts_of
 from unsam_cli.run.sinks import FeatureResult, FeatureSink, ImageResult, MaskSink
 

@@ -21,7 +21,8 @@ from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ItemError, ordered_map
 from unsam_cli.run.progress import LineReporter
 from unsam_cli.run.provenance import Step
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, Shard
 from unsam_cli.run.sinks import FeatureResult, FeatureSink, ImageResult, MaskSink
 

@@ -2,6 +2,7 @@
 
 ============  ===================================================================================
 `program`     the group of subcommands; errors become one line and an exit code
+`command`     what every command is made of
 `options`     options that several commands share
 `settings`    options made of settings classes
 `defaults`    configuration files and the environment

@@ -13,10 +13,12 @@ from typing import Any
 
 import click
 
-from unsam_cli.cli.options import Compute, bundle, compute_bundle, files_option, option
+from unsam_cli.cli.command import bundle, option
+from unsam_cli.cli.options import files_option
 from unsam_cli.errors import UsageError
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.run.settings import Compute
 from unsam_cli.sam.settings import AutomaticConfig
 from unsam_cli.settings import declared_fields
 
@@ -70,14 +72,6 @@ kept_options = bundle(
         help="Drop masks whose IoU with a better mask is higher.  [default: keep all; 0.7 "
         "between boxes for promptable models without prompts]",
     ),
-)
-compute_options = compute_bundle(
-    "auto",
-    "float32",
-    "bfloat16",
-    "float16",
-    about="Precision of a network; auto is float32, but of CondInst bfloat16 where the device "
-    "has it.",
 )
 prompt_options = bundle(
     "prompts",

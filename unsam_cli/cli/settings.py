@@ -7,14 +7,14 @@ hands the command one object, ``method``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import Field
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
-from unsam_cli.cli.options import F, bundle, option
+from unsam_cli.cli.command import F, bundle, option
 from unsam_cli.settings import Declared, declared_fields
 
 
@@ -40,12 +40,11 @@ def settings_options(
     callbacks : dict of callable, optional
         Callbacks of click for some fields.
     leave_out : collection of str
-        Fields that another settings class of the command declares as well.
+        Fields that the command does not offer.
     unset : bool
         Options have no defaults, and the values that the user gave arrive as a dict: for commands
         that choose the class later.
     """
-    types = get_type_hints(settings)
     chosen = [(f, d) for f, d in declared_fields(settings) if f.name not in leave_out]
     fields_of = {_parameter(f, d): (f.name, unset or bool(d.default_text)) for f, d in chosen}
 
@@ -57,13 +56,38 @@ def settings_options(
                 given[field_name] = value
         return given if unset else (build or settings)(**given)
 
-    declared = []
+    return bundle(name, make, *_declare(settings, chosen, unset=unset, callbacks=callbacks or {}))
+
+
+def field_options(settings: type[Any], *names: str) -> Callable[[F], F]:
+    """Declare the options of some fields; each reaches the command's function by itself."""
+    chosen = [(f, d) for f, d in declared_fields(settings) if f.name in names]
+
+    def decorate(function: F) -> F:
+        for declare in reversed(_declare(settings, chosen)):
+            function = declare(function)
+        return function
+
+    return decorate
+
+
+def _declare(
+    settings: type[Any],
+    chosen: Iterable[tuple[Field[Any], Declared]],
+    *,
+    unset: bool = False,
+    callbacks: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+) -> list[Callable[[F], F]]:
+    """Return the options of some fields."""
+    types = get_type_hints(settings)
+    options = []
     for f, d in chosen:
+        names = [f"--{_parameter(f, d).replace('_', '-')}", *([d.short] if d.short else [])]
         said = _said(f, d, types[f.name], unset=unset)
-        if f.name in (callbacks or {}):
-            said["callback"] = (callbacks or {})[f.name]
-        declared.append(option(f"--{_parameter(f, d).replace('_', '-')}", **said))
-    return bundle(name, make, *declared)
+        if f.name in callbacks:
+            said["callback"] = callbacks[f.name]
+        options.append(option(*names, **said))
+    return options
 
 
 def _parameter(one: Field[Any], declared: Declared) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.options import F, run_option
+from unsam_cli.cli.command import F, run_option
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import TrainerSettings

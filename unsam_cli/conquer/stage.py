@@ -19,7 +19,8 @@ from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, ope
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.replacing import images_below
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 

@@ -9,7 +9,7 @@ from unsam_cli.errors import CheckpointError, DataError, MissingInputError, Usag
 from unsam_cli.io.files import refuse_special
 from unsam_cli.run.output import STDOUT
 from unsam_cli.run.provenance import Step, file_identity
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 
 
 def convert_weights(request: Request, run: RunSettings) -> int:

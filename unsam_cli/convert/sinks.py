@@ -13,7 +13,7 @@ from unsam_cli.run.items import Item
 from unsam_cli.run.names import unique_names
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.replacing import refuse_pictures
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import JournalSink
 
 _YOLO = b"""# Put the images, or a link to them, into the folder images beside labels.

@@ -32,7 +32,8 @@ from unsam_cli.run.inputs import local_file
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.replacing import images_below
-from unsam_cli.run.runner import RunSettings, Sink, run_items
+from unsam_cli.run.runner import Sink, run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 

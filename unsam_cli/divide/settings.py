@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from unsam_cli.settings import Settings, batch_size_setting, device_setting, setting
+from unsam_cli.settings import Settings, setting
 
 Refine = Literal["none", "guided"]
 
@@ -30,5 +30,3 @@ class DivideSettings(Settings):
         "Refinement of mask borders: guided aligns them with the edges in the image.",
         choices=get_args(Refine),
     )
-    device: str = device_setting()
-    batch_size: int = batch_size_setting()

@@ -22,15 +22,18 @@ from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, ope
 from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.provenance import file_identity
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
 from unsam_cli.run.seeds import image_seed
+from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import Parts, parts_of
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
 Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, ImageResult | UnsamError]]]
 
 
-def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: str) -> int:
+def divide(
+    features: str, settings: DivideSettings, compute: Compute, run: RunSettings, *, kind: str
+) -> int:
     """Cut the images of a features file into objects and write the masks as `run` says.
 
     Parameters
@@ -39,6 +42,8 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
         A features file with a record for each whole image; ``-`` is standard input.
     settings : DivideSettings
         How to divide.
+    compute : Compute
+        Where to divide.
     run : RunSettings
         How to run and where to write.
     kind : {'coco', 'results', 'ndjson'}
@@ -56,13 +61,20 @@ def divide(features: str, settings: DivideSettings, run: RunSettings, *, kind: s
     """
     with open_features(features) as file:
         items = feature_items(file)
-        device = accelerator(settings.device)
+        device = accelerator(compute.device)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history, kind=kind)
         one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
         work: Work = partial(ordered_map, one, jobs=run.jobs)
         if device is not None:
-            work = partial(_divide_batches, file=file, settings=settings, run=run, device=device)
+            work = partial(
+                _divide_batches,
+                file=file,
+                settings=settings,
+                run=run,
+                device=device,
+                batch_size=compute.batch_size,
+            )
         return run_items(
             items,
             work,
@@ -94,6 +106,7 @@ def _divide_batches(
     settings: DivideSettings,
     run: RunSettings,
     device: str,
+    batch_size: int,
 ) -> Iterator[tuple[FeatureItem, ImageResult | UnsamError]]:
     """Cut consecutive images with grids of one shape together on an accelerator."""
 
@@ -105,7 +118,7 @@ def _divide_batches(
         return None if isinstance(pair[1], UnsamError) else pair[1][1].features.shape
 
     for key, group in groupby(ordered_map(read, items, jobs=run.jobs), key=shape):
-        while batch := list(islice(group, settings.batch_size)):
+        while batch := list(islice(group, batch_size)):
             if key is None:
                 yield from ((item, e) for item, e in batch if isinstance(e, UnsamError))
                 continue

@@ -51,6 +51,8 @@ def extract(
     backbone: Backbone,
     settings: ExtractSettings,
     *,
+    batch_size: int = 8,
+    jobs: int = 1,
     regions: Callable[[T], Regions | None] | None = None,
     meter: Meter | None = None,
 ) -> Iterator[tuple[T, Result]]:
@@ -64,6 +66,10 @@ def extract(
         One with a method `frame`, as that of SAM, resizes images itself; `settings.plan` does not
         count.
     settings : ExtractSettings
+    batch_size : int
+        Crops of equal size per network batch.
+    jobs : int
+        Threads for all work outside the network.
     regions : callable, optional
         Gives the masks and scores of an item; called in a worker thread. Without it, and where it
         returns None, the record is the whole image.
@@ -85,13 +91,12 @@ def extract(
 
     def prepare(item: T) -> PreparedImage:
         if frame_of is not None:
-            return prepare_framed(item.path, frame_of, preview=settings.preview)
+            return prepare_framed(item.path, frame_of)
         return prepare_image(
             item.path,
             regions(item) if regions else None,
             patch_size=backbone.patch_size,
             settings=settings.plan,
-            preview=settings.preview,
         )
 
     finish = functools.partial(finish_image, rank=settings.rank, dtype=settings.storage_dtype)
@@ -107,14 +112,14 @@ def extract(
             return backbone.extract(np.stack(crops))
 
     if backbone.threadsafe:
-        yield from ordered_map(compute, items, jobs=settings.jobs)
+        yield from ordered_map(compute, items, jobs=jobs)
         return
     network = Network(lambda image: image.crops, np.shape, compute_batch, finish)
-    with ThreadPoolExecutor(settings.jobs, thread_name_prefix="extract") as pool:
+    with ThreadPoolExecutor(jobs, thread_name_prefix="extract") as pool:
         try:
-            with Batcher(network, pool, settings.batch_size) as batcher:
+            with Batcher(network, pool, batch_size) as batcher:
                 yield from batcher.results(
-                    items, lambda item: pool.submit(prepare, item), ahead=2 * settings.jobs + 1
+                    items, lambda item: pool.submit(prepare, item), ahead=2 * jobs + 1
                 )
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

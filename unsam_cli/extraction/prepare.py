@@ -97,7 +97,6 @@ def prepare_image(
     *,
     patch_size: int,
     settings: PlanSettings,
-    preview: bool,
 ) -> PreparedImage:
     """Decode an image and cut its records out.
 
@@ -119,10 +118,10 @@ def prepare_image(
             resize(rgb[y : y + h, x : x + w], plan.size)
             for plan, (x, y, w, h) in zip(plans, boxes, strict=True)
         ]
-    return PreparedImage(height, width, encode_preview(rgb) if preview else b"", plans, crops)
+    return PreparedImage(height, width, encode_preview(rgb), plans, crops)
 
 
-def prepare_framed(path: Path, frame_of: FrameOf, *, preview: bool) -> PreparedImage:
+def prepare_framed(path: Path, frame_of: FrameOf) -> PreparedImage:
     """Decode an image and resize it to its place in the input of a network of one size.
 
     Raises
@@ -134,7 +133,7 @@ def prepare_framed(path: Path, frame_of: FrameOf, *, preview: bool) -> PreparedI
     height, width, _ = rgb.shape
     crop = frame_of((height, width)).resized(rgb)
     plan = RecordPlan((0, 0, width, height), (crop.shape[0], crop.shape[1]))
-    return PreparedImage(height, width, encode_preview(rgb) if preview else b"", [plan], [crop])
+    return PreparedImage(height, width, encode_preview(rgb), [plan], [crop])
 
 
 def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:

@@ -10,7 +10,7 @@ from unsam_cli.settings import Settings, setting
 
 @dataclass(frozen=True)
 class BackboneSettings(Settings):
-    """Which network, and where it runs: see :func:`~unsam_cli.backbones.create_backbone`."""
+    """Which network: see :func:`~unsam_cli.backbones.create_backbone`."""
 
     backbone: str = setting(
         "builtin",
@@ -31,8 +31,6 @@ class BackboneSettings(Settings):
         choices=("key", "query", "value", "token"),
     )
     layer: int = setting(-1, "Index of the transformer block; negative counts from the end.")
-    device: str = "auto"
-    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,6 @@ class ExtractSettings(Settings):
     ----------
     plan : PlanSettings
         Records and their sizes.
-    preview : bool
-        Add a small JPEG of each image.
-    batch_size : int
-        Crops of equal size per network batch.
-    jobs : int
-        Threads for all work outside the network.
     """
 
     plan: PlanSettings = field(default_factory=PlanSettings)
@@ -94,6 +86,3 @@ class ExtractSettings(Settings):
         choices=("float16", "float32"),
         group="Output",
     )
-    preview: bool = True
-    batch_size: int = 8
-    jobs: int = 1

@@ -31,7 +31,8 @@ from unsam_cli.run.inputs import (
 )
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.sinks import FeatureResult, FeatureSink
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def extract_features(
     query: ImageQuery,
     network: BackboneSettings,
     settings: ExtractSettings,
+    compute: Compute,
     run: RunSettings,
     *,
     regions: str | None = None,
@@ -59,6 +61,8 @@ def extract_features(
         The network.
     settings : ExtractSettings
         Records and their sizes.
+    compute : Compute
+        Where the network runs.
     run : RunSettings
         How to run and where to write.
     regions : str, optional
@@ -83,10 +87,18 @@ def extract_features(
             masks = read_masks(path, name=name_of(regions))
             names = {i: image.file_name for i, image in masks.images.items()}
             same_images(items, names, name_of(regions))
-        backbone = _create(network, settings, masks, run.seed)
+        backbone = _create(network, settings, compute, masks, run.seed)
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()
-        work = partial(_work, backbone=backbone, settings=settings, masks=masks, meter=meter)
+        work = partial(
+            _work,
+            backbone=backbone,
+            settings=settings,
+            masks=masks,
+            meter=meter,
+            batch_size=compute.batch_size,
+            jobs=run.jobs,
+        )
         content = partial(_content, masks=masks)
         given = [] if regions in (None, STDIN) else [Path(str(regions))]
 
@@ -94,7 +106,7 @@ def extract_features(
             return [item.path, *given]
 
         code = run_items(items, work, sink, run, content=content, sources=sources)
-        _report_speed(backbone, meter, network)
+        _report_speed(backbone, meter, compute)
         return code
 
 
@@ -104,7 +116,11 @@ def _content(item: ImageItem, *, masks: MasksFile | None) -> int:
 
 
 def _create(
-    network: BackboneSettings, settings: ExtractSettings, masks: MasksFile | None, seed: int
+    network: BackboneSettings,
+    settings: ExtractSettings,
+    compute: Compute,
+    masks: MasksFile | None,
+    seed: int,
 ) -> Backbone:
     if network.backbone != PROMPTABLE:
         return create_backbone(
@@ -112,8 +128,8 @@ def _create(
             weights=network.weights,
             facet=network.facet,
             layer=network.layer,
-            device=network.device,
-            dtype=network.dtype,
+            device=compute.device,
+            dtype=compute.dtype,
             seed=seed,
         )
     if network.weights is None:
@@ -129,7 +145,7 @@ def _create(
         )
     from unsam_cli.sam.encoder import create_promptable
 
-    return create_promptable(network.weights, device=network.device, dtype=network.dtype)
+    return create_promptable(network.weights, device=compute.device, dtype=compute.dtype)
 
 
 def _open_sink(
@@ -162,7 +178,7 @@ def _work(
     backbone: Backbone,
     settings: ExtractSettings,
     masks: MasksFile | None,
-    meter: Meter,
+    **how: Any,
 ) -> Iterator[tuple[ImageItem, FeatureResult | UnsamError]]:
     def regions_of(item: ImageItem) -> Regions | None:
         if masks is None:
@@ -170,7 +186,7 @@ def _work(
         found = masks.annotations_of(item.id)
         return [(a.segmentation, 1.0 if a.score is None else a.score) for a in found]
 
-    for item, features in extract(items, backbone, settings, regions=regions_of, meter=meter):
+    for item, features in extract(items, backbone, settings, regions=regions_of, **how):
         yield item, features if isinstance(features, UnsamError) else _result(features)
 
 
@@ -188,7 +204,7 @@ def _result(features: ImageFeatures) -> FeatureResult:
     return FeatureResult(features.height, features.width, features.preview, regions, arrays)
 
 
-def _report_speed(backbone: Backbone, meter: Meter, network: BackboneSettings) -> None:
+def _report_speed(backbone: Backbone, meter: Meter, compute: Compute) -> None:
     """With ``-v``, log the speed of the network relative to the machine's."""
     if not logger.isEnabledFor(logging.INFO) or not meter.seconds:
         return
@@ -196,6 +212,6 @@ def _report_speed(backbone: Backbone, meter: Meter, network: BackboneSettings) -
     if meter.flops:
         from unsam_cli.backbones.speed import matmul_rate
 
-        rate = matmul_rate(network.dtype, network.device)
+        rate = matmul_rate(compute.dtype, compute.device)
         text += f", {meter.fraction_of(rate):.0%} of the matmul rate of {rate / 1e9:.0f} GFLOP/s"
     logger.info(text)

@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unsam_cli.errors import UsageError
+from unsam_cli.run.settings import DTYPES, Compute
 from unsam_cli.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class PredictCompute(Compute):
+    """Where and how a network of `predict` computes."""
+
+    dtype: str = setting(
+        "auto",
+        "Precision of a network; auto is float32, but of CondInst bfloat16 where the device "
+        "has it.",
+        choices=("auto", *DTYPES),
+        group="Compute",
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.inputs import ImageQuery, list_images, source_of
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import ImageResult, MaskSink
 
 

@@ -3,9 +3,9 @@
 Files are told apart by device and inode, so a link is the file that it points to. Only what is
 there already can be replaced: where nothing of an output exists, no input is looked at.
 
-What the options name is compared before a command starts, see :mod:`unsam_cli.cli.options`. Images
+What the options name is compared before a command starts, see :mod:`unsam_cli.cli.command`. Images
 that a list names, and files of a folder, are known to the command alone: it says so with
-:meth:`~unsam_cli.run.runner.RunSettings.reading`, or calls :func:`refuse_replacing`.
+:meth:`~unsam_cli.run.settings.RunSettings.reading`, or calls :func:`refuse_replacing`.
 """
 
 from __future__ import annotations

@@ -6,23 +6,18 @@ import json
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError, machine_error
-from unsam_cli.run.image_list import list_identity
 from unsam_cli.run.items import Item
 from unsam_cli.run.journal import output_error
-from unsam_cli.run.output import STDOUT, output_path
+from unsam_cli.run.output import output_path
 from unsam_cli.run.own_files import open_own, write_all
 from unsam_cli.run.parallel import in_order
-from unsam_cli.run.progress import LineReporter, Reporter, ReporterFactory
-from unsam_cli.run.provenance import Step
-from unsam_cli.run.replacing import Places, refuse_replacing
-from unsam_cli.run.resources import usable_cpus
-from unsam_cli.run.shards import WHOLE, Parts, Shard
+from unsam_cli.run.progress import Reporter
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
@@ -70,76 +65,6 @@ class Sink(Protocol[I_in, R_in]):
 
     def suspend(self) -> None:
         """Keep the finished results for ``--resume``."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Settings of a run that all commands share.
-
-    Parameters
-    ----------
-    step : Step
-        The command and its options, for the history in the output.
-    output : str
-        A path, or ``-`` for standard output.
-    no_clobber, resume : bool
-        Refuse to replace an output; continue one.
-    shard : Shard
-        The part of the images that is this process's.
-    on_error : {'fail', 'skip'}
-        What a bad item does.
-    seed : int
-        Root of all random numbers.
-    jobs : int
-        Worker threads.
-    report : callable
-        Makes a progress reporter from a stage's name and the number of items.
-    source : Parts
-        What of an earlier run the list of images is: see :meth:`within`.
-    reads : tuple of callable
-        Give the files that are read: see :meth:`reading`.
-    """
-
-    step: Step
-    output: str = STDOUT
-    no_clobber: bool = False
-    resume: bool = False
-    shard: Shard = field(default_factory=Shard)
-    on_error: str = "fail"
-    seed: int = 0
-    jobs: int = field(default_factory=usable_cpus)
-    report: ReporterFactory = LineReporter
-    source: Parts = WHOLE
-    reads: tuple[Callable[[], Places], ...] = ()
-
-    def with_inputs(self, **inputs: str) -> RunSettings:
-        """Return a copy whose history also names `inputs` by their identities."""
-        return replace(self, step=self.step.with_inputs(**inputs))
-
-    def within(self, source: Parts) -> RunSettings:
-        """Return a copy for images that come from a shard of an earlier stage."""
-        return replace(self, source=source)
-
-    def marks(self, items: Sequence[Item]) -> dict[str, str]:
-        """Return the marks of the output as a shard of the run of `items`; empty for a whole run.
-
-        They let ``merge`` detect a missing shard, or a shard of another list of images.
-        """
-        parts = self.source.cut(self.shard)
-        if parts.missing and not self.source.missing:
-            parts = replace(parts, image_list=list_identity(items))
-        return parts.marks
-
-    def reading(self, files: Callable[[], Places]) -> RunSettings:
-        """Return a copy for a run that reads `files`, which its output must not replace.
-
-        They are evaluated only if a part of the output exists, before the output is touched.
-        """
-        return replace(self, reads=(*self.reads, files))
-
-    def refuse_replacing(self, writes: Places) -> None:
-        """Raise a UsageError where a file that is written is one that is read."""
-        refuse_replacing(writes, chain.from_iterable(files() for files in self.reads))
 
 
 def run_items(

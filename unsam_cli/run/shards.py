@@ -24,6 +24,9 @@ class Shard:
     index: int = 0
     count: int = 1
 
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
     def take(self, items: Sequence[T]) -> Sequence[T]:
         """Return this shard's items, in order."""
         return items[self.index :: self.count]

@@ -28,7 +28,7 @@ from unsam_cli.run.items import Item
 from unsam_cli.run.journal import Journal, refuse_other_settings
 from unsam_cli.run.output import check_output, output_path, publish
 from unsam_cli.run.replacing import files_of
-from unsam_cli.run.runner import RunSettings
+from unsam_cli.run.settings import RunSettings
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images, source_of
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
-from unsam_cli.run.runner import RunSettings, run_items
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import ImageResult, MaskSink
 from unsam_cli.sam.loading import load_promptable
 from unsam_cli.sam.model import PromptableModel
