@@ -16,6 +16,9 @@ from pycocotools import mask as cocomask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from unsam_cli.evaluation.sets import PredictionSet, TruthSet
+from unsam_cli.rle import RunTable
+
 SIZES = ("all", "small", "medium", "large")
 
 
@@ -80,8 +83,33 @@ def area_of(mask: Any) -> int:
     return int(cocomask.area(mask))
 
 
-def oracle(scene: Scene, max_dets: tuple[int, ...] = (1, 10, 100, 1000)) -> dict[str, float | None]:
-    """Every metric by pycocotools; None where it says -1."""
+def sets_of(scene: Scene, image_id: int) -> tuple[TruthSet, PredictionSet]:
+    """Masks of one image, as they are matched."""
+    truth = [a for a in scene.truth if a["image_id"] == image_id]
+    found = [a for a in scene.found if a["image_id"] == image_id]
+    found.sort(key=lambda a: -float(a["score"]))
+    tables = [
+        RunTable.from_rles([a["segmentation"] for a in rows], size=(200, 200))
+        for rows in (truth, found)
+    ]
+    return (
+        TruthSet(
+            table=tables[0],
+            areas=np.array([a["area"] for a in truth], dtype=np.float64),
+            crowd=np.array([a["iscrowd"] for a in truth], dtype=bool),
+            values=[None] * len(truth),
+        ),
+        PredictionSet(
+            table=tables[1],
+            scores=np.array([a["score"] for a in found], dtype=np.float64),
+            total=len(found),
+            category_zero=0,
+        ),
+    )
+
+
+def evaluated(scene: Scene, max_dets: tuple[int, ...] = (1, 10, 100, 1000)) -> COCOeval:
+    """The evaluation of pycocotools, up to the matches of every image."""
     truth, found = COCO(), copy.deepcopy(scene.found)
     for entry in found:
         entry.pop("bbox", None)  # makes pycocotools go by the areas of boxes
@@ -100,6 +128,13 @@ def oracle(scene: Scene, max_dets: tuple[int, ...] = (1, 10, 100, 1000)) -> dict
         e = COCOeval(truth, results, "segm")
         e.params.useCats, e.params.maxDets = 0, list(max_dets)
         e.evaluate()
+    return e
+
+
+def oracle(scene: Scene, max_dets: tuple[int, ...] = (1, 10, 100, 1000)) -> dict[str, float | None]:
+    """Every metric by pycocotools; None where it says -1."""
+    e = evaluated(scene, max_dets)
+    with contextlib.redirect_stdout(io.StringIO()):
         e.accumulate()
     precision, recall = e.eval["precision"][:, :, 0], e.eval["recall"][:, 0]
 

@@ -31,7 +31,6 @@ NEEDED = {
     "orjson": "masks files",
     "pillow": "images",
     "pycocotools": "masks",
-    "hotcoco": "evaluate",
     "threadpoolctl": "thread counts of the numeric libraries",
     "safetensors": "checkpoints",
     "torch": "networks: extract-features with a network, train, predict",

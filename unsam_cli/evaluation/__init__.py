@@ -2,8 +2,7 @@
 
 ======================  =========================================================================
 `pairing`               ground truth and predictions, image by image; refuses what would mislead
-`overlap`               which masks can match at all, from areas, boxes and runs
-`engine`                the greedy matching of COCO, by hotcoco
+`matching`              the greedy matching of COCO, on exact intersections
 `matches`               what one image contributes, in a few bytes a prediction
 `metrics`               precision and recall over all images: AP and AR
 `bootstrap`             how sure the difference of two sets of predictions is

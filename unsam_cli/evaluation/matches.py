@@ -42,12 +42,6 @@ class Matches:
     positives: NDArray[np.int64]
 
 
-def pack(flags: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """Fold (T, n) flags into the bits of (n,) numbers."""
-    bits = np.uint16(1) << np.arange(len(flags), dtype=np.uint16)
-    return np.asarray((flags * bits[:, None]).sum(axis=0, dtype=np.uint16))
-
-
 def unpack(bits: NDArray[np.uint16], threshold: int) -> NDArray[np.bool_]:
     """Take the flags of one threshold out of the bits."""
     return np.asarray((bits >> np.uint16(threshold)) & np.uint16(1), dtype=bool)

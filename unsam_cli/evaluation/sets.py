@@ -22,10 +22,8 @@ class TruthSet:
 
     Attributes
     ----------
-    rles : list of Rle
-        The masks.
     table : RunTable
-        Their runs.
+        The masks.
     areas : (n,) float64
         Pixels as given in the file, which size ranges use, as in pycocotools.
     crowd : (n,) bool
@@ -36,7 +34,6 @@ class TruthSet:
         Masks whose stated area is far from the pixels they cover.
     """
 
-    rles: list[Rle]
     table: RunTable
     areas: NDArray[np.float64]
     crowd: NDArray[np.bool_]
@@ -50,10 +47,8 @@ class PredictionSet:
 
     Attributes
     ----------
-    rles : list of Rle
-        The masks.
     table : RunTable
-        Their runs; size ranges use its areas, not the boxes or areas of the file.
+        The masks; size ranges use its areas, not the boxes or areas of the file.
     scores : (n,) float64
         Descending.
     total : int
@@ -62,7 +57,6 @@ class PredictionSet:
         How many of them are of category 0.
     """
 
-    rles: list[Rle]
     table: RunTable
     scores: NDArray[np.float64]
     total: int
@@ -80,12 +74,10 @@ def truth_set(truth: MasksFile, image_id: int, *, by: str | None = None) -> Trut
     image = truth.images[image_id]
     # Among equals the first wins, and pycocotools goes through the categories one by one.
     found = sorted(truth.annotations_of(image_id), key=lambda a: a.category_id)
-    rles = [a.rle for a in found]
-    table = RunTable.from_rles(rles, size=(image.height, image.width))
+    table = RunTable.from_rles([a.rle for a in found], size=(image.height, image.width))
     areas = np.array([a.area for a in found], dtype=np.float64)
     off = np.abs(areas - table.areas) > _AREA_TOLERANCE * np.maximum(table.areas, 64)
     return TruthSet(
-        rles=rles,
         table=table,
         areas=areas,
         crowd=np.array([a.iscrowd for a in found], dtype=bool),
@@ -146,7 +138,7 @@ def prediction_set(
     rles = [rle_of(name, record, size) for name, record in chosen]
     table = table_of([name for name, _ in chosen], rles, size)
     zero = int((categories == 0).sum())
-    return PredictionSet(rles, table, scores[order], total=len(records), category_zero=zero)
+    return PredictionSet(table, scores[order], total=len(records), category_zero=zero)
 
 
 def score_of(name: str, record: dict[str, Any], key: str | None) -> float:

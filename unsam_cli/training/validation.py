@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unsam_cli.errors import DataError, UnsamError
-from unsam_cli.evaluation.engine import match, problem
 from unsam_cli.evaluation.matches import Matches
+from unsam_cli.evaluation.matching import candidates, match
 from unsam_cli.evaluation.metrics import measure
 from unsam_cli.evaluation.sets import PredictionSet, truth_set
 from unsam_cli.found_masks import FoundMasks
@@ -79,6 +79,5 @@ class WholeImageValidation:
         truth = truth_set(self._truth, item.id)
         if found.table.size != truth.table.size:
             raise other_size(item.path, found.table.size, truth.table.size)
-        rles = found.table.to_rles()
-        ranked = PredictionSet(rles, found.table, found.score, len(rles), category_zero=0)
-        return match([problem(truth, ranked)])[0]
+        ranked = PredictionSet(found.table, found.score, len(found.score), category_zero=0)
+        return match(candidates(truth, ranked))
