@@ -17,16 +17,14 @@ from unsam_cli.evaluation.partial import write_part, write_report
 from unsam_cli.evaluation.plot import check_plot, draw
 from unsam_cli.evaluation.report import Header, build_report
 from unsam_cli.evaluation.settings import EvaluateSettings
-from unsam_cli.io.masks import MasksFile, read_masks
-from unsam_cli.run.inputs import STDIN, local_file
+from unsam_cli.io.masks import read_masks
+from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import STDOUT, check_output, publish
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 from unsam_cli.run.provenance import Step, masks_identity
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.runner import ErrorList
 from unsam_cli.run.shards import Shard
-
-STDIN_NAME = "standard input"
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,8 @@ def evaluate(
     _check(truth, predictions, settings, outputs)
     with ExitStack() as stack:
         paths = [stack.enter_context(local_file(name)) for name in (truth, *predictions)]
-        names = [STDIN_NAME if n == STDIN else n for n in (truth, *predictions)]
-        files = [_read(path, name) for path, name in zip(paths, names, strict=True)]
+        names = [name_of(argument) for argument in (truth, *predictions)]
+        files = [read_masks(path, name=name) for path, name in zip(paths, names, strict=True)]
         pairs = [
             pair(files[0], names[0], masks, name, match=settings.match)
             for masks, name in zip(files[1:], names[1:], strict=True)
@@ -163,14 +161,6 @@ def _header(
         seed=settings.seed,
         images=images,
     )
-
-
-def _read(path: Path, name: str) -> MasksFile:
-    """Index a file; what came from standard input is called so, not by its temporary name."""
-    if name != STDIN_NAME:
-        return read_masks(path)
-    with path.open("rb") as stream:
-        return read_masks(stream, name=name)
 
 
 def _labels(names: Sequence[str]) -> list[str]:
