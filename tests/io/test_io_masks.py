@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -180,21 +179,19 @@ def test_sa1b_files_and_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["coco", "ndjson"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_streams_and_gzip(tmp_path: Path, form: str, packed: bool) -> None:
+def test_gzip_and_other_suffixes(tmp_path: Path, form: str, packed: bool) -> None:
     rest = [a for a in sample() if not isinstance(a["segmentation"], list)]
     lines = "\n".join(map(json.dumps, rest)) + "\n"
     data = json.dumps(coco()).encode() if form == "coco" else lines.encode()
     data = gzip.compress(data) if packed else data
     expected = [10, 12, 14]
-    assert [a.id for a in read_masks(io.BytesIO(data)).annotations_of(1)] == expected
     path = tmp_path / "misnamed.txt"
     path.write_bytes(data)
     assert [a.id for a in read_masks(path).annotations_of(1)] == expected
-    with path.open("rb") as stream:
-        assert [a.id for a in read_masks(stream).annotations_of(1)] == expected
     if packed:
+        path.write_bytes(data[:-20])
         with pytest.raises(MaskFileError, match="spam: cannot be read"):
-            read_masks(io.BytesIO(data[:-20]), name="spam")
+            read_masks(path, name="spam")
 
 
 def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
@@ -353,7 +350,7 @@ def test_records_across_chunks_and_a_wealth_of_them(tmp_path: Path) -> None:
 
 def test_threads_read_the_same(tmp_path: Path) -> None:
     records = [{"image_id": i % 50, "segmentation": text_of(mask(i))} for i in range(500)]
-    found = read_masks(io.BytesIO(json.dumps(records).encode()))
+    found = read_masks(save(records, tmp_path / "a.json"))
     expected = [found.annotations_of(i) for i in range(50)]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(found.annotations_of, list(range(50)) * 4)) == expected * 4

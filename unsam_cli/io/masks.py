@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -187,17 +187,17 @@ def _neighbours(row: Row, following: Row) -> bool:
     return row[2] == following[2] and 0 <= gap < _GAP
 
 
-def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFile:
+def read_masks(source: Path, *, name: str | None = None) -> MasksFile:
     """Open a masks file of any form.
 
     All records are found, and their ids checked, at once; masks are checked as they are read.
 
     Parameters
     ----------
-    source : Path or binary stream
-        A file, a folder of ``.json`` files, or a stream, which is copied to a temporary file.
+    source : Path
+        A file, or a folder of ``.json`` files.
     name : str, optional
-        What messages call a stream, or a single file.
+        What messages call a single file.
 
     Raises
     ------
@@ -207,9 +207,7 @@ def read_masks(source: Path | IO[bytes], *, name: str | None = None) -> MasksFil
         Not a masks file, or one of its records is invalid.
     """
     index, spool = Index(), Spool()
-    if not isinstance(source, Path):
-        add_source(index, spool.add(name or getattr(source, "name", None) or "stream", source))
-    elif os.path.isdir(source):
+    if os.path.isdir(source):
         for path in json_files(source):
             add_source(index, open_path(path, spool))
     else:

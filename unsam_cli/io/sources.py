@@ -1,4 +1,4 @@
-"""JSON texts that can be read in parts: plain files, and what was compressed or piped."""
+"""JSON texts that can be read in parts: plain files, and what was compressed."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Spool:
 
     _file: IO[bytes] | None = None
 
-    def add(self, name: str, stream: IO[bytes]) -> SpoolSource:
-        """Copy a stream, decompressed.
+    def add(self, name: str, path: Path) -> SpoolSource:
+        """Decompress a file.
 
         Raises
         ------
@@ -78,15 +78,10 @@ class Spool:
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as this lives
                 weakref.finalize(self, self._file.close)
-            raw = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
         begin = self._file.seek(0, os.SEEK_END)
-        with raw:
+        with path.open("rb") as stream:
+            plain: Any = gzip.GzipFile(fileobj=stream)
             try:
-                keep(pieces(stream), raw, name)
-                raw.seek(0)
-                compressed = raw.read(2) == _GZIP
-                raw.seek(0)
-                plain: Any = gzip.GzipFile(fileobj=raw) if compressed else raw
                 keep(pieces(plain), self._file, name)
             except MachineError:
                 raise
@@ -109,10 +104,7 @@ def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
     """
     plain = FileSource(path, name)
     check_regular(path, name, MaskFileError)
-    if plain.read_at(0, 2) != _GZIP:
-        return plain
-    with path.open("rb") as stream:
-        return spool.add(plain.name, stream)
+    return spool.add(plain.name, path) if plain.read_at(0, 2) == _GZIP else plain
 
 
 def json_files(folder: Path) -> list[Path]:
