@@ -29,7 +29,7 @@ from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview, encode_preview
 
 
-def extract(backbone, rgb, image_id, settings, regions=None):
+def extract(backbone, rgb, settings, regions=None):
     """Records of one image, features rounded as they are stored."""
     height, width = rgb.shape[:2]
     plans = plan_records(
@@ -40,20 +40,20 @@ def extract(backbone, rgb, image_id, settings, regions=None):
         x, y, w, h = plan.bbox
         pixels = resize(rgb[y : y + h, x : x + w], plan.size)
         features = backbone.extract(pixels[None])[0].astype(np.float16)
-        records.append(Record(image_id, plan.bbox, plan.rle, plan.score, features))
+        records.append(Record(plan.bbox, plan.rle, plan.score, features))
     return records
 
 
-def segment(backbone, rgb, image_id, settings):
+def segment(backbone, rgb, settings):
     """All masks of one image, by the four stages."""
     size = rgb.shape[:2]
     preview = decode_preview(encode_preview(rgb))
     side = usual_size(backbone.name)
-    [whole] = extract(backbone, rgb, image_id, PlanSettings(size=side))
+    [whole] = extract(backbone, rgb, PlanSettings(size=side))
     guide = guide_filter(preview, whole.features.shape)
     cuts = maskcut(whole.features.astype(np.float32))
     regions = [(to_pixels(cut, guide, size), cut.score) for cut in cuts]
-    records = extract(backbone, rgb, image_id, PlanSettings(size=side, whole_image=True), regions)
+    records = extract(backbone, rgb, PlanSettings(size=side, whole_image=True), regions)
     return conquer_image(records, preview, size, settings)
 
 
@@ -103,7 +103,7 @@ def main():
     for image in images:
         rgb = read_image(files[Path(image["file_name"]).name])
         start = time.perf_counter()
-        masks = segment(backbone, rgb, image["id"], settings)
+        masks = segment(backbone, rgb, settings)
         seconds.append(time.perf_counter() - start)
         results += [
             {

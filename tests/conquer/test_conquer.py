@@ -33,7 +33,7 @@ def record(label, patch=4, bbox=None, mask=None, dtype=np.float32, seed=0, commo
     vectors = np.eye(4, 8) + common
     pixels = vectors[label] + rng.normal(0, 0.02, (*label.shape, 8))
     grid = pixels.reshape(n, patch, n, patch, 8).mean((1, 3)).astype(dtype)
-    return Record(1, bbox or (0, 0, *label.shape[::-1]), mask, 1.0, grid)
+    return Record(bbox or (0, 0, *label.shape[::-1]), mask, 1.0, grid)
 
 
 def best(masks, truth):
@@ -160,7 +160,7 @@ def test_a_band_of_a_sky_does_not_outrank_the_sky():
     label = np.where(disc, 1, np.where(band, 2, 0))
     grid = vectors[label].reshape(32, 4, 32, 4, 8).mean((1, 3)).astype(np.float32)
     shown = COLOURS[np.where(disc, 1, 0)]
-    masks = list(conquer_image([Record(1, (0, 0, 128, 128), None, 1.0, grid)], shown, (128, 128)))
+    masks = list(conquer_image([Record((0, 0, 128, 128), None, 1.0, grid)], shown, (128, 128)))
     rles = [mask.rle for mask in masks]
     sky, halo = iou([encode(~disc), encode(band)], rles).argmax(axis=1)
     assert iou([rles[sky], rles[halo]], [encode(~disc), encode(band)]).diagonal().min() > 0.9
@@ -187,7 +187,7 @@ def test_levels_scores_and_stages():
 
 def test_least_size_and_most_masks():
     noise = np.random.default_rng(0).normal(size=(16, 16, 6)).astype(np.float32)
-    noisy = Record(1, (0, 0, 64, 64), None, 1.0, noise)
+    noisy = Record((0, 0, 64, 64), None, 1.0, noise)
     settings = ConquerSettings(thresholds=(1.0, -1.0), min_patches=6, refine="none")
     masks = conquer_image([noisy], None, (64, 64), settings)
     assert area([m.rle for m in masks]).min() >= 6 * 16
@@ -215,7 +215,7 @@ def test_nothing_in_nothing_out():
 def test_tiny_grids_and_boxes(grid, preset):
     features = np.random.default_rng(0).normal(size=(*grid, 4)).astype(np.float32)
     for bbox in [(3, 4, 1, 1), (0, 0, 20, 10), (19, 9, 1, 1)]:
-        tiny = Record(1, bbox, None, 0.5, features)
+        tiny = Record(bbox, None, 0.5, features)
         picture = np.zeros((5, 10, 3), np.uint8)
         masks = conquer_image([tiny], picture, (10, 20), ConquerSettings(preset=preset))
         assert masks[0].stage == "divide"

@@ -27,13 +27,13 @@ def segment(rgb: np.ndarray) -> FoundMasks:
     backbone, size = BuiltinBackbone(), rgb.shape[:2]
     preview = decode_preview(encode_preview(rgb))
     whole = backbone.extract(resize(rgb, (2 * size[0], 2 * size[1]))[None])[0]
-    records = [Record(1, (0, 0, size[1], size[0]), None, 1.0, whole.astype(np.float16))]
+    records = [Record((0, 0, size[1], size[0]), None, 1.0, whole.astype(np.float16))]
     for cut in maskcut(whole, max_masks=1):
         mask = to_pixels(cut, preview, size)
         x, y, w, h = RunTable.from_rles([mask]).boxes[0].tolist()
         crop = resize(rgb[y : y + h, x : x + w], (128, 128))
         features = backbone.extract(crop[None])[0].astype(np.float16)
-        records.append(Record(1, (x, y, w, h), mask, cut.score, features))
+        records.append(Record((x, y, w, h), mask, cut.score, features))
     return conquer_image(records, preview, size)
 
 

@@ -17,12 +17,12 @@ from unsam_cli.errors import DataError, ImageFileError, MaskFileError, MissingIn
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
-from unsam_cli.extraction.prepare import ImageFeatures
 from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
 from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.rle import Rle, encode_window
 from unsam_cli.run.parallel import ItemError
+from unsam_cli.run.sinks import FeatureResult
 
 PATCH = 8
 
@@ -36,6 +36,7 @@ class MeanBackbone:
     """Features are the mean colours of patches; notes how it was called."""
 
     name, weights, facet, layer, patch_size, dim = "mean", "none", "token", 0, PATCH, 3
+    frame = None
 
     def __init__(self, *, threadsafe: bool = False, scale: float = 1.0) -> None:
         self.threadsafe = threadsafe
@@ -77,14 +78,14 @@ def settings(**options: Any) -> ExtractSettings:
     return ExtractSettings(plan=plan, **options)
 
 
-def run(photos: Sequence[Photo], backbone: Backbone, **options: Any) -> list[ImageFeatures]:
+def run(photos: Sequence[Photo], backbone: Backbone, **options: Any) -> list[FeatureResult]:
     results = []
     regions = options.pop("regions", None)
     how = {key: options.pop(key) for key in ("jobs", "batch_size") if key in options}
     pairs = list(extract(photos, backbone, settings(**options), regions=regions, **how))
     assert [item for item, _ in pairs] == list(photos)
     for _, result in pairs:
-        assert isinstance(result, ImageFeatures), result
+        assert isinstance(result, FeatureResult), result
         results.append(result)
     return results
 
@@ -117,7 +118,7 @@ def test_a_record_is_its_crop_resized(photos: list[Photo], threadsafe: bool) -> 
         assert [r.features.shape for r in result.records[1:]] == [(4, 4, 3)] * 3
 
 
-def same(a: list[ImageFeatures], b: list[ImageFeatures]) -> bool:
+def same(a: list[FeatureResult], b: list[FeatureResult]) -> bool:
     return all(
         x.preview == y.preview
         and len(x.records) == len(y.records)
@@ -185,9 +186,9 @@ def test_errors_come_in_place(photos: list[Photo], tmp_path: Path, threadsafe: b
     pairs = list(extract(items, backbone, settings(), jobs=2, batch_size=3, regions=regions))
     kinds = [type(result) for _, result in pairs]
     assert kinds == [
-        ImageFeatures,
+        FeatureResult,
         MissingInputError,
-        ImageFeatures,
+        FeatureResult,
         ImageFileError,
         MaskFileError,
         ItemError,
@@ -216,14 +217,14 @@ def test_a_failing_network_is_an_error_of_its_images(
 
 
 def test_features_that_cannot_be_stored_are_refused(photos: list[Photo]) -> None:
-    def only(backbone: Backbone, dtype: str) -> ImageFeatures | UnsamError:
+    def only(backbone: Backbone, dtype: str) -> FeatureResult | UnsamError:
         [(_, result)] = extract(photos[:1], backbone, settings(storage_dtype=dtype))
         return result
 
     large = only(MeanBackbone(scale=1e4), "float16")
     assert isinstance(large, DataError)
     assert "--storage-dtype float32" in str(large)
-    assert isinstance(only(MeanBackbone(scale=1e4), "float32"), ImageFeatures)
+    assert isinstance(only(MeanBackbone(scale=1e4), "float32"), FeatureResult)
     assert isinstance(only(MeanBackbone(scale=float("nan")), "float32"), DataError)
 
 

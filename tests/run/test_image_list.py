@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsam_cli.errors import DataError
-from unsam_cli.io.features import FeatureAttributes, FeatureFile, RegionEntry
+from unsam_cli.io.features import FeatureAttributes, FeatureFile, Record
 from unsam_cli.io.masks_lines import MaskLines
 from unsam_cli.run.image_list import is_list_identity, list_identity, where_lists_differ
 from unsam_cli.run.merging import merge
@@ -70,8 +70,8 @@ def masks_of(item: Item) -> ImageResult:
 
 
 def features_of(item: Item) -> FeatureResult:
-    regions = [RegionEntry((0, 0, 9, 9), b"", 1.0, (1, 2))]
-    return FeatureResult(9, 9, b"", regions, [np.full((1, 2, 4), item.id, np.float32)])
+    features = np.full((1, 2, 4), item.id, np.float32)
+    return FeatureResult(9, 9, b"", [Record((0, 0, 9, 9), None, 1.0, features)])
 
 
 def attributes(history: list[dict[str, Any]]) -> FeatureAttributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,18 @@ from unsam_cli.errors import UsageError
 
 Facet = Literal["key", "query", "value", "token"]
 FACETS: tuple[Facet, ...] = get_args(Facet)
+
+
+class Frame(Protocol):
+    """Position of an image in the input of a network with a fixed size."""
+
+    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize an image, (H, W, 3) uint8 RGB, to that place."""
+        ...
+
+
+FrameOf = Callable[[tuple[int, int]], Frame]
+"""From the size (H, W) of an image to its frame."""
 
 
 @runtime_checkable
@@ -50,6 +63,11 @@ class Backbone(Protocol):
     @property
     def threadsafe(self) -> bool:
         """True when `extract` may run in several threads at once and gains from it."""
+        ...
+
+    @property
+    def frame(self) -> FrameOf | None:
+        """Where an image lies in the input, if that has one size; None if images have any size."""
         ...
 
     def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -65,7 +65,7 @@ class BuiltinBackbone:
     layer = 0
     patch_size = PATCH
     dim = 2 * FREQUENCIES
-    threadsafe = True
+    threadsafe, frame = True, None
 
     def __init__(self, seed: int = 0) -> None:
         depth = 3 + ORIENTATIONS * len(SCALES)

@@ -9,6 +9,8 @@ from unsam_cli.errors import UsageError
 
 BUILTIN = ("builtin",)
 """Names that need neither torch nor weights."""
+PROMPTABLE = "sam"
+"""The image encoder of a promptable model, for ``finetune-sam``: `unsam_cli.sam.encoder` has it."""
 
 
 def usual_size(name: str) -> int:

@@ -75,7 +75,7 @@ class VitBackbone:
     features of an image do not depend, not even in the last bit, on what else was in its batch.
     """
 
-    threadsafe = False
+    threadsafe, frame = False, None
 
     def __init__(
         self,

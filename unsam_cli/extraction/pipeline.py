@@ -21,8 +21,6 @@ from unsam_cli.errors import UnsamError
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.prepare import (
-    FrameOf,
-    ImageFeatures,
     PreparedImage,
     finish_image,
     prepare_framed,
@@ -31,6 +29,7 @@ from unsam_cli.extraction.prepare import (
 from unsam_cli.extraction.settings import ExtractSettings
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.sinks import FeatureResult
 
 
 class Item(Protocol):
@@ -43,7 +42,7 @@ class Item(Protocol):
 
 
 T = TypeVar("T", bound=Item)
-Result = ImageFeatures | UnsamError
+Result = FeatureResult | UnsamError
 
 
 def extract(
@@ -63,7 +62,7 @@ def extract(
     items : iterable
         Anything with a `path`; consumed a bounded number ahead.
     backbone : Backbone
-        One with a method `frame`, as that of SAM, resizes images itself; `settings.plan` does not
+        One with a `frame`, as that of SAM, resizes images itself; `settings.plan` does not
         count.
     settings : ExtractSettings
     batch_size : int
@@ -78,7 +77,7 @@ def extract(
 
     Yields
     ------
-    item, ImageFeatures or UnsamError
+    item, FeatureResult or UnsamError
         In the order of `items`; an error concerns this item only.
 
     Notes
@@ -87,11 +86,10 @@ def extract(
     `batch_size` but neither on `jobs` nor on timing.
     """
     meter = meter or Meter()
-    frame_of: FrameOf | None = getattr(backbone, "frame", None)
 
     def prepare(item: T) -> PreparedImage:
-        if frame_of is not None:
-            return prepare_framed(item.path, frame_of)
+        if backbone.frame is not None:
+            return prepare_framed(item.path, backbone.frame)
         return prepare_image(
             item.path,
             regions(item) if regions else None,
@@ -101,7 +99,7 @@ def extract(
 
     finish = functools.partial(finish_image, rank=settings.rank, dtype=settings.storage_dtype)
 
-    def compute(item: T) -> ImageFeatures:
+    def compute(item: T) -> FeatureResult:
         image = prepare(item)
         with meter.measure(backbone, [crop.shape for crop in image.crops]):
             grids = [backbone.extract(crop[np.newaxis])[0] for crop in image.crops]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from unsam_cli.errors import MaskFileError
 from unsam_cli.extraction.settings import PlanSettings
+from unsam_cli.io.features import Region
 from unsam_cli.rle import Rle, RunTable
 
 logger = logging.getLogger(__name__)
@@ -17,26 +18,17 @@ Regions = Sequence[tuple[Rle, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class RecordPlan:
-    """One planned record.
+class RecordPlan(Region):
+    """A region that becomes a record.
 
     Attributes
     ----------
-    bbox : tuple of int
-        x, y, w, h of the rectangle in original pixels.
     size : tuple of int
         Height and width in pixels at which the rectangle is shown to the network; multiples of the
         patch size.
-    rle : Rle or None
-        The mask; None is the whole rectangle.
-    score : float
-        The mask's score; 1 for the whole image.
     """
 
-    bbox: tuple[int, int, int, int]
     size: tuple[int, int]
-    rle: Rle | None = None
-    score: float = 1.0
 
 
 def plan_records(
@@ -75,7 +67,7 @@ def plan_records(
         target = fit_size(
             height, width, size=settings.size, patch_size=patch_size, square=settings.square
         )
-        plans.append(RecordPlan((0, 0, width, height), target))
+        plans.append(RecordPlan((0, 0, width, height), None, 1.0, target))
     if not regions:
         return plans
     try:
@@ -88,7 +80,7 @@ def plan_records(
         if table.areas[index] == 0:
             logger.warning("mask %d is empty and gets no record", index)
             continue
-        plans.append(RecordPlan((x, y, w, h), (side, side), rle, float(score)))
+        plans.append(RecordPlan((x, y, w, h), rle, float(score), (side, side)))
     return plans
 
 

@@ -3,72 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.backbones.base import FrameOf
 from unsam_cli.errors import DataError
 from unsam_cli.extraction.plan import RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
 from unsam_cli.extraction.settings import PlanSettings
+from unsam_cli.io.features import Record
 from unsam_cli.io.images import image_size, read_image, resize
 from unsam_cli.io.previews import PREVIEW, encode_preview
-from unsam_cli.rle import Rle
-
-
-@dataclass(frozen=True, slots=True)
-class RecordFeatures:
-    """Features of one rectangle of an image.
-
-    Attributes
-    ----------
-    bbox : tuple of int
-        x, y, w, h in original pixels.
-    rle : Rle or None
-        The mask; None is the whole rectangle.
-    score : float
-    features : (h, w, C) float16 or float32
-    """
-
-    bbox: tuple[int, int, int, int]
-    rle: Rle | None
-    score: float
-    features: NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFeatures:
-    """The content of the features file for one image.
-
-    Attributes
-    ----------
-    height, width : int
-        Original size in pixels, after EXIF rotation.
-    preview : bytes
-        A small JPEG, or nothing.
-    records : list of RecordFeatures
-    """
-
-    height: int
-    width: int
-    preview: bytes
-    records: list[RecordFeatures]
-
-
-class Frame(Protocol):
-    """Position of an image in the input of a network with a fixed size."""
-
-    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resize an image, (H, W, 3) uint8 RGB, to that place."""
-        ...
-
-
-FrameOf = Callable[[tuple[int, int]], Frame]
-"""From the size (H, W) of an image to its frame."""
+from unsam_cli.run.sinks import FeatureResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +82,7 @@ def prepare_framed(path: Path, frame_of: FrameOf) -> PreparedImage:
     rgb = read_image(path)
     height, width, _ = rgb.shape
     crop = frame_of((height, width)).resized(rgb)
-    plan = RecordPlan((0, 0, width, height), (crop.shape[0], crop.shape[1]))
+    plan = RecordPlan((0, 0, width, height), None, 1.0, (crop.shape[0], crop.shape[1]))
     return PreparedImage(height, width, encode_preview(rgb), [plan], [crop])
 
 
@@ -148,7 +98,7 @@ def finish_image(
     *,
     rank: int,
     dtype: str,
-) -> ImageFeatures:
+) -> FeatureResult:
     """Project and convert the features (h, w, C) of every record of an image.
 
     Parameters
@@ -173,8 +123,8 @@ def finish_image(
             stored = features.astype(dtype)
         if not np.isfinite(stored).all():
             raise DataError(_overflow_text(features, dtype))
-        records.append(RecordFeatures(plan.bbox, plan.rle, plan.score, stored))
-    return ImageFeatures(image.height, image.width, image.preview, records)
+        records.append(Record(plan.bbox, plan.rle, plan.score, stored))
+    return FeatureResult(image.height, image.width, image.preview, records)
 
 
 def _overflow_text(features: NDArray[np.float32], dtype: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 
 from unsam_cli import __version__
 from unsam_cli.backbones import Backbone, create_backbone
-from unsam_cli.backbones.registry import usual_size
-from unsam_cli.errors import UnsamError, UsageError
+from unsam_cli.backbones.registry import PROMPTABLE, usual_size
+from unsam_cli.errors import UsageError
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
-from unsam_cli.extraction.prepare import ImageFeatures
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
-from unsam_cli.io.features import FeatureAttributes, RegionEntry
+from unsam_cli.io.features import FeatureAttributes
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import (
     STDIN,
@@ -33,13 +31,9 @@ from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import Compute, RunSettings
-from unsam_cli.run.sinks import FeatureResult, FeatureSink
+from unsam_cli.run.sinks import FeatureSink
 
 logger = logging.getLogger(__name__)
-
-
-PROMPTABLE = "sam"
-"""The backbone that is the image encoder of a promptable model, for ``finetune-sam``."""
 
 
 def extract_features(
@@ -91,13 +85,13 @@ def extract_features(
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()
         work = partial(
-            _work,
+            extract,
             backbone=backbone,
             settings=settings,
-            masks=masks,
-            meter=meter,
             batch_size=compute.batch_size,
             jobs=run.jobs,
+            regions=None if masks is None else partial(_regions_of, masks=masks),
+            meter=meter,
         )
         content = partial(_content, masks=masks)
         given = [] if regions in (None, STDIN) else [Path(str(regions))]
@@ -110,9 +104,14 @@ def extract_features(
         return code
 
 
-def _content(item: ImageItem, *, masks: MasksFile | None) -> int:
+def _content(item: ImageItem, *, masks: MasksFile | None) -> int | None:
     """Return a checksum of an image and its regions."""
     return checksum(item.path, 0 if masks is None else masks.checksum(item.id))
+
+
+def _regions_of(item: ImageItem, *, masks: MasksFile) -> Regions:
+    found = masks.annotations_of(item.id)
+    return [(a.segmentation, 1.0 if a.score is None else a.score) for a in found]
 
 
 def _create(
@@ -170,38 +169,6 @@ def _open_sink(
 
     history = [] if masks is None else masks.info.get("unsam", {}).get("history", [])
     return FeatureSink(run, history, attributes=attributes, dtype=settings.storage_dtype)
-
-
-def _work(
-    items: Sequence[ImageItem],
-    *,
-    backbone: Backbone,
-    settings: ExtractSettings,
-    masks: MasksFile | None,
-    **how: Any,
-) -> Iterator[tuple[ImageItem, FeatureResult | UnsamError]]:
-    def regions_of(item: ImageItem) -> Regions | None:
-        if masks is None:
-            return None
-        found = masks.annotations_of(item.id)
-        return [(a.segmentation, 1.0 if a.score is None else a.score) for a in found]
-
-    for item, features in extract(items, backbone, settings, regions=regions_of, **how):
-        yield item, features if isinstance(features, UnsamError) else _result(features)
-
-
-def _result(features: ImageFeatures) -> FeatureResult:
-    regions = [
-        RegionEntry(
-            record.bbox,
-            record.rle["counts"] if record.rle else b"",
-            record.score,
-            (record.features.shape[0], record.features.shape[1]),
-        )
-        for record in features.records
-    ]
-    arrays = [record.features for record in features.records]
-    return FeatureResult(features.height, features.width, features.preview, regions, arrays)
 
 
 def _report_speed(backbone: Backbone, meter: Meter, compute: Compute) -> None:

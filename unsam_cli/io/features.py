@@ -48,8 +48,37 @@ class ImageEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """What a record covers.
+
+    Attributes
+    ----------
+    bbox : tuple of int
+        x, y, w, h in original pixels.
+    rle : Rle or None
+        The mask at the image's full size; None is the whole rectangle.
+    score : float
+        The mask's score; 1 for the whole image.
+    """
+
+    bbox: tuple[int, int, int, int]
+    rle: Rle | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Region):
+    """A region with its grid of patch features, (h, w, C).
+
+    They are float32 when read, whatever is stored; and as they are stored when written.
+    """
+
+    features: npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class RegionEntry:
-    """The region of a record, without its features.
+    """A region as the file stores it, and the size of its grid of features.
 
     Parameters
     ----------
@@ -68,21 +97,17 @@ class RegionEntry:
     score: float
     grid: tuple[int, int]
 
+    @classmethod
+    def of(cls, record: Record) -> RegionEntry:
+        """Return what is stored of a record beside its features."""
+        rows, columns, _ = record.features.shape
+        counts = record.rle["counts"] if record.rle else b""
+        return cls(record.bbox, counts, record.score, (rows, columns))
+
     @property
     def patches(self) -> int:
         """Number of patches of the grid."""
         return self.grid[0] * self.grid[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A grid of patch features, (h, w, C) float32 whatever is stored, and what it covers."""
-
-    image_id: int
-    bbox: tuple[int, int, int, int]
-    rle: Rle | None
-    score: float
-    features: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -362,7 +387,7 @@ class FeatureFile:
             if rle is not None:
                 self._check_mask(rle, int(r), index)
             grid = rows.reshape(*region.grid, rows.shape[1])
-            records.append(Record(int(self.ids[index]), region.bbox, rle, region.score, grid))
+            records.append(Record(region.bbox, rle, region.score, grid))
         return records
 
     def _check_mask(self, rle: Rle, r: int, index: int) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from unsam_cli.errors import DataError, UsageError
-from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, RegionEntry
+from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, Record, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.masks_lines import MaskLines
 from unsam_cli.io.masks_writer import write_masks
@@ -42,13 +42,12 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class FeatureResult:
-    """Features of one image: what its records cover and their arrays, (h, w, C), one a record."""
+    """Features of one image: its size in pixels after EXIF rotation, a small JPEG, its records."""
 
     height: int
     width: int
     preview: bytes
-    regions: list[RegionEntry]
-    features: list[npt.NDArray[Any]]
+    records: list[Record]
 
 
 class JournalSink:
@@ -120,9 +119,9 @@ class JournalSink:
                         f"{item.file_name}; resume with the same list of images"
                     )
 
-    def content(self, item: Item) -> int:
-        """Return the checksum of what the result of an item that is done was made of, or 0."""
-        found: int = self.journal.read(item.id).get("content", 0)
+    def content(self, item: Item) -> int | None:
+        """Return the checksum of what the result of an item that is done was made of, if any."""
+        found: int | None = self.journal.read(item.id).get("content")
         return found
 
     def forget(self, item: Item) -> None:
@@ -183,7 +182,7 @@ class MaskSink(_FileSink):
         self.kind = kind
         super().__init__(settings, history)
 
-    def add(self, item: Item, result: ImageResult, content: int = 0) -> None:
+    def add(self, item: Item, result: ImageResult, content: int | None = None) -> None:
         """Store the masks of one image."""
         record = {
             "file_name": item.file_name,
@@ -268,18 +267,19 @@ class FeatureSink(_FileSink):
         super().__init__(settings, history)
         self.attributes = attributes(self.history)
 
-    def add(self, item: Item, result: FeatureResult, content: int = 0) -> None:
+    def add(self, item: Item, result: FeatureResult, content: int | None = None) -> None:
         """Store the features of one image."""
         image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
         self.made_at = 0
-        self._append(image, result.regions, result.features, content)
+        regions = [RegionEntry.of(record) for record in result.records]
+        self._append(image, regions, [record.features for record in result.records], content)
 
     def _append(
         self,
         image: ImageEntry,
         regions: list[RegionEntry],
         features: list[npt.NDArray[Any]],
-        content: int = 0,
+        content: int | None = None,
     ) -> None:
         record = {
             "file_name": image.file_name,
