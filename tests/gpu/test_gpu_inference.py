@@ -18,7 +18,6 @@ from unsam_cli.divide.maskcut import maskcut_batch
 from unsam_cli.models.loading import load_segmenter, save_segmenter
 from unsam_cli.prediction.masks import enlarge, slices
 from unsam_cli.prediction.predict import Predictor
-from unsam_cli.prediction.prompted.stage import _set_precision as set_precision
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.rle import iou
 from unsam_cli.sam.automatic import automatic_masks
@@ -180,7 +179,7 @@ def answers(folder: Path, device: str, *, dtype: str = "float32", stranded: str 
         model = load_promptable(str(folder), device)
         if stranded:
             strand(model.network, stranded)
-        set_precision(model, dtype)
+        model.dtype = dtype
         session = Session(model)
         session.set_image(picture(100, 120))
         found = session.ask(QUESTIONS)

@@ -24,9 +24,9 @@ from unsam_cli.errors import (
     UsageError,
     WeightsUnavailableError,
 )
+from unsam_cli.io.files import file_identity
 from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.settings import SegmenterConfig
-from unsam_cli.run.provenance import file_identity
 
 pytestmark = pytest.mark.torch
 

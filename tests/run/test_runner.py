@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from unsam_cli.errors import DataError, OutputError, StoppedError, UnsamError, UsageError
-from unsam_cli.io.features import FeatureAttributes, FeatureFile, RegionEntry
+from unsam_cli.io.features import FeatureAttributes, FeatureFile, Record
 from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ItemError, ordered_map
 from unsam_cli.run.progress import LineReporter
@@ -51,9 +51,8 @@ def masks_of(item: Item) -> ImageResult:
 
 def features_of(item: Item) -> FeatureResult:
     grids = [(1, item.id % 4 + 1), (2, 2)][: item.id % 3]
-    regions = [RegionEntry((0, 0, 9, 9), b"", 1.0, grid) for grid in grids]
     arrays = [np.full((*grid, 4), item.id, np.float32) for grid in grids]
-    return FeatureResult(9, 9, b"preview", regions, arrays)
+    return FeatureResult(9, 9, b"preview", [Record((0, 0, 9, 9), None, 1.0, a) for a in arrays])
 
 
 def attributes(history: list[dict[str, Any]]) -> FeatureAttributes:
@@ -125,7 +124,8 @@ def test_what_was_made_of_other_content_is_made_again(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    content = {item.id: item.id for item in ITEMS} | {5: 0}  # that of 5 cannot be had
+    content: dict[int, int | None] = {item.id: item.id for item in ITEMS}
+    content[5] = None  # cannot be had
     done: list[int] = []
 
     def counted(item: Item) -> Any:
@@ -144,10 +144,10 @@ def test_what_was_made_of_other_content_is_made_again(
         again()
     assert done == [2, 3, 5, 8]
     done.clear()
-    content.update({3: 4, 5: 6, 8: 0})
+    content.update({3: 4, 5: 6, 8: None, 2: 0})
     assert again(resume=True) == 0
-    assert done == [3, 13, 21]
-    assert "1 images have changed since they were done" in caplog.text
+    assert done == [2, 3, 13, 21]
+    assert "2 images have changed since they were done" in caplog.text
     run(make, function, settings(tmp_path / "one"))
     assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
 

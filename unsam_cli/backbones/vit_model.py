@@ -13,8 +13,9 @@ import torch
 from unsam_cli.backbones.base import Facet
 from unsam_cli.backbones.vit_facets import check_model
 from unsam_cli.backbones.vit_hub import RANDOM, fetch_weights, find_source
-from unsam_cli.backbones.vit_weights import identify, load_weights
+from unsam_cli.backbones.vit_weights import load_weights
 from unsam_cli.errors import UsageError
+from unsam_cli.io.files import file_identity
 
 _SIZES = {"s": "small", "b": "base", "l": "large", "7b": "7b", "g": "giant"}
 _PUBLISHED = [
@@ -60,7 +61,7 @@ def create_model(
     if weights == RANDOM:
         identity = f"random:{seed}"
     elif isinstance(source, Path):
-        identity = identify(source)
+        identity = file_identity(source)
         load_weights(model, source)
     else:
         path, identity = fetch_weights(name, source)

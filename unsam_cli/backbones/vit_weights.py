@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import math
@@ -62,12 +61,6 @@ def load_weights(model: Any, path: Path) -> None:
         ) from error
     check_fit(_needed(model.state_dict()), _needed(state), path, fix)
     model.load_state_dict(state, strict=False)
-
-
-def identify(path: Path) -> str:
-    """Return ``sha256:`` and the first 16 digits of the hash of a file."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def _check_patch(model: Any, state: dict[str, Any], path: Path) -> None:

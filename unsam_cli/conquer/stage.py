@@ -82,7 +82,7 @@ def conquer(
             return run_items(items, work, sink, run, content=content, sources=sources)
 
 
-def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int:
+def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int | None:
     """Return a checksum of an image's records, and of the original."""
     features = file.checksum(item.index)
     if images is None:

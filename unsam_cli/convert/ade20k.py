@@ -55,7 +55,7 @@ class Ade20k:
             masks += found
         return Picture(*size, _with_parents(masks))
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the files of an image."""
         path = self.paths[image.index]
         found = checksum(path)

@@ -51,7 +51,7 @@ class Bsds500:
             masks += [Truth(rle, {"annotator": annotator}) for _, rle in component_masks(labels)]
         return Picture(h, w, masks)
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the file of an image."""
         return checksum(self.paths[image.index])
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from unsam_cli.convert.formats import CHECKPOINT, Request
 from unsam_cli.errors import CheckpointError, DataError, MissingInputError, UsageError
-from unsam_cli.io.files import refuse_special
+from unsam_cli.io.files import file_identity, refuse_special
 from unsam_cli.run.output import STDOUT
-from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.provenance import Step
 from unsam_cli.run.settings import RunSettings
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.io.files import file_identity
 from unsam_cli.io.files import files_below as regular_files_below
 from unsam_cli.io.images import find_image, image_size
 from unsam_cli.rle import Rle, RunTable, suppress
-from unsam_cli.run.provenance import file_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Dataset(Protocol):
         """Read the masks of an image."""
         ...
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of everything that :meth:`load` reads for an image.
 
         What is in the one file of a source is in the history of the output, by its identity, and

@@ -140,7 +140,7 @@ class LabelMaps:
         ]
         return Picture(h, w, masks)
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the label map of an image."""
         return checksum(self.paths[image.index])
 
@@ -196,7 +196,7 @@ class Davis:
         sequence = Path(image.file_name).parent.as_posix()
         return Picture(h, w, [Truth(r, {"sequence": sequence, "object": v}) for v, r in found])
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the label map of a frame."""
         return checksum(self.paths[image.index])
 

@@ -50,9 +50,9 @@ class CocoPanoptic:
                 raise self.file.error(what) from error
         return Picture(*size, masks)
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the size and the PNG file of an image."""
-        found = zlib.crc32(repr(self._size(image)).encode())
+        found: int | None = zlib.crc32(repr(self._size(image)).encode())
         for _, record in self.file.records_of(image.id):
             if isinstance(record, dict) and isinstance(name := record.get("file_name"), str):
                 found = checksum(self.folder / name, found)

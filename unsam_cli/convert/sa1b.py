@@ -55,7 +55,7 @@ class Sa1b:
             )
         return picture
 
-    def content(self, image: SourceImage) -> int:
+    def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the file of an image."""
         return checksum(self.paths[image.index])
 

@@ -84,7 +84,7 @@ class FolderSink(JournalSink):
             if image_id in self.journal.entries and not Path(self.output, name).is_file():
                 del self.journal.entries[image_id]
 
-    def add(self, item: Item, result: bytes, content: int = 0) -> None:
+    def add(self, item: Item, result: bytes, content: int | None = None) -> None:
         """Write the file of one image."""
         self._write(self.names[item.id], result)
         self.journal.append(item.id, {"file_name": item.file_name, "content": content})
@@ -133,7 +133,7 @@ class TsvSink(JournalSink):
             check_output(path, binary=False, no_clobber=settings.no_clobber)
         super().__init__(settings, history, target, [self.index])
 
-    def add(self, item: Item, result: bytes, content: int = 0) -> None:
+    def add(self, item: Item, result: bytes, content: int | None = None) -> None:
         """Store the row of one image."""
         self.journal.append(item.id, {"file_name": item.file_name, "content": content}, result)
 

@@ -106,7 +106,7 @@ def convert(
         return run_items(dataset.images, work, sink, run, content=content)
 
 
-def _content(image: SourceImage, *, dataset: Dataset, images: Path | None) -> int:
+def _content(image: SourceImage, *, dataset: Dataset, images: Path | None) -> int | None:
     """Return a checksum of the masks of an image, and of the image where it is written, too."""
     found = dataset.content(image)
     return found if images is None else checksum(find_image(images, image.file_name), found)

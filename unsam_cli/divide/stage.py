@@ -16,12 +16,12 @@ from unsam_cli.divide.upsample import guide_filter, to_pixels
 from unsam_cli.errors import DataError, MaskFileError, UnsamError
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
+from unsam_cli.io.files import file_identity
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
 from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map
-from unsam_cli.run.provenance import file_identity
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.seeds import image_seed
 from unsam_cli.run.settings import Compute, RunSettings

@@ -7,6 +7,7 @@ Opening a named pipe waits for whoever writes to it, and a device may never end.
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import stat
@@ -218,3 +219,9 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 def _file_or_nothing(path: str) -> bool:
     return os.path.isfile(path) or not os.path.exists(path)
+
+
+def file_identity(path: Path) -> str:
+    """Return ``sha256:`` and the first 16 hex digits of the hash of the file's content."""
+    with open_regular(path) as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"

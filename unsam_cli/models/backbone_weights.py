@@ -13,10 +13,10 @@ from unsam_cli.backbones.pretrained import load_network
 from unsam_cli.backbones.soundness import check_state
 from unsam_cli.backbones.vit_hub import fetch_weights, find_source
 from unsam_cli.errors import UsageError
+from unsam_cli.io.files import file_identity
 from unsam_cli.models.detectron2 import resnet_name
 from unsam_cli.models.networks import RESNET
 from unsam_cli.models.settings import RANDOM, SegmenterConfig
-from unsam_cli.run.provenance import file_identity
 
 DINO_RESNET = "Ramos-Ramos/dino-resnet-50"
 """The published DINO ResNet-50 under the names of transformers."""

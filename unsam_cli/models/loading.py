@@ -22,7 +22,7 @@ from unsam_cli.backbones.pretrained import load_network, save_network
 from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
-from unsam_cli.io.files import refuse_special
+from unsam_cli.io.files import file_identity, refuse_special
 from unsam_cli.models.backbone_weights import load_backbone
 from unsam_cli.models.condinst_files import create_condinst, load_condinst, save_condinst
 from unsam_cli.models.detectron2 import fit_detectron2, read_detectron2
@@ -32,7 +32,6 @@ from unsam_cli.models.networks import NETWORKS, config_of, create_eomt, create_m
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import CONDINST, SegmenterConfig
 from unsam_cli.models.vit_to_eomt import eomt_state
-from unsam_cli.run.provenance import file_identity
 
 FORMAT, VERSION = "unsam-segmenter", 1
 _EXAMPLE = asdict(SegmenterConfig(backbone_weights="", decoder_layers=1))

@@ -16,7 +16,7 @@ from typing import Any
 
 from unsam_cli import __version__
 from unsam_cli.errors import UnsamError
-from unsam_cli.io.files import open_regular
+from unsam_cli.io.files import file_identity, open_regular
 
 
 @dataclass(frozen=True)
@@ -66,25 +66,21 @@ class Step:
         }
 
 
-def checksum(path: Path, before: int = 0) -> int:
-    """Return a checksum of the content of a file; 0 if it cannot be read.
+def checksum(path: Path, before: int | None = 0) -> int | None:
+    """Return a checksum of the content of a file; None if it cannot be read.
 
-    It goes on from `before`, that of something else.
+    It goes on from `before`, that of something else: where there is none, there is none of both.
     """
+    if before is None:
+        return None
     found = before
     try:
         with open_regular(path) as stream:
             while chunk := stream.read(1 << 20):
                 found = zlib.crc32(chunk, found)
     except (OSError, UnsamError):
-        return 0
+        return None
     return found
-
-
-def file_identity(path: Path) -> str:
-    """Return ``sha256:`` and the first 16 hex digits of the hash of the file's content."""
-    with open_regular(path) as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 
 def masks_identity(path: Path) -> str:

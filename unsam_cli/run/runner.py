@@ -47,14 +47,14 @@ class Sink(Protocol[I_in, R_in]):
         """Date, in ns, of the complete output whose results are taken over; 0 if there is none."""
         ...
 
-    def add(self, item: I_in, result: R_in, content: int = 0) -> None:
+    def add(self, item: I_in, result: R_in, content: int | None = None) -> None:
         """Store the result of one item, and the checksum of what it was made of."""
 
     def begin(self, items: Sequence[Item]) -> None:
         """Record all images of the run; refuse to resume with another list."""
 
-    def content(self, item: Item) -> int:
-        """Return the checksum that an item which is done was stored with; 0 if there is none."""
+    def content(self, item: Item) -> int | None:
+        """Return the checksum that an item which is done was stored with, if any."""
         ...
 
     def forget(self, item: Item) -> None:
@@ -73,7 +73,7 @@ def run_items(
     sink: Sink[I, R],
     settings: RunSettings,
     *,
-    content: Callable[[I], int] | None = None,
+    content: Callable[[I], int | None] | None = None,
     sources: Callable[[I], Sequence[Path]] | None = None,
 ) -> int:
     """Work on this process's share of `items` and publish the results.
@@ -89,7 +89,7 @@ def run_items(
     settings : RunSettings
         The run's settings.
     content : callable, optional
-        Gives the checksum of what the result of an item is made of, 0 where it cannot be had.
+        Gives the checksum of what the result of an item is made of, None where it cannot be had.
         Where it is not what it was, an interrupted run does not resume with the result.
     sources : callable, optional
         Gives the files that the result of an item is made of. A complete output does not hold
@@ -145,14 +145,14 @@ def _refuse_other_shard(
 
 
 def _forget_changed(
-    mine: Sequence[I], sink: Sink[I, R], content: Callable[[I], int], settings: RunSettings
+    mine: Sequence[I], sink: Sink[I, R], content: Callable[[I], int | None], settings: RunSettings
 ) -> None:
     """Recompute images that have changed."""
     before = sink.done
     kept = [item for item in mine if item.id in before]
     changed = 0
     for item, now in zip(kept, _sums(content, kept, settings.jobs), strict=True):
-        if now and sink.content(item) not in (0, now):
+        if now is not None and sink.content(item) not in (None, now):
             sink.forget(item)
             changed += 1
     if changed:
@@ -164,7 +164,7 @@ def _tell_newer(
 ) -> None:
     """Warn of files that may have changed since a complete output was made of them."""
     done = sink.done
-    kept = (item for item in mine if item.id in done and not sink.content(item))
+    kept = (item for item in mine if item.id in done and sink.content(item) is None)
     paths = dict.fromkeys(path for item in kept for path in sources(item))
     newer = [path for path in paths if _changed_at(path) > sink.made_at]
     if newer:
@@ -183,15 +183,15 @@ def _changed_at(path: Path) -> int:
 
 
 def _sums(
-    content: Callable[[I], int] | None, items: Sequence[I], jobs: int
-) -> Generator[int, None, None]:
-    """Yield checksums; 0 if the item cannot be read, which its processing will report."""
+    content: Callable[[I], int | None] | None, items: Sequence[I], jobs: int
+) -> Generator[int | None, None, None]:
+    """Yield checksums; None if the item cannot be read, which its processing will report."""
     if content is None:
-        yield from repeat(0)
+        yield from repeat(None)
         return
     with closing(in_order(content, items, jobs=jobs)) as found:
         for _, value in found:
-            yield 0 if isinstance(value, UnsamError) else value
+            yield None if isinstance(value, UnsamError) else value
 
 
 def _work_through(
@@ -200,7 +200,7 @@ def _work_through(
     sink: Sink[I, R],
     settings: RunSettings,
     errors: ErrorList,
-    sums: Generator[int, None, None],
+    sums: Generator[int | None, None, None],
     reporter: Reporter,
 ) -> None:
     # Closed here, whatever happens: a generator that is left to the garbage collector may be

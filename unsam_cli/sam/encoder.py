@@ -33,8 +33,10 @@ def create_promptable(
         See :func:`~unsam_cli.backbones.create_backbone`.
     """
     where = resolve_device(device)
-    torch_dtype = resolve_dtype(dtype, where)
-    return PromptableBackbone(load_promptable(checkpoint, str(where)), torch_dtype)
+    resolve_dtype(dtype, where)
+    model = load_promptable(checkpoint, str(where))
+    model.dtype = dtype
+    return PromptableBackbone(model)
 
 
 class PromptableBackbone:
@@ -44,14 +46,12 @@ class PromptableBackbone:
     ----------
     model : PromptableModel
         In evaluation mode.
-    dtype : torch.dtype
-        Of matrix products; weights stay as they are.
     """
 
     name, facet, layer, threadsafe = "sam", PROMPT, -1, False
 
-    def __init__(self, model: PromptableModel, dtype: torch.dtype = torch.float32) -> None:
-        self._model, self._dtype = model, dtype
+    def __init__(self, model: PromptableModel) -> None:
+        self._model = model
         self.patch_size: int = 4 * model.side // model.low
         channels: int = model.network.config.prompt_encoder_config.hidden_size
         self.dim = channels if model.family == "sam" else 4 * channels
@@ -79,12 +79,9 @@ class PromptableBackbone:
         pixels = torch.stack([network_input(image, model.side) for image in images]).to(device)
         # One by one on a CPU: the features do not depend on what else was in the batch.
         step = 1 if device.type == "cpu" else max(len(pixels), 1)
-        with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
-            grids = [
-                model.embed(pixels[i : i + step]).to_grid() for i in range(0, len(pixels), step)
-            ]
+        grids = [model.embed(pixels[i : i + step]).to_grid() for i in range(0, len(pixels), step)]
         found = torch.cat(grids).float().cpu().numpy()
-        check_output(found, str(self._dtype).removeprefix("torch."))
+        check_output(found, model.dtype)
         return found
 
 

@@ -29,8 +29,7 @@ from unsam_cli.backbones.pretrained import load_network, save_network, share_wei
 from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
-from unsam_cli.io.files import refuse_special
-from unsam_cli.run.provenance import file_identity
+from unsam_cli.io.files import file_identity, refuse_special
 from unsam_cli.sam.lora import merged_state
 from unsam_cli.sam.meta import load_original
 from unsam_cli.sam.model import PromptableModel

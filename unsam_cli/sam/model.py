@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -69,16 +70,23 @@ class PromptableModel(PromptableParts):
         Embedding
             Of B images.
         """
-        if self.family == "sam":
-            return Embedding(self.network.vision_encoder(pixels).last_hidden_state)
-        maps = self.network.get_image_features(pixels, return_dict=True).fpn_hidden_states
-        maps = [*maps[:-1], maps[-1] + self.network.no_memory_embedding]
+        with self._precision():
+            if self.family == "sam":
+                return Embedding(self.network.vision_encoder(pixels).last_hidden_state)
+            maps = self.network.get_image_features(pixels, return_dict=True).fpn_hidden_states
+            maps = [*maps[:-1], maps[-1] + self.network.no_memory_embedding]
         sizes = self.network.backbone_feature_sizes
         features = [
             x.permute(1, 2, 0).unflatten(2, tuple(size))
             for x, size in zip(maps, sizes, strict=True)
         ]
         return Embedding(features[-1], tuple(features[:-1]))
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        """Have matrix products computed in `dtype`; of float32 whoever calls may decide."""
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.dtype))
 
     def attend(
         self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False

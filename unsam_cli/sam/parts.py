@@ -44,7 +44,8 @@ class PromptableParts(nn.Module):
     identity : str
         What the weights are: a hash, or a hub id with its commit.
     dtype : str
-        What the image encoder computes in, for messages.
+        What the image encoder computes in. Positions of prompts need all their digits, so that
+        the decoder computes in float32.
     """
 
     def __init__(

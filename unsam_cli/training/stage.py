@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from unsam_cli.errors import UsageError
+from unsam_cli.io.files import file_identity
 from unsam_cli.models.loading import create_segmenter, load_segmenter
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.run.inputs import STDIN, local_file
-from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.provenance import Step
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.training.checks import check_queries, check_random_weights
 from unsam_cli.training.dataset import AnnotatedImages

@@ -11,13 +11,14 @@ from typing import Protocol
 
 from unsam_cli.errors import DataError
 from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.files import file_identity
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.prediction.prompted.lines import read_lines
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.rle import Rle, area
 from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.items import ImageItem
-from unsam_cli.run.provenance import file_identity, masks_identity
+from unsam_cli.run.provenance import masks_identity
 from unsam_cli.sam.clicks import centre_click
 from unsam_cli.sam.settings import Prompt
 

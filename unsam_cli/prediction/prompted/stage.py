@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from unsam_cli.backbones import accelerator
@@ -80,7 +79,7 @@ def predict(
             items = source.select(items)
         model = load_promptable(checkpoint, accelerator(device) or "cpu")
         _refuse_granularity(model, source, settings)
-        _set_precision(model, settings.dtype)
+        model.dtype = settings.dtype
         run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
         run = run.with_inputs(checkpoint=model.identity, **identities)
         sink = MaskSink(run, model.history, kind=kind)
@@ -153,12 +152,3 @@ def _refuse_granularity(
             "the checkpoint does not support granularity: fine-tune it with finetune-sam "
             "--granularity, or remove --granularity"
         )
-
-
-def _set_precision(model: PromptableModel, dtype: str) -> None:
-    """Have the image encoder compute in `dtype`; positions of prompts need all their digits."""
-    if dtype == "float32":
-        return
-    autocast = torch.autocast(model.device.type, dtype=getattr(torch, dtype))
-    model.dtype = dtype
-    model.embed = autocast(model.embed)  # type: ignore[method-assign]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from unsam_cli.convert.union import union
 from unsam_cli.errors import UsageError
+from unsam_cli.io.files import file_identity
 from unsam_cli.io.scratch import scratch, scratch_folder
 from unsam_cli.run.inputs import STDIN, local_file
-from unsam_cli.run.provenance import Step, file_identity
+from unsam_cli.run.provenance import Step
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.sam.loading import load_promptable, with_parts
 from unsam_cli.sam.lora import add_lora
