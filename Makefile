@@ -79,7 +79,7 @@ format: $(VENV)/installed-lint ## fix style
 	$(BIN)/ruff format .
 
 type-check: $(VENV)/installed-lint ## check types
-	$(BIN)/mypy unsam_cli
+	$(BIN)/mypy unsam_cli tests
 
 docs: $(VENV)/installed-docs ## update the generated parts of the documentation
 	$(BIN)/cog -r docs/*.md README.md

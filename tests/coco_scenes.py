@@ -50,7 +50,12 @@ class Scene:
         return number
 
     def add_truth(self, image: int, mask: Any, **keys: Any) -> int:
-        entry = {"id": len(self.truth) + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
+        entry: dict[str, Any] = {
+            "id": len(self.truth) + 1,
+            "image_id": image,
+            "category_id": 1,
+            "iscrowd": 0,
+        }
         entry |= {"segmentation": mask, "area": area_of(mask), "bbox": [0, 0, 1, 1]}
         self.truth.append(entry | keys)
         return int(entry["id"])

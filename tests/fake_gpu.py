@@ -72,7 +72,7 @@ class OnGpu(torch.Tensor):
         if place.type == "mps" and numbers.dtype == torch.float64:
             raise DeviceError("MPS has no float64")
         with torch.inference_mode(False):  # views of weights cannot be made in it
-            found: OnGpu = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            found: OnGpu = torch.Tensor._make_wrapper_subclass(
                 cls,
                 numbers.shape,
                 strides=numbers.stride(),
@@ -83,10 +83,12 @@ class OnGpu(torch.Tensor):
         found.numbers, found.place = numbers, place
         return found
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _compute(func, args, kwargs or {})
 
     @property
@@ -96,44 +98,44 @@ class OnGpu(torch.Tensor):
     def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         return _moved(self, *args, **kwargs)
 
-    def cpu(self, **kwargs: Any) -> torch.Tensor:
+    def cpu(self, **kwargs: Any) -> torch.Tensor:  # type: ignore[override]
         return _moved(self, CPU, **kwargs)
 
     def numpy(self, **_: Any) -> Any:
         raise DeviceError(f"numpy of a tensor on {self.place}: copy it to the CPU first")
 
-    __array__ = numpy
+    __array__ = numpy  # type: ignore[assignment]
 
     def tolist(self) -> Any:
         _gpu.waits += 1
         return self.numbers.tolist()
 
-    def new_tensor(self, data: Any, **kwargs: Any) -> torch.Tensor:
+    def new_tensor(self, data: Any, **kwargs: Any) -> torch.Tensor:  # type: ignore[override]
         return torch.tensor(data, **{"dtype": self.dtype, "device": self.place, **kwargs})
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.numbers.detach().__reduce_ex__(protocol)
+        return self.numbers.detach().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         if id(self) not in memo:
             twin = self.detach().clone().requires_grad_(self.requires_grad)
             if isinstance(self, torch.nn.Parameter):
-                twin._is_param = True  # type: ignore[attr-defined]
+                twin._is_param = True
             memo[id(self)] = twin
         found: torch.Tensor = memo[id(self)]
         return found
 
 
-class _FakeGenerator(_Generator):
+class _FakeGenerator(_Generator):  # type: ignore[misc, valid-type]
     """A generator that says where it is."""
 
     def __new__(cls, device: Any = "cpu") -> _FakeGenerator:
-        found = super().__new__(cls, "cpu")
+        found: _FakeGenerator = super().__new__(cls, "cpu")
         found.place = _device(device)
         return found
 
     @property
-    def device(self) -> torch.device:  # type: ignore[override]
+    def device(self) -> torch.device:
         found: torch.device = self.place
         return found
 
@@ -183,7 +185,7 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func in _PINS:
         return args[0].clone()
     if torch.is_inference_mode_enabled() and _is_composite(func):  # else autograd takes it apart
-        with _Operations():
+        with _Operations():  # type: ignore[no-untyped-call]
             return func.decompose(*args, **kwargs)
     place = target = _common_place(func, args, kwargs)
     asked = kwargs.get("device")
@@ -208,7 +210,7 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if target == CPU:
         return found
     wrapped = _mapped(lambda x: OnGpu(x, target), found)
-    return return_and_correct_aliasing(func, args, kwargs, wrapped)
+    return return_and_correct_aliasing(func, args, kwargs, wrapped)  # type: ignore[no-untyped-call]
 
 
 def _is_composite(func: Any) -> bool:
@@ -216,7 +218,7 @@ def _is_composite(func: Any) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees what makes tensors on a device out of nothing, or of tensors of the CPU."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -301,7 +303,7 @@ def fake_gpu(kind: str = "cuda", *, native: bool = True, count: int = 2) -> Iter
         torch.__future__.set_swap_module_params_on_conversion(True)
         try:
             stack.enter_context(_Calls())
-            stack.enter_context(_Operations())
+            stack.enter_context(_Operations())  # type: ignore[no-untyped-call]
             yield _gpu
         finally:
             torch.__future__.set_swap_module_params_on_conversion(swapping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,21 @@ from torch.nn import functional
 
 from unsam_cli.models.inputs import MEAN, STD
 from unsam_cli.models.predictions import Predictions
+from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
 
 
-class FakeSegmenter(nn.Module):
+class FakeSegmenter(Segmenter):
     """What the prediction needs of a segmenter; `calls` are the shapes of its inputs."""
 
-    multiple = 32
-
     def __init__(self, *, short: int = 64, longest: int = 128) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
+        self.multiple = 32
         self.config = SegmenterConfig(short_side=short, longest_side=longest)
         self.weight = nn.Parameter(torch.zeros(1))
         self.calls: list[tuple[int, ...]] = []
 
-    def forward(self, pixels: Tensor) -> Predictions:
+    def forward(self, pixels: Tensor, seeds: Sequence[int] | None = None) -> Predictions:
         assert not torch.is_grad_enabled()
         assert not any(side % self.multiple for side in pixels.shape[-2:])
         self.calls.append(tuple(pixels.shape))

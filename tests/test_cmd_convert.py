@@ -230,6 +230,13 @@ def test_convert_needs_no_torch(source: Path, tmp_path: Path) -> None:
         "import sys; sys.modules.update(torch=None, timm=None, torchvision=None);"
         "from unsam_cli.cli import main; main()"
     )
-    arguments = ["convert", "--to", "polygons", source, "-o", tmp_path / "out.json"]
+    arguments: list[str | Path] = [
+        "convert",
+        "--to",
+        "polygons",
+        source,
+        "-o",
+        tmp_path / "out.json",
+    ]
     ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr.decode()

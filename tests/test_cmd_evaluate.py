@@ -43,6 +43,7 @@ def test_prints_a_plain_table_and_writes_a_report(
     report = load(tmp_path / "r.json")
     expected = oracle(scene)
     assert report["metrics"] == expected
+    assert expected["AP"] is not None
     assert report["protocol"] == "whole-image"
     assert report["images"] == 6
     assert report["ground_truths"] + report["crowds"] == len(scene.truth)

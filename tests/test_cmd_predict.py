@@ -15,6 +15,7 @@ from PIL import Image
 from segmenters import save_tiny, segment_naively
 from support import Invoke, draw_scene
 
+from unsam_cli.prediction.pipeline import predict_images
 from unsam_cli.rle import decode
 
 pytestmark = pytest.mark.torch
@@ -94,7 +95,6 @@ def test_stopped_by_a_signal_and_resumed(
 
     one, output = tmp_path / "one.json", tmp_path / "out.json"
     assert invoke("predict", model, scenes, "-o", one).exit_code == 0
-    predict_images = stage.predict_images
     computed: list[str] = []
 
     def interrupted(items: Any, *args: Any, **options: Any) -> Iterator[Any]:

@@ -48,7 +48,8 @@ def granular(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def truth(tmp_path: Path) -> Path:
     """Return a ground truth for the scenes: two masks an image, a crowd, and an empty mask."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, name in enumerate(NAMES):
         images.append({"id": 11 + number, "file_name": name, "height": 96, "width": 128})
         disc, box = np.zeros((2, 96, 128), bool)

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from PIL import Image
 from safetensors.torch import load_file
 from support import Invoke, draw_scene
+from torch.utils.checkpoint import checkpoint
 
 from unsam_cli.cli import cli
 from unsam_cli.models import segmenter
@@ -173,10 +174,12 @@ def test_activations_that_are_not_kept_change_nothing(
     options = ["--images", tmp_path / "images", *network, "--steps", 2]
     assert invoke("train", masks, "-o", tmp_path / "kept", *options).exit_code == 0
     spared = []
-    checkpoint = segmenter.checkpoint
-    monkeypatch.setattr(
-        segmenter, "checkpoint", lambda *a, **k: spared.append(a) or checkpoint(*a, **k)
-    )
+
+    def spied(*arguments: Any, **options: Any) -> Any:
+        spared.append(arguments)
+        return checkpoint(*arguments, **options)
+
+    monkeypatch.setattr(segmenter, "checkpoint", spied)
     options += ["--checkpoint-activations"]
     assert invoke("train", masks, "-o", tmp_path / "spared", *options).exit_code == 0
     assert spared
@@ -359,8 +362,8 @@ def write_discs(folder: Path, name: str, seeds: range) -> Path:
             disc = apart < radius
             free &= ~disc
             pixels[disc] += rng.choice([-1, 1]) * rng.uniform(40, 90)
-            rle = encode(disc)
-            rle = {"size": rle["size"], "counts": rle["counts"].decode()}
+            runs = encode(disc)
+            rle = {"size": runs["size"], "counts": runs["counts"].decode()}
             number = {"id": len(found["annotations"]) + 1, "image_id": seed, "iscrowd": 0}
             found["annotations"].append(number | {"category_id": 1, "segmentation": rle})
         grey = pixels.clip(0, 255).astype(np.uint8)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from unsam_cli.errors import ImageFileError, UnsamError
 from unsam_cli.run.provenance import Step
 from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.task import Batch
 from unsam_cli.training.trainer import train
 
 STEP = Step("toy", {"width": 8})
@@ -38,8 +39,8 @@ class ToyBatch:
     skipped: Sequence[tuple[str, str]] = ()
 
     def to(self, device: str) -> ToyBatch:
-        moved = [t.to(device) for t in (self.inputs, self.targets, self.weights)]
-        return ToyBatch(*moved, self.names)
+        inputs, targets, weights = self.inputs, self.targets, self.weights
+        return ToyBatch(inputs.to(device), targets.to(device), weights.to(device), self.names)
 
 
 class ToyModule(nn.Module):
@@ -109,7 +110,8 @@ class ToyTask:
     def begin(self, share: float) -> None:
         pass
 
-    def amounts(self, batch: ToyBatch) -> Tensor:
+    def amounts(self, batch: Batch) -> Tensor:
+        assert isinstance(batch, ToyBatch)
         return torch.tensor([len(batch.names), float(batch.weights.sum())], dtype=torch.float64)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -149,8 +151,8 @@ def run(
         "validate_every": 0,
         "device": "cpu",
     }
-    chosen = TrainerSettings(**{**chosen, **settings})
-    return train(ToyTask(**of_task), chosen, folder=folder, step=step, resume=resume)
+    made = TrainerSettings(**{**chosen, **settings})
+    return train(ToyTask(**of_task), made, folder=folder, step=step, resume=resume)
 
 
 def run_and_exit(

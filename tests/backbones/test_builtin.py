@@ -3,9 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support import SYMMETRIES, draw_scene
 
 from unsam_cli.backbones.base import Backbone
@@ -15,21 +17,21 @@ from unsam_cli.colour import rgb_to_lab
 from unsam_cli.errors import UsageError
 
 
-def cosine(a, b):
+def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)))
 
 
-def plain(colour, side=32):
+def plain(colour: int, side: int = 32) -> NDArray[np.uint8]:
     return np.full((1, side, side, 3), colour, dtype=np.uint8)
 
 
-def test_it_is_a_backbone():
+def test_it_is_a_backbone() -> None:
     backbone = create_builtin()
     assert isinstance(backbone, Backbone)
     assert (backbone.name, backbone.weights, backbone.threadsafe) == ("builtin", "none", True)
 
 
-def test_shape_dtype_and_repeatability():
+def test_shape_dtype_and_repeatability() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 40, 3), dtype=np.uint8)
     backbone = BuiltinBackbone()
     features = backbone.extract(images)
@@ -40,12 +42,12 @@ def test_shape_dtype_and_repeatability():
     np.testing.assert_array_equal(features[1], backbone.extract(images[1:])[0])
 
 
-def test_the_seed_draws_other_frequencies():
+def test_the_seed_draws_other_frequencies() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
     assert not np.array_equal(BuiltinBackbone(0).extract(image), BuiltinBackbone(1).extract(image))
 
 
-def test_threads_agree_with_one():
+def test_threads_agree_with_one() -> None:
     images = np.random.default_rng(1).integers(0, 256, (6, 1, 32, 32, 3), dtype=np.uint8)
     backbone = BuiltinBackbone()
     with ThreadPoolExecutor(3) as pool:
@@ -54,7 +56,7 @@ def test_threads_agree_with_one():
         np.testing.assert_array_equal(features, backbone.extract(image))
 
 
-def test_similarity_falls_with_distance_of_colour_as_the_laplacian_kernel():
+def test_similarity_falls_with_distance_of_colour_as_the_laplacian_kernel() -> None:
     backbone = BuiltinBackbone()
     greys = np.array([128, 131, 136, 150, 200])
     feature = {int(g): backbone.extract(plain(g))[0, 2, 2] for g in greys}
@@ -67,7 +69,7 @@ def test_similarity_falls_with_distance_of_colour_as_the_laplacian_kernel():
         assert value == pytest.approx(expected, abs=0.2)
 
 
-def test_features_have_the_length_of_their_patch_distribution():
+def test_features_have_the_length_of_their_patch_distribution() -> None:
     backbone = BuiltinBackbone()
     flat = backbone.extract(plain(90))[0, 3, 3]
     assert np.dot(flat, flat) == pytest.approx(backbone.dim / 2, rel=1e-3)
@@ -76,7 +78,7 @@ def test_features_have_the_length_of_their_patch_distribution():
     assert np.dot(mixed, mixed) < 0.5 * np.dot(flat, flat)
 
 
-def test_orientation_of_texture_is_seen():
+def test_orientation_of_texture_is_seen() -> None:
     stripes = np.where(np.arange(64) % 4 < 2, 100, 150).astype(np.uint8)
     both = np.empty((64, 128, 3), dtype=np.uint8)
     both[:, :64] = stripes[None, :, None]
@@ -88,7 +90,7 @@ def test_orientation_of_texture_is_seen():
 
 
 @pytest.mark.parametrize("turn", SYMMETRIES)
-def test_a_turned_image_has_the_turned_features(turn):
+def test_a_turned_image_has_the_turned_features(turn: str) -> None:
     """Though the random frequencies are not the same for all orientations."""
     there, back = SYMMETRIES[turn]
     stripes = np.where(np.arange(64) % 5 < 2, 100, 150).astype(np.uint8)
@@ -99,14 +101,14 @@ def test_a_turned_image_has_the_turned_features(turn):
     np.testing.assert_allclose(turned, backbone.extract(image[None])[0], atol=2e-3)
 
 
-def test_images_are_checked():
+def test_images_are_checked() -> None:
     with pytest.raises(UsageError, match="multiple"):
         BuiltinBackbone().extract(np.zeros((1, 10, 12, 3), np.uint8))
     with pytest.raises(UsageError, match="uint8"):
         BuiltinBackbone().extract(np.zeros((1, 12, 12, 3), np.float32))
 
 
-def test_polynomials_are_sine_and_cosine():
+def test_polynomials_are_sine_and_cosine() -> None:
     turns = np.linspace(-0.5, 0.5, 101)
     sine = np.polynomial.polynomial.polyval(turns**2, SINE) * turns
     np.testing.assert_allclose(sine, np.sin(2 * np.pi * turns), atol=2e-4)
@@ -116,7 +118,7 @@ def test_polynomials_are_sine_and_cosine():
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (30, 20)])
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
-def test_blur_is_a_gaussian_filter(shape, sigma):
+def test_blur_is_a_gaussian_filter(shape: tuple[int, int], sigma: float) -> None:
     from scipy.ndimage import gaussian_filter
 
     plane = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -124,14 +126,14 @@ def test_blur_is_a_gaussian_filter(shape, sigma):
     np.testing.assert_allclose(blur(plane, gaussian(sigma)), expected, atol=1e-5)
 
 
-def test_energy_of_a_ramp():
+def test_energy_of_a_ramp() -> None:
     ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
     energy = oriented_energy(ramp)[:, 2:6, 2:6]
     root = np.sqrt(0.5)
     np.testing.assert_allclose(energy, np.array([1, root, 0, root])[:, None, None] + 0 * energy)
 
 
-def test_colours_of_reference():
+def test_colours_of_reference() -> None:
     known = {
         (255, 255, 255): (100, 0, 0),
         (0, 0, 0): (0, 0, 0),
@@ -143,6 +145,6 @@ def test_colours_of_reference():
         np.testing.assert_allclose(found, lab, atol=0.3)
 
 
-def test_no_torch_is_imported():
+def test_no_torch_is_imported() -> None:
     code = "import sys, unsam_cli.backbones.builtin; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

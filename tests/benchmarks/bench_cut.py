@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -28,7 +29,7 @@ def dense_cut(features: np.ndarray, tau: float) -> np.ndarray:
     weights = np.where(unit @ unit.T > tau, 1.0, EPS)
     degree = np.diag(weights.sum(axis=1))
     vectors = scipy.linalg.eigh(degree - weights, degree, subset_by_index=[1, 2])[1]
-    return vectors[:, 0] / np.linalg.norm(vectors[:, 0])
+    return np.asarray(vectors[:, 0] / np.linalg.norm(vectors[:, 0]))
 
 
 def our_cut(features: np.ndarray, tau: float) -> np.ndarray:
@@ -72,7 +73,7 @@ def textures(grid: int, channels: int) -> np.ndarray:
     noise = np.random.default_rng(0).standard_normal((grid, grid, channels))
     smooth = scipy.ndimage.gaussian_filter(noise, (4, 4, 0))
     mixing = np.random.default_rng(1).standard_normal((channels, channels))
-    return (smooth @ (mixing * np.exp(-np.arange(channels) / 8))).astype(np.float32)
+    return np.asarray(smooth @ (mixing * np.exp(-np.arange(channels) / 8)), np.float32)
 
 
 def photograph(path: str, grid: int, channels: int) -> np.ndarray:
@@ -88,7 +89,7 @@ def photograph(path: str, grid: int, channels: int) -> np.ndarray:
     colours = (colours - colours.mean((0, 1))) / (colours.std((0, 1)) + 1e-6)
     rng = np.random.default_rng(0)
     angles = colours @ rng.standard_normal((6, channels)) + rng.uniform(0, 2 * np.pi, channels)
-    return np.cos(angles).astype(np.float32)
+    return np.asarray(np.cos(angles), np.float32)
 
 
 def inputs(args: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
@@ -101,7 +102,7 @@ def inputs(args: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
         yield "photograph", photograph(args.image, args.grid, args.channels)
 
 
-def timed(function: Callable[[], object]) -> tuple[float, object]:
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = function()
     return time.perf_counter() - start, result

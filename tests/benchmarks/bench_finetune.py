@@ -48,7 +48,14 @@ def main() -> None:
         settings = PromptSettings(clicks=options.clicks, chunk=options.chunk)
         model.network.save_pretrained(folder / "sam")
         unsam = [sys.executable, "-m", "unsam_cli", "extract-features", "--quiet"]
-        sam = ["--backbone", "sam", "--weights", folder / "sam", "-o", folder / "features.h5"]
+        sam: list[str | Path] = [
+            "--backbone",
+            "sam",
+            "--weights",
+            folder / "sam",
+            "-o",
+            folder / "features.h5",
+        ]
         subprocess.run([*unsam, folder / "images", *sam], check=True)
         spent: list[float] = []
         for kept in (None, KeptEmbeddings(folder / "features.h5", model)):

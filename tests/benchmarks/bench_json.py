@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench_merge_shards import PER_IMAGE, annotations, image
+from bench_merge_shards import PER_IMAGE, annotations_of, image
 
 from unsam_cli.io.masks import read_masks
 from unsam_cli.io.masks_writer import number_annotations, write_masks
@@ -60,14 +61,14 @@ def write_ours(path: Path, images: int) -> None:
     ids = range(1, images + 1)
     with path.open("wb") as stream:
         write_masks(
-            stream, "coco", history=[], images=map(image, ids), groups=map(annotations, ids)
+            stream, "coco", history=[], images=map(image, ids), groups=map(annotations_of, ids)
         )
 
 
 def write_json(path: Path, images: int) -> None:
     ids = range(1, images + 1)
     value: dict[str, Any] = {"info": {}, "categories": [], "images": list(map(image, ids))}
-    value["annotations"] = list(number_annotations(map(annotations, ids)))
+    value["annotations"] = list(number_annotations(map(annotations_of, ids)))
     with path.open("w") as stream:
         json.dump(value, stream)
 
@@ -100,17 +101,17 @@ def main() -> None:
     images = given.annotations // PER_IMAGE
     with tempfile.TemporaryDirectory() as name:
         ours, plain = Path(name, "ours.json"), Path(name, "plain.json")
-        write = {
+        write: dict[str, Callable[[], object]] = {
             "unsam": lambda: write_ours(ours, images),
             "json.dump": lambda: write_json(plain, images),
         }
         compare("write", given.runs, write)
         print(f"{given.annotations} annotations, {ours.stat().st_size / 2**20:.0f} MiB")
         for path, form in ((ours, "a line each"), (plain, "one line")):
-            read = {
-                "unsam, records": lambda path=path: read_records(path),
-                "unsam, checked": lambda path=path: read_checked(path),
-                "json.load": lambda path=path: read_json(path),
+            read: dict[str, Callable[[], object]] = {
+                "unsam, records": partial(read_records, path),
+                "unsam, checked": partial(read_checked, path),
+                "json.load": partial(read_json, path),
             }
             compare(f"read, {form}:", given.runs, read)
         for way in ("unsam", "json"):

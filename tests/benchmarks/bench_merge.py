@@ -9,29 +9,35 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 
 
-def smooth_features(side, channels, seed):
+def smooth_features(side: int, channels: int, seed: int) -> NDArray[np.float32]:
     """A grid of features that vary at several scales, as a network's do."""
     rng = np.random.default_rng(seed)
     noise = (rng.normal(size=(side, side, channels)) for _ in range(3))
     layers = zip((0.7, 2.0, 5.0), noise, strict=True)
-    grid = sum(scale * gaussian_filter(layer, (scale, scale, 0)) for scale, layer in layers)
-    return grid.reshape(-1, channels).astype(np.float32)
+    grid: Any = sum(scale * gaussian_filter(layer, (scale, scale, 0)) for scale, layer in layers)
+    found: NDArray[np.float32] = grid.reshape(-1, channels).astype(np.float32)
+    return found
 
 
-def plain_loop(features, edges, thresholds):
+def plain_loop(
+    features: NDArray[np.float32], edges: NDArray[np.int64], thresholds: Sequence[float]
+) -> list[int]:
     """Merge by scanning a dict of all pairs; returns the number of clusters at each threshold."""
     sums = dict(enumerate(features))
     units = {i: row / np.linalg.norm(row) for i, row in sums.items()}
-    around = {i: set() for i in sums}
-    pairs = {}
+    around: dict[int, set[int]] = {i: set() for i in sums}
+    pairs: dict[tuple[int, int], float] = {}
     for i, j in edges.tolist():
         pairs[i, j] = float(units[i] @ units[j])
         around[i].add(j)
@@ -39,7 +45,7 @@ def plain_loop(features, edges, thresholds):
     counts = []
     for theta in thresholds:
         while pairs:
-            best = max(pairs, key=pairs.get)
+            best = max(pairs, key=pairs.__getitem__)
             if pairs[best] < theta:
                 break
             i, j = best
@@ -58,13 +64,13 @@ def plain_loop(features, edges, thresholds):
     return counts
 
 
-def seconds(function, *args):
+def seconds(function: Callable[..., Any], *args: Any) -> tuple[float, Any]:
     start = time.perf_counter()
     result = function(*args)
     return time.perf_counter() - start, result
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs

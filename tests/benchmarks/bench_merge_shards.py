@@ -43,7 +43,7 @@ def masks() -> list[dict[str, Any]]:
     return blobs(np.random.default_rng(0), PER_IMAGE, SIZE)
 
 
-def annotations(image_id: int) -> list[dict[str, Any]]:
+def annotations_of(image_id: int) -> list[dict[str, Any]]:
     """Annotations as conquer writes them."""
     return [
         {
@@ -80,7 +80,7 @@ def write_shards(folder: Path, count: int, shards: int) -> list[Path]:
                 history=[{"command": "bench"}],
                 marks={"shard": f"{k}/{shards}"},
                 images=map(image, mine),
-                groups=map(annotations, mine),
+                groups=map(annotations_of, mine),
             )
     return paths
 

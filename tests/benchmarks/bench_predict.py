@@ -178,7 +178,7 @@ def operations(way: str, segmenter: Segmenter) -> int:
     segmenter.requires_grad_(False)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(pixels)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def measure_network(way: str, images: int, queries: int) -> None:

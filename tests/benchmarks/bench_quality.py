@@ -14,9 +14,12 @@ import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from unsam_cli.backbones.base import Backbone
 from unsam_cli.backbones.registry import create_backbone, usual_size
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.settings import ConquerSettings
@@ -24,12 +27,17 @@ from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.divide.upsample import guide_filter, to_pixels
 from unsam_cli.extraction.plan import plan_records
 from unsam_cli.extraction.settings import PlanSettings
+from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Record
 from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview, encode_preview
 
+Image = NDArray[np.uint8]
 
-def extract(backbone, rgb, settings, regions=None):
+
+def extract(
+    backbone: Backbone, rgb: Image, settings: PlanSettings, regions: Any = None
+) -> list[Record]:
     """Records of one image, features rounded as they are stored."""
     height, width = rgb.shape[:2]
     plans = plan_records(
@@ -44,9 +52,9 @@ def extract(backbone, rgb, settings, regions=None):
     return records
 
 
-def segment(backbone, rgb, settings):
+def segment(backbone: Backbone, rgb: Image, settings: ConquerSettings) -> FoundMasks:
     """All masks of one image, by the four stages."""
-    size = rgb.shape[:2]
+    size = (rgb.shape[0], rgb.shape[1])
     preview = decode_preview(encode_preview(rgb))
     side = usual_size(backbone.name)
     [whole] = extract(backbone, rgb, PlanSettings(size=side))
@@ -57,7 +65,9 @@ def segment(backbone, rgb, settings):
     return conquer_image(records, preview, size, settings)
 
 
-def evaluate(truth, results, image_ids):
+def evaluate(
+    truth: dict[str, Any], results: list[dict[str, Any]], image_ids: set[int]
+) -> dict[str, float]:
     """AP and AR as in COCO, one class, with up to 1000 masks an image."""
     from faster_coco_eval import COCO, COCOeval_faster
 
@@ -87,7 +97,7 @@ def evaluate(truth, results, image_ids):
     }
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--ground-truth", type=Path, required=True)
@@ -99,7 +109,8 @@ def main():
         images = images[:: max(1, len(images) // options.limit)][: options.limit]
     files = {path.name: path for path in sorted(options.images.rglob("*.*"))}
     backbone, settings = create_backbone("builtin"), ConquerSettings()
-    results, seconds = [], []
+    results: list[dict[str, Any]] = []
+    seconds: list[float] = []
     for image in images:
         rgb = read_image(files[Path(image["file_name"]).name])
         start = time.perf_counter()

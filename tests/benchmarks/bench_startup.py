@@ -34,7 +34,11 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        pairs = {"import click": [], "unsam --help": [], "unsam divide --help": []}
+        pairs: dict[str, list[float]] = {
+            "import click": [],
+            "unsam --help": [],
+            "unsam divide --help": [],
+        }
         for _ in range(options.repeat):
             pairs["import click"].append(seconds([sys.executable, "-c", "import click"], folder))
             for name in list(pairs)[1:]:

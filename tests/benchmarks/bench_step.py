@@ -51,7 +51,8 @@ def step_of_theirs(segmenter: Segmenter, pixels: Tensor, masks: list[np.ndarray]
     targets = torch.from_numpy(np.stack(masks)).float()
     classes = torch.zeros(len(masks), dtype=torch.int64)
     found = segmenter.network(pixels, mask_labels=[targets], class_labels=[classes])
-    return found.loss.sum()
+    loss: torch.Tensor = found.loss.sum()
+    return loss
 
 
 STEPS = {"ours": step_of_ours, "transformers": step_of_theirs}

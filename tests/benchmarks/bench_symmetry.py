@@ -28,7 +28,7 @@ PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg", "motorcycl
 BEST = 50
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--limit", type=int, default=5, help="this many images, evenly spread")
@@ -38,13 +38,13 @@ def main():
         paths = sorted(options.images.rglob("*.*"))
     paths = paths[:: max(1, len(paths) // options.limit)][: options.limit]
     backbone, settings = create_backbone("builtin"), ConquerSettings()
-    everything = []
+    everything: list[float] = []
     for path in paths:
         rgb = read_image(path)
-        upright = [mask.rle for mask in segment(backbone, rgb, 1, settings)[:BEST]]
-        means = []
+        upright = [mask.rle for mask in segment(backbone, rgb, settings)[:BEST]]
+        means: list[float] = []
         for there, back in SYMMETRIES.values():
-            turned = segment(backbone, there(rgb), 1, settings)[:BEST]
+            turned = segment(backbone, there(rgb), settings)[:BEST]
             again = [encode(back(decode(mask.rle))) for mask in turned]
             means.append(iou(upright, again).max(axis=1).mean())
         everything += means

@@ -14,18 +14,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from unsam_cli.rle import encode
+from unsam_cli.rle import Rle, encode
 from unsam_cli.training.recipe import DataSettings, LossSettings
 
 SIZE = (1500, 2250)  # as in SA-1B
 PER_IMAGE = 100
 
 
-def blob(rng, size=SIZE):
+def blob(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
     """Return a wobbly disc of random size."""
     height, width = size
     radius = height * 0.3 * rng.random() ** 2 + 8
@@ -41,7 +43,7 @@ def blob(rng, size=SIZE):
     return mask
 
 
-def write_annotations(path, images, per_image, masks):
+def write_annotations(path: Path, images: int, per_image: int, masks: list[Rle]) -> None:
     """Write a COCO file as unsam lays it out, an annotation a line."""
     rng = np.random.default_rng(0)
     with path.open("w") as out:
@@ -52,7 +54,11 @@ def write_annotations(path, images, per_image, masks):
         out.write('{"images": ' + json.dumps(entries) + ', "annotations": [\n')
         for number in range(images * per_image):
             rle = masks[rng.integers(len(masks))]
-            record = {"id": number + 1, "image_id": number // per_image + 1, "category_id": 1}
+            record: dict[str, Any] = {
+                "id": number + 1,
+                "image_id": number // per_image + 1,
+                "category_id": 1,
+            }
             record |= {"iscrowd": 0, "area": 12345, "bbox": [100, 200, 300, 400], "score": 0.5}
             record |= {"segmentation": {"size": rle["size"], "counts": rle["counts"].decode()}}
             out.write(json.dumps(record) + (",\n" if number + 1 < images * per_image else "\n"))
@@ -75,7 +81,7 @@ print(f"{len(images)} images: {seconds:.1f} s ({cpu:.1f} s CPU), peak memory {pe
 """
 
 
-def bench_index(count):
+def bench_index(count: int) -> None:
     rng = np.random.default_rng(0)
     masks = [encode(blob(rng)) for _ in range(200)]
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +93,7 @@ def bench_index(count):
             subprocess.run([sys.executable, "-c", OPEN, folder], check=True)
 
 
-def bench_samples(runs):
+def bench_samples(runs: int) -> None:
     from unsam_cli.training.dataset import AnnotatedImages
     from unsam_cli.training.samples import make_sample
 
@@ -111,7 +117,7 @@ def bench_samples(runs):
             print(f"{name:>10}: {seconds:.3f} s CPU a sample, {np.mean(found):.0f} masks in view")
 
 
-def bench_losses(queries, masks, layers):
+def bench_losses(queries: int, masks: int, layers: int) -> None:
     import torch
 
     from unsam_cli.models.predictions import Predictions
@@ -129,7 +135,7 @@ def bench_losses(queries, masks, layers):
     start = time.process_time()
     losses = set_losses(predictions, [targets], [0], torch.ones(2), LossSettings())
     middle = time.process_time()
-    losses.sum().backward()
+    losses.sum().backward()  # type: ignore[no-untyped-call]
     end = time.process_time()
     print(
         f"{queries} queries, {masks} masks, {layers} layers: {middle - start:.1f} s CPU forward, "
@@ -137,7 +143,7 @@ def bench_losses(queries, masks, layers):
     )
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--index", type=int, nargs="?", const=1_000_000, metavar="MASKS")
     parser.add_argument("--samples", type=int, nargs="?", const=10, metavar="RUNS")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 STEPS = 1 << 22
+Cluster = frozenset[int]
+Weight = Callable[[Cluster, Cluster], float]
 
 
-def similarity(a, b, weight=0.0):
+def similarity(a: NDArray[Any], b: NDArray[Any], weight: float = 0.0) -> float:
     """Cosine in float64, 0 for a zero vector, rounded to steps of 2**-22."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.dot(a, a) * np.dot(b, b)
@@ -16,7 +22,12 @@ def similarity(a, b, weight=0.0):
     return int((alike + 1.0) * STEPS + 0.5) / STEPS - 1.0
 
 
-def merge_levels(features, edges, thresholds, weight=lambda one, other: 0.0):
+def merge_levels(
+    features: NDArray[Any],
+    edges: NDArray[Any],
+    thresholds: Sequence[float],
+    weight: Weight = lambda one, other: 0.0,
+) -> tuple[list[dict[int, Cluster]], list[set[int]]]:
     """Clusters after each threshold: a list of ``{cluster id: frozenset of nodes}``.
 
     New clusters get the next free id; ties go to the pair with the lowest ids. Also returns, per
@@ -26,11 +37,12 @@ def merge_levels(features, edges, thresholds, weight=lambda one, other: 0.0):
     feature = {i: row.astype(np.float32) for i, row in enumerate(features)}
     members = {i: frozenset([i]) for i in feature}
 
-    def alike(i, j):
+    def alike(i: int, j: int) -> float:
         return similarity(feature[i], feature[j], weight(members[i], members[j]))
 
     pairs = {(min(i, j), max(i, j)): alike(i, j) for i, j in edges.tolist() if i != j}
-    levels, linked = [], []
+    levels: list[dict[int, Cluster]] = []
+    linked: list[set[int]] = []
     fresh = len(features)
     for theta in thresholds:
         while pairs:

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.ndimage
+from numpy.typing import NDArray
 
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.errors import UsageError
 from unsam_cli.io.features import Record
-from unsam_cli.rle import area, decode, encode, iou
+from unsam_cli.rle import Rle, area, decode, encode, iou
 
 COLOURS = np.array([[60, 90, 150], [200, 60, 60], [230, 200, 60], [40, 160, 70]], dtype=np.uint8)
 
 
-def scene(side=128):
+def scene(side: int = 128) -> NDArray[Any]:
     """A red square holding a yellow one, and a green disc, on blue."""
     y, x = np.mgrid[:side, :side] * (128 / side)
     label = np.zeros((side, side), dtype=int)
@@ -26,7 +28,15 @@ def scene(side=128):
     return label
 
 
-def record(label, patch=4, bbox=None, mask=None, dtype=np.float32, seed=0, common=0.2):
+def record(
+    label: NDArray[Any],
+    patch: int = 4,
+    bbox: Any = None,
+    mask: Rle | None = None,
+    dtype: Any = np.float32,
+    seed: int = 0,
+    common: float = 0.2,
+) -> Record:
     """Features of patches: mean of one vector per label, with a little noise."""
     n = len(label) // patch
     rng = np.random.default_rng(seed)
@@ -36,8 +46,8 @@ def record(label, patch=4, bbox=None, mask=None, dtype=np.float32, seed=0, commo
     return Record(bbox or (0, 0, *label.shape[::-1]), mask, 1.0, grid)
 
 
-def best(masks, truth):
-    return iou([mask.rle for mask in masks], [encode(truth)]).max()
+def best(masks: Any, truth: NDArray[Any]) -> float:
+    return float(iou([mask.rle for mask in masks], [encode(truth)]).max())
 
 
 LABEL = scene()
@@ -46,13 +56,13 @@ RED, YELLOW, GREEN = (LABEL >= 1) & (LABEL <= 2), LABEL == 2, LABEL == 3
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_objects_and_their_parts_are_found_with_exact_borders(dtype):
+def test_objects_and_their_parts_are_found_with_exact_borders(dtype: Any) -> None:
     masks = conquer_image([record(LABEL, dtype=dtype)], PICTURE, LABEL.shape)
     for truth in (RED, YELLOW, GREEN):
         assert best(masks, truth) > 0.97
 
 
-def test_without_picture_or_refinement_borders_are_those_of_patches():
+def test_without_picture_or_refinement_borders_are_those_of_patches() -> None:
     blocky = ConquerSettings(refine="none")
     for masks in (
         conquer_image([record(LABEL)], PICTURE, LABEL.shape, blocky),
@@ -65,14 +75,14 @@ def test_without_picture_or_refinement_borders_are_those_of_patches():
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-def test_the_same_input_gives_the_same_masks(preset):
+def test_the_same_input_gives_the_same_masks(preset: Any) -> None:
     settings = ConquerSettings(preset=preset)
     first = list(conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings))
     assert first == list(conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings))
     assert first
 
 
-def test_no_two_masks_are_nearly_the_same():
+def test_no_two_masks_are_nearly_the_same() -> None:
     whole = record(LABEL)
     masks = conquer_image([whole, whole, record(LABEL, seed=1)], PICTURE, LABEL.shape)
     overlap = iou([m.rle for m in masks], [m.rle for m in masks])
@@ -80,7 +90,7 @@ def test_no_two_masks_are_nearly_the_same():
     assert overlap.max() <= 0.9
 
 
-def test_masks_of_one_tree_nest():
+def test_masks_of_one_tree_nest() -> None:
     settings = ConquerSettings(rules=(Rule(0.15),))
     masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
     pixels = [decode(m.rle) for m in masks]
@@ -90,7 +100,7 @@ def test_masks_of_one_tree_nest():
             assert common in (0, min(a.sum(), b.sum()))
 
 
-def test_a_mask_is_one_piece_where_the_picture_has_no_bridge():
+def test_a_mask_is_one_piece_where_the_picture_has_no_bridge() -> None:
     """Patches join a large square and a small one, but the picture has ground between them."""
     label = np.zeros((128, 128), dtype=int)
     label[20:84, 16:64] = 1
@@ -103,7 +113,7 @@ def test_a_mask_is_one_piece_where_the_picture_has_no_bridge():
         assert scipy.ndimage.label(decode(mask.rle))[1] == 1
 
 
-def test_a_region_keeps_to_its_mask_and_box():
+def test_a_region_keeps_to_its_mask_and_box() -> None:
     crop = np.kron(LABEL[16:80, 16:80], np.ones((2, 2), int))
     region = record(crop, bbox=(16, 16, 64, 64), mask=encode(RED))
     masks = conquer_image([region], PICTURE, LABEL.shape)
@@ -117,19 +127,19 @@ def test_a_region_keeps_to_its_mask_and_box():
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (4, 3), (8, 8), (12, 20)])
-def test_shares_of_patches(grid):
+def test_shares_of_patches(grid: tuple[int, int]) -> None:
     inside = np.random.default_rng(0).random((8, 12)) < 0.5
     fine = np.kron(inside, np.ones((60, 60)))
     parts = fine.reshape(grid[0], 480 // grid[0], grid[1], 720 // grid[1])
     np.testing.assert_allclose(patch_shares(inside, grid), parts.mean((1, 3)), atol=1e-6)
 
 
-def test_clusters_outside_the_mask_of_a_region_are_left_out():
+def test_clusters_outside_the_mask_of_a_region_are_left_out() -> None:
     masks = conquer_image([record(LABEL, mask=encode(GREEN))], PICTURE, LABEL.shape)
     assert best(masks, YELLOW) < 0.1
 
 
-def test_no_mask_ends_where_the_crop_of_a_region_ends():
+def test_no_mask_ends_where_the_crop_of_a_region_ends() -> None:
     """Ground in the colour of the disc's upper part: it goes on beyond the crop."""
     y, x = np.mgrid[:96, :96]
     disc = (y - 48) ** 2 + (x - 48) ** 2 < 30**2
@@ -150,7 +160,7 @@ def test_no_mask_ends_where_the_crop_of_a_region_ends():
     assert best(masks[1:], crop == 2) > 0.95
 
 
-def test_a_band_of_a_sky_does_not_outrank_the_sky():
+def test_a_band_of_a_sky_does_not_outrank_the_sky() -> None:
     """Around a dark disc the features change a little, but the picture shows no border."""
     y, x = np.mgrid[:128, :128]
     distance = np.hypot(y - 64, x - 64)
@@ -167,7 +177,7 @@ def test_a_band_of_a_sky_does_not_outrank_the_sky():
     assert masks[sky].score > 3 * masks[halo].score
 
 
-def test_large_images_get_masks_of_their_size():
+def test_large_images_get_masks_of_their_size() -> None:
     masks = conquer_image([record(LABEL, bbox=(0, 0, 1500, 1000))], PICTURE, (1000, 1500))
     assert {tuple(m.rle["size"]) for m in masks} == {(1000, 1500)}
     rows, columns = np.arange(1000) * 128 // 1000, np.arange(1500) * 128 // 1500
@@ -175,7 +185,7 @@ def test_large_images_get_masks_of_their_size():
     assert best(masks, large) > 0.95
 
 
-def test_levels_scores_and_stages():
+def test_levels_scores_and_stages() -> None:
     settings = ConquerSettings()
     masks = conquer_image([record(LABEL)], PICTURE, LABEL.shape, settings)
     parts = [m for m in masks if m.stage == "conquer"]
@@ -185,7 +195,7 @@ def test_levels_scores_and_stages():
     assert scores == sorted(scores, reverse=True)
 
 
-def test_least_size_and_most_masks():
+def test_least_size_and_most_masks() -> None:
     noise = np.random.default_rng(0).normal(size=(16, 16, 6)).astype(np.float32)
     noisy = Record((0, 0, 64, 64), None, 1.0, noise)
     settings = ConquerSettings(thresholds=(1.0, -1.0), min_patches=6, refine="none")
@@ -195,7 +205,7 @@ def test_least_size_and_most_masks():
     assert len(conquer_image([noisy], None, (64, 64), few)) == 20 < len(masks)
 
 
-def test_paper_preset_never_gives_the_root_and_repeats_lasting_clusters():
+def test_paper_preset_never_gives_the_root_and_repeats_lasting_clusters() -> None:
     lasting = record(LABEL, common=0)  # at right angles: nothing merges at any threshold
     masks = conquer_image([lasting], PICTURE, LABEL.shape, ConquerSettings(preset="paper"))
     parts = [m for m in masks if m.stage == "conquer"]
@@ -206,13 +216,13 @@ def test_paper_preset_never_gives_the_root_and_repeats_lasting_clusters():
     assert len(conquer_image([lasting], PICTURE, LABEL.shape, full)) < len(masks)
 
 
-def test_nothing_in_nothing_out():
+def test_nothing_in_nothing_out() -> None:
     assert list(conquer_image([], None, (10, 10))) == []
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 12), (12, 1), (2, 3)])
 @pytest.mark.parametrize("preset", ["default", "paper"])
-def test_tiny_grids_and_boxes(grid, preset):
+def test_tiny_grids_and_boxes(grid: tuple[int, int], preset: Any) -> None:
     features = np.random.default_rng(0).normal(size=(*grid, 4)).astype(np.float32)
     for bbox in [(3, 4, 1, 1), (0, 0, 20, 10), (19, 9, 1, 1)]:
         tiny = Record(bbox, None, 0.5, features)
@@ -234,12 +244,12 @@ def test_tiny_grids_and_boxes(grid, preset):
         {"preset": "best"},
     ],
 )
-def test_settings_are_checked(wrong):
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         ConquerSettings(**wrong)
 
 
-def test_threads_change_nothing():
+def test_threads_change_nothing() -> None:
     records = [record(LABEL), record(LABEL, seed=1)]
     with ThreadPoolExecutor(3) as pool:
         shared = conquer_image(records, PICTURE, LABEL.shape, mapper=pool.map)

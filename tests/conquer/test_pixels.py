@@ -5,6 +5,7 @@ import pytest
 import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
@@ -12,29 +13,31 @@ from unsam_cli.conquer.pixels import cluster_runs, refine_labels
 from unsam_cli.rle import decode, from_runs
 from unsam_cli.sampling import nearest
 
+Mask = NDArray[np.bool_]
 
-def disc(size, centre, radius):
+
+def disc(size: int, centre: tuple[int, int], radius: int) -> Mask:
     y, x = np.mgrid[:size, :size]
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+    return np.asarray((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2, bool)
 
 
-def picture(mask, noise=4, seed=0):
+def picture(mask: Mask, noise: float = 4, seed: int = 0) -> NDArray[np.uint8]:
     colour = np.where(mask[..., None], [200, 60, 60], [70, 120, 160]).astype(float)
     colour += np.random.default_rng(seed).normal(0, noise, colour.shape)
     return colour.clip(0, 255).astype(np.uint8)
 
 
-def pooled(mask, patch):
+def pooled(mask: Mask, patch: int) -> NDArray[np.int32]:
     n = len(mask) // patch
-    return (mask.reshape(n, patch, n, patch).mean((1, 3)) > 0.5).astype(np.int32)
+    return np.asarray(mask.reshape(n, patch, n, patch).mean((1, 3)) > 0.5, np.int32)
 
 
-def iou(a, b):
-    return (a & b).sum() / (a | b).sum()
+def iou(a: Mask, b: Mask) -> float:
+    return float((a & b).sum() / (a | b).sum())
 
 
 @pytest.mark.parametrize("patch", [4, 8, 16])
-def test_borders_follow_the_picture(patch):
+def test_borders_follow_the_picture(patch: int) -> None:
     mask = disc(192, (90, 100), 60)
     coarse = pooled(mask, patch)
     blocky = refine_labels(coarse, picture(mask), rounds=0) == 1
@@ -43,28 +46,28 @@ def test_borders_follow_the_picture(patch):
     assert iou(fine, mask) > iou(blocky, mask)
 
 
-def test_a_wrong_patch_at_the_border_is_put_right():
+def test_a_wrong_patch_at_the_border_is_put_right() -> None:
     mask = disc(128, (64, 64), 40)
     coarse = pooled(mask, 8)
     coarse[8, 13] = 1  # half a patch outside
     assert iou(refine_labels(coarse, picture(mask)) == 1, mask) > 0.97
 
 
-def test_noise_leaves_no_specks():
+def test_noise_leaves_no_specks() -> None:
     mask = disc(128, (64, 64), 40)
     fine = refine_labels(pooled(mask, 8), picture(mask, noise=25))
     turns = (np.diff(fine, axis=1) != 0).sum()
     assert turns < 1.3 * (np.diff(mask.astype(int), axis=1) != 0).sum()
 
 
-def test_a_flat_picture_keeps_straight_borders():
+def test_a_flat_picture_keeps_straight_borders() -> None:
     labels = np.array([[0, 0, 1, 1]] * 4, dtype=np.int32)
     fine = refine_labels(labels, np.full((40, 40, 3), 128, np.uint8))
     np.testing.assert_array_equal(fine[:, 17], 0)
     np.testing.assert_array_equal(fine[:, 22], 1)
 
 
-def test_one_label_and_tiny_guides():
+def test_one_label_and_tiny_guides() -> None:
     for shape in [(1, 1), (3, 50), (2, 2)]:
         labels = np.full((4, 5), 7, dtype=np.int32)
         fine = refine_labels(labels, np.zeros((*shape, 3), np.uint8))
@@ -72,18 +75,19 @@ def test_one_label_and_tiny_guides():
         assert (fine == 7).all()
 
 
-def test_labels_only_come_from_the_neighbourhood():
+def test_labels_only_come_from_the_neighbourhood() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 50, (12, 12)).astype(np.int32)
     fine = refine_labels(labels, rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
     assert set(np.unique(fine)) <= set(np.unique(labels))
 
 
-def largest(mask):
+def largest(mask: Mask) -> Mask:
     """Largest 4-connected piece, of equal ones the first by columns."""
     piece, _ = scipy.ndimage.label(mask.T)
     sizes = np.bincount(piece.ravel())[1:]
-    return np.equal(piece.T, sizes.argmax() + 1) if len(sizes) else mask
+    found: Mask = np.equal(piece.T, sizes.argmax() + 1) if len(sizes) else mask
+    return found
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,7 +99,14 @@ def largest(mask):
     margin=st.tuples(st.integers(0, 5), st.integers(0, 5)),
     seed=st.integers(0, 100),
 )
-def test_runs_are_those_of_the_masks(h, w, scale, corner, margin, seed):
+def test_runs_are_those_of_the_masks(
+    h: int,
+    w: int,
+    scale: tuple[int, int],
+    corner: tuple[int, int],
+    margin: tuple[int, int],
+    seed: int,
+) -> None:
     features = np.random.default_rng(seed).normal(size=(h * w, 3))
     tree = merge_tree(features, grid_edges(h, w))
     node = persistent_clusters(tree, (1.0, -1.0), 1).node
@@ -117,7 +128,7 @@ def test_runs_are_those_of_the_masks(h, w, scale, corner, margin, seed):
         np.testing.assert_array_equal(decode(from_runs(mine, size)), largest(expected))
 
 
-def test_a_mask_is_the_largest_piece_of_its_cluster():
+def test_a_mask_is_the_largest_piece_of_its_cluster() -> None:
     """Any labels do: a cluster that ends in pieces, at corners and across columns included."""
     rng = np.random.default_rng(0)
     up = np.array([-1, 0, 1, 0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 from support import Invoke
@@ -165,7 +166,7 @@ def test_a_missing_png_folder_is_named(panoptic: Path, invoke: Invoke) -> None:
 def test_label_maps(kind: str, tmp_path: Path, convert: Any_, shapes: Any, masks_of: Any_) -> None:
     labels = np.zeros((40, 60), dtype=np.uint16)
     labels[shapes[0]], labels[shapes[2]] = 7, 250 if kind != "sixteen" else 4000
-    pixels = labels if kind == "sixteen" else labels.astype(np.uint8)
+    pixels: NDArray[Any] = labels if kind == "sixteen" else labels.astype(np.uint8)
     if kind == "colour":
         pixels = np.stack([pixels, 0 * pixels, 0 * pixels], axis=-1)
     save(tmp_path / "maps" / "more" / "a.png", pixels, "P" if kind == "palette" else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -195,6 +197,6 @@ def test_corner_rule_turns_the_partition() -> None:
         (np.ones((4, 4, 3)), {"tau": 2.0}, "tau"),
     ],
 )
-def test_refuses(features: np.ndarray, options: dict[str, float], message: str) -> None:
+def test_refuses(features: np.ndarray, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         maskcut(features, **options)

@@ -24,7 +24,8 @@ def weights(features: np.ndarray, tau: float, eps: float = EPS) -> np.ndarray:
 
 def dense_pairs(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     d = np.diag(w.sum(axis=1))
-    return scipy.linalg.eigh(d - w, d)
+    values, vectors = scipy.linalg.eigh(d - w, d)
+    return values, vectors
 
 
 def from_matrix(joined: np.ndarray) -> Affinity:
@@ -33,7 +34,7 @@ def from_matrix(joined: np.ndarray) -> Affinity:
 
 
 def blocks(*sizes: int) -> np.ndarray:
-    return scipy.linalg.block_diag(*[np.ones((s, s), bool) for s in sizes]).astype(bool)
+    return np.asarray(scipy.linalg.block_diag(*[np.ones((s, s), bool) for s in sizes]), bool)
 
 
 def scene(seed: int, n: int = 400, objects: int = 4, noise: float = 0.8) -> np.ndarray:

@@ -20,12 +20,13 @@ def cut_of(mask: np.ndarray) -> Cut:
 
 def disc(h: int, w: int, radius: float) -> np.ndarray:
     y, x = np.mgrid[:h, :w]
-    return ((y + 0.5) / h - 0.5) ** 2 * h * h + ((x + 0.5) / w - 0.5) ** 2 * w * w < radius**2
+    square = ((y + 0.5) / h - 0.5) ** 2 * h * h + ((x + 0.5) / w - 0.5) ** 2 * w * w
+    return np.asarray(square < radius**2)
 
 
 def coarse(mask: np.ndarray, patch: int) -> np.ndarray:
     h, w = mask.shape
-    return mask.reshape(h // patch, patch, w // patch, patch).mean((1, 3)) > 0.5
+    return np.asarray(mask.reshape(h // patch, patch, w // patch, patch).mean((1, 3)) > 0.5)
 
 
 def photograph(mask: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -181,7 +181,9 @@ def test_a_training_on_a_gpu_goes_on(kind: str, data: Path, tmp_path: Path) -> N
         folder.save(2, Checkpoint(state, learner.module.state_dict(), average))
         folder.publish(lambda path: learner.task.save(path, learner.weights))
         again = Learner(make_task(kind, data), learner.settings, World(Place(), "cuda:1"))
-        again.load(load_checkpoint(folder.last(), {}), folder.last())
+        last = folder.last()
+        assert last is not None
+        again.load(load_checkpoint(last, {}), last)
         task = again.task
         batches = [task.collate([task.sample(i, 7)]) for i in range(2)]
         one, other = again.update(2, batches), learner.update(2, batches)

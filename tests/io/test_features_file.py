@@ -98,7 +98,7 @@ def set_attribute(name: str, value: object) -> Callable[[h5py.File], None]:
     return lambda file: file.attrs.__setitem__(name, value)
 
 
-def set_item(name: str, index: int, value: object) -> Callable[[h5py.File], None]:
+def set_item(name: str, index: int | slice, value: object) -> Callable[[h5py.File], None]:
     return lambda file: file[name].__setitem__(index, value)
 
 

@@ -52,7 +52,7 @@ def test_ranges_follow_each_other() -> None:
     sizes = Cells.of(SIZE, CPU).sizes
     ranges = range_of(sizes)
     assert (ranges.diff() >= 0).all()
-    assert ranges.unique().tolist() == list(range(len(STRIDES) * RANGES))
+    assert torch.unique(ranges).tolist() == list(range(len(STRIDES) * RANGES))
 
 
 def test_a_form_is_an_ellipse_around_its_centre() -> None:

@@ -67,7 +67,11 @@ def test_what_stands_at_the_temporary_name_is_replaced(kind: str, tmp_path: Path
     else:
         place.mkdir()
         (place / "config.json").touch()
-    publish_folder(tmp_path / "model", lambda part: (part / "config.json").write_text("new"))
+
+    def write(part: Path) -> None:
+        (part / "config.json").write_text("new")
+
+    publish_folder(tmp_path / "model", write)
     assert (tmp_path / "model" / "config.json").read_text() == "new"
     assert (victim / "precious").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"model", "victim"}

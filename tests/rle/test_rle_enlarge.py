@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch
 
 def smooth(n: int, h: int, w: int, seed: int = 0) -> npt.NDArray[np.float32]:
     noise = np.random.default_rng(seed).standard_normal((n, h, w))
-    return (scipy.ndimage.gaussian_filter(noise, (0, 2, 2)) * 20).astype(np.float32)
+    return np.asarray(scipy.ndimage.gaussian_filter(noise, (0, 2, 2)) * 20, np.float32)
 
 
 def resized(

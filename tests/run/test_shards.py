@@ -59,7 +59,7 @@ def test_slurm_nonsense_is_named() -> None:
 def test_the_parts_of_parts_are_parts(outer: int, inner: int, length: int) -> None:
     """A shard of a shard holds what the shard that it is marked as would hold."""
     items = list(range(length))
-    marks = set()
+    marks: set[int] = set()
     for k in range(outer):
         mine = WHOLE.cut(Shard(k, outer))
         for j in range(inner):

@@ -19,8 +19,8 @@ SIZES = [(1, 1), (1, 2), (2, 2), (3, 3), (1, 3000), (3000, 3), (3, 10000)]
 
 @pytest.fixture(scope="module", params=["sam", "sam2"])
 def model(request: pytest.FixtureRequest) -> PromptableModel:
-    make = {"sam": make_sam, "sam2": make_sam2}[request.param]
-    return PromptableModel(make()).eval()
+    network = make_sam() if request.param == "sam" else make_sam2()
+    return PromptableModel(network).eval()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -28,7 +28,7 @@ def drawn(name: str, shape: list[int]) -> Tensor:
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     values = torch.randn(shape, generator=generator)
     if len(shape) > 1:
-        return values * 1.5 / values[0].numel() ** 0.5
+        return torch.mul(values, 1.5 / values[0].numel() ** 0.5)
     return 0.1 * values + (1 if name.endswith("weight") else 0)
 
 

@@ -103,7 +103,7 @@ def test_folding_keeps_the_gradients(network: Any) -> None:
     for fold in (False, True):
         model.zero_grad()
         answer = model.decode(look(model), prompts, fold=fold)
-        (answer.logits.tanh().sum() + answer.scores.sum()).backward()
+        (answer.logits.tanh().sum() + answer.scores.sum()).backward()  # type: ignore[no-untyped-call]
         named = dict(model.named_parameters())
         gradients.append({k: p.grad.clone() for k, p in named.items() if p.grad is not None})
     exact, fast = gradients

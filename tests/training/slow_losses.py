@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from unsam_cli.training.recipe import LossSettings
 
 
 def interpolate(picture: Tensor, x: float, y: float) -> Tensor:
@@ -44,7 +47,14 @@ def best_assignment(costs: Tensor) -> list[tuple[int, int]]:
     return sorted((q, m) for m, q in enumerate(best))
 
 
-def slow_losses(class_logits, mask_logits, targets, seeds, totals, settings):
+def slow_losses(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    targets: Sequence[Tensor],
+    seeds: Sequence[int],
+    totals: Tensor,
+    settings: LossSettings,
+) -> Tensor:
     """(L, 3) losses.
 
     class_logits (L, B, Q, 2); mask_logits (L, B, Q, h, w); targets: of every image (n, H, W) float.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsam_cli.errors import ImageFileError, MachineError, UsageError
+from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.models.inputs import normalise
 from unsam_cli.rle import Rle, encode
 from unsam_cli.training.augment import PADDING, View, draw_view, view_image, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.copy_paste import paste
-from unsam_cli.training.dataset import AnnotatedImage
+from unsam_cli.training.dataset import AnnotatedImage, AnnotatedImages
 from unsam_cli.training.loading import load_batches
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.samples import SampleBatch, make_sample
@@ -129,7 +131,7 @@ def test_nothing_is_pasted_of_an_image_without_objects() -> None:
     assert masks is target
 
 
-class Images:
+class Images(AnnotatedImages):
     """Three pictures in memory; the second cannot be read."""
 
     def __init__(self, *, broken: bool = False) -> None:
@@ -138,8 +140,8 @@ class Images:
     def __len__(self) -> int:
         return 3
 
-    def info(self, index: int) -> AnnotatedImage:
-        return AnnotatedImage(f"{index}.png", np.empty(0), [])
+    def info(self, index: int) -> ImageInfo:
+        return ImageInfo(index, f"{index}.png", 50, 70)
 
     def read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
         if self.broken and index == 1:
@@ -213,7 +215,8 @@ def test_a_worker_hands_over_what_the_machine_is_short_of(jobs: int) -> None:
         def collate(self, samples: list[object]) -> None:
             raise AssertionError("there are no samples")
 
-    (error,) = load_batches(Short(), [[(7, 0)]], jobs=jobs, pin=False)
+    task: Any = Short()
+    (error,) = load_batches(task, [[(7, 0)]], jobs=jobs, pin=False)
     assert isinstance(error, MachineError)
     assert str(error) == "7.png: no space left; free disk space"
     assert (error.exit_code, error.everywhere) == (74, True)

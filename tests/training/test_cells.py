@@ -120,7 +120,8 @@ def slow_losses(predictions: Predictions, masks: list[np.ndarray], seed: int) ->
 def predictions(batch: int = 1) -> Predictions:
     segmenter = create_segmenter(CONFIGS["condinst"], seed=0).train()
     rng = torch.Generator().manual_seed(3)
-    return segmenter(torch.randn(batch, 3, *SIZE, generator=rng))
+    found: Predictions = segmenter(torch.randn(batch, 3, *SIZE, generator=rng))
+    return found
 
 
 def test_losses_are_those_of_the_definition() -> None:

@@ -25,7 +25,8 @@ def write(tmp_path: Path) -> Write:
     """Write images (each of its own grey) and a COCO file of rectangles in them."""
 
     def make(name: str, masks: dict[str, list[dict[str, Any]]], *, pictures: bool = True) -> Path:
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for i, (file_name, found) in enumerate(masks.items(), start=1):
             images.append({"id": i, "file_name": file_name, "height": 40, "width": 60})
             if pictures:

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.torch
 _spec = importlib.util.spec_from_file_location(
     "slow_losses", Path(__file__).with_name("slow_losses.py")
 )
+assert _spec is not None
+assert _spec.loader is not None
 slow = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(slow)
 
@@ -45,7 +47,7 @@ def random_masks(seed: int, n: int, size: tuple[int, int] = SIZE) -> torch.Tenso
 
 
 def packed(masks: torch.Tensor) -> BitMasks:
-    return BitMasks.pack(list(masks.numpy()), tuple(masks.shape[1:]))
+    return BitMasks.pack(list(masks.numpy()), (masks.shape[1], masks.shape[2]))
 
 
 def random_predictions(

@@ -94,7 +94,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def test_nothing_in_a_state_gives_an_internal_error(trained: Path, tmp_path: Path) -> None:
-    wrong = [None, [], "x", -(10**30), {}, torch.ones(2, dtype=torch.bool), float("nan")]
+    wrong: list[Any] = [None, [], "x", -(10**30), {}, torch.ones(2, dtype=torch.bool), float("nan")]
     for number, place in enumerate(places(read(last_checkpoint(trained)).state)):
         put = wrong[number % len(wrong)]
 

@@ -351,7 +351,7 @@ def test_numbers_that_cannot_be() -> None:
         {"clip": float("nan")},
     ):
         with pytest.raises(UsageError):
-            TrainerSettings(**bad)  # type: ignore[arg-type]
+            TrainerSettings(**bad)
     with pytest.raises(UsageError, match=r"16 .* is not divisible by 3 processes x 2"):
         TrainerSettings(accumulate=2).per_process(3)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,13 +172,13 @@ def test_what_is_saved_opens_with_history(task: WholeImageTask, tmp_path: Path) 
 
 
 def test_validation_leaves_the_training_alone(task: WholeImageTask, tmp_path: Path) -> None:
-    truth = {"images": [], "annotations": []}
+    truth: dict[str, Any] = {"images": [], "annotations": []}
     for i in range(3):
         Image.fromarray(draw_scene(i)).save(tmp_path / f"{i}.png")
         truth["images"].append({"id": i, "file_name": f"{i}.png", "height": 96, "width": 128})
         for mask in disc_and_box(i):
-            rle = encode(mask)
-            rle = {"size": rle["size"], "counts": rle["counts"].decode()}
+            runs = encode(mask)
+            rle = {"size": runs["size"], "counts": runs["counts"].decode()}
             number = len(truth["annotations"])
             truth["annotations"].append({"id": number, "image_id": i, "segmentation": rle})
     (tmp_path / "gt.json").write_text(json.dumps(truth))
