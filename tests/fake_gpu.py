@@ -52,10 +52,17 @@ class Gpu:
         torch has no backward pass without a driver. Else autocast is that of the CPU.
     waits : int
         How often the CPU has waited for the device.
+    pinned : set of int
+        Addresses of tensors in page-locked memory.
+    pageable : list of tuple of int
+        Shapes of tensors that were copied to the device without waiting, but not from there: no
+        GPU copies them while it computes.
     """
 
     def __init__(self, kind: str, *, native: bool) -> None:
         self.kind, self.native, self.waits, self.leaving = kind, native, 0, False
+        self.pinned: set[int] = set()
+        self.pageable: list[tuple[int, ...]] = []
 
 
 _gpu = Gpu("cuda", native=True)
@@ -183,7 +190,9 @@ def _common_place(func: Any, args: Any, kwargs: Any) -> torch.device:
 def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Check an operation, compute it on the CPU, and say where its results are."""
     if func in _PINS:
-        return args[0].clone()
+        copy = args[0].clone()
+        _gpu.pinned.add(copy.data_ptr())
+        return copy
     if torch.is_inference_mode_enabled() and _is_composite(func):  # else autograd takes it apart
         with _Operations():  # type: ignore[no-untyped-call]
             return func.decompose(*args, **kwargs)
@@ -191,10 +200,8 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     asked = kwargs.get("device")
     if asked is not None and (_gpu.native or _gpu.leaving or place == CPU or _device(asked) != CPU):
         target = _device(asked)
-    if place != CPU and target == CPU:
-        if kwargs.get("non_blocking"):
-            raise DeviceError("a copy to the CPU that nobody waits for")
-        _gpu.waits += 1
+    if place != target:
+        _watch_copy(args[0], target, kwargs.get("non_blocking", False))
     _gpu.waits += place != CPU and func in _WAITS
     if place == target == CPU:
         return func(*args, **kwargs)
@@ -216,6 +223,16 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _is_composite(func: Any) -> bool:
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
+
+
+def _watch_copy(tensor: torch.Tensor, target: torch.device, non_blocking: bool) -> None:
+    """Count a copy between devices, or refuse it."""
+    if target == CPU:
+        if non_blocking:
+            raise DeviceError("a copy to the CPU that nobody waits for")
+        _gpu.waits += 1
+    elif non_blocking and _place(tensor) == CPU and tensor.data_ptr() not in _gpu.pinned:
+        _gpu.pageable.append(tuple(tensor.shape))
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]

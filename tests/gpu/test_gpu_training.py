@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from prompted_scenes import write_nested
 from sam_models import make_sam, make_sam2
 from segmenter_models import make_segmenter
 
+from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, trainable
 from unsam_cli.sam.settings import PromptableConfig
@@ -20,6 +22,7 @@ from unsam_cli.training.checkpoints import RunFolder
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.distributed import Place, World
 from unsam_cli.training.learner import Learner
+from unsam_cli.training.loading import load_batches
 from unsam_cli.training.prompted.losses import at_pixels
 from unsam_cli.training.prompted.samples import PromptedSamples
 from unsam_cli.training.prompted.settings import PromptSettings
@@ -105,6 +108,52 @@ def test_the_device_is_waited_for_seldom(data: Path) -> None:
         train("mask2former", data, "cuda", steps=2)
     assert first <= 4
     assert gpu.waits == 3 * first
+
+
+def batch_of(kind: str, data: Path, *, pin: bool) -> Any:
+    """Read a batch as the trainer does."""
+    (batch,) = load_batches(make_task(kind, data), [[(0, 5), (1, 6)]], jobs=0, pin=pin)
+    return batch
+
+
+@pytest.mark.parametrize("kind", ["mask2former", "sam2"])
+def test_batches_are_copied_from_page_locked_memory(
+    kind: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_gpu(native=False) as gpu:
+        monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+        monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: torch.device("cuda"))
+        moved = batch_of(kind, data, pin=False).to("cuda")
+        assert gpu.pageable
+        gpu.pageable.clear()
+        pinned = batch_of(kind, data, pin=True).to("cuda")
+        assert gpu.pinned
+        assert not gpu.pageable
+        tensors, others = (tensors_of(batch) for batch in (pinned, moved))
+        assert len(tensors) == len(others) > 0
+        for one, other in zip(tensors, others, strict=True):
+            torch.testing.assert_close(one.cpu(), other.cpu())
+
+
+def test_embeddings_are_pinned_too() -> None:
+    embedding = Embedding(torch.rand(1, 4, 2, 2), (torch.rand(1, 2, 4, 4),))
+    with fake_gpu(native=False) as gpu:
+        embedding.to("cuda")
+        assert len(gpu.pageable) == 2
+        found = embedding.pin_memory().to("cuda")
+        assert len(gpu.pageable) == 2
+        torch.testing.assert_close(found.image.cpu(), embedding.image)
+        torch.testing.assert_close(found.high[0].cpu(), embedding.high[0])
+
+
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    """Return all tensors in dataclasses, lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if is_dataclass(value):
+        value = [getattr(value, field.name) for field in fields(value)]
+    parts = value if isinstance(value, list | tuple) else []
+    return [tensor for part in parts for tensor in tensors_of(part)]
 
 
 def _points_of_the_cpu(n: int, count: int, generator: torch.Generator) -> torch.Tensor:

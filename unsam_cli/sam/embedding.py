@@ -35,7 +35,14 @@ class Embedding:
 
     def to(self, device: str | torch.device) -> Embedding:
         """Move all tensors to a device."""
-        return Embedding(self.image.to(device), tuple(f.to(device) for f in self.high))
+        return Embedding(
+            self.image.to(device, non_blocking=True),
+            tuple(features.to(device, non_blocking=True) for features in self.high),
+        )
+
+    def pin_memory(self) -> Embedding:
+        """Copy to memory that a GPU copies from fastest."""
+        return Embedding(self.image.pin_memory(), tuple(f.pin_memory() for f in self.high))
 
     def to_grid(self) -> Tensor:
         """Lay everything on the coarsest grid.

@@ -52,7 +52,7 @@ def load_batches(
     jobs : int
         Worker processes, started now; 0 = read in this one.
     pin : bool
-        Batches that have a method `pin_memory` are moved where a GPU copies from fastest.
+        Call :meth:`Batch.pin_memory`: for a GPU.
     """
     loader: DataLoader[Any] = DataLoader(
         BatchDataset(task),

@@ -91,6 +91,14 @@ class SampleBatch:
             masks=[masks.to(device) for masks in self.masks],
         )
 
+    def pin_memory(self) -> SampleBatch:
+        """Copy all tensors to memory that a GPU copies from fastest."""
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            masks=[masks.pin_memory() for masks in self.masks],
+        )
+
 
 def make_sample(images: AnnotatedImages, index: int, seed: int, settings: DataSettings) -> Sample:
     """Read and augment an image; `seed` is all that chance depends on.

@@ -12,13 +12,17 @@ S = TypeVar("S")
 
 
 class Batch(Protocol):
-    """Samples together, as :meth:`Task.collate` makes them.
-
-    With a method ``pin_memory``, which returns the batch, too, it goes to a GPU faster.
-    """
+    """Samples together, as :meth:`Task.collate` makes them."""
 
     def to(self, device: str) -> Batch:
         """Move all tensors to a device."""
+        ...
+
+    def pin_memory(self) -> Batch:
+        """Copy large tensors to page-locked memory, from which a GPU copies while it computes.
+
+        ``DataLoader`` looks for a method of this name.
+        """
         ...
 
     @property

@@ -74,6 +74,15 @@ class PromptedSample:
             questions=tuple(questions.to(device) for questions in self.questions),
         )
 
+    def pin_memory(self) -> PromptedSample:
+        """Copy what is large, all but the questions, to memory that a GPU copies from fastest."""
+        return replace(
+            self,
+            pixels=None if self.pixels is None else self.pixels.pin_memory(),
+            embedding=None if self.embedding is None else self.embedding.pin_memory(),
+            masks=self.masks.pin_memory(),
+        )
+
 
 @dataclass(frozen=True)
 class PromptedBatch:
@@ -94,6 +103,10 @@ class PromptedBatch:
     def to(self, device: str) -> PromptedBatch:
         """Move all tensors to a device."""
         return PromptedBatch([sample.to(device) for sample in self.samples])
+
+    def pin_memory(self) -> PromptedBatch:
+        """Copy all samples to memory that a GPU copies from fastest."""
+        return PromptedBatch([sample.pin_memory() for sample in self.samples])
 
 
 @dataclass(frozen=True)
