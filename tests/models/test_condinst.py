@@ -117,6 +117,22 @@ def test_the_same_mask_again_ranks_behind_all_others() -> None:
     assert SAME < 1
 
 
+def test_windows_hold_masks_even_tiny_ones() -> None:
+    cells, numbers, features = discs((3.0, 30, 30), (2.0, 70, 30), (1.0, 94, 62))
+    tiny = int((numbers[0, :, 0] == 2).nonzero())
+    numbers[0, tiny, 2:4] = 2 / cells.sizes[0]  # a pixel's middle, and positive only there
+    numbers[0, tiny, 1], numbers[0, tiny, 4:6] = 0.5, 1.5
+    found = pick(features, numbers, cells, 10)
+    assert found.windows is not None
+    masks = found.mask_logits()[0] > 0
+    assert masks[1].sum() == 1
+    for mask, (x0, y0, x1, y1) in zip(masks, found.windows[0].tolist(), strict=True):
+        assert mask[y0:y1, x0:x1].sum() == mask.sum()
+        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+        gaps = rows[0] - y0, y1 - 1 - rows[-1], columns[0] - x0, x1 - 1 - columns[-1]
+        assert all(0 <= gap < 5 for gap in gaps)
+
+
 def test_inputs_of_a_batch_have_as_many_queries() -> None:
     cells, one, features = discs((2.0, 30, 30), (0.5, 70, 30))
     _, other, _ = discs()

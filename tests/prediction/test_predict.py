@@ -15,9 +15,10 @@ from unsam_cli.errors import UsageError
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction import masks
-from unsam_cli.prediction.predict import Predictor, predict_image
+from unsam_cli.prediction.mixing import axis
+from unsam_cli.prediction.predict import Input, Predictor, predict_image
 from unsam_cli.prediction.settings import PredictSettings
-from unsam_cli.rle import decode, encode_window, iou
+from unsam_cli.rle import decode, encode, encode_window, iou
 
 pytestmark = pytest.mark.torch
 
@@ -60,6 +61,45 @@ def test_equal_to_the_naive_way_in_small_slices(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(masks, "_SLICE", 3 * 4 * 16 * 24)
     assert_naive(predict_image(segmenter, rgb), segment_naively(segmenter, rgb, 64, 128))
     np.testing.assert_array_equal(whole.score, predict_image(segmenter, rgb).score)
+
+
+def drawn(predictions: Predictions, predictor: Predictor, one: Input) -> list[NDArray[np.bool_]]:
+    """Masks of all queries, those that are empty, too."""
+    found = []
+    for part in masks.slices(predictions, 0, predictor.settings):
+        (rle,) = masks.enlarge(part, one.view, one.size).rles or [encode(np.zeros(one.size, bool))]
+        found.append(decode(rle))
+    return found
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 133), (64, 64), (500, 301)])
+def test_masks_in_windows_are_those_of_whole_maps(
+    height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "_SLICE", 1)
+    monkeypatch.setattr(masks, "_DRAWN", 1)
+    predictor = Predictor(RandomSegmenter(), PredictSettings())
+    (one,) = predictor.prepare(photo(height, width))
+    whole = predictor.forward([one])
+    (h, w), n = whole.features.shape[2:], whole.embeddings.shape[2]
+    sides = np.random.default_rng(0).integers(0, [w + 1, h + 1], (2, n, 2))
+    windows = np.concatenate((sides.min(0), sides.max(0)), -1)
+    windows[0], windows[1] = (0, 0, w, h), (3, 3, 3, 9)
+    part = dataclasses.replace(whole, windows=torch.from_numpy(windows)[None])
+    view = one.view
+    rows = axis(h, view.padded[0], view.inner[0], view.height)
+    columns = axis(w, view.padded[1], view.inner[1], view.width)
+    pairs = zip(drawn(part, predictor, one), drawn(whole, predictor, one), strict=True)
+    for i, (found, expected) in enumerate(pairs):
+        x0, y0, x1, y1 = windows[i]
+        inside = np.ix_(
+            (rows.low >= y0) & (rows.high < y1), (columns.low >= x0) & (columns.high < x1)
+        )
+        np.testing.assert_array_equal(found[inside], expected[inside])
+        assert not (found & ~expected).any()
+        assert not found[:, (columns.high < x0) | (columns.low >= x1)].any()
+        assert i != 0 or (np.array_equal(found, expected) and found.any())
+        assert i != 1 or not found.any()
 
 
 def test_the_best_queries_are_chosen_before_masks_are_made() -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
 from unsam_cli.models.cells import Cells
 from unsam_cli.models.predictions import Predictions
+from unsam_cli.rle import RunTable, intersections, scan, suppress
 
 _LEAST_SCORE = 0.02
 _CHUNK = 128  # masks at once
@@ -40,7 +40,9 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
     Returns
     -------
     Predictions
-        Of as many queries for every input; what is left over has a score of 0 and no mask.
+        Of as many queries for every input; what is left over has a score of 0 and no mask. With
+        windows, which reach a cell of stride 4 beyond the cells that are positive on average: what
+        is positive farther away is not drawn.
 
     Notes
     -----
@@ -58,19 +60,24 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
         best = scores.topk(min(most, len(scores))).indices
         best = best[scores[best] > _LEAST_SCORE]
         embeddings = cells.take(best).embeddings(one[best])
-        found.append((_fade(scores[best], embeddings, maps), embeddings))
-    count = max(len(scores) for scores, _ in found)
+        coarse = functional.avg_pool2d(maps, 2)
+        table = _rough(embeddings, coarse)
+        weights = torch.from_numpy(_weights(table)).to(scores)
+        windows = torch.from_numpy(_windows(table, embeddings, coarse))
+        found.append(((scores[best] * weights).logit(eps=1e-6), embeddings, windows))
+    count = max(len(windows) for _, _, windows in found)
     classes = torch.stack(
-        [
-            functional.pad(scores.logit(eps=1e-6), (0, count - len(scores)), value=_NEVER)
-            for scores, _ in found
-        ]
+        [functional.pad(logits, (0, count - len(logits)), value=_NEVER) for logits, _, _ in found]
     )
-    padded = [functional.pad(e, (0, 0, 0, count - len(e))) for _, e in found]
+    embeddings, windows = (
+        torch.stack([functional.pad(one[i], (0, 0, 0, count - len(one[i]))) for one in found])
+        for i in (1, 2)
+    )
     return Predictions(
         torch.stack((classes, torch.zeros_like(classes)), -1)[None],
-        torch.stack(padded)[None],
+        embeddings[None],
         features,
+        windows,
     )
 
 
@@ -83,29 +90,37 @@ def _peaks(scores: Tensor, grids: list[tuple[int, int]]) -> Tensor:
     return torch.cat(parts)
 
 
-def _fade(scores: Tensor, embeddings: Tensor, features: Tensor) -> Tensor:
-    """Lower the scores of masks that are a better one again; the best comes first."""
-    if not len(scores):
-        return scores
-    small = functional.avg_pool2d(features, 2).flatten(1)
-    places = [
-        (part @ small > 0).nonzero().cpu().numpy() for part in torch.split(embeddings, _CHUNK)
-    ]
-    rows = np.concatenate([inside[:, 0] + i * _CHUNK for i, inside in enumerate(places)])
-    columns = np.concatenate([inside[:, 1] for inside in places])
-    shape = len(embeddings), small.shape[1]
-    masks = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
-    common = (masks @ masks.T).toarray()
-    areas = common.diagonal()
-    iou = common / np.maximum(areas[:, None] + areas - common, 1)
-    return scores * torch.from_numpy(_weights(iou)).to(scores)
+def _rough(embeddings: Tensor, coarse: Tensor) -> RunTable:
+    """Return the masks of embeddings (n, C) at the resolution of features (C, h, w)."""
+    _, h, w = coarse.shape
+    pixels = coarse.transpose(1, 2).flatten(1)
+    runs = [np.empty((0, 2), np.int64)]
+    for i, part in enumerate(torch.split(embeddings, _CHUNK)):
+        inside = (part @ pixels > 0).cpu().numpy().view(np.uint8)
+        runs.append(scan(inside, i * _CHUNK * h * w, h * w))
+    return RunTable.from_stack(np.concatenate(runs), len(embeddings), (h, w))
 
 
-def _weights(iou: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what scores are multiplied by, (n,): 1 unless a better mask is the same."""
-    weights = np.ones(len(iou), np.float32)
-    for i in range(1, len(iou)):
-        overlap = (iou[i, :i] * (weights[:i] == 1)).max()
-        if overlap > SAME:
-            weights[i] = FADING * (1 - overlap)
+def _weights(table: RunTable) -> NDArray[np.float32]:
+    """Return what scores are multiplied by, (n,): 1 unless a better mask, an earlier one, is it."""
+    kept = suppress(table, np.arange(len(table)), SAME)
+    weights = np.ones(len(table), np.float32)
+    again, better = np.flatnonzero(~kept), np.flatnonzero(kept)
+    if len(again):
+        pairs = np.stack(np.meshgrid(again, better, indexing="ij"), -1)
+        common = intersections(table, pairs).reshape(len(again), len(better)).astype(np.float32)
+        iou = common / (table.areas[again][:, None] + table.areas[better] - common)
+        overlap = np.where(better < again[:, None], iou, 0).max(axis=1)
+        weights[again] = FADING * (1 - overlap)
     return weights
+
+
+def _windows(table: RunTable, embeddings: Tensor, coarse: Tensor) -> NDArray[np.int64]:
+    """Return x0, y0, x1, y1 (n, 4), one cell around masks, in features of twice the resolution."""
+    h, w = table.size
+    x, y, width, height = table.boxes.T
+    boxes = np.stack((x, y, x + width, y + height), -1)
+    tiny = np.flatnonzero(table.areas == 0)  # but maybe not at the full resolution
+    peak = (embeddings[tiny] @ coarse.flatten(1)).argmax(1).cpu().numpy()
+    boxes[tiny] = np.stack((peak % w, peak // w, peak % w + 1, peak // w + 1), -1)
+    return 2 * np.clip(boxes + np.array([-1, -1, 1, 1]), 0, np.array([w, h, w, h]))

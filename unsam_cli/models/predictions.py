@@ -27,11 +27,15 @@ class Predictions:
         half of it. Where layers
         have features of their own (EoMT in training), these are stacked along C, and the
         embeddings of a layer are 0 at those of the others.
+    windows : (B, Q, 4) int64 tensor on the CPU, optional
+        Where masks can be: x0, y0, x1, y1 in pixels of the features, the ends exclusive. What a
+        mask has outside of its window is not drawn. By default masks can be anywhere.
     """
 
     class_logits: Tensor
     embeddings: Tensor
     features: Tensor
+    windows: Tensor | None = None
 
     def mask_logits(self, layer: int = -1) -> Tensor:
         """Return the mask logits of a layer, (B, Q, h, w)."""

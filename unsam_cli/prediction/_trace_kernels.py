@@ -7,7 +7,7 @@ negative, is not positive either, in floating point, too.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -22,6 +22,22 @@ FloatArray = NDArray[np.float32]
 Int = Any  # int or np.int64
 
 _CERTAIN = np.float32(40)  # a logit whose sigmoid is 1 in double precision
+_REACH = 2  # logits, as far as a pixel mixes them from one that is positive
+
+
+class Factors(NamedTuple):
+    """Of the logits of masks, which are needed in windows only.
+
+    Attributes
+    ----------
+    embeddings : (n, C) float32
+        Factors of the features.
+    windows : (n, 4) int64
+        x0, y0, x1, y1 in logits, the ends exclusive: logits outside count as not positive.
+    """
+
+    embeddings: FloatArray
+    windows: IntArray
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -36,12 +52,22 @@ def _fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 @kernel()
 def trace(
-    maps: FloatArray, rows: Axis, columns: Axis, origin: int, stride: int
+    maps: FloatArray,
+    factors: Factors | None,
+    rows: Axis,
+    columns: Axis,
+    origin: int,
+    stride: int,
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
-    """Offsets and runs of the masks of maps (n, w, h), and sums of sigmoids inside (n,)."""
-    n, _, h = maps.shape
-    height, width = len(rows.low), len(columns.low)
-    top, bottom = np.empty(len(maps[0]), np.int64), np.empty(len(maps[0]), np.int64)
+    """Offsets and runs of n masks, and sums of sigmoids inside (n,).
+
+    The maps (n, w, h) are the logits; or with factors they are features (C, w, h).
+    """
+    _, w, h = maps.shape
+    height = len(rows.low)
+    n = len(maps) if factors is None else len(factors.embeddings)
+    top, bottom = np.full(w, h, np.int64), np.full(w, -1, np.int64)
+    scratch = np.empty((0 if factors is None else w, h), np.float32)
     held = np.empty(2, np.int64)
     pair = np.empty((2, len(rows.inner.first)), np.float32)
     low, mixed = np.empty(h, np.float32), np.empty(len(rows.inner.first), np.float32)
@@ -52,15 +78,22 @@ def trace(
     for index in range(n):
         begin = at
         held[:] = -1
-        _extents(maps[index], top, bottom)
-        for x in range(width):
+        if factors is None:
+            map_, window = maps[index], (0, 0, w, h)
+        else:
+            x0, y0, x1, y1 = factors.windows[index]
+            map_, window = scratch, (x0, y0, x1, y1)
+            _multiply(maps, factors.embeddings[index], window, map_)
+        _extents(map_, window, top, bottom)
+        first = np.searchsorted(columns.high, window[0])
+        for x in range(first, np.searchsorted(columns.low, window[2])):
             start, end = _span(rows, top, bottom, columns.low[x], columns.high[x])
             if start == end:
                 continue
             for c in (np.int64(columns.outer.first[x]), np.int64(columns.outer.second[x])):
                 if held[c & 1] != c:
                     held[c & 1] = c
-                    _enlarge(maps[index], c, rows, columns.inner, top, bottom, low, pair[c & 1])
+                    _enlarge(map_, c, rows, columns.inner, top, bottom, low, pair[c & 1])
             a, b = rows.outer.first[start], rows.outer.second[end - 1] + 1
             left, right = columns.outer.first[x] & 1, columns.outer.second[x] & 1
             near, far = columns.outer.near[x], columns.outer.far[x]
@@ -71,21 +104,36 @@ def trace(
             base = origin + x * stride + start
             at, inside = _cut(line[start:end], base, begin, at, runs)
             sums[index] += inside
+        top[window[0] : window[2]], bottom[window[0] : window[2]] = h, -1
         offsets[index + 1] = at
     return offsets, runs[:at].copy(), sums
 
 
 @kernel()
-def _extents(map_: FloatArray, top: IntArray, bottom: IntArray) -> None:
-    """First and last positive logit of every column of a map (w, h); h and -1 if there is none."""
-    w, h = map_.shape
-    for x in range(w):
-        a, b = 0, h - 1
-        while a < h and not map_[x, a] > 0:
+def _multiply(features: FloatArray, embedding: FloatArray, window: Any, out: FloatArray) -> None:
+    """Logits of a mask in its window, and around it as far as they are mixed with those inside."""
+    count, w, h = features.shape
+    low, high = max(window[1] - _REACH, 0), min(window[3] + _REACH, h)
+    for x in range(max(window[0] - _REACH, 0), min(window[2] + _REACH, w)):
+        line = out[x, low:high]
+        line[:] = 0
+        for c in range(count):
+            factor, feature = embedding[c], features[c, x, low:high]
+            for y in range(len(line)):
+                line[y] += factor * feature[y]
+
+
+@kernel()
+def _extents(map_: FloatArray, window: Any, top: IntArray, bottom: IntArray) -> None:
+    """First and last positive logit of the columns of a window; h and -1 if there is none."""
+    x0, y0, x1, y1 = window
+    for x in range(x0, x1):
+        a, b = y0, y1 - 1
+        while a < y1 and not map_[x, a] > 0:
             a += 1
         while b >= a and not map_[x, b] > 0:
             b -= 1
-        top[x], bottom[x] = a, b if a < h else -1
+        top[x], bottom[x] = (a, b) if a < y1 else (map_.shape[1], -1)
 
 
 @kernel()

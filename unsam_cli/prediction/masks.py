@@ -12,13 +12,14 @@ from torch import Tensor
 
 from unsam_cli.backbones.soundness import check_output
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.prediction._trace_kernels import trace
+from unsam_cli.prediction._trace_kernels import Factors, trace
 from unsam_cli.prediction.mixing import axis
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.prediction.views import View
 from unsam_cli.rle import Rle, RunTable
 
 _SLICE = 2**24  # bytes of logits at once
+_DRAWN = 128  # masks at once where there are windows
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,17 @@ class Slice:
 
     Attributes
     ----------
-    logits : (n, w, h) float32
-        By columns, as runs are.
+    maps : (n, w, h) float32
+        Logits, by columns, as runs are; or with factors features (C, w, h).
     scores : (n,) float32
         Class scores.
+    factors : Factors, optional
+        What features are multiplied with to get logits, and where.
     """
 
-    logits: NDArray[np.float32]
+    maps: NDArray[np.float32]
     scores: NDArray[np.float32]
+    factors: Factors | None = None
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,25 @@ def choose(
 
 @torch.inference_mode()
 def slices(predictions: Predictions, index: int, settings: PredictSettings) -> Iterator[Slice]:
-    """Yield the logits of the chosen masks of one input of a batch, a bounded number at once."""
+    """Yield the logits of the chosen masks of one input of a batch, a bounded number at once.
+
+    If masks have windows, their logits are not computed yet: that takes longer than drawing them.
+    """
     chosen, scores = choose(predictions.class_logits[-1, index], settings)
     features = predictions.features[index].float()
+    embeddings = predictions.embeddings[-1, index].float()
+    if predictions.windows is not None:
+        windows = predictions.windows[index].numpy()
+        maps = features.transpose(1, 2).contiguous().cpu().numpy()
+        factors = embeddings.cpu().numpy()
+        check_output(maps, settings.dtype)
+        check_output(factors, settings.dtype)
+        for begin in range(0, len(chosen), _DRAWN):
+            part = chosen[begin : begin + _DRAWN]
+            yield Slice(maps, scores[begin : begin + _DRAWN], Factors(factors[part], windows[part]))
+        return
     _, h, w = features.shape
     pixels = features.flatten(1)  # turning what comes out is dearer, but needs no copy of 0.1 GB
-    embeddings = predictions.embeddings[-1, index].float()
     count = max(1, _SLICE // (4 * h * w))
     for begin in range(0, len(chosen), count):
         queries = torch.from_numpy(chosen[begin : begin + count]).to(embeddings.device)
@@ -115,11 +132,11 @@ def enlarge(part: Slice, view: View, size: tuple[int, int]) -> Masks:
     -----
     Equal to doing so with torch on a CPU, bit for bit, but without arrays of these sizes.
     """
-    _, w, h = part.logits.shape
+    _, w, h = part.maps.shape
     rows = axis(h, view.padded[0], view.inner[0], view.height)
     columns = axis(w, view.padded[1], view.inner[1], view.width)
     origin = view.x * size[0] + view.y
-    offsets, runs, sums = trace(part.logits, rows, columns, origin, size[0])
+    offsets, runs, sums = trace(part.maps, part.factors, rows, columns, origin, size[0])
     table = RunTable.from_runs(offsets, runs, size)
     scores = part.scores * sums / (table.areas + 1e-6)
     return Masks(table.to_rles(), scores).take(np.flatnonzero(table.areas))

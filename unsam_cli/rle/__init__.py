@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from unsam_cli.rle.codec import decode, decode_window, encode, encode_window
+from unsam_cli.rle.codec import decode, decode_window, encode, encode_window, scan
 from unsam_cli.rle.enlarge import Enlarged, Taps, enlarge
 from unsam_cli.rle.geometry import crop, paste, resize
 from unsam_cli.rle.overlap import intersections, iou, merge, parents, suppress
@@ -45,6 +45,7 @@ __all__ = [
     "parents",
     "paste",
     "resize",
+    "scan",
     "suppress",
     "tidy",
     "to_runs",
