@@ -43,7 +43,7 @@ from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
-from unsam_cli.prediction.masks import concatenate, enlarge, slices
+from unsam_cli.prediction.masks import concatenate, draw, slices
 from unsam_cli.prediction.pipeline import predict_images
 from unsam_cli.prediction.predict import Predictor
 from unsam_cli.prediction.settings import PredictSettings
@@ -76,7 +76,7 @@ def random_predictions(queries: int, kind: str) -> Predictions:
 
 
 def ours(predictions: Predictions) -> dict[str, Any]:
-    found = [enlarge(s, VIEW, (HEIGHT, WIDTH)) for s in slices(predictions, 0, PredictSettings())]
+    found = [draw(s, VIEW, (HEIGHT, WIDTH)) for s in slices(predictions, 0, PredictSettings())]
     masks = concatenate(found)
     return {"masks": len(masks), "pixels": int(area(masks.rles).sum())}
 

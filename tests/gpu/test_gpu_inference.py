@@ -16,7 +16,7 @@ from segmenter_models import make_segmenter
 from unsam_cli.backbones.vit import create_vit
 from unsam_cli.divide.maskcut import maskcut_batch
 from unsam_cli.models.loading import load_segmenter, save_segmenter
-from unsam_cli.prediction.masks import enlarge, slices
+from unsam_cli.prediction.masks import draw, slices
 from unsam_cli.prediction.predict import Predictor
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.rle import iou
@@ -134,7 +134,7 @@ def masks_of(folder: Path, device: str, *, dtype: str = "float32", stranded: str
         inputs = [predictor.prepare(picture(64, 96, seed))[0] for seed in (0, 1)]
         predictions = predictor.forward(inputs)
         parts = [list(slices(predictions, i, settings)) for i in range(2)]
-        found = [enlarge(p, inputs[i].view, inputs[i].size) for i in range(2) for p in parts[i]]
+        found = [draw(p, inputs[i].view, inputs[i].size) for i in range(2) for p in parts[i]]
         assert sum(map(len, found)) > 10
     return [part for each in parts for part in each]
 

@@ -17,6 +17,7 @@ from unsam_cli.models.candidates import SAME, pick
 from unsam_cli.models.cells import FORM, RANGES, STRIDES, Cells, place_maps, range_of
 from unsam_cli.models.condinst import STRIDE, cell_numbers
 from unsam_cli.models.loading import create_segmenter, load_segmenter, save_segmenter
+from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction.predict import predict_image
 from unsam_cli.prediction.settings import PredictSettings
 
@@ -117,20 +118,39 @@ def test_the_same_mask_again_ranks_behind_all_others() -> None:
     assert SAME < 1
 
 
-def test_windows_hold_masks_even_tiny_ones() -> None:
+def positive_in_windows(found: Predictions) -> list[float]:
+    """Return how much of its window each mask fills, and check that it has nothing outside."""
+    assert found.windows is not None
+    shares = []
+    for mask, (x0, y0, x1, y1) in zip(
+        found.mask_logits()[0] > 0, found.windows[0].tolist(), strict=True
+    ):
+        assert mask[y0:y1, x0:x1].sum() == mask.sum()
+        shares.append(float(mask[y0:y1, x0:x1].float().mean()))
+    return shares
+
+
+def test_windows_are_around_ellipses() -> None:
     cells, numbers, features = discs((3.0, 30, 30), (2.0, 70, 30), (1.0, 94, 62))
-    tiny = int((numbers[0, :, 0] == 2).nonzero())
+    tall, tiny = ((numbers[0, :, 0] == score).nonzero() for score in (3, 2))
+    numbers[0, tall, 5:7] = torch.tensor([-0.7, 0.5])
     numbers[0, tiny, 2:4] = 2 / cells.sizes[0]  # a pixel's middle, and positive only there
     numbers[0, tiny, 1], numbers[0, tiny, 4:6] = 0.5, 1.5
     found = pick(features, numbers, cells, 10)
-    assert found.windows is not None
-    masks = found.mask_logits()[0] > 0
-    assert masks[1].sum() == 1
-    for mask, (x0, y0, x1, y1) in zip(masks, found.windows[0].tolist(), strict=True):
-        assert mask[y0:y1, x0:x1].sum() == mask.sum()
-        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
-        gaps = rows[0] - y0, y1 - 1 - rows[-1], columns[0] - x0, x1 - 1 - columns[-1]
-        assert all(0 <= gap < 5 for gap in gaps)
+    assert (found.mask_logits()[0, 1] > 0).sum() == 1
+    assert positive_in_windows(found)[0] > 0.4
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 30.0])
+def test_no_positive_logit_is_outside_of_its_window(strength: float) -> None:
+    cells = Cells.of(SIZE, CPU)
+    rng = torch.Generator().manual_seed(0)
+    numbers = torch.randn(1, len(cells.sizes), 1 + 5 + FORM, generator=rng)
+    numbers[..., 1:6] *= strength
+    features = torch.cat((torch.randn(5, 32, 48, generator=rng), place_maps((32, 48), STRIDE, CPU)))
+    shares = positive_in_windows(pick(features[None], numbers, cells, 500))
+    assert len(shares) > 100
+    assert max(shares) > 0.5
 
 
 def test_inputs_of_a_batch_have_as_many_queries() -> None:

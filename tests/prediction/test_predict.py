@@ -15,10 +15,9 @@ from unsam_cli.errors import UsageError
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction import masks
-from unsam_cli.prediction.mixing import axis
 from unsam_cli.prediction.predict import Input, Predictor, predict_image
 from unsam_cli.prediction.settings import PredictSettings
-from unsam_cli.rle import decode, encode, encode_window, iou
+from unsam_cli.rle import Axis, decode, encode, encode_window, iou
 
 pytestmark = pytest.mark.torch
 
@@ -67,7 +66,7 @@ def drawn(predictions: Predictions, predictor: Predictor, one: Input) -> list[ND
     """Masks of all queries, those that are empty, too."""
     found = []
     for part in masks.slices(predictions, 0, predictor.settings):
-        (rle,) = masks.enlarge(part, one.view, one.size).rles or [encode(np.zeros(one.size, bool))]
+        (rle,) = masks.draw(part, one.view, one.size).rles or [encode(np.zeros(one.size, bool))]
         found.append(decode(rle))
     return found
 
@@ -87,8 +86,13 @@ def test_masks_in_windows_are_those_of_whole_maps(
     windows[0], windows[1] = (0, 0, w, h), (3, 3, 3, 9)
     part = dataclasses.replace(whole, windows=torch.from_numpy(windows)[None])
     view = one.view
-    rows = axis(h, view.padded[0], view.inner[0], view.height)
-    columns = axis(w, view.padded[1], view.inner[1], view.width)
+    rows, columns = (
+        Axis.of(n, m, through=through)
+        for n, m, through in (
+            (h, height, (view.padded[0], view.inner[0])),
+            (w, width, (view.padded[1], view.inner[1])),
+        )
+    )
     pairs = zip(drawn(part, predictor, one), drawn(whole, predictor, one), strict=True)
     for i, (found, expected) in enumerate(pairs):
         x0, y0, x1, y1 = windows[i]

@@ -141,7 +141,7 @@ def test_only_some_images_are_under_way_and_threads_end(photos: list[Photo]) -> 
 def test_logits_that_wait_are_few(photos: list[Photo], monkeypatch: pytest.MonkeyPatch) -> None:
     alive = most = 0
     lock = threading.Lock()
-    enlarge, cut = masks.enlarge, masks.slices
+    draw, cut = masks.draw, masks.slices
 
     def counting(*args: Any) -> Iterator[masks.Slice]:
         nonlocal alive, most
@@ -154,13 +154,13 @@ def test_logits_that_wait_are_few(photos: list[Photo], monkeypatch: pytest.Monke
     def slow(*args: Any) -> masks.Masks:
         nonlocal alive
         time.sleep(0.005)
-        result = enlarge(*args)
+        result = draw(*args)
         with lock:
             alive -= 1
         return result
 
     monkeypatch.setattr(masks, "_SLICE", 1)  # a slice for each mask
     monkeypatch.setattr("unsam_cli.prediction.pipeline.slices", counting)
-    monkeypatch.setattr("unsam_cli.prediction.pipeline.enlarge", slow)
+    monkeypatch.setattr("unsam_cli.prediction.pipeline.draw", slow)
     list(predict_images(photos, Predictor(RandomSegmenter(), PredictSettings()), keep, jobs=2))
     assert 2 <= most <= 2 + 2

@@ -9,7 +9,7 @@ import scipy.ndimage
 import torch
 from torch.nn.functional import interpolate
 
-from unsam_cli.rle import Enlarged, RunTable, Taps, decode, enlarge
+from unsam_cli.rle import Axis, Enlarged, Factors, RunTable, Step, decode, enlarge
 
 pytestmark = pytest.mark.torch
 
@@ -47,7 +47,7 @@ def test_masks_are_those_of_whole_arrays(
 ) -> None:
     maps = np.concatenate([smooth(4, 16, 16), np.full((1, 16, 16), -5, np.float32)])
     maps[1] -= 4
-    rows, columns = (Taps.bilinear(16, (side, k), (m, m)) for k, m in zip(inner, size, strict=True))
+    rows, columns = (Axis.of(16, m, through=(side, k)) for k, m in zip(inner, size, strict=True))
     found = enlarge(maps, rows, columns, offset=1.0)
     expected = resized(maps, ((side, side), inner), (size, size))
     for mask, values in zip(decoded(found, size), expected, strict=True):
@@ -58,32 +58,51 @@ def test_masks_are_those_of_whole_arrays(
     assert found.offsets[-1] == found.offsets[-2]
 
 
-@pytest.mark.parametrize(
-    "steps", [[(37, 37)], [(64, 41), (100, 100)], [(5, 5)], [(64, 64), (7, 7)]]
-)
-def test_weights_are_those_of_torch(steps: list[tuple[int, int]]) -> None:
-    taps = Taps.bilinear(16, *steps)
-    eye = np.eye(16, dtype=np.float32)
-    expected = resized(eye[None], *(((m, 16), (kept, 16)) for m, kept in steps))[0]
-    mixing = np.zeros((len(taps), 16), np.float32)
-    for tap in range(taps.weights.shape[1]):
-        mixing[np.arange(len(taps)), taps.first + tap] += taps.weights[:, tap]
-    np.testing.assert_allclose(mixing, expected, atol=2e-6)
+@pytest.mark.parametrize("m", [5, 16, 37])
+def test_a_step_is_that_of_torch(m: int) -> None:
+    maps = smooth(1, 16, 9)
+    expected = resized(maps, ((m, 9), (m - 1, 9)))[0]
+    np.testing.assert_allclose(Step.of(16, m, m - 1).mix(maps[0]), expected, atol=1e-5)
 
 
-def test_a_threshold_moves_the_border() -> None:
-    maps = smooth(1, 12, 12)
-    taps = Taps.bilinear(12, (50, 50))
-    found = enlarge(maps, taps, taps, threshold=3.0, offset=0.5)
-    expected = resized(maps, ((50, 50), (50, 50)))[0]
-    np.testing.assert_array_equal(decoded(found, (50, 50))[0], expected > 3)
-    assert found.inner[0] == (expected > 3.5).sum()
-    assert found.outer[0] == (expected > 2.5).sum()
+@pytest.mark.parametrize("size", [(50, 31), (5, 8), (16, 9)])
+def test_a_single_step(size: tuple[int, int]) -> None:
+    maps = smooth(3, 16, 9)
+    found = enlarge(maps, Axis.of(16, size[0]), Axis.of(9, size[1]))
+    for mask, values in zip(decoded(found, size), resized(maps, (size, size)), strict=True):
+        np.testing.assert_array_equal(mask, values > 0)
+    assert not found.inner.any()
+    assert not found.sums.any()
+
+
+def test_sigmoids_are_summed() -> None:
+    maps = smooth(3, 16, 9)
+    found = enlarge(maps, Axis.of(16, 40), Axis.of(9, 30), summed=True)
+    values = resized(maps, ((40, 30), (40, 30))).astype(np.float64)
+    expected = ((values > 0) / (1 + np.exp(-values))).sum((1, 2))
+    np.testing.assert_allclose(found.sums, expected, rtol=1e-6)
+
+
+def test_features_are_multiplied_only_in_windows() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.integers(-3, 4, (5, 16, 9)).astype(np.float32)  # so that sums are exact
+    embeddings = rng.integers(-3, 4, (2, 5)).astype(np.float32)
+    windows = np.array([[2, 3, 7, 10], [0, 0, 9, 16]])
+    rows, columns = Axis.of(16, 32), Axis.of(9, 27)
+    found = enlarge(features, rows, columns, factors=Factors(embeddings, windows), summed=True)
+    logits = np.einsum("nc,chw->nhw", embeddings, features)
+    whole = enlarge(logits, rows, columns, summed=True)
+    (mask, last), (expected, same) = decoded(found, (32, 27)), decoded(whole, (32, 27))
+    np.testing.assert_array_equal(mask[8:18, 8:19], expected[8:18, 8:19])
+    assert not mask[:5].any()
+    assert not mask[21:].any()
+    np.testing.assert_array_equal(last, same)
+    assert found.sums[1] == whole.sums[1]
 
 
 def test_a_window_lands_where_it_belongs() -> None:
     maps = smooth(2, 8, 8)
-    rows, columns = Taps.bilinear(8, (20, 20)), Taps.bilinear(8, (30, 30))
+    rows, columns = Axis.of(8, 20), Axis.of(8, 30)
     alone = decoded(enlarge(maps, rows, columns), (20, 30))
     placed = enlarge(maps, rows, columns, origin=5 * 40 + 7, stride=40)
     for mask, window in zip(decoded(placed, (40, 50)), alone, strict=True):
@@ -93,7 +112,7 @@ def test_a_window_lands_where_it_belongs() -> None:
 
 
 def test_no_maps_give_no_masks() -> None:
-    taps = Taps.bilinear(8, (20, 20))
-    found = enlarge(np.empty((0, 8, 8), np.float32), taps, taps)
+    axis = Axis.of(8, 20)
+    found = enlarge(np.empty((0, 8, 8), np.float32), axis, axis)
     assert found.offsets.tolist() == [0]
     assert len(found.runs) == len(found.inner) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +10,7 @@ from unsam_cli.divide.guided import GuidedFilter
 from unsam_cli.divide.maskcut import Cut
 from unsam_cli.divide.regions import fill_holes, label
 from unsam_cli.divide.settings import Refine
-from unsam_cli.jit import kernel
-from unsam_cli.rle import Rle
+from unsam_cli.rle import Axis, Rle, Step
 
 _EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel
 _RADIUS = 1.5  # of the filter's box, in patches
@@ -69,15 +66,20 @@ def to_pixels(
     filtering = guide if isinstance(guide, GuidedFilter) else guide_filter(guide, cut.mask.shape)
     core = _core(cut)
     before = rle.decode(rle.resize(rle.encode(core), filtering.shape))
-    soft = filtering.filter(_bilinear(_soft(cut), filtering.shape))
+    (h, w), (gh, gw) = cut.mask.shape, filtering.shape
+    rows, columns = Step.of(h, gh, gh), Step.of(w, gw, gw)
+    soft = filtering.filter(columns.mix(rows.mix(_soft(cut)).T).T)
     after = _piece(fill_holes(soft > 0.5), before)
     if (before & after).sum() <= _CHANGED * (before | after).sum():
         return rle.resize(rle.encode(core), size)
     # Interpolating the soft mask keeps its border smooth when the image is larger than the guide.
     soft[~after & (soft > 0.5)] = 0
     soft[after & (soft <= 0.5)] = 1
-    runs = _threshold_runs(np.ascontiguousarray(soft.T), size[0], size[1])
-    return rle.from_runs(runs, size) if len(runs) else rle.resize(rle.encode(core), size)
+    soft -= 0.5
+    found = rle.enlarge(soft[None], Axis.of(gh, size[0]), Axis.of(gw, size[1]))
+    if not len(found.runs):
+        return rle.resize(rle.encode(core), size)
+    return rle.from_runs(found.runs, size)
 
 
 def guide_filter(guide: NDArray[np.uint8], grid: tuple[int, ...]) -> GuidedFilter:
@@ -120,52 +122,3 @@ def _soft(cut: Cut) -> NDArray[np.float32]:
     near[:, :-1] |= mask[:, 1:]
     outside = np.where(near, np.minimum(sure, 0.5 - _SURE), 0.0)
     return np.where(mask, np.maximum(sure, 0.5 + _SURE), outside).astype(np.float32)
-
-
-def _bilinear(grid: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Enlarge (h, w) float32 to `size` by bilinear interpolation between patch centres."""
-    (top, bottom, down), (left, right, across) = (
-        _between(n, m) for n, m in zip(grid.shape, size, strict=True)
-    )
-    rows = grid[top] + (grid[bottom] - grid[top]) * down[:, None]
-    fine: NDArray[np.float32] = rows[:, left] + (rows[:, right] - rows[:, left]) * across
-    return fine
-
-
-def _between(n: int, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For m samples over n cells: the cells on both sides, and how near each is to the second."""
-    at = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
-    first = at.astype(np.int64)
-    return first, np.minimum(first + 1, n - 1), (at - first).astype(np.float32)
-
-
-@kernel()
-def _threshold_runs(columns: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Find the runs, column-major, in which a map enlarged to height x width exceeds 1/2.
-
-    `columns` is the map transposed, (gw, gh) float32. No array of the image's size is made.
-    """
-    gw, gh = columns.shape
-    edges = np.empty(1024, np.int64)  # where runs start and end, in turn
-    count = 0
-    column = np.empty(gh + 1, np.float32)
-    for x in range(width):
-        at = min(max((x + 0.5) * gw / width - 0.5, 0.0), gw - 1.0)
-        left = int(at)
-        right, across = min(left + 1, gw - 1), np.float32(at - left)
-        for i in range(gh):
-            column[i] = columns[left, i] + (columns[right, i] - columns[left, i]) * across
-        column[gh] = column[gh - 1]
-        for y in range(height):
-            at = min(max((y + 0.5) * gh / height - 0.5, 0.0), gh - 1.0)
-            top = int(at)
-            value = column[top] + (column[top + 1] - column[top]) * np.float32(at - top)
-            if (value > 0.5) != (count % 2 == 1):
-                if count + 2 > len(edges):
-                    edges = np.concatenate((edges, np.empty_like(edges)))
-                edges[count] = x * height + y
-                count += 1
-    if count % 2:
-        edges[count] = width * height
-        count += 1
-    return edges[:count].copy().reshape(-1, 2)

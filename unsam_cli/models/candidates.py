@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from unsam_cli.models.cells import Cells
+from unsam_cli.models.cells import FORM, STRIDES, Cells
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.rle import RunTable, intersections, scan, suppress
+from unsam_cli.rle import Axis, Factors, RunTable, enlarge, intersections, suppress
 
 _LEAST_SCORE = 0.02
-_CHUNK = 128  # masks at once
 SAME = 0.6
 """IoU with a better mask, over which a mask is that one again."""
 FADING = 0.1
@@ -41,8 +40,7 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
     -------
     Predictions
         Of as many queries for every input; what is left over has a score of 0 and no mask. With
-        windows, which reach a cell of stride 4 beyond the cells that are positive on average: what
-        is positive farther away is not drawn.
+        windows.
 
     Notes
     -----
@@ -59,11 +57,10 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
         scores = scores * _peaks(scores, cells.grids)
         best = scores.topk(min(most, len(scores))).indices
         best = best[scores[best] > _LEAST_SCORE]
-        embeddings = cells.take(best).embeddings(one[best])
-        coarse = functional.avg_pool2d(maps, 2)
-        table = _rough(embeddings, coarse)
-        weights = torch.from_numpy(_weights(table)).to(scores)
-        windows = torch.from_numpy(_windows(table, embeddings, coarse))
+        chosen, their = cells.take(best), one[best]
+        embeddings = chosen.embeddings(their)
+        windows = _windows(chosen.boxes(their, maps[:-FORM].square().sum(0).max().sqrt()), maps)
+        weights = torch.from_numpy(_weights(_rough(maps, embeddings, windows))).to(scores)
         found.append(((scores[best] * weights).logit(eps=1e-6), embeddings, windows))
     count = max(len(windows) for _, _, windows in found)
     classes = torch.stack(
@@ -90,15 +87,22 @@ def _peaks(scores: Tensor, grids: list[tuple[int, int]]) -> Tensor:
     return torch.cat(parts)
 
 
-def _rough(embeddings: Tensor, coarse: Tensor) -> RunTable:
-    """Return the masks of embeddings (n, C) at the resolution of features (C, h, w)."""
+def _windows(boxes: Tensor, features: Tensor) -> Tensor:
+    """Return boxes (n, 4) in pixels from the centre as windows of features, of even numbers."""
+    _, h, w = features.shape
+    sides = torch.tensor([w, h, w, h], device=boxes.device) // 2
+    places = (boxes.nan_to_num() / STRIDES[0] + sides / 2).floor()
+    places[:, 2:] += 1
+    return 2 * places.clamp(torch.zeros_like(sides), sides).long().cpu()
+
+
+def _rough(features: Tensor, embeddings: Tensor, windows: Tensor) -> RunTable:
+    """Return masks at half the resolution of the features."""
+    coarse = functional.avg_pool2d(features, 2).cpu().numpy()
     _, h, w = coarse.shape
-    pixels = coarse.transpose(1, 2).flatten(1)
-    runs = [np.empty((0, 2), np.int64)]
-    for i, part in enumerate(torch.split(embeddings, _CHUNK)):
-        inside = (part @ pixels > 0).cpu().numpy().view(np.uint8)
-        runs.append(scan(inside, i * _CHUNK * h * w, h * w))
-    return RunTable.from_stack(np.concatenate(runs), len(embeddings), (h, w))
+    factors = Factors(embeddings.cpu().numpy(), windows.numpy() // 2)
+    found = enlarge(coarse, Axis.of(h, h), Axis.of(w, w), factors=factors)
+    return RunTable.from_runs(found.offsets, found.runs, (h, w))
 
 
 def _weights(table: RunTable) -> NDArray[np.float32]:
@@ -113,14 +117,3 @@ def _weights(table: RunTable) -> NDArray[np.float32]:
         overlap = np.where(better < again[:, None], iou, 0).max(axis=1)
         weights[again] = FADING * (1 - overlap)
     return weights
-
-
-def _windows(table: RunTable, embeddings: Tensor, coarse: Tensor) -> NDArray[np.int64]:
-    """Return x0, y0, x1, y1 (n, 4), one cell around masks, in features of twice the resolution."""
-    h, w = table.size
-    x, y, width, height = table.boxes.T
-    boxes = np.stack((x, y, x + width, y + height), -1)
-    tiny = np.flatnonzero(table.areas == 0)  # but maybe not at the full resolution
-    peak = (embeddings[tiny] @ coarse.flatten(1)).argmax(1).cpu().numpy()
-    boxes[tiny] = np.stack((peak % w, peak // w, peak % w + 1, peak // w + 1), -1)
-    return 2 * np.clip(boxes + np.array([-1, -1, 1, 1]), 0, np.array([w, h, w, h]))

@@ -20,6 +20,7 @@ FORM = 6
 """Numbers of a quadratic form: a constant, the centre (2), and a triangular matrix (3)."""
 _FIRST, _RATIO = 9.0, 1.6
 _RADIUS = 0.8  # of the first ellipse, in sizes
+_ROUNDING = 0.1  # more than squares of places lose of a logit in single precision
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,46 @@ class Cells:
         (..., T, 6) tensor
             The logit is constant - |L (p - c)|^2.
         """
-        size = self.sizes[:, None]
-        centre = self.centres + numbers[..., 1:3].clamp(-4, 4) * size / 2
-        scale = 1 / (_RADIUS * self.sizes)
-        a = numbers[..., 3].clamp(-3, 1.5).exp() * scale
-        b = numbers[..., 4].clamp(-3, 1.5).exp() * scale
-        c = numbers[..., 5].clamp(-3, 3) * scale
+        centre, a, b, c = self._ellipses(numbers)
         xx, xy, yy = a * a + c * c, 2 * b * c, b * b
         x, y = centre.unbind(-1)
         constant = numbers[..., 0] - (xx * x * x + xy * x * y + yy * y * y)
         return torch.stack((constant, 2 * xx * x + xy * y, 2 * yy * y + xy * x, -xx, -xy, -yy), -1)
+
+    def boxes(self, numbers: Tensor, longest: Tensor) -> Tensor:
+        """Return where logits can be positive.
+
+        Parameters
+        ----------
+        numbers : (T, 1 + C + 6) tensor
+            As for `embeddings`.
+        longest : () tensor
+            The greatest length of a vector of C features.
+
+        Returns
+        -------
+        (T, 4) tensor
+            x0, y0, x1, y1 in pixels from the centre of the picture.
+
+        Notes
+        -----
+        Outside of an ellipse a form is below minus the largest product of factors and features that
+        the Cauchy-Schwarz inequality allows.
+        """
+        forms = numbers[:, -FORM:]
+        centre, a, b, c = self._ellipses(forms)
+        highest = forms[:, 0] + numbers[:, 1:-FORM].norm(dim=1) * longest
+        radius = (highest + _ROUNDING).clamp(min=0).sqrt()
+        reach = torch.stack((radius / a, radius / b * (1 + (c / a) ** 2).sqrt()), -1)
+        return torch.cat((centre - reach, centre + reach), -1)
+
+    def _ellipses(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return c (..., T, 2), and the numbers of L: diagonal, and below."""
+        centre = self.centres + numbers[..., 1:3].clamp(-4, 4) * self.sizes[:, None] / 2
+        scale = 1 / (_RADIUS * self.sizes)
+        a = numbers[..., 3].clamp(-3, 1.5).exp() * scale
+        b = numbers[..., 4].clamp(-3, 1.5).exp() * scale
+        return centre, a, b, numbers[..., 5].clamp(-3, 3) * scale
 
 
 def range_of(sizes: Tensor) -> Tensor:

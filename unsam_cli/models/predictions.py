@@ -28,8 +28,8 @@ class Predictions:
         have features of their own (EoMT in training), these are stacked along C, and the
         embeddings of a layer are 0 at those of the others.
     windows : (B, Q, 4) int64 tensor on the CPU, optional
-        Where masks can be: x0, y0, x1, y1 in pixels of the features, the ends exclusive. What a
-        mask has outside of its window is not drawn. By default masks can be anywhere.
+        Outside of which no logit of a mask is positive: x0, y0, x1, y1 in pixels of the features,
+        the ends exclusive. By default masks can be anywhere.
     """
 
     class_logits: Tensor

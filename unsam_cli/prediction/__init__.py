@@ -4,7 +4,6 @@
 `settings`        how to predict; imports nothing heavy
 `views`           what the network is shown of an image: all of it, and tiles
 `masks`           from the factors of masks to runs: chosen first, enlarged in slices
-`mixing`          how pixels of a mask come from logits, two bilinear steps later
 `tiles`           masks of tiles joined across borders
 `predict`         one image: pixels in, masks out
 `pipeline`        many images: threads before and after the network's

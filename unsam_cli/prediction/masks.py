@@ -12,11 +12,9 @@ from torch import Tensor
 
 from unsam_cli.backbones.soundness import check_output
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.prediction._trace_kernels import Factors, trace
-from unsam_cli.prediction.mixing import axis
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.prediction.views import View
-from unsam_cli.rle import Rle, RunTable
+from unsam_cli.rle import Axis, Factors, Rle, RunTable, enlarge
 
 _SLICE = 2**24  # bytes of logits at once
 _DRAWN = 128  # masks at once where there are windows
@@ -28,8 +26,8 @@ class Slice:
 
     Attributes
     ----------
-    maps : (n, w, h) float32
-        Logits, by columns, as runs are; or with factors features (C, w, h).
+    maps : (n, h, w) float32
+        Logits, contiguous by columns, as runs are; or with factors features (C, h, w).
     scores : (n,) float32
         Class scores.
     factors : Factors, optional
@@ -102,7 +100,7 @@ def slices(predictions: Predictions, index: int, settings: PredictSettings) -> I
     embeddings = predictions.embeddings[-1, index].float()
     if predictions.windows is not None:
         windows = predictions.windows[index].numpy()
-        maps = features.transpose(1, 2).contiguous().cpu().numpy()
+        maps = _by_columns(features)
         factors = embeddings.cpu().numpy()
         check_output(maps, settings.dtype)
         check_output(factors, settings.dtype)
@@ -115,30 +113,37 @@ def slices(predictions: Predictions, index: int, settings: PredictSettings) -> I
     count = max(1, _SLICE // (4 * h * w))
     for begin in range(0, len(chosen), count):
         queries = torch.from_numpy(chosen[begin : begin + count]).to(embeddings.device)
-        logits = (embeddings[queries] @ pixels).reshape(-1, h, w).transpose(1, 2)
-        found = logits.contiguous().cpu().numpy()
+        found = _by_columns((embeddings[queries] @ pixels).reshape(-1, h, w))
         check_output(found, settings.dtype)
         yield Slice(found, scores[begin : begin + count])
 
 
-def enlarge(part: Slice, view: View, size: tuple[int, int]) -> Masks:
+def _by_columns(maps: Tensor) -> NDArray[np.float32]:
+    """Bring maps (n, h, w) to the CPU, where columns are contiguous."""
+    turned: NDArray[np.float32] = maps.transpose(1, 2).contiguous().cpu().numpy()
+    return turned.transpose(0, 2, 1)
+
+
+def draw(part: Slice, view: View, size: tuple[int, int]) -> Masks:
     """Turn logits into masks of an image of `size` (H, W), without those that are empty.
 
     A mask is where its logits are positive, once they have been resized to the network's input,
     freed from its padding, and resized to the view. Its score is the class score times the mean
     probability inside of it.
-
-    Notes
-    -----
-    Equal to doing so with torch on a CPU, bit for bit, but without arrays of these sizes.
     """
-    _, w, h = part.maps.shape
-    rows = axis(h, view.padded[0], view.inner[0], view.height)
-    columns = axis(w, view.padded[1], view.inner[1], view.width)
-    origin = view.x * size[0] + view.y
-    offsets, runs, sums = trace(part.maps, part.factors, rows, columns, origin, size[0])
-    table = RunTable.from_runs(offsets, runs, size)
-    scores = part.scores * sums / (table.areas + 1e-6)
+    _, h, w = part.maps.shape
+    (height, width), (tall, wide) = view.inner, view.padded
+    found = enlarge(
+        part.maps,
+        Axis.of(h, view.height, through=(tall, height)),
+        Axis.of(w, view.width, through=(wide, width)),
+        factors=part.factors,
+        summed=True,
+        origin=view.x * size[0] + view.y,
+        stride=size[0],
+    )
+    table = RunTable.from_runs(found.offsets, found.runs, size)
+    scores = part.scores * found.sums / (table.areas + 1e-6)
     return Masks(table.to_rles(), scores).take(np.flatnonzero(table.areas))
 
 

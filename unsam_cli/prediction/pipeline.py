@@ -13,7 +13,7 @@ from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.images import read_image
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.prediction.masks import Masks, enlarge, slices
+from unsam_cli.prediction.masks import Masks, draw, slices
 from unsam_cli.prediction.predict import Input, Predictor
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.resources import release_memory
@@ -60,7 +60,7 @@ def predict_images(
 
     The network's thread also multiplies the factors, slice by slice, so that what an image leaves
     on the device is free before the next one is computed. It waits while more than `jobs`
-    slices are not enlarged yet.
+    slices are not drawn yet.
     """
     running: deque[Future[Masks]] = deque()
 
@@ -73,7 +73,7 @@ def predict_images(
 
     def submit(predictions: Predictions, index: int, one: Input) -> Iterator[Future[Masks]]:
         for part in slices(predictions, index, predictor.settings):
-            running.append(pool.submit(enlarge, part, one.view, one.size))
+            running.append(pool.submit(draw, part, one.view, one.size))
             yield running[-1]
             if len(running) > jobs:
                 wait([running.popleft()])

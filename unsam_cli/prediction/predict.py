@@ -16,7 +16,7 @@ from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import CONDINST
 from unsam_cli.prediction import tiles
-from unsam_cli.prediction.masks import Masks, concatenate, enlarge, slices
+from unsam_cli.prediction.masks import Masks, concatenate, draw, slices
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.prediction.views import View, plan_views, see
 from unsam_cli.rle import RunTable, suppress
@@ -140,7 +140,5 @@ def predict_image(
     parts = []
     for one in inputs:
         predictions = predictor.forward([one])
-        parts.append(
-            [enlarge(part, one.view, one.size) for part in slices(predictions, 0, settings)]
-        )
+        parts.append([draw(part, one.view, one.size) for part in slices(predictions, 0, settings)])
     return predictor.finish(inputs, parts)

@@ -7,15 +7,17 @@
 `segmentation`          polygons and other foreign segmentations, checked
 `tidy`                  small holes and islands
 `table`                 the runs, areas and boxes of many masks in flat arrays
-`enlarge`               small maps enlarged and cut, straight to runs
+`enlarge`, `axes`       small maps enlarged and cut, straight to runs
 `overlap`               intersections, IoU, union, non-maximum suppression, parents
 ======================  =========================================================================
 """
 
 from __future__ import annotations
 
-from unsam_cli.rle.codec import decode, decode_window, encode, encode_window, scan
-from unsam_cli.rle.enlarge import Enlarged, Taps, enlarge
+from unsam_cli.rle._enlarge_kernels import Factors
+from unsam_cli.rle.axes import Axis, Step
+from unsam_cli.rle.codec import decode, decode_window, encode, encode_window
+from unsam_cli.rle.enlarge import Enlarged, enlarge
 from unsam_cli.rle.geometry import crop, paste, resize
 from unsam_cli.rle.overlap import intersections, iou, merge, parents, suppress
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, from_runs, to_runs
@@ -25,10 +27,12 @@ from unsam_cli.rle.tidy import tidy
 
 __all__ = [
     "MAX_PIXELS",
+    "Axis",
     "Enlarged",
+    "Factors",
     "Rle",
     "RunTable",
-    "Taps",
+    "Step",
     "area",
     "boxes",
     "crop",
@@ -45,7 +49,6 @@ __all__ = [
     "parents",
     "paste",
     "resize",
-    "scan",
     "suppress",
     "tidy",
     "to_runs",

@@ -46,7 +46,7 @@ def encode_window(mask: BoolArray, x: int, y: int, size: tuple[int, int]) -> Rle
     (h, w), (height, width) = np.shape(mask), checked_size(size)
     check_window(x, y, w, h, (height, width))
     columns = np.ascontiguousarray(np.asarray(mask, dtype=np.bool_).T)
-    return from_runs(scan(columns.view(np.uint8), x * height + y, height), (height, width))
+    return from_runs(_scan(columns.view(np.uint8), x * height + y, height), (height, width))
 
 
 def decode(rle: Rle) -> BoolArray:
@@ -99,23 +99,8 @@ def _fill(runs: IntArray, pixels: BoolArray) -> None:
 
 
 @kernel()
-def scan(columns: NDArray[np.uint8], first: int, height: int) -> IntArray:
-    """List the runs of a window of an image; no run goes on in the next column.
-
-    Parameters
-    ----------
-    columns : (w, h) uint8
-        The window by columns; what is not 0 is foreground.
-    first : int
-        Index of the window's first pixel in the image, column-major.
-    height : int
-        Rows of the image.
-
-    Returns
-    -------
-    (K, 2) int64
-        Start and end (exclusive) of every run as column-major pixel indices of the image.
-    """
+def _scan(columns: NDArray[np.uint8], first: int, height: int) -> IntArray:
+    """List the runs of a window given by columns, in pixel indices of an image of `height` rows."""
     w, h = columns.shape
     count = 0
     for column in range(w):

@@ -98,24 +98,6 @@ class RunTable:
         narrow = runs.astype(np.int32, copy=False)
         return cls((height, width), offsets, narrow, *_measure(offsets, narrow, sizes))
 
-    @classmethod
-    def from_stack(cls, runs: IntArray, count: int, size: tuple[int, int]) -> RunTable:
-        """Build the table of images that stand one behind the other.
-
-        Parameters
-        ----------
-        runs : (R, 2) int64
-            Start and end (exclusive) of every run, ascending, as indices of pixels of all images:
-            H W of the first, column-major, then those of the second. No run is of two images.
-        count : int
-            Number of images.
-        size : (H, W)
-            Of each, in pixels.
-        """
-        pixels = size[0] * size[1]
-        offsets = np.searchsorted(runs[:, 0], pixels * np.arange(count + 1))
-        return cls.from_runs(offsets, runs - runs[:, :1] // pixels * pixels, size)
-
     def take(self, order: IntArray) -> RunTable:
         """Return the table of some of the masks, in the given order."""
         order = np.asarray(order, dtype=np.int64)

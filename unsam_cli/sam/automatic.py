@@ -117,7 +117,7 @@ class _Search:
         self.granularity = granularity
         self.size = (image.shape[0], image.shape[1])
         self.frame = model.frame(crop.size)
-        self.taps = self.frame.taps(model.low)
+        self.axes = self.frame.axes(model.low)
         window = np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1])
         self.embedding = model.embed(self.frame.pixels(window).to(self.model.device)[None])
 
@@ -155,7 +155,7 @@ class _Search:
         crop, config, (height, _) = self.crop, self.config, self.size
         cut = enlarge(
             logits,
-            *self.taps,
+            *self.axes,
             offset=config.stability_offset,
             origin=crop.x0 * height + crop.y0,
             stride=height,

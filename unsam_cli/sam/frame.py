@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from unsam_cli.rle import Taps
+from unsam_cli.rle import Axis
 
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
@@ -76,7 +76,7 @@ class Frame:
         pairs = points.double().reshape(*points.shape[:-1], -1, 2) * scaling
         return pairs.reshape(points.shape).float()
 
-    def taps(self, low: int) -> tuple[Taps, Taps]:
+    def axes(self, low: int) -> tuple[Axis, Axis]:
         """Return how rows and columns of low x low logits become those of the image.
 
         Notes
@@ -84,13 +84,10 @@ class Frame:
         SAM enlarges to the input's side, removes the padding and resizes to the image; SAM 2
         resizes to the image at once.
         """
-        if self.square:
-            rows, columns = (Taps.bilinear(low, (m, m)) for m in self.size)
-        else:
-            rows, columns = (
-                Taps.bilinear(low, (self.side, kept), (m, m))
-                for m, kept in zip(self.size, self.inner, strict=True)
-            )
+        rows, columns = (
+            Axis.of(low, m, through=None if self.square else (self.side, kept))
+            for m, kept in zip(self.size, self.inner, strict=True)
+        )
         return rows, columns
 
 

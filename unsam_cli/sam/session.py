@@ -61,7 +61,7 @@ class Session:
         """Encode an image, (H, W, 3) uint8 RGB; prompts refer to it until the next one."""
         self.size = (image.shape[0], image.shape[1])
         self.frame = self.model.frame(self.size)
-        self.taps = self.frame.taps(self.model.low)
+        self.axes = self.frame.axes(self.model.low)
         self.embedding = self.model.embed(self.frame.pixels(image)[None].to(self.model.device))
         self._before = None
 
@@ -152,7 +152,7 @@ class Session:
         """Enlarge masks to the image, and encode them."""
         P, M = masks.scores.shape
         logits = masks.logits.flatten(0, 1).float().cpu().numpy()
-        cut = enlarge(logits, *self.taps)
+        cut = enlarge(logits, *self.axes)
         rles = RunTable.from_runs(cut.offsets, cut.runs, self.size).to_rles()
         scores = masks.scores.float().cpu().numpy()
         check_output(logits, self.model.dtype)

@@ -1,8 +1,8 @@
-"""From maps of logits to the runs of masks: two bilinear steps, column by column.
+"""Two bilinear steps, column by column: only a few columns are ever held.
 
-Only a few columns are ever held. A pixel is computed only if a logit that it depends on is
-positive, up to gaps within a column: a mix of what is not positive, with weights that are not
-negative, is not positive either, in floating point, too.
+A pixel is computed only if a logit that it depends on is positive, up to gaps within a column: a
+mix of what is not positive, with weights that are not negative, is not positive either, in floating
+point, too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
-from unsam_cli.prediction.mixing import Axis, Indices, Step, Weights
+from unsam_cli.rle.axes import Axis, Indices, Step, Weights
+from unsam_cli.rle.runs import IntArray
 
-IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 Int = Any  # int or np.int64
 
@@ -56,12 +56,24 @@ def trace(
     factors: Factors | None,
     rows: Axis,
     columns: Axis,
-    origin: int,
-    stride: int,
-) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
-    """Offsets and runs of n masks, and sums of sigmoids inside (n,).
+    place: tuple[int, int],
+    offset: Any,
+    summed: bool,
+) -> tuple[IntArray, IntArray, IntArray, IntArray, NDArray[np.float64]]:
+    """Return what `Enlarged` has.
 
-    The maps (n, w, h) are the logits; or with factors they are features (C, w, h).
+    Parameters
+    ----------
+    maps, factors
+        (n, w, h) logits and None, or (C, w, h) features and their factors.
+    rows, columns
+        From h to H, and from w to W.
+    place
+        Index of the first pixel, and of one column to the next.
+    offset : float32
+        Pixels over and over minus this are counted, unless it is 0.
+    summed
+        Whether sigmoids are summed.
     """
     _, w, h = maps.shape
     height = len(rows.low)
@@ -73,6 +85,7 @@ def trace(
     low, mixed = np.empty(h, np.float32), np.empty(len(rows.inner.first), np.float32)
     line = np.empty(height, np.float32)
     offsets, sums = np.zeros(n + 1, np.int64), np.zeros(n, np.float64)
+    inner, outer = np.zeros(n, np.int64), np.zeros(n, np.int64)
     runs = np.empty((4096, 2), np.int64)
     at = 0
     for index in range(n):
@@ -84,7 +97,7 @@ def trace(
             x0, y0, x1, y1 = factors.windows[index]
             map_, window = scratch, (x0, y0, x1, y1)
             _multiply(maps, factors.embeddings[index], window, map_)
-        _extents(map_, window, top, bottom)
+        _extents(map_, window, -offset, top, bottom)
         first = np.searchsorted(columns.high, window[0])
         for x in range(first, np.searchsorted(columns.low, window[2])):
             start, end = _span(rows, top, bottom, columns.low[x], columns.high[x])
@@ -101,12 +114,15 @@ def trace(
             _resample(mixed, rows.outer, start, end, line)
             if at + (end - start) // 2 + 1 > len(runs):
                 runs = np.concatenate((runs, np.empty_like(runs)))
-            base = origin + x * stride + start
-            at, inside = _cut(line[start:end], base, begin, at, runs)
+            base = place[0] + x * place[1] + start
+            at, inside = _cut(line[start:end], base, begin, at, runs, summed)
             sums[index] += inside
+            if offset:
+                inner[index] += _count(line[start:end], offset)
+                outer[index] += _count(line[start:end], -offset)
         top[window[0] : window[2]], bottom[window[0] : window[2]] = h, -1
         offsets[index + 1] = at
-    return offsets, runs[:at].copy(), sums
+    return offsets, runs[:at].copy(), inner, outer, sums
 
 
 @kernel()
@@ -124,14 +140,14 @@ def _multiply(features: FloatArray, embedding: FloatArray, window: Any, out: Flo
 
 
 @kernel()
-def _extents(map_: FloatArray, window: Any, top: IntArray, bottom: IntArray) -> None:
-    """First and last positive logit of the columns of a window; h and -1 if there is none."""
+def _extents(map_: FloatArray, window: Any, cut: Any, top: IntArray, bottom: IntArray) -> None:
+    """First and last logit over a cut of the columns of a window; h and -1 if there is none."""
     x0, y0, x1, y1 = window
     for x in range(x0, x1):
         a, b = y0, y1 - 1
-        while a < y1 and not map_[x, a] > 0:
+        while a < y1 and not map_[x, a] > cut:
             a += 1
-        while b >= a and not map_[x, b] > 0:
+        while b >= a and not map_[x, b] > cut:
             b -= 1
         top[x], bottom[x] = (a, b) if a < y1 else (map_.shape[1], -1)
 
@@ -200,8 +216,10 @@ def _gather(
 
 
 @kernel()
-def _cut(line: FloatArray, base: int, begin: int, at: int, runs: IntArray) -> tuple[int, float]:
-    """Append the runs of positive values to ``runs[at:]``, and sum the sigmoids in them.
+def _cut(
+    line: FloatArray, base: int, begin: int, at: int, runs: IntArray, summed: bool
+) -> tuple[int, float]:
+    """Append the runs of positive values to ``runs[at:]``, and sum the sigmoids in them if asked.
 
     Runs from `begin` on belong to the same mask.
     """
@@ -214,7 +232,8 @@ def _cut(line: FloatArray, base: int, begin: int, at: int, runs: IntArray) -> tu
         start = y
         while y < n and line[y] > 0:
             y += 1
-        total += _sum(line[start:y])
+        if summed:
+            total += _sum(line[start:y])
         if at > begin and runs[at - 1, 1] == base + start:
             runs[at - 1, 1] = base + y
         else:
@@ -222,6 +241,14 @@ def _cut(line: FloatArray, base: int, begin: int, at: int, runs: IntArray) -> tu
             runs[at, 1] = base + y
             at += 1
     return at, total
+
+
+@kernel()
+def _count(line: FloatArray, cut: Any) -> int:
+    count = 0
+    for y in range(len(line)):
+        count += line[y] > cut
+    return count
 
 
 @kernel(fastmath=True)
