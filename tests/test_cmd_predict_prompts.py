@@ -17,10 +17,9 @@ from sam_models import discs, make_original, make_sam
 from segmenters import save_tiny
 from support import Invoke, draw_scene
 
-from unsam_cli.evaluation.clicks import clicks_needed, simulate_clicks
+from unsam_cli.evaluation.clicks import centre_click, clicks_needed, simulate_clicks
 from unsam_cli.rle import area, boxes, decode, encode, iou
 from unsam_cli.sam.automatic import automatic_masks
-from unsam_cli.sam.clicks import centre_click
 from unsam_cli.sam.loading import load_promptable, save_promptable
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Session

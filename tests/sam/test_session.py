@@ -11,9 +11,13 @@ import torch
 from sam_models import make_original, make_sam, make_sam2, picture
 from scipy.ndimage import distance_transform_edt
 
-from unsam_cli.evaluation.clicks import next_click, simulate_clicks
+from unsam_cli.evaluation.clicks import (
+    approximate_distance,
+    centre_click,
+    next_click,
+    simulate_clicks,
+)
 from unsam_cli.rle import decode, encode
-from unsam_cli.sam.clicks import approximate_distance, centre_click
 from unsam_cli.sam.loading import load_promptable
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Session

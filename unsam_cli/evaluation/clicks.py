@@ -1,4 +1,4 @@
-"""Simulated clicks until a mask is good: NoC, the number of clicks, for any promptable model."""
+"""Where to click for a mask, and clicks until it is good: NoC, for any promptable model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import correlate, distance_transform_edt
 
-MAX_CLICKS = 20
+from unsam_cli.evaluation.settings import MAX_CLICKS
+from unsam_cli.rle import Rle, boxes, decode_window
+
+NOC_LEVELS = (0.8, 0.9)
+"""IoU of a mask that is good enough, ascending; at the last, clicking ends."""
+_SOFTNESS = 0.35  # of the approximate distance, in pixels
 
 
 class Promptable(Protocol):
@@ -30,6 +35,34 @@ class Promptable(Protocol):
             The mask.
         """
         ...
+
+
+def centre_click(rle: Rle, *, approximate: bool = False) -> tuple[int, int]:
+    """Choose the pixel of a mask that is farthest from its border.
+
+    Parameters
+    ----------
+    rle : Rle
+        The mask; not empty.
+    approximate : bool
+        Take the distance of :func:`approximate_distance`, as UnSAM's evaluation did.
+
+    Returns
+    -------
+    x, y : int
+        Of the first such pixel in reading order. The border of the image counts as one.
+
+    Raises
+    ------
+    ValueError
+        The mask is empty.
+    """
+    x, y, w, h = boxes([rle])[0].tolist()
+    if not w:
+        raise ValueError("an empty mask has no pixel to click")
+    depth = _depth_in_box(decode_window(rle, x, y, w, h), approximate=approximate)
+    row, column = divmod(int(depth.argmax()), w)
+    return x + column, y + row
 
 
 def next_click(
@@ -75,10 +108,50 @@ def _depth(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     depth = np.zeros(region.shape)
     rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     if len(rows):
-        # The nearest pixel outside is never beyond the ring around the region's box.
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        depth[window] = distance_transform_edt(np.pad(region[window], 1))[1:-1, 1:-1]
+        depth[window] = _depth_in_box(region[window])
     return depth
+
+
+def _depth_in_box(inside: NDArray[np.bool_], *, approximate: bool = False) -> NDArray[np.floating]:
+    """Measure it in the box of a region: no pixel outside of the ring around the box is nearer."""
+    measure = approximate_distance if approximate else distance_transform_edt
+    return np.ascontiguousarray(measure(np.pad(inside, 1))[1:-1, 1:-1])
+
+
+def approximate_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance to the nearest pixel outside, by repeated convolution.
+
+    Parameters
+    ----------
+    inside : (H, W) bool
+
+    Returns
+    -------
+    (H, W) float32
+        Pixels; 0 outside.
+
+    References
+    ----------
+    Pham et al., Differentiable Distance Transform via Convolution, 2021; the kernel of 3 x 3 and
+    the constant are those of kornia's ``distance_transform``. Computed in float32: with half
+    precision, as published, ties break at random.
+    """
+    steps = np.hypot(*np.mgrid[-1:2, -1:2])
+    kernel = np.exp(-steps / _SOFTNESS).astype(np.float32)
+    reached = (~inside).astype(np.float32)
+    distance = np.zeros(inside.shape, dtype=np.float32)
+    for ring in range(max(inside.shape)):
+        near = correlate(reached, kernel, mode="nearest")
+        with np.errstate(divide="ignore"):
+            step = -_SOFTNESS * np.log(near)
+        step[np.isinf(step)] = 0
+        new = step > 0
+        if not new.any():
+            break
+        distance[new] += ring + step[new]
+        reached[new] = 1
+    return distance
 
 
 def simulate_clicks(

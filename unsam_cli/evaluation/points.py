@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError
-from unsam_cli.evaluation.clicks import MAX_CLICKS, clicks_needed
+from unsam_cli.evaluation.clicks import NOC_LEVELS, clicks_needed
 from unsam_cli.evaluation.matches import PointResult
 from unsam_cli.evaluation.metrics import Metrics
 from unsam_cli.evaluation.sets import rle_of, score_of, table_of
+from unsam_cli.evaluation.settings import MAX_CLICKS
 from unsam_cli.io.annotations import Annotation, whole
 from unsam_cli.io.masks import MasksFile
 from unsam_cli.rle import Rle, iou
 
 POINT_METRICS = ("1-IoU-max", "1-IoU-oracle", "NoC@80", "NoC@90")
-_NOC_LEVELS = (0.8, 0.9)
 Prompt = tuple[str, int]
 
 
@@ -134,7 +134,7 @@ def _measure(answers: Sequence[tuple[float, int, Rle]], target: Rle) -> list[flo
     first = clicks == clicks.min()
     best = ious[first][scores[first].argmax()]
     after = _after_every_click(ious, scores, clicks)
-    needed = [float(clicks_needed(after, level)) for level in _NOC_LEVELS]
+    needed = [float(clicks_needed(after, level)) for level in NOC_LEVELS]
     return [float(best), float(ious[first].max()), *needed]
 
 

@@ -9,6 +9,8 @@ from unsam_cli.settings import Settings, setting
 
 Protocol = Literal["whole-image", "point"]
 Match = Literal["id", "file-name"]
+MAX_CLICKS = 20
+"""Clicks that are simulated for a mask; NoC counts as many where they do not suffice."""
 
 
 @dataclass(frozen=True)

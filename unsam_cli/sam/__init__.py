@@ -15,6 +15,5 @@
 `session`        questions about one image, answered with masks of its size
 `crops`          where the automatic search looks
 `automatic`      all masks of an image, from a grid of points
-`clicks`         where to click for a mask
 ===============  ================================================================================
 """

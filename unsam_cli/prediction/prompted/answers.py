@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.evaluation.clicks import simulate_clicks
+from unsam_cli.evaluation.clicks import NOC_LEVELS, simulate_clicks
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.prediction.predict import STAGE
 from unsam_cli.prediction.prompted.settings import PromptedSettings
@@ -19,9 +19,6 @@ from unsam_cli.sam.automatic import automatic_masks
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Answer, Session, clicked
 from unsam_cli.sam.settings import Prompt
-
-GOOD = 0.9
-"""IoU at which simulated clicks end: the highest that NoC asks for."""
 
 Annotations = list[dict[str, Any]]
 
@@ -119,7 +116,7 @@ def _click(session: Session, question: Question, clicks: int) -> list[tuple[Prom
     """Return what was asked and answered after every click."""
     assert question.target is not None
     seen = _Clicked(session, question.prompt.granularity)
-    simulate_clicks(seen, decode(question.target), max_clicks=clicks, stop=GOOD)
+    simulate_clicks(seen, decode(question.target), max_clicks=clicks, stop=NOC_LEVELS[-1])
     return seen.said
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from unsam_cli.errors import UsageError
+from unsam_cli.evaluation.settings import MAX_CLICKS
 from unsam_cli.sam.settings import AutomaticConfig
 from unsam_cli.settings import Settings, setting
 
 Click = tuple[float, float, int]
 Box = tuple[float, float, float, float]
-MOST_CLICKS = 20  # as evaluation counts them
 
 prompt = partial(setting, group="Prompts")
 
@@ -53,7 +53,7 @@ class PromptedSettings(Settings):
         "IoU reaches 0.9 or the number of clicks reaches this limit.  [default: one click, "
         "no count of clicks]",
         least=1,
-        most=MOST_CLICKS,
+        most=MAX_CLICKS,
     )
     approximate: bool = prompt(
         False,

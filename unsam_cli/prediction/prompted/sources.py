@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unsam_cli.errors import DataError
+from unsam_cli.evaluation.clicks import centre_click
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.masks import MasksFile, read_masks
@@ -19,7 +20,6 @@ from unsam_cli.rle import Rle, area
 from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import masks_identity
-from unsam_cli.sam.clicks import centre_click
 from unsam_cli.sam.settings import Prompt
 
 Size = tuple[int, int]
@@ -159,7 +159,7 @@ class MaskCentres:
     name : str
         What messages call it.
     approximate : bool
-        See :func:`~unsam_cli.sam.clicks.centre_click`.
+        See :func:`~unsam_cli.evaluation.clicks.centre_click`.
     """
 
     granular = False

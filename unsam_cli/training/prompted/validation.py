@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.evaluation.clicks import centre_click
 from unsam_cli.rle import Rle, iou
-from unsam_cli.sam.clicks import centre_click
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Session
 from unsam_cli.sam.settings import Prompt
