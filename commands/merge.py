@@ -29,7 +29,7 @@ from unsam_cli.errors import UsageError
 @options.run_option(
     "--partial",
     is_flag=True,
-    help="Join features or masks although shards are missing; missing shards can be merged later.",
+    help="Join shards although some are missing; missing shards can be merged later.",
 )
 @options.output_options
 def command(
@@ -57,8 +57,8 @@ def command(
     from unsam_cli.run.merging import merge
 
     reports = all(map(is_partial, files))
-    if partial and (union or reports):
-        raise UsageError("--partial is for shards of features or masks")
+    if partial and union:
+        raise UsageError("--partial is for shards: remove --union")
     if union:
         from unsam_cli.convert.union import union as unite
 
@@ -67,6 +67,6 @@ def command(
         step = options.step_of(click.get_current_context())
         unite(*files, max_iou=max_iou, output=output, no_clobber=no_clobber, step=step)
     elif reports:
-        merge_reports(files, output=output, no_clobber=no_clobber)
+        merge_reports(files, output=output, no_clobber=no_clobber, partial=partial)
     else:
         merge(files, output=output, no_clobber=no_clobber, partial=partial)

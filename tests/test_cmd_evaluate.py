@@ -8,13 +8,15 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from coco_scenes import Scene, box, oracle, random_scene
 from support import Invoke, RunProgram
 
-from unsam_cli.errors import DataError, MissingInputError
+from unsam_cli.errors import DataError, MissingInputError, OutputError
 from unsam_cli.evaluation.partial import is_partial, merge_reports
+from unsam_cli.run.journal import Journal
 
 
 @pytest.fixture
@@ -465,8 +467,80 @@ def test_stopped_by_a_signal_nothing_is_half_written(
     assert ran.returncode == code, ran.stderr
     assert b"Traceback" not in ran.stderr
     assert (tmp_path / "r.json").read_text() == "old"
-    names = {"gt.json", "dt.json", "r.json", "stop.py"}
+    names = {"gt.json", "dt.json", "r.json", "r.json.part", "stop.py"}
     assert {p.name for p in tmp_path.iterdir()} == names
+
+
+def interrupted(words: tuple[object, ...], after: int, invoke: Invoke) -> None:
+    """Run a command whose disk is full after some images."""
+    append, calls = Journal.append, iter(range(after))
+
+    def failing(self: Journal, *args: Any) -> None:
+        if next(calls, None) is None:
+            raise OutputError("no space left")
+        append(self, *args)
+
+    with mock.patch.object(Journal, "append", failing):
+        assert invoke(*words).exit_code == 74
+
+
+@pytest.mark.parametrize("extra", [[], ["--by", "category_id"], ["--shard", "1/2"]])
+def test_resumed_equals_one_run(
+    extra: list[str], scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    scene.truth[0]["area"] = 1e6  # of a mask that is done before
+    truth, found = scene.write(tmp_path)
+    words = ("evaluate", truth, found, *extra, "--resume")
+    once, again = tmp_path / "once.json", tmp_path / "again.json"
+    tables = [tmp_path / "once.csv", tmp_path / "again.csv"]
+    ran = invoke(*words, "-o", once, "--per-image", tables[0])
+    interrupted((*words, "-o", again), 2, invoke)
+    assert not again.exists()
+    resumed = invoke(*words, "-o", again, "--per-image", tables[1])
+    assert resumed.exit_code == 0, resumed.stderr
+    assert "2 kept from before" in resumed.stderr
+    assert again.read_bytes() == once.read_bytes()
+    assert tables[1].read_bytes() == tables[0].read_bytes()
+    assert resumed.stdout == ran.stdout
+    odd = [line for line in ran.stderr.splitlines() if "have an area" in line]
+    assert [line for line in resumed.stderr.splitlines() if "have an area" in line] == odd
+    assert not (tmp_path / "again.json.part").exists()
+
+
+def test_resuming_with_other_settings_or_inputs_is_refused(
+    scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    truth, found = scene.write(tmp_path)
+    words = ("evaluate", truth, found, "-o", tmp_path / "r.json", "--resume")
+    interrupted(words, 2, invoke)
+    ran = invoke(*words, "--max-dets", 5)
+    assert ran.exit_code == 2
+    assert "--max-dets was 1,10,100,1000 and is now 5" in ran.stderr
+    found.write_text(json.dumps(scene.found[1:]))
+    ran = invoke(*words)
+    assert ran.exit_code == 2
+    assert "file 1 of the predictions was sha256:" in ran.stderr
+
+
+def test_a_complete_report_is_kept(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    truth, found = scene.write(tmp_path)
+    out = tmp_path / "r.json"
+    words = ("evaluate", truth, found, "-o", out)
+    first = invoke(*words)
+    before = out.read_bytes(), out.stat().st_mtime_ns
+    with mock.patch("unsam_cli.evaluation.images.match", side_effect=AssertionError):
+        ran = invoke(*words, "--resume")
+    assert "complete, all 6 images" in ran.stderr
+    assert ran.stdout == first.stdout
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == before
+    # What it does not hold is computed again.
+    assert invoke(*words, "--resume", "--per-image", tmp_path / "i.csv").exit_code == 0
+    assert len((tmp_path / "i.csv").read_text().splitlines()) == 7
+    assert out.read_bytes() == before[0]
+    out.write_text("{}")
+    ran = invoke(*words, "--resume")
+    assert ran.exit_code == 65
+    assert "is no report of evaluate" in ran.stderr
 
 
 def test_several_files_with_intervals(tmp_path: Path, invoke: Invoke) -> None:
@@ -520,13 +594,13 @@ def test_parts_that_do_not_fit(scene: Scene, tmp_path: Path, invoke: Invoke) -> 
     out = str(tmp_path / "merged.json")
     with pytest.raises(DataError, match="shard 1 of 3 is missing"):
         merge_reports([paths[0], paths[2]], output=out)
-    with pytest.raises(DataError, match="both shard 0"):
+    with pytest.raises(DataError, match="both hold shard 0"):
         merge_reports([paths[0], paths[0]], output=out)
     with pytest.raises(MissingInputError):
         merge_reports([paths[0], tmp_path / "no.json"], output=out)
     (tmp_path / "other").mkdir()
     other = parts_of(scene, tmp_path / "other", invoke, 3, "--max-dets", "5")
-    with pytest.raises(DataError, match="not parts of one evaluation"):
+    with pytest.raises(DataError, match="not shards of one run: --max-dets"):
         merge_reports([*paths[:2], other[2]], output=out)
     paths[0].write_bytes(paths[0].read_bytes()[:-20])
     with pytest.raises(DataError, match="damaged"):
@@ -542,6 +616,21 @@ def test_merge_joins_parts(scene: Scene, tmp_path: Path, invoke: Invoke) -> None
     ran = invoke("merge", *paths, "-o", tmp_path / "merged.json")
     assert ran.exit_code == 0, ran.stderr
     assert (tmp_path / "merged.json").read_bytes() == whole.read_bytes()
+
+
+def test_parts_are_merged_in_turn(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    for image in scene.images:
+        image["file_name"] = "one.png"  # ids tell them apart
+    paths = parts_of(scene, tmp_path, invoke, 3)
+    ran = invoke("merge", paths[2], paths[0], "-o", tmp_path / "two.json")
+    assert ran.exit_code == 65
+    ran = invoke("merge", "--partial", paths[2], paths[0], "-o", tmp_path / "two.json")
+    assert ran.exit_code == 0, ran.stderr
+    assert "marked as 0,2/3" in ran.stderr
+    ran = invoke("merge", tmp_path / "two.json", paths[1], "-o", tmp_path / "all.json")
+    assert ran.exit_code == 0, ran.stderr
+    assert invoke("evaluate", *scene.write(tmp_path), "-o", tmp_path / "whole.json").exit_code == 0
+    assert (tmp_path / "all.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
 def test_standard_input_is_called_so(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:

@@ -31,7 +31,10 @@ from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
 from unsam_cli.evaluation.settings import EvaluateSettings
-from unsam_cli.evaluation.stage import EvaluateOutputs, evaluate
+from unsam_cli.evaluation.sinks import EvaluateOutputs
+from unsam_cli.evaluation.stage import evaluate
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.settings import RunSettings
 
 MAX_DETS = (1, 10, 100, 1000)
 Entry = dict[str, Any]
@@ -122,8 +125,8 @@ def compare(truth: Entry, per_image: int, folder: Path, *, repeats: int, slow: b
 
 
 def by_unsam(truth: Path, found: Path, **how: Any) -> float:
-    outputs = EvaluateOutputs(**how)
-    report, _ = evaluate(str(truth), [str(found)], EvaluateSettings(), outputs)
+    run = RunSettings(Step("evaluate"), **how)
+    report, _ = evaluate(str(truth), [str(found)], EvaluateSettings(), run, EvaluateOutputs())
     assert report is not None
     recall: float = report["metrics"]["AR@1000"]
     return recall

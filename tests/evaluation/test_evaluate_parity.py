@@ -10,13 +10,21 @@ import pytest
 from coco_scenes import Scene, box, oracle, random_scene
 
 from unsam_cli.evaluation.settings import EvaluateSettings
-from unsam_cli.evaluation.stage import EvaluateOutputs, evaluate
+from unsam_cli.evaluation.sinks import EvaluateOutputs
+from unsam_cli.evaluation.stage import evaluate
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.settings import RunSettings
 
 
 def measure(scene: Scene, folder: Path, **settings: Any) -> dict[str, Any]:
     truth, found = scene.write(folder)
     how = EvaluateSettings(**settings)
-    report, _ = evaluate(str(truth), [str(found)], how, EvaluateOutputs())
+    return report_of(truth, found, how)
+
+
+def report_of(truth: Path, found: Path, how: EvaluateSettings, *, jobs: int = 2) -> dict[str, Any]:
+    run = RunSettings(Step("evaluate"), jobs=jobs)
+    report, _ = evaluate(str(truth), [str(found)], how, run, EvaluateOutputs())
     assert report is not None
     return report
 
@@ -195,10 +203,6 @@ def test_categories_play_no_part(tmp_path: Path) -> None:
 def test_jobs_change_nothing(tmp_path: Path) -> None:
     scene = random_scene(11, images=20)
     truth, found = scene.write(tmp_path)
-    reports = []
-    for jobs in (1, 4):
-        outputs = EvaluateOutputs(jobs=jobs)
-        reports.append(evaluate(str(truth), [str(found)], EvaluateSettings(), outputs).report)
-    assert reports[0] == reports[1]
-    assert reports[0] is not None
-    assert reports[0]["metrics"] == oracle(scene)
+    one, four = (report_of(truth, found, EvaluateSettings(), jobs=jobs) for jobs in (1, 4))
+    assert one == four
+    assert one["metrics"] == oracle(scene)

@@ -103,7 +103,7 @@ CASES = (
     Case("convert", ("masks.json",), ("--to", "polygons"), output="polygons.json"),
     Case("merge", ("0.features.h5", "1.features.h5"), output="merged.h5", resumes=False),
     Case("merge", ("0.masks.json", "1.masks.json"), output="merged.json", resumes=False),
-    Case("evaluate", ("masks.json", "merged.json"), output="report.json", resumes=False),
+    Case("evaluate", ("masks.json", "merged.json"), output="report.json"),
     Case("view", ("masks.json",), ("--images", "photos"), output="report.html", resumes=False),
     Case(
         "train",
@@ -176,7 +176,6 @@ CASES = (
                 ("masks.json", "merged.json"),
                 output="plotted.json",
                 beside=(("--per-image", "per-image.csv"), ("--plot", "plot.svg")),
-                resumes=False,
             ),
             Case(
                 "view",

@@ -103,10 +103,10 @@ format_option = bundle(
 )
 
 
-def _run_settings(shard: str, **options: Any) -> RunSettings:
+def run_settings(shard: str, **options: Any) -> RunSettings:
     context = click.get_current_context()
     # The commands of a pipe share one terminal on stderr: only the last may draw a live bar.
-    piped = options["output"] == "-" and not sys.stdout.isatty()
+    piped = options.get("output", "-") == "-" and not sys.stdout.isatty()
     plain = piped or context.find_root().meta["unsam.plain"]
     return RunSettings(
         step=step_of(context),
@@ -116,4 +116,4 @@ def _run_settings(shard: str, **options: Any) -> RunSettings:
     )
 
 
-run_options = settings_options("run", RunSettings, build=_run_settings)
+run_options = settings_options("run", RunSettings, build=run_settings)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unsam_cli.evaluation.matches import THRESHOLDS, FileResult, ImageResult, unpack
+from unsam_cli.evaluation.matches import THRESHOLDS, Contribution, FileResult, unpack
 from unsam_cli.evaluation.report import Header
 
 
-def write_per_image(path: Path, header: Header, images: Sequence[ImageResult]) -> None:
+def write_per_image(path: Path, header: Header, images: Sequence[Contribution]) -> None:
     """Write one line for every image and file of predictions.
 
     AR of an image is the recall of its own masks, the mean over IoU thresholds; empty where it has
@@ -22,13 +22,13 @@ def write_per_image(path: Path, header: Header, images: Sequence[ImageResult]) -
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(
             ["image_id", "file_name", "file", "ground_truths", "crowds", "predictions"]
-            + [f"AR@{k}" for k in header.max_dets]
+            + [f"AR@{k}" for k in header.settings.max_dets]
         )
         for image in images:
             start = [image.image_id, image.file_name]
             for name, found in zip(header.names, image.files, strict=True):
                 counts = [image.truths, image.crowds, found.predictions]
-                writer.writerow([*start, name, *counts, *_recalls(found, header.max_dets)])
+                writer.writerow([*start, name, *counts, *_recalls(found, header.settings.max_dets)])
 
 
 def _recalls(found: FileResult, max_dets: Sequence[int]) -> Iterator[str]:

@@ -61,6 +61,8 @@ class FileResult:
     ----------
     predictions : int
         All predictions of the image, also those beyond the largest of ``--max-dets``.
+    category_zero : int
+        How many of them are of category 0.
     matches : Matches
         All masks of the ground truth count.
     by : dict
@@ -70,6 +72,7 @@ class FileResult:
     """
 
     predictions: int
+    category_zero: int
     matches: Matches
     by: dict[str, Matches]
     rest: Matches | None = None
@@ -99,29 +102,29 @@ class PointResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageResult:
-    """One image.
+class Contribution:
+    """One image, as an item of ``evaluate``.
 
     Attributes
     ----------
-    index : int
-        Its place among all images of the evaluation.
     image_id : int
         As the ground truth calls it.
     file_name : str
         As the ground truth calls it.
     truths, crowds : int
         Masks of the ground truth without crowds, and crowds.
+    odd_areas : int
+        Masks of the ground truth whose stated area is far from the pixels they cover.
     files : list of FileResult
         For every file of predictions, of whole images.
     points : list of PointResult
         For every file of predictions, of prompts.
     """
 
-    index: int
     image_id: int
     file_name: str
     truths: int
     crowds: int
+    odd_areas: int = 0
     files: list[FileResult] = field(default_factory=list)
     points: list[PointResult] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,35 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from unsam_cli.errors import DataError, MissingInputError
-from unsam_cli.evaluation.matches import FileResult, ImageResult, Matches, PointResult
-from unsam_cli.evaluation.report import Header, build_report
+from unsam_cli.errors import DataError, MissingInputError, UsageError
+from unsam_cli.evaluation.matches import Contribution, FileResult, Matches, PointResult
+from unsam_cli.evaluation.report import Header, build_report, write_report
+from unsam_cli.evaluation.settings import EvaluateSettings
 from unsam_cli.io.files import open_regular
-from unsam_cli.run.differences import first_difference
+from unsam_cli.run.one_run import ShardFile, united
 from unsam_cli.run.output import check_output, publish
-from unsam_cli.run.shards import Shard
+from unsam_cli.run.shards import Parts, parts_of
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "unsam-evaluation-part"
-VERSION = 1
+VERSION = 2
 _START = f'{{"format":"{FORMAT}"'.encode()
 
 
 @dataclass(frozen=True)
 class Part:
-    """A shard of an evaluation."""
+    """One shard of an evaluation, or several."""
 
     path: Path
     header: Header
-    shard: Shard
-    images: list[ImageResult]
+    parts: Parts
     skipped: int
+    images: list[Contribution]
+
+    def named(self) -> Iterator[tuple[int, str]]:
+        """Yield the id of every image, and a name that no other image has."""
+        return ((i.image_id, f"image {i.image_id}, {i.file_name}") for i in self.images)
 
 
 def is_partial(path: Path) -> bool:
@@ -48,8 +53,21 @@ def is_partial(path: Path) -> bool:
         return stream.read(len(_START)) == _START
 
 
-def merge_reports(files: Sequence[Path], *, output: str, no_clobber: bool = False) -> None:
+def merge_reports(
+    files: Sequence[Path], *, output: str, no_clobber: bool = False, partial: bool = False
+) -> None:
     """Merge the parts of one evaluation, in any order, into the report of one run.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The parts.
+    output : str
+        Where to write; ``-`` is standard output.
+    no_clobber : bool
+        Refuse to replace an existing output.
+    partial : bool
+        Join what there is into a larger part, which can be merged with the rest later.
 
     Raises
     ------
@@ -59,68 +77,45 @@ def merge_reports(files: Sequence[Path], *, output: str, no_clobber: bool = Fals
         Parts of different evaluations, or one is missing, given twice, or damaged; it is named.
     """
     check_output(output, binary=False, no_clobber=no_clobber)
-    parts = [read_part(file) for file in files]
-    _check_parts(parts)
-    images = sorted((i for part in parts for i in part.images), key=lambda i: i.index)
-    skipped = sum(part.skipped for part in parts)
+    found = [read_part(file) for file in files]
+    shards = [ShardFile(p.path, p.header.history, p.parts, p.named) for p in found]
+    marks = united(shards, partial=partial).marks
+    images = sorted((i for part in found for i in part.images), key=lambda i: i.image_id)
+    header, skipped = found[0].header, sum(part.skipped for part in found)
+    if marks:
+        lines = map(packed, images)
+        publish(output, lambda path: write_part(path, header, marks, lines, skipped=skipped))
+        return
     if skipped:
         logger.warning("%d images were skipped and are not counted", skipped)
-    report = build_report(parts[0].header, images, skipped=skipped)
+    report = build_report(header, images, skipped=skipped)
     publish(output, lambda path: write_report(path, report))
 
 
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON, indented by two spaces."""
-    path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
-
-
-def _check_parts(parts: Sequence[Part]) -> None:
-    first = parts[0]
-    seen: dict[int, Path] = {}
-    for part in parts:
-        difference = first_difference(asdict(first.header), asdict(part.header))
-        if difference is not None:
-            what, mine, theirs = difference
-            raise DataError(
-                f"{first.path} and {part.path} are not parts of one evaluation: {what} was "
-                f"{mine} for the first and {theirs} for the second; run them again with the "
-                "same settings and inputs"
-            )
-        if part.shard.count != first.shard.count:
-            raise DataError(
-                f"{first.path} is one of {first.shard.count} shards and {part.path} is one "
-                f"of {part.shard.count}; merge the shards of one run"
-            )
-        if part.shard.index in seen:
-            other = seen[part.shard.index]
-            raise DataError(
-                f"{other} and {part.path} are both shard {part.shard.index}; merge each once"
-            )
-        seen[part.shard.index] = part.path
-    missing = [str(k) for k in range(first.shard.count) if k not in seen]
-    if missing:
-        raise DataError(
-            f"shard {', '.join(missing)} of {first.shard.count} is missing; merge all shards"
-        )
-    found = sum(len(part.images) + part.skipped for part in parts)
-    if found != first.header.images:
-        raise DataError(
-            f"{first.path}: the shards contain {found} of {first.header.images} images; run "
-            "evaluate --shard again"
-        )
-
-
 def write_part(
-    path: Path, header: Header, shard: Shard, images: Iterable[ImageResult], *, skipped: int = 0
+    path: Path, header: Header, marks: Mapping[str, str], lines: Iterable[bytes], *, skipped: int
 ) -> None:
-    """Write a part, one image per line."""
-    own = {"shard": [shard.index, shard.count], "skipped": skipped}
-    head = orjson.dumps({"header": asdict(header)} | own)
+    """Write a part, one :func:`packed` image per line.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    header : Header
+        What was evaluated.
+    marks : mapping
+        Which part of a run it is, see :class:`~unsam_cli.run.shards.Parts`.
+    lines : iterable of bytes
+        The images.
+    skipped : int
+        Images that were left out because of an error.
+    """
+    own = {"format": FORMAT, "version": VERSION, **asdict(header), **marks, "skipped": skipped}
     with path.open("wb") as stream:
-        stream.write(_START + f',"version":{VERSION},'.encode() + head[1:-1] + b',"images":[')
+        stream.write(orjson.dumps(own)[:-1] + b',"images":[')
         separator = b"\n"
-        for image in images:
-            stream.write(separator + orjson.dumps(_packed(image)))
+        for line in lines:
+            stream.write(separator + line)
             separator = b",\n"
         stream.write(b"\n]}\n")
 
@@ -146,19 +141,22 @@ def read_part(path: Path) -> Part:
                 f"{path}: has version {value['version']}, but this program reads version "
                 f"{VERSION}; run evaluate --shard again"
             )
-        images = [_unpacked(image) for image in value["images"]]
-        header, shard = Header(**value["header"]), Shard(*value["shard"])
-        return Part(path, header, shard, images, value["skipped"])
+        settings = EvaluateSettings(**value["settings"])
+        header = Header(value["history"], value["names"], settings, value["seed"])
+        images = [unpacked(image) for image in value["images"]]
+        return Part(path, header, parts_of(value, path), value["skipped"], images)
     except DataError:
         raise
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, UsageError, zlib.error) as error:
         raise DataError(f"{path}: damaged: {error}; run evaluate --shard again") from error
 
 
-def _packed(image: ImageResult) -> dict[str, Any]:
+def packed(image: Contribution) -> bytes:
+    """Return the JSON text of one image."""
     files = [
         {
             "predictions": f.predictions,
+            "category_zero": f.category_zero,
             "scores": _text(f.matches.scores),
             "all": _packed_matches(f.matches),
             "by": {value: _packed_matches(m) for value, m in f.by.items()},
@@ -166,24 +164,25 @@ def _packed(image: ImageResult) -> dict[str, Any]:
         }
         for f in image.files
     ]
-    keys = ("index", "image_id", "file_name", "truths", "crowds")
+    keys = ("image_id", "file_name", "truths", "crowds", "odd_areas")
     plain = {key: getattr(image, key) for key in keys}
-    return plain | {"files": files, "points": [asdict(p) for p in image.points]}
+    return orjson.dumps(plain | {"files": files, "points": [asdict(p) for p in image.points]})
 
 
-def _unpacked(entry: dict[str, Any]) -> ImageResult:
+def unpacked(entry: dict[str, Any]) -> Contribution:
+    """Return the image whose JSON object this is."""
     files = []
     for f in entry.pop("files"):
-        scores = _array(f["scores"], "f8")
+        scores = _array(f.pop("scores"), "f8")
 
-        def matches(packed: dict[str, Any], scores: NDArray[np.float64] = scores) -> Matches:
-            return _unpacked_matches(packed, scores)
+        def matches(found: dict[str, Any], scores: NDArray[np.float64] = scores) -> Matches:
+            return _unpacked_matches(found, scores)
 
-        by = {value: matches(m) for value, m in f["by"].items()}
-        rest = None if f["rest"] is None else matches(f["rest"])
-        files.append(FileResult(f["predictions"], matches(f["all"]), by, rest))
+        by = {value: matches(m) for value, m in f.pop("by").items()}
+        every, rest = matches(f.pop("all")), f.pop("rest")
+        files.append(FileResult(matches=every, by=by, rest=rest and matches(rest), **f))
     points = [PointResult(**p) for p in entry.pop("points")]
-    return ImageResult(files=files, points=points, **entry)
+    return Contribution(files=files, points=points, **entry)
 
 
 def _packed_matches(m: Matches) -> dict[str, Any]:
@@ -194,10 +193,10 @@ def _packed_matches(m: Matches) -> dict[str, Any]:
     }
 
 
-def _unpacked_matches(packed: dict[str, Any], scores: NDArray[np.float64]) -> Matches:
-    positives = np.array(packed["positives"], dtype=np.int64)
+def _unpacked_matches(entry: dict[str, Any], scores: NDArray[np.float64]) -> Matches:
+    positives = np.array(entry["positives"], dtype=np.int64)
     flags = [
-        _array(packed[key], "u2").reshape(len(positives), len(scores))
+        _array(entry[key], "u2").reshape(len(positives), len(scores))
         for key in ("matched", "ignored")
     ]
     return Matches(scores, flags[0], flags[1], positives)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from unsam_cli.errors import DataError
 from unsam_cli.evaluation.bootstrap import compare, masks_draw, points_draw
-from unsam_cli.evaluation.matches import THRESHOLDS, FileResult, ImageResult, Matches
+from unsam_cli.evaluation.matches import THRESHOLDS, Contribution, FileResult, Matches
 from unsam_cli.evaluation.metrics import measure, pool, recall
 from unsam_cli.evaluation.points import measure_points
+from unsam_cli.evaluation.settings import EvaluateSettings
+from unsam_cli.io.files import open_regular
 
 
 @dataclass(frozen=True)
 class Header:
-    """What every part of an evaluation has in common; parts with other headers do not fit.
+    """What was evaluated, of all images.
 
     Attributes
     ----------
@@ -23,32 +28,20 @@ class Header:
         The command, its options and the identities of its inputs.
     names : list of str
         What the files of predictions are called, without folders.
-    protocol : {'whole-image', 'point'}
+    settings : EvaluateSettings
         What was measured.
-    max_dets : list of int
-        Ascending.
-    by : str or None
-        The key that metrics are split by.
-    bootstrap : int
-        Draws.
     seed : int
-        Of the draws.
-    images : int
-        Images of the whole evaluation.
+        Of the bootstrap samples.
     """
 
     history: list[dict[str, Any]]
     names: list[str]
-    protocol: str
-    max_dets: list[int]
-    by: str | None
-    bootstrap: int
+    settings: EvaluateSettings
     seed: int
-    images: int
 
 
 def build_report(
-    header: Header, images: Sequence[ImageResult], *, skipped: int = 0
+    header: Header, images: Sequence[Contribution], *, skipped: int = 0
 ) -> dict[str, Any]:
     """Measure over all images.
 
@@ -74,10 +67,10 @@ def build_report(
     """
     if not images:
         raise DataError(f"all {skipped} images were skipped; fix them and run again")
-    points = header.protocol == "point"
+    points = header.settings.protocol == "point"
     files = [(_points if points else _masks)(header, images, f) for f in range(len(header.names))]
     report: dict[str, Any] = {
-        "protocol": header.protocol,
+        "protocol": header.settings.protocol,
         "images": len(images),
         "skipped": skipped,
         "ground_truths": sum(i.truths for i in images),
@@ -94,7 +87,30 @@ def build_report(
     return report | {"unsam": {"history": header.history}}
 
 
-def _points(header: Header, images: Sequence[ImageResult], file: int) -> dict[str, Any]:
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON, indented by two spaces."""
+    path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a report.
+
+    Raises
+    ------
+    DataError
+        It is none.
+    """
+    with open_regular(path) as stream:
+        try:
+            report: Any = orjson.loads(stream.read())
+        except ValueError:
+            report = None
+    if not isinstance(report, dict) or not {"protocol", "skipped", "unsam"} <= report.keys():
+        raise DataError(f"{path}: is no report of evaluate; delete it, or choose another output")
+    return report
+
+
+def _points(header: Header, images: Sequence[Contribution], file: int) -> dict[str, Any]:
     found = [i.points[file] for i in images]
     return {
         "predictions": sum(p.predictions for p in found),
@@ -102,20 +118,20 @@ def _points(header: Header, images: Sequence[ImageResult], file: int) -> dict[st
     }
 
 
-def _masks(header: Header, images: Sequence[ImageResult], file: int) -> dict[str, Any]:
+def _masks(header: Header, images: Sequence[Contribution], file: int) -> dict[str, Any]:
     found = [i.files[file] for i in images]
     matches = [f.matches for f in found]
-    over_iou = recall(pool(matches), 0, header.max_dets[-1])
+    over_iou = recall(pool(matches), 0, header.settings.max_dets[-1])
     result: dict[str, Any] = {
         "predictions": sum(f.predictions for f in found),
-        "metrics": measure(matches, header.max_dets),
+        "metrics": measure(matches, header.settings.max_dets),
         "recall_over_iou": {
             "iou": [round(float(t), 2) for t in THRESHOLDS],
             "recall": None if over_iou is None else over_iou.tolist(),
         },
     }
-    if header.by is not None:
-        result["by"] = {"key": header.by, "values": _by(header, header.by, found)}
+    if header.settings.by is not None:
+        result["by"] = {"key": header.settings.by, "values": _by(header, header.settings.by, found)}
     return result
 
 
@@ -128,7 +144,7 @@ def _by(header: Header, key: str, images: Sequence[FileResult]) -> dict[str, Any
     return {
         value: {
             "ground_truths": int(sum(m.positives[0] for m in found)),
-            "metrics": measure(found, header.max_dets),
+            "metrics": measure(found, header.settings.max_dets),
         }
         for value in values
         for found in [[_of_value(f, value) for f in images]]
@@ -149,18 +165,17 @@ def _natural(value: str) -> tuple[int, float, str]:
 
 
 def _differences(
-    header: Header, images: Sequence[ImageResult], files: Sequence[dict[str, Any]]
+    header: Header, images: Sequence[Contribution], files: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    if header.protocol == "point":
+    if header.settings.protocol == "point":
         draw = points_draw([[i.points[f] for i in images] for f in range(len(files))])
     else:
-        draw = masks_draw(
-            [[i.files[f].matches for i in images] for f in range(len(files))], header.max_dets
-        )
+        matches = [[i.files[f].matches for i in images] for f in range(len(files))]
+        draw = masks_draw(matches, header.settings.max_dets)
     return compare(
         [f["metrics"] for f in files],
         draw,
         images=len(images),
-        repeats=header.bootstrap,
+        repeats=header.settings.bootstrap,
         seed=header.seed,
     )

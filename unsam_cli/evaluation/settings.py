@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from unsam_cli.run.output import STDOUT
+from unsam_cli.run.settings import RunSettings, writing
 from unsam_cli.settings import Settings, setting
 
 Protocol = Literal["whole-image", "point"]
@@ -40,7 +42,6 @@ class EvaluateSettings(Settings):
         "With several prediction files: bootstrap samples for confidence intervals of differences.",
         least=0,
     )
-    seed: int = setting(0, "Seed of the bootstrap samples.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,3 +51,16 @@ class EvaluateSettings(Settings):
     def ranked_by(self) -> str | None:
         """The key that ranks predictions; None ranks them by their order in the file."""
         return None if self.score_key == "none" else self.score_key
+
+
+@dataclass(frozen=True)
+class ReportRun(RunSettings):
+    """How to run, where a report is an output only if it is wanted."""
+
+    output: str = writing(
+        STDOUT,
+        "Report as JSON; - is standard output.",
+        short="-o",
+        metavar="PATH",
+        default_text="only the table",
+    )

@@ -129,7 +129,7 @@ class JournalSink:
         del self.journal.entries[item.id]
 
 
-class _FileSink(JournalSink):
+class FileSink(JournalSink):
     """A sink that makes one file, and takes over what a complete earlier one holds."""
 
     binary: bool
@@ -161,7 +161,7 @@ class _FileSink(JournalSink):
                 os.utime(target, ns=(self.made_at, self.made_at))
 
 
-class MaskSink(_FileSink):
+class MaskSink(FileSink):
     """Masks as COCO JSON.
 
     Parameters
@@ -238,7 +238,7 @@ class MaskSink(_FileSink):
                 self.journal.append(image.pop("id"), image, orjson.dumps(group))
 
 
-class FeatureSink(_FileSink):
+class FeatureSink(FileSink):
     """Features as HDF5.
 
     Parameters

@@ -15,7 +15,8 @@ from faults.kinds import invoke
 def applies(case: Case) -> bool:
     """Say whether the command tells from its output what is done."""
     whole = case.output.endswith((".h5", ".json")) and "results" not in case.options
-    return case.resumes and (whole or bool(case.weights))
+    # A report does not hold what --per-image lists.
+    return case.resumes and (whole or bool(case.weights)) and not case.beside
 
 
 def check(case: Case, work: Path, folder: Path) -> str | None:
