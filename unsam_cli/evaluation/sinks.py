@@ -82,7 +82,7 @@ class ReportSink(FileSink):
         super().begin(items)
         self.ids = [item.id for item in items]
 
-    def add(self, item: Item, result: Contribution, content: int = 0) -> None:
+    def add(self, item: Item, result: Contribution, content: int | None = None) -> None:
         """Store one image."""
         self.made_at = 0
         self._store(result)
