@@ -222,6 +222,11 @@ def read_about(path: Path, version: int) -> dict[str, Any]:
     return about
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of a model folder."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def read_json(path: Path, fix: str) -> dict[str, Any]:
     """Return a JSON object.
 

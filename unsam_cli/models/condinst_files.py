@@ -35,17 +35,18 @@ def create_condinst(config: SegmenterConfig, seed: int) -> tuple[CondInst, str]:
         The identity of the weights of the backbone.
     """
     small = config.backbone == UNET
-    network = CondInst(
-        CondInstConfig(
-            backbone=config.backbone,
-            out_indices=() if small else tuple(stages(config.backbone)),
-            hidden=config.hidden,
-            queries=config.queries,
-        )
+    described = CondInstConfig(
+        backbone=config.backbone,
+        out_indices=() if small else tuple(stages(config.backbone)),
+        hidden=config.hidden,
+        queries=config.queries,
     )
-    if small:
-        return network, f"random:{seed}"
-    return network, load_backbone(network.backbone, config, None, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = CondInst(described)
+        if small:
+            return network, f"random:{seed}"
+        return network, load_backbone(network.backbone, config, None, seed)
 
 
 def load_condinst(folder: Path) -> CondInst:

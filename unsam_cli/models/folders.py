@@ -10,10 +10,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from unsam_cli.backbones.model_files import ABOUT
 from unsam_cli.errors import OutputError, UnsamError, shortage
 from unsam_cli.run.own_files import claim, is_at, keep_mode, remove
 
-ABOUT = "unsam.json"
 _FILES = {ABOUT, "config.json", "model.safetensors"}
 
 

@@ -6,8 +6,6 @@ A folder is one of transformers (``config.json``, ``model.safetensors``), which 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,16 +15,16 @@ import torch
 from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit
-from unsam_cli.backbones.folder_config import building, read_about, read_json, refusing
+from unsam_cli.backbones.folder_config import building, read_json, refusing, write_json
+from unsam_cli.backbones.model_files import ABOUT, folder_identity, open_model
 from unsam_cli.backbones.pretrained import load_network, save_network
 from unsam_cli.backbones.soundness import state_size
 from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
-from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
-from unsam_cli.io.files import file_identity, refuse_special
+from unsam_cli.errors import CheckpointError, UsageError
 from unsam_cli.models.backbone_weights import load_backbone
 from unsam_cli.models.condinst_files import create_condinst, load_condinst, save_condinst
 from unsam_cli.models.detectron2 import fit_detectron2, read_detectron2
-from unsam_cli.models.folders import ABOUT, publish_folder
+from unsam_cli.models.folders import publish_folder
 from unsam_cli.models.inputs import MEAN, STD
 from unsam_cli.models.networks import NETWORKS, config_of, create_eomt, create_mask2former
 from unsam_cli.models.segmenter import Segmenter
@@ -85,26 +83,12 @@ def load_segmenter(checkpoint: str, device: str = "cpu") -> Segmenter:
 
     Raises
     ------
-    MissingInputError
-        There is no such file or folder.
-    WeightsUnavailableError
-        It is neither in the cache nor to be had from the hub.
-    CheckpointError
-        It is damaged, incomplete, or something else.
+    MissingInputError, WeightsUnavailableError, CheckpointError
+        As `unsam_cli.backbones.model_files.open_model`.
     """
-    path, repository = Path(checkpoint), hub_id(checkpoint)
-    refuse_special(path, CheckpointError)
-    if path.is_dir():
-        segmenter = _from_folder(path)
-    elif path.is_file():
-        segmenter = _from_detectron2(path)
-    elif repository is None:
-        raise MissingInputError(f"{checkpoint}: no such checkpoint: {_FIX}")
-    else:
-        fix = f"check the path if {checkpoint} is meant to be a folder"
-        folder, identity = fetch_folder(repository, fix=fix)
-        segmenter = _from_folder(folder)
-        segmenter.identity = identity
+    segmenter: Segmenter = open_model(
+        checkpoint, folder=_from_folder, file=_from_detectron2, version=VERSION, fix=_FIX
+    )
     return segmenter.eval().to(device)
 
 
@@ -145,7 +129,7 @@ def save_segmenter(
         "inputs": {"mean": MEAN, "std": STD, "multiple": segmenter.multiple, "channels": "RGB"},
         "history": segmenter.history if history is None else history,
     }
-    (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / ABOUT, about)
 
 
 def convert_checkpoint(
@@ -178,7 +162,7 @@ def _create_mask2former(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
     if _is_folder(config.backbone):
         folder = Path(config.backbone)
         read_json(folder / "config.json", "give a Hugging Face backbone")
-        identity = _identity(folder)
+        identity = folder_identity(folder)
     elif "/" in config.backbone:
         repository = hub_id(config.backbone)
         if repository is None:
@@ -212,16 +196,10 @@ def _create_eomt(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
     return network, identity
 
 
-def _create_condinst(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return create_condinst(config, seed)
-
-
 _CREATE = {
     "mask2former": _create_mask2former,
     "eomt": _create_eomt,
-    CONDINST: _create_condinst,
+    CONDINST: create_condinst,
 }
 
 
@@ -230,16 +208,13 @@ def _from_detectron2(path: Path) -> Segmenter:
     with building(path, state_size(state)):
         network = create_mask2former(config)
     fit_detectron2(network, state, path)
-    segmenter = Segmenter(network, config)
-    segmenter.identity = file_identity(path)
-    return segmenter
+    return Segmenter(network, config)
 
 
-def _from_folder(folder: Path) -> Segmenter:
+def _from_folder(folder: Path, about: Mapping[str, Any]) -> Segmenter:
     kind = read_json(folder / "config.json", _FIX).get("model_type")
     if not isinstance(kind, str) or kind not in (*NETWORKS, CONDINST):
         raise CheckpointError(f"{folder}: a model of type {kind!r}: {_FIX}")
-    about = read_about(folder / ABOUT, VERSION)
     network = load_condinst(folder) if kind == CONDINST else load_network(NETWORKS[kind], folder)
     settings = _settings(network, kind, about, folder)
     with refusing(folder), torch.inference_mode():
@@ -248,8 +223,6 @@ def _from_folder(folder: Path) -> Segmenter:
         if not 1 <= segmenter.multiple <= _MOST_MULTIPLE:
             raise ValueError(f"input sizes would be multiples of {segmenter.multiple} pixels")
         segmenter(torch.zeros(1, 3, segmenter.multiple, 2 * segmenter.multiple))
-    segmenter.history = about["history"]
-    segmenter.identity = _identity(folder)
     return segmenter
 
 
@@ -271,12 +244,3 @@ def _settings(network: Any, kind: str, about: Mapping[str, Any], folder: Path) -
             f"with inputs of {config.longest_side} pixels, but config.json describes {kind}"
         )
     return config
-
-
-def _identity(folder: Path) -> str:
-    """Return the hash of the weights, or of the hashes of their parts."""
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    identities = [file_identity(path) for path in files]
-    if len(identities) == 1:
-        return identities[0]
-    return f"sha256:{hashlib.sha256(''.join(identities).encode()).hexdigest()[:16]}"

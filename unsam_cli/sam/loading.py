@@ -7,7 +7,6 @@ the folder instead of losing the new parts. ``unsam.json`` tells what is added, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,14 @@ from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
 from unsam_cli.backbones.folder_config import (
     building,
     make_config,
-    read_about,
     read_json,
     refusing,
+    write_json,
 )
+from unsam_cli.backbones.model_files import ABOUT, open_model
 from unsam_cli.backbones.pretrained import load_network, save_network, share_weights
 from unsam_cli.backbones.soundness import state_size
-from unsam_cli.backbones.vit_hub import SUFFIXES, fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
-from unsam_cli.io.files import file_identity, refuse_special
 from unsam_cli.sam.lora import merged_state
 from unsam_cli.sam.meta import load_original
 from unsam_cli.sam.model import PromptableModel
@@ -37,7 +35,7 @@ from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import PromptableConfig
 
 FORMAT, VERSION = "unsam-promptable", 1
-_ABOUT, _WEIGHTS = "unsam.json", "promptable.safetensors"
+_WEIGHTS = "promptable.safetensors"
 _NETWORKS = {"sam": (SamConfig, SamModel), "sam2": (Sam2Config, Sam2Model)}
 _FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
 """By ``model_type``; checkpoints of SAM 2 on the hub are those for videos."""
@@ -59,27 +57,16 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
 
     Raises
     ------
-    MissingInputError
-        There is no such file or folder.
-    WeightsUnavailableError
-        It is neither in the cache nor to be had from the hub.
-    CheckpointError
-        It is damaged, incomplete, or something else.
+    MissingInputError, WeightsUnavailableError, CheckpointError
+        As `unsam_cli.backbones.model_files.open_model`.
     """
-    path, repository = Path(checkpoint), hub_id(checkpoint)
-    refuse_special(path, CheckpointError)
-    if path.is_dir():
-        model = _from_folder(path)
-    elif path.is_file():
-        model = PromptableModel(load_original(path))
-        model.identity = file_identity(path)
-    elif repository is None:
-        kind = "checkpoint" if path.suffix in SUFFIXES else "model folder or hub id"
-        raise MissingInputError(f"{checkpoint}: no such {kind}: {_FIX}")
-    else:
-        folder, identity = fetch_folder(repository, fix="give --checkpoint FOLDER")
-        model = _from_folder(folder)
-        model.identity = identity
+    model: PromptableModel = open_model(
+        checkpoint,
+        folder=_from_folder,
+        file=lambda path: PromptableModel(load_original(path)),
+        version=VERSION,
+        fix=_FIX,
+    )
     return model.eval().to(device)
 
 
@@ -135,13 +122,13 @@ def save_promptable(
         "granularity": config.granularity,
         "history": model.history if history is None else history,
     }
-    (folder / _ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / ABOUT, about)
     if config.plain:
         network = {name.removeprefix("network."): tensor for name, tensor in state.items()}
         save_network(model.network, folder, network)
         return
     base = {"model_type": FORMAT, "base": model.network.config.to_dict()}
-    (folder / "config.json").write_text(json.dumps(base, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", base)
     # Cloned: SAM keeps one tensor under two names, which safetensors does not.
     copies = {name: tensor.clone() for name, tensor in state.items()}
     safetensors.torch.save_file(copies, folder / _WEIGHTS, {"format": "pt"})
@@ -153,36 +140,29 @@ def _describe(config: PromptableConfig) -> str:
     return f"{config.masks_per_prompt} masks per prompt and {granularity}"
 
 
-def _from_folder(folder: Path) -> PromptableModel:
+def _from_folder(folder: Path, about: Mapping[str, Any]) -> PromptableModel:
     config = read_json(folder / "config.json", _FIX)
-    about = read_about(folder / _ABOUT, VERSION)
     kind = config.get("model_type")
     kind = kind if isinstance(kind, str) else repr(kind)
     if kind == FORMAT:
-        model = _with_new_parts(folder, config, about)
-    elif kind in _FAMILIES:
-        model = PromptableModel(load_network(_NETWORKS[_FAMILIES[kind]][1], folder, trial=_try))
-    else:
-        raise CheckpointError(
-            f"{folder}: a model of type {kind!r} is not supported as a promptable model: {_FIX}"
-        )
-    model.history = about["history"]
-    for name in (_WEIGHTS, "model.safetensors"):
-        if (folder / name).is_file():
-            model.identity = file_identity(folder / name)
-    return model
+        return _with_new_parts(folder, config, about)
+    if kind in _FAMILIES:
+        return PromptableModel(load_network(_NETWORKS[_FAMILIES[kind]][1], folder, trial=_try))
+    raise CheckpointError(
+        f"{folder}: a model of type {kind!r} is not supported as a promptable model: {_FIX}"
+    )
 
 
 def _parts(about: Mapping[str, Any], folder: Path) -> PromptableConfig:
     masks, granularity = about.get("masks_per_prompt"), about.get("granularity")
     if type(masks) is not int or type(granularity) is not bool:
         raise CheckpointError(
-            f"{folder / _ABOUT}: masks_per_prompt or granularity is missing: copy the whole folder"
+            f"{folder / ABOUT}: masks_per_prompt or granularity is missing: copy the whole folder"
         )
     try:
         return PromptableConfig(masks, granularity)
     except UsageError as error:
-        raise CheckpointError(f"{folder / _ABOUT}: {error}: copy the whole folder") from error
+        raise CheckpointError(f"{folder / ABOUT}: {error}: copy the whole folder") from error
 
 
 @torch.inference_mode()
