@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from click.testing import CliRunner, Result
 from hypothesis import settings
 from PIL import Image
@@ -68,12 +69,22 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def program(tmp_path: Path) -> RunProgram:
-    """Run a command line in a shell with ``unsam`` as a command, in the test's folder."""
+    """Run a command line in a shell with ``unsam`` as a command, in the test's folder.
+
+    It starts warm, see :mod:`warm`, except with `cold`.
+    """
 
     def run(
-        line: str, *, stdin: bytes = b"", timeout: float = 120, cwd: Path = tmp_path, **env: str
+        line: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float = 120,
+        cwd: Path = tmp_path,
+        cold: bool = False,
+        **env: str,
     ) -> subprocess.CompletedProcess[bytes]:
-        script = f'unsam() {{ "{sys.executable}" -m unsam_cli "$@"; }}\nset -o pipefail\n{line}'
+        words = f'"{sys.executable}" -m unsam_cli' if cold else warm.command()
+        script = f'unsam() {{ {words} "$@"; }}\nset -o pipefail\n{line}'
         return subprocess.run(
             ["bash", "-c", script],
             input=stdin,

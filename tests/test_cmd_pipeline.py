@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from support import Invoke, RunProgram
@@ -137,13 +138,13 @@ def test_killed_at_any_moment_and_resumed_equals_one_run(
         "divide": ["divide", "f.h5"],
         "conquer": ["conquer", "f.h5"],
     }[stage]
-    run = [sys.executable, "-m", "unsam_cli", *command, "--jobs", "1", "-q"]
-    subprocess.run([*run, "-o", "one"], cwd=tmp_path, check=True)
+    run = [*command, "--jobs", "1", "-q"]
+    assert warm.Program([*run, "-o", "one"], cwd=tmp_path).wait(60) == 0
     rng = random.Random(stage)
     journal = tmp_path / "out.part" / "journal.ndjson"
     kills = 0
     for _ in range(4):
-        process = subprocess.Popen([*run, "-o", "out", "--resume"], cwd=tmp_path)
+        process = warm.Program([*run, "-o", "out", "--resume"], cwd=tmp_path)
         before = journal.stat().st_size if journal.exists() else 0
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
@@ -154,7 +155,7 @@ def test_killed_at_any_moment_and_resumed_equals_one_run(
         process.kill()
         kills += process.wait() == -signal.SIGKILL
     assert kills
-    subprocess.run([*run, "-o", "out", "--resume"], cwd=tmp_path, check=True)
+    assert warm.Program([*run, "-o", "out", "--resume"], cwd=tmp_path).wait(60) == 0
     assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
     assert not journal.exists()
 

@@ -38,7 +38,7 @@ def features(scenes: Path, invoke: Invoke, tmp_path: Path) -> Path:
 def test_closed_and_full_streams(
     line: str, code: int, said: bytes, features: Path, program: RunProgram
 ) -> None:
-    ran = program(line)
+    ran = program(line, cold=True)
     assert (ran.returncode, ran.stdout) == (code, b"")
     assert said in ran.stderr
     assert len(ran.stderr.splitlines()) == bool(said)

@@ -69,12 +69,8 @@ class Case:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return b"".join(b"%s\n%s\n" % (bytes(f.relative_to(path)), f.read_bytes()) for f in files)
 
-    def line(self, work: Path, output: Path | str, *, again: bool = False) -> list[str]:
-        """Return the command line of a program with the inputs of `work`."""
-        return [*PROGRAM, *self.words(work, output, again=again)]
-
     def words(self, work: Path, output: Path | str, *, again: bool = False) -> list[str]:
-        """Return the same without the program; further outputs lie beside `output`."""
+        """Return the words after ``unsam``; further outputs lie beside `output`."""
         options = [
             str(work / value) if (work / value).exists() else value for value in self.options
         ]

@@ -11,17 +11,18 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
 
 import h5py
+import warm
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support import draw_scene
 
-from faults.cases import IMAGES, Case, copy_inputs
+from faults.cases import IMAGES, PROGRAM, Case, copy_inputs
 
 CLEAN = {1, 2, 65, 66, 74}
 """Exit codes of a command that could not do its work and said why."""
@@ -32,20 +33,27 @@ Fault = Callable[[Case, Path, Path, Random], str | None]
 """Disturbs a command with the inputs of a workplace, in a folder of its own."""
 
 
-def start(line: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
-    """Start a command with signals as in a terminal."""
+Process = subprocess.Popen[bytes] | warm.Program
+
+
+def start(
+    words: list[str], *, limits: Mapping[int, int] | None = None, ignored: tuple[int, ...] = ()
+) -> Process:
+    """Start a command with signals as in a terminal; tests let it start warm."""
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if limit is not None:
-            limit()
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        for kind, most in (limits or {}).items():
+            resource.setrlimit(kind, (most, most))
 
     return subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare
+        [*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare
     )
 
 
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+def finish(process: Process) -> tuple[int, str]:
     """Return the exit code and stderr; a command that hangs is killed."""
     try:
         _, stderr = process.communicate(timeout=PATIENCE)
@@ -53,6 +61,7 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
         process.kill()
         process.communicate()
         return -999, "hangs"
+    assert process.returncode is not None
     return process.returncode, stderr.decode(errors="replace")
 
 
@@ -85,7 +94,7 @@ def whole(case: Case, output: Path) -> str | None:
 
 def recovers(case: Case, work: Path, output: Path) -> str | None:
     """Run the command again, and say whether it gives what an undisturbed one gives."""
-    code, stderr = finish(start(case.line(work, output, again=True)))
+    code, stderr = finish(start(case.words(work, output, again=True)))
     if code != 0:
         return f"rerun: exit code {code}: {stderr[-300:]}"
     if case.result(output) != case.expected:
@@ -94,7 +103,7 @@ def recovers(case: Case, work: Path, output: Path) -> str | None:
     return f"rerun: {rest} is left" if rest else None
 
 
-def listens(process: subprocess.Popen[bytes]) -> bool:
+def listens(process: Process) -> bool:
     """Say whether a program handles SIGTERM by now; Python itself does not."""
     with contextlib.suppress(OSError):  # it has ended
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -106,7 +115,7 @@ def listens(process: subprocess.Popen[bytes]) -> bool:
 def stopped(number: int, case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Send a signal at a random moment."""
     output = folder / case.output
-    process = start(case.line(work, output))
+    process = start(case.words(work, output))
     time.sleep(random.uniform(0, 1.1 * case.seconds))
     listening = listens(process)
     process.send_signal(number)
@@ -125,14 +134,14 @@ def reader_gone(case: Case, work: Path, folder: Path, random: Random) -> str | N
     """Close stdout after a few bytes; of a command that writes a folder, stderr."""
     if case.weights:
         output = folder / case.output
-        process = start(case.line(work, output))
+        process = start(case.words(work, output))
         assert process.stderr is not None
         process.stderr.read(random.randrange(1, 100))
         process.stderr.close()
         process.stderr = None
         code = process.wait(PATIENCE)
         return judge(code, "", {0, 141}) or whole(case, output) or recovers(case, work, output)
-    process = start(case.line(work, "-"))
+    process = start(case.words(work, "-"))
     assert process.stdout is not None
     process.stdout.read(random.randrange(200))
     process.stdout.close()
@@ -145,7 +154,7 @@ def disk_full(case: Case, work: Path, folder: Path, random: Random) -> str | Non
     """Write to a file system with little room."""
     with mounted(folder, f"size={random.randrange(1, 40) * 4096}"):
         output = folder / case.output
-        code, stderr = finish(start(case.line(work, output)))
+        code, stderr = finish(start(case.words(work, output)))
         wrong = judge(code, stderr, {0, 74}) or whole(case, output)
         subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
         return wrong or recovers(case, work, output)
@@ -154,13 +163,10 @@ def disk_full(case: Case, work: Path, folder: Path, random: Random) -> str | Non
 def write_fails(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Let writing fail at a random byte of any file."""
     most = random.randrange(1, len(case.expected))
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
     output = folder / case.output
-    code, stderr = finish(start(case.line(work, output), limit))
+    limits = {resource.RLIMIT_FSIZE: most}
+    process = start(case.words(work, output), limits=limits, ignored=(signal.SIGXFSZ,))
+    code, stderr = finish(process)
     # Workers hand over batches in files of shared memory, and end if they cannot.
     allowed = {0, 1, 74} if case.weights else {0, 74}
     return judge(code, stderr, allowed) or whole(case, output) or recovers(case, work, output)
@@ -169,7 +175,7 @@ def write_fails(case: Case, work: Path, folder: Path, random: Random) -> str | N
 def read_only(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Write into a folder that cannot be written to."""
     with mounted(folder, "ro"):
-        code, stderr = finish(start(case.line(work, folder / case.output)))
+        code, stderr = finish(start(case.words(work, folder / case.output)))
         return judge(code, stderr, {74})
 
 
@@ -180,7 +186,7 @@ def locked(case: Case, work: Path, folder: Path, random: Random) -> str | None:
         for path in files:
             fcntl.flock(stack.enter_context(open(path, "rb")), fcntl.LOCK_EX)
         output = folder / case.output
-        code, stderr = finish(start(case.line(work, output)))
+        code, stderr = finish(start(case.words(work, output)))
         wrong = judge(code, stderr, {0, 74}) or whole(case, output)
     return wrong or recovers(case, work, output)
 
@@ -197,7 +203,7 @@ def damaged(case: Case, work: Path, folder: Path, random: Random) -> str | None:
             content[random.randrange(len(content))] = random.randrange(256)
     path.write_bytes(content)
     output = folder / case.output
-    code, stderr = finish(start(case.line(broken, output)))
+    code, stderr = finish(start(case.words(broken, output)))
     wrong = judge(code, stderr, {0, 65, 66})  # 0: what was hit does not matter
     if code and not case.weights and case.result(output) is not None:
         return "an output in spite of the error"
@@ -210,7 +216,7 @@ def vanishing(case: Case, work: Path, folder: Path, random: Random) -> str | Non
     broken = copy_inputs(work, case, folder / "inputs")
     path = random.choice(sorted(path for path in broken.rglob("*") if path.is_file()))
     output = folder / case.output
-    process = start(case.line(broken, output))
+    process = start(case.words(broken, output))
     time.sleep(random.uniform(0, case.seconds))
     content = path.read_bytes()
     path.unlink()
@@ -231,7 +237,7 @@ def changing(case: Case, work: Path, folder: Path, random: Random) -> str | None
     """
     broken = copy_inputs(work, case, folder / "inputs")
     output = folder / case.output
-    process = start(case.line(broken, output))
+    process = start(case.words(broken, output))
     journal = output.with_name(f"{output.name}.part") / "journal.ndjson"
     if case.resumes and not case.weights:
         wanted = random.randrange(1, IMAGES)
@@ -244,13 +250,13 @@ def changing(case: Case, work: Path, folder: Path, random: Random) -> str | None
     if case.result(output) is not None:
         return whole(case, output)
     exchange(random.choice(sorted(path for path in broken.rglob("*") if path.suffix in EXCHANGES)))
-    code, stderr = finish(start(case.line(broken, output, again=True)))
+    code, stderr = finish(start(case.words(broken, output, again=True)))
     wrong = judge(code, stderr, {0, 2, 65})
     if wrong or code or case.weights:
         return wrong
     fresh = folder / "fresh" / case.output
     fresh.parent.mkdir()
-    code, stderr = finish(start(case.line(broken, fresh)))
+    code, stderr = finish(start(case.words(broken, fresh)))
     if code == 0 and case.result(output) != case.result(fresh):
         return "something is left of what the input was before"
     return judge(code, stderr, {0})
@@ -301,9 +307,9 @@ def exchange(path: Path) -> None:
 def two_writers(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Run the command twice at once with one output."""
     output = folder / case.output
-    one = start(case.line(work, output))
+    one = start(case.words(work, output))
     time.sleep(random.uniform(0, 0.5 * case.seconds))
-    ends = [finish(start(case.line(work, output))), finish(one)]
+    ends = [finish(start(case.words(work, output))), finish(one)]
     wrong = next((w for code, text in ends if (w := judge(code, text, {0, 2, 74}))), None)
     if all(code for code, _ in ends):
         return "neither writer succeeded"
@@ -313,7 +319,7 @@ def two_writers(case: Case, work: Path, folder: Path, random: Random) -> str | N
 def dated_away(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Kill the run, date its state years away, and go on."""
     output = folder / case.output
-    process = start(case.line(work, output))
+    process = start(case.words(work, output))
     time.sleep(random.uniform(0.3, 1) * case.seconds)
     process.kill()
     finish(process)
@@ -327,8 +333,8 @@ def few_descriptors(case: Case, work: Path, folder: Path, random: Random) -> str
     """Allow few open files."""
     most = random.randrange(6, 40)
     output = folder / case.output
-    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
-    code, stderr = finish(start(case.line(work, output), limit))
+    process = start(case.words(work, output), limits={resource.RLIMIT_NOFILE: most})
+    code, stderr = finish(process)
     if "Traceback" in stderr and "unsam_cli/cli/program.py" not in stderr:
         code, stderr = 74, "error: Python itself did not start"
     return judge(code, stderr, {0, *CLEAN}) or whole(case, output) or recovers(case, work, output)
@@ -337,7 +343,7 @@ def few_descriptors(case: Case, work: Path, folder: Path, random: Random) -> str
 def worker_killed(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Kill the worker processes, as the kernel does when memory is short."""
     output = folder / case.output
-    process = start(case.line(work, output))
+    process = start(case.words(work, output))
     while process.poll() is None and not (workers := children(process.pid)):
         time.sleep(0.01)
     time.sleep(random.uniform(0, 0.3 * case.seconds))

@@ -12,12 +12,13 @@ import contextlib
 import itertools
 import os
 import resource
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
+
+import warm
 
 from faults.cases import CASES, Case
 from faults.kinds import invoke, refused
@@ -36,12 +37,12 @@ def applies(case: Case) -> bool:
 def check(case: Case, work: Path, folder: Path) -> str | None:
     """Allow more and more files, in another process."""
     number = next(i for i, one in enumerate(CASES) if one.output == case.output)
-    words = [sys.executable, "-m", "faults.kinds.few_files", str(number), str(work), str(folder)]
-    path = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "PYTHONPATH": path}
-    ran = subprocess.run(words, capture_output=True, env=environment, timeout=600, check=False)
-    text = ran.stdout.decode()
-    return (text or None) if ran.returncode == 0 else f"ends with {ran.returncode}: {ran.stderr!r}"
+    words = [str(number), str(work), str(folder)]
+    program = warm.Program(words, module="faults.kinds.few_files")
+    found, said = program.communicate(600)
+    if program.returncode:
+        return f"ends with {program.returncode}: {said!r}"
+    return found.decode() or None
 
 
 def grow(case: Case, work: Path, folder: Path) -> str | None:

@@ -1,0 +1,153 @@
+"""Programs that start warm: a server has imported what takes seconds, and forks for each command.
+
+A program is a process as any other, with its own number, exit code, signals, limits and open
+files, and ends as Python ends. Only its modules have been imported before. What is about imports,
+or about the first moments of a program, starts cold: ``[sys.executable, "-m", "unsam_cli", ...]``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+CLIENT = Path(__file__).with_name("client.py")
+_PATIENCE = 900.0  # seconds until the server has imported everything, on a busy machine
+
+
+class Program:
+    """A program that runs, as ``subprocess.Popen``: the same names mean the same.
+
+    Parameters
+    ----------
+    words : list of str
+        After the name of the program.
+    module : str
+        What runs, as with ``python -m``.
+    cwd : Path, optional
+        Where it runs.
+    limits : mapping, optional
+        Limits of resources, soft and hard, by their numbers.
+    ignored : tuple of int, optional
+        Signals that it ignores.
+    """
+
+    def __init__(
+        self,
+        words: list[str],
+        *,
+        module: str = "unsam_cli",
+        cwd: Path | None = None,
+        limits: Mapping[int, int] | None = None,
+        ignored: tuple[int, ...] = (),
+    ) -> None:
+        request = {
+            "module": module,
+            "words": words,
+            "cwd": str(cwd or Path.cwd()),
+            "environment": dict(os.environ),
+            "limits": {str(name): value for name, value in (limits or {}).items()},
+            "ignored": ignored,
+        }
+        out, err = os.pipe(), os.pipe()
+        self.stdout: IO[bytes] | None = open(out[0], "rb")  # noqa: SIM115
+        self.stderr: IO[bytes] | None = open(err[0], "rb")  # noqa: SIM115
+        self.args = words
+        self.returncode: int | None = None
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(server())
+        with open(os.devnull, "rb") as nothing:
+            files = [nothing.fileno(), out[1], err[1]]
+            socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], files)
+        os.close(out[1])
+        os.close(err[1])
+        self._answers = self._connection.makefile("rb")
+        self.pid = int(self._answers.readline())
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the program runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.returncode = int(self._answers.readline())
+            self._answers.close()
+            self._connection.close()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit code."""
+        if self.returncode is None:
+            select.select([self._connection], [], [], timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if the program runs."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the program."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Read what the program says until it ends."""
+        said: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+
+        def read(name: str, stream: IO[bytes]) -> None:
+            said[name] = stream.read()
+            stream.close()
+
+        threads = [
+            threading.Thread(target=read, args=(name, stream), daemon=True)
+            for name in said
+            if (stream := getattr(self, name)) is not None and not stream.closed
+        ]
+        for thread in threads:
+            thread.start()
+        self.wait(timeout)
+        for thread in threads:
+            thread.join(timeout)
+        return said["stdout"], said["stderr"]
+
+
+@functools.cache
+def server() -> str:
+    """Return the name of the socket of this process's server, which is started the first time."""
+    folder = tempfile.mkdtemp(prefix="unsam-warm-")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "warm.server", f"{folder}/socket"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    atexit.register(_stop, process, folder)
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], _PATIENCE)[0], "the server does not start"
+    assert process.stdout.readline() == b"ready\n", "the server did not start"
+    return f"{folder}/socket"
+
+
+def _stop(process: subprocess.Popen[bytes], folder: str) -> None:
+    process.communicate()  # it ends when its standard input does
+    shutil.rmtree(folder)
+
+
+def command() -> str:
+    """Return the words for a shell that start a program."""
+    return shlex.join([sys.executable, "-I", "-S", str(CLIENT), server()])
