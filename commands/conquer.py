@@ -22,11 +22,8 @@ from unsam_cli.run.settings import RunSettings
     help="Folder of the original images, used for refinement instead of the previews in the "
     "features file.",
 )
-@options.format_option
-@options.run_options
-def command(
-    features: str, method: ConquerSettings, images: Path | None, kind: str, run: RunSettings
-) -> int:
+@options.mask_run_options
+def command(features: str, method: ConquerSettings, images: Path | None, run: RunSettings) -> int:
     """Merge patches bottom-up at decreasing similarities into masks of parts and their parts.
 
     Reads a features file with one record per region; writes masks as COCO JSON.
@@ -38,4 +35,4 @@ def command(
     """
     from unsam_cli.conquer.stage import conquer
 
-    return conquer(features, method, run, images=images, kind=kind)
+    return conquer(features, method, run, images=images)

@@ -41,8 +41,7 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @settings_options("read", ReadSettings, build=dict)
 @settings_options("write", WriteSettings)
-@options.format_option
-@options.run_options
+@options.mask_run_options
 def command(
     words: tuple[str, ...],
     to: str | None,
@@ -50,7 +49,6 @@ def command(
     png: Path | None,
     read: dict[str, Any],
     write: WriteSettings,
-    kind: str,
     run: RunSettings,
 ) -> int:
     """Convert a dataset to class-agnostic COCO, or masks to other formats.
@@ -77,4 +75,4 @@ def command(
 
     least = {"min_area": BSDS_MIN_AREA} if request.source_format == "bsds500" else {}
     reading = ReadSettings(images=images, png=png, **{**least, **read})
-    return convert(request, reading, replace(write, images=images), run, kind=kind)
+    return convert(request, reading, replace(write, images=images), run)

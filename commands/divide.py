@@ -15,14 +15,12 @@ from unsam_cli.run.settings import Compute, RunSettings
 @options.files_option("--detections", help="COCO results of any detector, used instead of cutting.")
 @settings_options("settings", DivideSettings)
 @settings_options("compute", Compute, leave_out=("dtype",))
-@options.format_option
-@options.run_options
+@options.mask_run_options
 def command(
     features: str | None,
     detections: str | None,
     settings: DivideSettings,
     compute: Compute,
-    kind: str,
     run: RunSettings,
 ) -> int:
     """Cut images into objects by recursive normalized cuts of their patch features.
@@ -36,5 +34,5 @@ def command(
     from unsam_cli.divide import stage
 
     if detections is None:
-        return stage.divide(features or "-", settings, compute, run, kind=kind)
-    return stage.divide_detections(detections, settings, run, features=features, kind=kind)
+        return stage.divide(features or "-", settings, compute, run)
+    return stage.divide_detections(detections, settings, run, features=features)

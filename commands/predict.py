@@ -24,15 +24,13 @@ from unsam_cli.sam.settings import AutomaticConfig
 @predict_options.prompt_options
 @settings_options("prompted", PromptedSettings, unset=True)
 @settings_options("search", AutomaticConfig, unset=True)
-@options.format_option
 @settings_options("compute", PredictCompute)
-@options.run_options
+@options.mask_run_options
 def command(
     checkpoint: str,
     images: ImageQuery,
     compute: PredictCompute,
     run: RunSettings,
-    kind: str,
     **said: dict[str, Any],
 ) -> int:
     """Segment images with a whole-image segmenter or a promptable model (SAM).
@@ -54,8 +52,6 @@ def command(
 
     asked = predict_options.Asked(**said)
     if asked.asks or is_promptable(checkpoint):
-        return prompted_stage.predict(
-            checkpoint, images, asked.of_promptable(compute), run, device=compute.device, kind=kind
-        )
-    settings = asked.of_whole_image(compute)
-    return stage.predict(checkpoint, images, settings, run, device=compute.device, kind=kind)
+        prompted = asked.of_promptable(compute)
+        return prompted_stage.predict(checkpoint, images, prompted, compute, run)
+    return stage.predict(checkpoint, images, asked.of_whole_image(compute), compute, run)

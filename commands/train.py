@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,33 +9,15 @@ import click
 from unsam_cli.cli import options
 from unsam_cli.cli import train as train_options
 from unsam_cli.cli.settings import settings_options
-from unsam_cli.cli.train_log import training_reporter_factory
 from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.training.presets import DEFAULT, PRESETS
 from unsam_cli.training.recipe import DataSettings, LossSettings, Recipe
-
-FOLDER = click.Path(file_okay=False, path_type=Path)
+from unsam_cli.training.settings import TrainerSettings, TrainingRun, TrainInputs
 
 
 @options.command("train", "Train a network that finds all masks of an image.")
 @click.argument("annotations", nargs=-1, required=True, metavar="ANNOTATIONS.json...")
-@options.run_option(
-    "--images", type=FOLDER, required=True, group="Input", help="Folder of the images."
-)
-@options.files_option(
-    "--init",
-    metavar="CHECKPOINT",
-    help="Start from the network of a run or checkpoint; the options of the network are ignored.",
-)
-@options.files_option(
-    "--validate", metavar="GT.json", help="Validate on these masks and keep the best checkpoint."
-)
-@options.run_option(
-    "--validate-images",
-    type=FOLDER,
-    group="Input",
-    help="Folder of the images of --validate.  [default: --images]",
-)
+@settings_options("inputs", TrainInputs, build=dict)
 @train_options.preset_option(PRESETS, DEFAULT)
 @settings_options("network", SegmenterConfig)
 @settings_options("data", DataSettings)
@@ -49,8 +30,16 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     group="Compute",
     help="Recompute activations in the backward pass to save memory.",
 )
-@train_options.folder_options
-def command(output: Path, resume: bool, checkpoint_activations: bool, **chosen: Any) -> int:
+@train_options.run_options
+def command(
+    annotations: tuple[str, ...],
+    inputs: dict[str, Any],
+    network: SegmenterConfig,
+    trainer: TrainerSettings,
+    checkpoint_activations: bool,
+    run: TrainingRun,
+    **recipe: Any,
+) -> int:
     """Train a class-agnostic segmenter on masks, such as those of conquer.
 
     Reads COCO files and their images; writes a model folder for predict and Hugging Face.
@@ -60,19 +49,13 @@ def command(output: Path, resume: bool, checkpoint_activations: bool, **chosen: 
       unsam train shard-*.json --images photos -o run --preset paper --dtype bfloat16
       unsam train union.json --images photos -o run2 --init run
     """
-    from unsam_cli.training.stage import TrainInputs, train_whole_image
+    from unsam_cli.training.stage import train_whole_image
 
-    context = click.get_current_context()
-    recipe = Recipe(**{key: chosen.pop(key) for key in ("data", "losses", "parameters")})
-    network, trainer = chosen.pop("network"), chosen.pop("trainer")
     return train_whole_image(
-        TrainInputs(**chosen),
+        TrainInputs(annotations, **inputs),
         network,
-        recipe,
+        Recipe(**recipe),
         trainer,
+        run,
         checkpointing=checkpoint_activations,
-        folder=output,
-        step=options.step_of(context),
-        resume=resume,
-        report=training_reporter_factory(plain=context.find_root().meta["unsam.plain"]),
     )

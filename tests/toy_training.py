@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from unsam_cli.errors import ImageFileError, UnsamError
 from unsam_cli.run.provenance import Step
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun
 from unsam_cli.training.task import Batch
 from unsam_cli.training.trainer import train
 
@@ -155,7 +155,7 @@ def run(
         "device": "cpu",
     }
     made = TrainerSettings(**{**chosen, **settings})
-    return train(ToyTask(**of_task), made, folder=folder, step=step, resume=resume)
+    return train(ToyTask(**of_task), made, TrainingRun(step, folder, resume))
 
 
 def run_and_exit(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from unsam_cli.errors import UsageError
 
 _KEY = "unsam"
+REQUIRED = MISSING
+"""In the place of a default: the value has to be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Declared:
         The name of the option, where it is not that of the field.
     short : str, optional
         A second name of one letter, such as ``-o``.
+    folder : bool
+        A path is that of a folder.
     default_text : str, optional
         What the help page says of a default that depends on something else: the option then has
         none, and the field's default is used where nothing else is chosen.
@@ -56,6 +60,7 @@ class Declared:
     metavar: str | None = None
     option: str | None = None
     short: str | None = None
+    folder: bool = False
     default_text: str | None = None
     results: bool = True
 
@@ -92,7 +97,7 @@ class Declared:
 def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002
     """Declare a field of a settings class; see :class:`Declared` for the keywords.
 
-    A function as `default` makes the default of each object.
+    A function as `default` makes the default of each object; `REQUIRED` is none.
     """
     usual = {"default_factory" if callable(default) else "default": default}
     return field(**usual, metadata={_KEY: Declared(help=help, **declared)})

@@ -74,7 +74,7 @@ def main() -> None:
             whole, kernel = [], []
             for _ in range(6):
                 start = time.perf_counter()
-                conquer(str(features), settings, run, images=None, kind="coco")
+                conquer(str(features), settings, run, images=None)
                 whole.append((time.perf_counter() - start) / (options.images * options.regions))
                 start = time.perf_counter()
                 for grid in grids:

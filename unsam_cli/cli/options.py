@@ -9,8 +9,8 @@ as one object:
 ``@file_argument``     a file, ``-`` is standard input (the default)
 ``@run_options``       ``run``: a :class:`~unsam_cli.run.settings.RunSettings` from ``-o
                        --no-clobber --resume --shard --on-error --seed --jobs``
+``@mask_run_options``  the same with ``--format``, for commands whose output are masks
 ``@output_options``    ``-o --no-clobber`` alone, for commands without images to iterate over
-``@format_option``     ``--format coco|results|ndjson``
 ``@on_error_option``   ``--on-error fail|skip``
 """
 
@@ -37,8 +37,8 @@ __all__ = [
     "command",
     "file_argument",
     "files_option",
-    "format_option",
     "images_argument",
+    "mask_run_options",
     "on_error_option",
     "option",
     "output_options",
@@ -89,19 +89,6 @@ def files_option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
 output_options = field_options(RunSettings, "output", "no_clobber")
 on_error_option = field_options(RunSettings, "on_error")
 
-# The parameter is called as the option is: environment variables and config files go by its name.
-format_option = bundle(
-    "kind",
-    lambda **values: values["format"],
-    run_option(
-        "--format",
-        type=click.Choice(["coco", "results", "ndjson"]),
-        default="coco",
-        group="Output",
-        help="A full COCO object, the bare list of annotations, or one annotation per line.",
-    ),
-)
-
 
 def run_settings(shard: str, **options: Any) -> RunSettings:
     context = click.get_current_context()
@@ -116,4 +103,5 @@ def run_settings(shard: str, **options: Any) -> RunSettings:
     )
 
 
-run_options = settings_options("run", RunSettings, build=run_settings)
+run_options = settings_options("run", RunSettings, build=run_settings, leave_out=["kind"])
+mask_run_options = settings_options("run", RunSettings, build=run_settings)

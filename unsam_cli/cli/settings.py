@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import Field
+from dataclasses import MISSING, Field
+from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -106,7 +107,10 @@ def _said(one: Field[Any], declared: Declared, annotation: Any, *, unset: bool) 
         said["metavar"] = declared.metavar
     if kind is bool:
         return said | {"is_flag": True, "default": one.default}
-    said |= {"default": None if unset else _as_text(one.default)}
+    if one.default is MISSING and one.default_factory is MISSING:
+        said["required"] = True
+    else:
+        said["default"] = None if unset else _as_text(one.default)
     said["type"] = _click_type(declared, kind)
     if get_origin(kind) is tuple:
         said["callback"] = _numbers_reader(get_args(kind))
@@ -128,6 +132,8 @@ def _as_text(default: Any) -> Any:
 def _click_type(declared: Declared, kind: Any) -> Any:
     if declared.choices:
         return click.Choice(list(declared.choices))
+    if kind is Path:
+        return click.Path(file_okay=not declared.folder, path_type=Path)
     if kind in (int, float):
         ranged: Any = click.IntRange if kind is int else click.FloatRange
         lower = declared.least if declared.above is None else declared.above

@@ -3,22 +3,22 @@
 ``@preset_option``     ``--preset``: other defaults for all options
 ``@weight_options``    ``parameters``: a :class:`~unsam_cli.training.recipe.ParameterSettings`
 ``@trainer_options``   ``trainer``: a :class:`~unsam_cli.training.settings.TrainerSettings`
-``@folder_options``    ``-o`` a folder, ``--resume``
+``@run_options``       ``run``: :class:`~unsam_cli.training.settings.TrainingRun`, ``-o --resume``
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.command import F, run_option
+from unsam_cli.cli.command import F, run_option, step_of
 from unsam_cli.cli.settings import settings_options
+from unsam_cli.cli.train_log import training_reporter_factory
 from unsam_cli.training.recipe import ParameterSettings
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun
 
 _PRESET = "unsam.preset"
 
@@ -70,22 +70,11 @@ def _choose_length(context: click.Context, values: dict[str, Any]) -> None:
 
 trainer_options = settings_options("trainer", TrainerSettings, build=_trainer)
 
-_folder = (
-    run_option(
-        "-o",
-        "--output",
-        required=True,
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="FOLDER",
-        group="Output",
-        help="Folder for the model, checkpoints and metrics.",
-    ),
-    run_option("--resume", is_flag=True, help="Continue from the last checkpoint."),
-)
+
+def _training_run(**values: Any) -> TrainingRun:
+    context = click.get_current_context()
+    report = training_reporter_factory(plain=context.find_root().meta["unsam.plain"])
+    return TrainingRun(step=step_of(context), report=report, **values)
 
 
-def folder_options(function: F) -> F:
-    """Declare ``-o`` and ``--resume``."""
-    for declare in reversed(_folder):
-        function = declare(function)
-    return function
+run_options = settings_options("run", TrainingRun, build=_training_run)

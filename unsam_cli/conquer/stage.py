@@ -26,12 +26,7 @@ from unsam_cli.run.sinks import ImageResult, MaskSink
 
 
 def conquer(
-    features: str,
-    settings: ConquerSettings,
-    run: RunSettings,
-    *,
-    images: Path | None,
-    kind: str,
+    features: str, settings: ConquerSettings, run: RunSettings, *, images: Path | None
 ) -> int:
     """Merge the patches of every region of a features file and write the masks as `run` says.
 
@@ -41,17 +36,8 @@ def conquer(
         A features file; ``-`` is standard input.
     settings : ConquerSettings
         How to conquer.
-    run : RunSettings
-        How to run and where to write.
     images : Path, optional
         Folder of the originals, to refine with instead of the previews.
-    kind : {'coco', 'results', 'ndjson'}
-        Form of the output.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
@@ -64,7 +50,7 @@ def conquer(
             run = run.with_inputs(guide="originals")
             run = run.reading(partial(images_below, images, [item.file_name for item in items]))
         run = run.within(parts_of(file.attributes.marks, file.name))
-        sink = MaskSink(run, file.attributes.history, kind=kind)
+        sink = MaskSink(run, file.attributes.history)
         one = partial(_conquer_image, file=file, settings=settings, images=images)
         content = partial(_content, file=file, images=images)
 

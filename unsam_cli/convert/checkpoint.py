@@ -13,19 +13,12 @@ from unsam_cli.run.settings import RunSettings
 
 
 def convert_weights(request: Request, run: RunSettings) -> int:
-    """Convert a whole-image checkpoint, as UnSAM publishes them.
+    """Convert a whole-image checkpoint, as UnSAM publishes them, and write it as `run` says.
 
     Parameters
     ----------
     request : Request
         Names the file.
-    run : RunSettings
-        Where to write.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------

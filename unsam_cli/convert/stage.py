@@ -60,10 +60,8 @@ PREPARE: dict[str, Prepare] = {
 }
 
 
-def convert(
-    request: Request, read: ReadSettings, write: WriteSettings, run: RunSettings, *, kind: str
-) -> int:
-    """Convert a dataset, image by image.
+def convert(request: Request, read: ReadSettings, write: WriteSettings, run: RunSettings) -> int:
+    """Convert a dataset, image by image, and write it as `run` says.
 
     Parameters
     ----------
@@ -71,15 +69,6 @@ def convert(
         What to convert into what.
     read, write : ReadSettings, WriteSettings
         How to read and how to write.
-    run : RunSettings
-        How to run and where to write.
-    kind : {'coco', 'results', 'ndjson'}
-        Form of COCO output.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
@@ -92,7 +81,7 @@ def convert(
         if read.images is not None:
             names = [image.file_name for image in dataset.images]
             run = run.reading(partial(images_below, read.images, names))
-        sink = _sink(request.target, dataset, run, kind)
+        sink = _sink(request.target, dataset, run)
         pictures = write.images if request.target == "tsv" else None
         one = partial(
             _convert_image,
@@ -134,9 +123,11 @@ def _with_source(run: RunSettings, request: Request, path: Path, dataset: Datase
     return replace(run, step=step).with_inputs(source=source_identity(path, dataset.images))
 
 
-def _sink(target: str, dataset: Dataset, run: RunSettings, kind: str) -> Sink[SourceImage, Any]:
+def _sink(target: str, dataset: Dataset, run: RunSettings) -> Sink[SourceImage, Any]:
     if target in FOLDERS:
         return FolderSink(run, list(dataset.history), target, dataset.images)
     if target == "tsv":
         return TsvSink(run, list(dataset.history))
-    return MaskSink(run, list(dataset.history), kind="results" if target == "results" else kind)
+    if target == "results":
+        run = replace(run, kind="results")
+    return MaskSink(run, list(dataset.history))

@@ -31,9 +31,7 @@ from unsam_cli.run.sinks import ImageResult, MaskSink
 Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, ImageResult | UnsamError]]]
 
 
-def divide(
-    features: str, settings: DivideSettings, compute: Compute, run: RunSettings, *, kind: str
-) -> int:
+def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSettings) -> int:
     """Cut the images of a features file into objects and write the masks as `run` says.
 
     Parameters
@@ -44,15 +42,6 @@ def divide(
         How to divide.
     compute : Compute
         Where to divide.
-    run : RunSettings
-        How to run and where to write.
-    kind : {'coco', 'results', 'ndjson'}
-        Form of the output.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
@@ -63,7 +52,7 @@ def divide(
         items = feature_items(file)
         device = accelerator(compute.device)
         run = run.within(parts_of(file.attributes.marks, file.name))
-        sink = MaskSink(run, file.attributes.history, kind=kind)
+        sink = MaskSink(run, file.attributes.history)
         one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
         work: Work = partial(ordered_map, one, jobs=run.jobs)
         if device is not None:
@@ -169,12 +158,7 @@ class _SizedItem:
 
 
 def divide_detections(
-    detections: str,
-    settings: DivideSettings,
-    run: RunSettings,
-    *,
-    features: str | None,
-    kind: str,
+    detections: str, settings: DivideSettings, run: RunSettings, *, features: str | None
 ) -> int:
     """Take a detector's results as objects and write them as `run` says.
 
@@ -184,17 +168,8 @@ def divide_detections(
         A COCO file or a bare list of results.
     settings : DivideSettings
         How to divide; `min_score` counts.
-    run : RunSettings
-        How to run and where to write.
     features : str, optional
         A features file that lists the images, needed where `detections` is a bare list.
-    kind : {'coco', 'results', 'ndjson'}
-        Form of the output.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
@@ -212,7 +187,7 @@ def divide_detections(
                 "that has them"
             )
         run = run.with_inputs(detections=file_identity(path)).within(parts)
-        sink = MaskSink(run, history, kind=kind)
+        sink = MaskSink(run, history)
         work = partial(_take_detections, found=found, min_score=settings.min_score)
         return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
 

@@ -21,11 +21,10 @@ from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import (
     STDIN,
     ImageQuery,
-    list_images,
+    images_of,
     local_file,
     name_of,
     same_images,
-    source_of,
 )
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
@@ -45,7 +44,7 @@ def extract_features(
     *,
     regions: str | None = None,
 ) -> int:
-    """Extract the features of images and write them to the output of ``run``.
+    """Extract the features of images and write them as `run` says.
 
     Parameters
     ----------
@@ -57,23 +56,15 @@ def extract_features(
         Records and their sizes.
     compute : Compute
         Where the network runs.
-    run : RunSettings
-        How to run and where to write.
     regions : str, optional
         A masks file, ``-`` for standard input: one record a mask.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
     UnsamError
         An input is missing or invalid, or the output cannot be written.
     """
-    items = list_images(query, keep_missing=run.on_error == "skip")
-    run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
+    items, run = images_of(query, run)
     with ExitStack() as stack:
         masks = None
         if regions is not None:

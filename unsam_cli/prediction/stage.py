@@ -9,8 +9,8 @@ from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.models.loading import load_segmenter
 from unsam_cli.prediction.pipeline import predict_images
 from unsam_cli.prediction.predict import Predictor
-from unsam_cli.prediction.settings import PredictSettings
-from unsam_cli.run.inputs import ImageQuery, list_images, source_of
+from unsam_cli.prediction.settings import PredictCompute, PredictSettings
+from unsam_cli.run.inputs import ImageQuery, images_of
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import run_items
@@ -22,10 +22,8 @@ def predict(
     checkpoint: str,
     query: ImageQuery,
     settings: PredictSettings,
+    compute: PredictCompute,
     run: RunSettings,
-    *,
-    device: str = "auto",
-    kind: str = "coco",
 ) -> int:
     """Segment images with a whole-image segmenter and write the masks as `run` says.
 
@@ -37,28 +35,18 @@ def predict(
         The images.
     settings : PredictSettings
         How to predict.
-    run : RunSettings
-        How to run and where to write.
-    device : str
+    compute : PredictCompute
         Where the network runs, see :func:`~unsam_cli.backbones.accelerator`.
-    kind : {'coco', 'results', 'ndjson'}
-        Form of the output.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
     UnsamError
         An input is missing or invalid, or the output cannot be written.
     """
-    items = list_images(query, keep_missing=run.on_error == "skip")
-    segmenter = load_segmenter(checkpoint, accelerator(device) or "cpu")
-    run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
+    items, run = images_of(query, run)
+    segmenter = load_segmenter(checkpoint, accelerator(compute.device) or "cpu")
     run = run.with_inputs(checkpoint=segmenter.identity)
-    sink = MaskSink(run, segmenter.history, kind=kind)
+    sink = MaskSink(run, segmenter.history)
     predictor = Predictor(segmenter, settings)
     work = partial(predict_images, predictor=predictor, use=_to_result, jobs=run.jobs)
     return run_items(

@@ -15,7 +15,8 @@ from unsam_cli.io.files import chunks, files_below, refuse_special, unreadable, 
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.scratch import keep, pieces, scratch
 from unsam_cli.run.items import ImageItem, Item
-from unsam_cli.run.shards import WHOLE, Parts, parts_of
+from unsam_cli.run.settings import RunSettings
+from unsam_cli.run.shards import WHOLE, parts_of
 
 STDIN = "-"
 STDIN_NAME = "standard input"
@@ -41,6 +42,20 @@ class ImageQuery:
     null: bool = False
     coco: Path | None = None
     image_root: Path | None = None
+
+
+def images_of(query: ImageQuery, run: RunSettings) -> tuple[list[ImageItem], RunSettings]:
+    """Return the images of a run, see :func:`list_images`, and the run, which reads them.
+
+    A COCO file that names them may be a shard of an earlier run: then the run is one of it, too.
+    """
+    items = list_images(query, keep_missing=run.on_error == "skip")
+    parts = WHOLE
+    if query.coco is not None:
+        from unsam_cli.io.masks_lines import marks_of
+
+        parts = parts_of(marks_of(query.coco), query.coco)
+    return items, run.within(parts).reading(lambda: (item.place for item in items))
 
 
 def list_images(query: ImageQuery, *, keep_missing: bool = False) -> list[ImageItem]:
@@ -103,15 +118,6 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
             path = folder / image.file_name
         items.append(ImageItem(i, image.file_name, str(path)))
     return items
-
-
-def source_of(query: ImageQuery) -> Parts:
-    """Return the parts of an earlier run that the images are from: ``--coco`` may be a shard."""
-    if query.coco is None:
-        return WHOLE
-    from unsam_cli.io.masks_lines import marks_of
-
-    return parts_of(marks_of(query.coco), query.coco)
 
 
 def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[str | None, str]]:

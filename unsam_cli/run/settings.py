@@ -50,12 +50,18 @@ class RunSettings(Settings):
     """
 
     step: Step
+    kind: Literal["coco", "results", "ndjson"] = writing(
+        "coco",
+        "A full COCO object, the bare list of annotations, or one annotation per line.",
+        option="format",
+        choices=("coco", "results", "ndjson"),
+    )
     output: str = writing(STDOUT, "Output file; - is standard output.", short="-o", metavar="PATH")
     no_clobber: bool = writing(False, "Refuse to replace an existing output.")
     resume: bool = running(
         False, "Keep the finished images of an interrupted run and compute the rest."
     )
-    shard: Shard = running(  # noqa: RUF009  # a Shard does not change
+    shard: Shard = running(
         Shard(),
         "Process images K, K+N, K+2N, ...; slurm takes K and N from the Slurm task.",
         metavar="K/N|slurm",

@@ -170,17 +170,9 @@ class MaskSink(FileSink):
         The run's settings.
     history : list of dict
         The steps that made the input.
-    kind : {'coco', 'results', 'ndjson'}
-        See :func:`~unsam_cli.io.masks_writer.write_masks`.
     """
 
     binary = False
-
-    def __init__(
-        self, settings: RunSettings, history: list[dict[str, Any]], *, kind: str = "coco"
-    ) -> None:
-        self.kind = kind
-        super().__init__(settings, history)
 
     def add(self, item: Item, result: ImageResult, content: int | None = None) -> None:
         """Store the masks of one image."""
@@ -202,7 +194,7 @@ class MaskSink(FileSink):
             with path.open("wb") as stream:
                 write_masks(
                     stream,
-                    self.kind,
+                    self.settings.kind,
                     history=self.history,
                     marks=self.marks,
                     images=map(self._image, ids),
@@ -226,9 +218,9 @@ class MaskSink(FileSink):
         return found
 
     def _restore(self, path: Path) -> None:
-        if self.kind != "coco":
+        if self.settings.kind != "coco":
             raise UsageError(
-                f"{path}: a {self.kind} file does not list its images, so --resume cannot "
+                f"{path}: a {self.settings.kind} file does not list its images, so --resume cannot "
                 "tell which are done; remove it, or use --format coco"
             )
         lines = MaskLines(path)

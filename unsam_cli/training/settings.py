@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from unsam_cli.errors import UsageError
+from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
-from unsam_cli.settings import Settings, device_setting, setting
+from unsam_cli.settings import REQUIRED, Settings, device_setting, setting
+from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 
 PAPER_STEPS = 200_000
 PAPER_DROPS = (0.88888, 0.96296)
@@ -18,9 +22,73 @@ SCHEDULES = ("step", "cosine")
 DTYPES = ("auto", "float32", "bfloat16")
 _MOST_JOBS = 8
 
+reading = partial(setting, group="Input", results=False)
 training = partial(setting, group="Training")
 running = partial(setting, group="Run", results=False)
 computing = partial(setting, group="Compute", results=False)
+
+
+def images_setting() -> Any:
+    """Declare the folder of the images that are learnt from."""
+    return reading(REQUIRED, "Folder of the images.", folder=True)
+
+
+def validate_setting() -> Any:
+    """Declare what a training is measured on."""
+    return reading(None, "Validate on these masks and keep the best checkpoint.", metavar="GT.json")
+
+
+def validate_images_setting() -> Any:
+    """Declare the folder of the images that a training is measured on."""
+    return reading(None, "Folder of the images of --validate.  [default: --images]", folder=True)
+
+
+@dataclass(frozen=True)
+class TrainInputs(Settings):
+    """What `train` learns from.
+
+    Parameters
+    ----------
+    annotations : sequence of str
+        Masks files, each with other images; one may be ``-``, standard input.
+    """
+
+    annotations: Sequence[str]
+    images: Path = images_setting()
+    init: str | None = reading(
+        None,
+        "Start from the network of a run or checkpoint; the options of the network are ignored.",
+        metavar="CHECKPOINT",
+    )
+    validate: str | None = validate_setting()
+    validate_images: Path | None = validate_images_setting()
+
+
+@dataclass(frozen=True)
+class TrainingRun(Settings):
+    """Where a training goes, and whether it goes on.
+
+    Parameters
+    ----------
+    step : Step
+        The command and its options: they must not differ when a training is resumed.
+    report : callable
+        Makes a progress reporter, in the main process.
+    """
+
+    step: Step
+    folder: Path = setting(
+        REQUIRED,
+        "Folder for the model, checkpoints and metrics.",
+        group="Output",
+        results=False,
+        option="output",
+        short="-o",
+        metavar="FOLDER",
+        folder=True,
+    )
+    resume: bool = running(False, "Continue from the last checkpoint.")
+    report: TrainingReporterFactory = TrainingLines
 
 
 @dataclass(frozen=True)

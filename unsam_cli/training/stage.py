@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,11 @@ from unsam_cli.models.loading import create_segmenter, load_segmenter
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.models.settings import SegmenterConfig
 from unsam_cli.run.inputs import STDIN, local_file
-from unsam_cli.run.provenance import Step
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.training.checks import check_queries, check_random_weights
 from unsam_cli.training.dataset import AnnotatedImages
-from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 from unsam_cli.training.recipe import Recipe
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun, TrainInputs
 from unsam_cli.training.trainer import train
 from unsam_cli.training.validation import WholeImageValidation
 from unsam_cli.training.whole_image import WholeImageTask
@@ -29,44 +27,16 @@ from unsam_cli.training.whole_image import WholeImageTask
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainInputs:
-    """What is learnt from.
-
-    Parameters
-    ----------
-    annotations : sequence of str
-        Masks files, each with other images; one may be ``-``, standard input.
-    images : Path
-        Folder of the images.
-    init : str, optional
-        Checkpoint to start from.
-    validate : str, optional
-        Masks file to measure on.
-    validate_images : Path, optional
-        Folder of its images, by default `images`.
-    """
-
-    annotations: Sequence[str]
-    images: Path
-    init: str | None = None
-    validate: str | None = None
-    validate_images: Path | None = None
-
-
 def train_whole_image(
     inputs: TrainInputs,
     network: SegmenterConfig,
     recipe: Recipe,
     trainer: TrainerSettings,
+    run: TrainingRun,
     *,
-    folder: Path,
-    step: Step,
     checkpointing: bool = False,
-    resume: bool = False,
-    report: TrainingReporterFactory = TrainingLines,
 ) -> int:
-    """Train a segmenter and write it to `folder`.
+    """Train a segmenter and write it to the folder of `run`.
 
     Parameters
     ----------
@@ -74,18 +44,10 @@ def train_whole_image(
         Files.
     network : SegmenterConfig
         What is trained, unless ``inputs.init`` says it.
-    recipe, trainer : Recipe, TrainerSettings
+    recipe, trainer, run : Recipe, TrainerSettings, TrainingRun
         How.
-    folder : Path
-        Where the model, checkpoints and metrics go.
-    step : Step
-        The command and its options.
     checkpointing : bool
         Recompute activations in the backward pass instead of keeping them.
-    resume : bool
-        Go on from the last checkpoint.
-    report : callable
-        Makes a progress reporter.
 
     Returns
     -------
@@ -109,11 +71,12 @@ def train_whole_image(
         else:
             trainer = replace(trainer, validate_every=0)
         images = AnnotatedImages(paths, inputs.images, recipe.data)
-        refuse_replacing(files_of(str(folder)), images.paths())
+        refuse_replacing(files_of(str(run.folder)), images.paths())
         _tell(images, recipe)
         segmenter = _segmenter(inputs.init, network, trainer.seed)
         check_queries(segmenter, recipe.data)
         segmenter.checkpointing = checkpointing
+        step = run.step
         if inputs.init is not None:
             step = step.with_options(asdict(segmenter.config))  # not those of the command line
         step = step.with_inputs(**identities, weights=segmenter.identity)
@@ -125,7 +88,7 @@ def train_whole_image(
             validation=validation,
             history=[*images.history, *segmenter.history, step.to_json()],
         )
-        return train(task, trainer, folder=folder, step=step, resume=resume, report=report)
+        return train(task, trainer, replace(run, step=step))
 
 
 def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segmenter:

@@ -13,7 +13,6 @@ import torch
 
 from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
 from unsam_cli.models.precision import precision
-from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.signals import stop_on_signals
 from unsam_cli.training.checkpoint_files import Checkpoint, load_checkpoint
@@ -22,24 +21,16 @@ from unsam_cli.training.distributed import World, join_world
 from unsam_cli.training.learner import Learner
 from unsam_cli.training.loading import is_of_a_worker, load_batches
 from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
-from unsam_cli.training.progress import TrainingLines, TrainingReporter, TrainingReporterFactory
+from unsam_cli.training.progress import TrainingReporter, TrainingReporterFactory
 from unsam_cli.training.sampler import Sampler
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun
 from unsam_cli.training.skipped import SkippedImages
 from unsam_cli.training.task import Batch, Task
 
 logger = logging.getLogger(__name__)
 
 
-def train(
-    task: Task[Any],
-    settings: TrainerSettings,
-    *,
-    folder: Path,
-    step: Step,
-    resume: bool = False,
-    report: TrainingReporterFactory = TrainingLines,
-) -> int:
+def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
     """Train `task` in this process, and those that `torchrun` or `srun` started beside it.
 
     Parameters
@@ -48,14 +39,8 @@ def train(
         The model, its data and its losses.
     settings : TrainerSettings
         Length, optimizer, schedule and records.
-    folder : Path
+    run : TrainingRun
         Where checkpoints, metrics and the model go, see `unsam_cli.training.checkpoints`.
-    step : Step
-        The command and its options: they must not differ when a training is resumed.
-    resume : bool
-        Go on from the last complete checkpoint, if there is one.
-    report : callable
-        Makes a progress reporter, in the main process.
 
     Returns
     -------
@@ -78,9 +63,9 @@ def train(
     with join_world(settings.device) as world:
         settings = replace(settings, dtype=precision(settings.dtype, world.device))
         try:
-            with Trainer(task, settings, world, RunFolder(folder), step) as trainer:
-                trainer.start(resume=resume)
-                trainer.run(report)
+            with Trainer(task, settings, world, run) as trainer:
+                trainer.start(resume=run.resume)
+                trainer.run(run.report)
                 return EXIT_SKIPPED if trainer.skipped.reasons else 0
         except UnsamError as e:
             if world.is_main:
@@ -106,8 +91,8 @@ class Trainer(ExitStack):
 
     Attributes
     ----------
-    step : int
-        Updates that are done.
+    done : int
+        Steps that are done.
     best : dict, optional
         ``step`` and ``value`` of the best validation.
     skipped : SkippedImages
@@ -115,23 +100,19 @@ class Trainer(ExitStack):
     """
 
     def __init__(
-        self,
-        task: Task[Any],
-        settings: TrainerSettings,
-        world: World,
-        folder: RunFolder,
-        step: Step,
+        self, task: Task[Any], settings: TrainerSettings, world: World, run: TrainingRun
     ) -> None:
         super().__init__()
-        self.task, self.settings, self.world, self.folder = task, settings, world, folder
-        self.name = step.command
-        self.identity = {**step.to_json(), "trainer": settings.identity(len(task))}
+        self.task, self.settings, self.world = task, settings, world
+        self.folder = RunFolder(run.folder)
+        self.name = run.step.command
+        self.identity = {**run.step.to_json(), "trainer": settings.identity(len(task))}
         self.total = settings.total_steps(len(task))
         self.batch = settings.per_process(world.size)
-        self.step = 0
+        self.done = 0
         self.best: dict[str, Any] | None = None
         self.mean = Mean()
-        self.skipped = SkippedImages(folder.path, step.command)
+        self.skipped = SkippedImages(run.folder, self.name)
         self.metrics: MetricsLog | None = None
 
     def start(self, *, resume: bool) -> None:
@@ -142,13 +123,13 @@ class Trainer(ExitStack):
         if last is not None:
             checkpoint = load_checkpoint(last, self.identity)
             self.learner.load(checkpoint, last)
-            self.step, self.best = checkpoint.state["step"], checkpoint.state["best"]
+            self.done, self.best = checkpoint.state["step"], checkpoint.state["best"]
             self.mean = Mean(**checkpoint.state["mean"])
             self.skipped.add(checkpoint.state["skipped"].items())
             self.world.on_main(lambda: self._publish_again(checkpoint))
         self.world.on_main(self.skipped.rewrite)
         if self.metrics is not None:
-            self.metrics.rewind(self.step, tensorboard=self.settings.tensorboard)
+            self.metrics.rewind(self.done, tensorboard=self.settings.tensorboard)
 
     def _open(self, resume: bool) -> Path | None:
         self.folder.open(resume=resume)
@@ -160,14 +141,14 @@ class Trainer(ExitStack):
         gone = self.folder.gone()
         if not gone:
             return
-        step = self.best["step"] if self.best else self.step
-        found = step != self.step and self.folder.of_step(step).exists()
-        source = self.folder.of_step(step if found else self.step)
+        step = self.best["step"] if self.best else self.done
+        found = step != self.done and self.folder.of_step(step).exists()
+        source = self.folder.of_step(step if found else self.done)
         chosen = load_checkpoint(source, self.identity) if found else last
         # By way of the module, which knows the weights that are the same tensor.
         self.learner.load(chosen, source)
         self.folder.publish(lambda folder: self.task.save(folder, self.learner.weights))
-        self.learner.load(last, self.folder.of_step(self.step))
+        self.learner.load(last, self.folder.of_step(self.done))
         logger.warning(
             "%s: %s is missing; writing the model again from the checkpoint of step %d",
             *(self.folder.path, ", ".join(gone), chosen.state["step"]),
@@ -185,18 +166,18 @@ class Trainer(ExitStack):
         progress: TrainingReporter | None = None
         if self.world.is_main:
             progress = self.enter_context(
-                report(self.name, self.step, self.total, self.settings.batch_size)
+                report(self.name, self.done, self.total, self.settings.batch_size)
             )
-        while self.step < self.total and not self.world.any(bool(self.stop)):
-            values = self.learner.update(self.step, self._next(batches))
-            self.step += 1
+        while self.done < self.total and not self.world.any(bool(self.stop)):
+            values = self.learner.update(self.done, self._next(batches))
+            self.done += 1
             self._log(values, progress)
             if self._is_due(self.settings.validate_every):
                 self._validate(progress)
                 self._save()
             elif self._is_due(self.settings.checkpoint_every):
                 self._save()
-        if self.step < self.total:
+        if self.done < self.total:
             self._save()
             raise StoppedError(self._stopped_text())
 
@@ -211,7 +192,7 @@ class Trainer(ExitStack):
         )
         return load_batches(
             self.task,
-            sampler.batches(self.step, self.total),
+            sampler.batches(self.done, self.total),
             jobs=self.settings.workers,
             pin=self.world.device.startswith("cuda"),
         )
@@ -233,7 +214,7 @@ class Trainer(ExitStack):
         self.world.on_main(lambda: self.skipped.write(new))
 
     def _is_due(self, every: int) -> bool:
-        return every > 0 and (self.step % every == 0 or self.step == self.total)
+        return every > 0 and (self.done % every == 0 or self.done == self.total)
 
     def _log(self, values: dict[str, float], progress: TrainingReporter | None) -> None:
         self.mean.add(values)
@@ -242,7 +223,7 @@ class Trainer(ExitStack):
         if self._is_due(self.settings.log_every):
             means = self.mean.take()
             if self.metrics is not None:
-                self.metrics.write(self.step, {**means, "lr": values["lr"]})
+                self.metrics.write(self.done, {**means, "lr": values["lr"]})
 
     def _validate(self, progress: TrainingReporter | None) -> None:
         """Measure, and note whether there was never a better one."""
@@ -251,9 +232,9 @@ class Trainer(ExitStack):
         values = {name: float(value) for name, value in measured.items()}
         for value in list(values.values())[:1]:
             if self.best is None or value > self.best["value"]:
-                self.best = {"step": self.step, "value": value}
+                self.best = {"step": self.done, "value": value}
         if self.metrics is not None and progress is not None:
-            self.metrics.write(self.step, {f"validation/{k}": v for k, v in values.items()})
+            self.metrics.write(self.done, {f"validation/{k}": v for k, v in values.items()})
             progress.validated(values)
 
     def _save(self) -> None:
@@ -266,12 +247,12 @@ class Trainer(ExitStack):
 
     def _save_alone(self) -> None:
         weights = self.learner.weights
-        if self.best is None or self.best["step"] == self.step:
+        if self.best is None or self.best["step"] == self.done:
             self.folder.publish(lambda folder: self.task.save(folder, weights))
         if self.metrics is not None:
             self.metrics.sync()
         state = {
-            "step": self.step,
+            "step": self.done,
             "settings": self.identity,
             "best": self.best,
             "mean": self.mean.state(),
@@ -280,7 +261,7 @@ class Trainer(ExitStack):
         }
         average = self.learner.average
         self.folder.save(
-            self.step,
+            self.done,
             Checkpoint(
                 state,
                 self.learner.module.state_dict(),
@@ -292,5 +273,5 @@ class Trainer(ExitStack):
 
     def _stopped_text(self) -> str:
         who = self.stop.signal_name or "a signal to another process"
-        left = self.total - self.step
+        left = self.total - self.done
         return f"{self.name}: stopped by {who} with {left} steps left; run again with --resume"

@@ -15,11 +15,11 @@ from unsam_cli.sam.loading import load_promptable
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Session
 from unsam_cli.sam.settings import Prompt
-from unsam_cli.training.prompted.settings import PromptSettings, TuneSettings
-from unsam_cli.training.prompted.stage import TuneInputs, finetune_sam
+from unsam_cli.training.prompted.settings import PromptSettings, TuneInputs, TuneSettings
+from unsam_cli.training.prompted.stage import finetune_sam
 from unsam_cli.training.prompted.validation import PromptedValidation
 from unsam_cli.training.recipe import ParameterSettings
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -66,8 +66,7 @@ def test_it_learns_a_hierarchy(tmp_path: Path) -> None:
             clip=1.0,
             device="cpu",
         ),
-        folder=tmp_path / "run",
-        step=Step("finetune-sam", {}),
+        TrainingRun(Step("finetune-sam", {}), tmp_path / "run"),
     )
     assert code == 0
     model = load_promptable(str(tmp_path / "run"))

@@ -30,11 +30,11 @@ from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.prompted import task as prompted_task
 from unsam_cli.training.prompted.embeddings import KeptEmbeddings
 from unsam_cli.training.prompted.samples import PromptedSamples
-from unsam_cli.training.prompted.settings import PromptSettings, TuneSettings
-from unsam_cli.training.prompted.stage import TuneInputs, finetune_sam
+from unsam_cli.training.prompted.settings import PromptSettings, TuneInputs, TuneSettings
+from unsam_cli.training.prompted.stage import finetune_sam
 from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun
 
 pytestmark = pytest.mark.torch
 
@@ -262,9 +262,7 @@ def finetune(data: Path, run: Path, *, resume: bool = False, **trainer: Any) -> 
         TrainerSettings(
             **{"steps": 4, "batch_size": 2, "lr": 1e-3, "device": "cpu", "log_every": 1, **trainer}
         ),
-        folder=run,
-        step=Step("finetune-sam", {}),
-        resume=resume,
+        TrainingRun(Step("finetune-sam", {}), run, resume),
     )
 
 
@@ -280,7 +278,8 @@ def test_resuming_gives_what_one_run_gives_bit_for_bit(data: Path, tmp_path: Pat
 
 def test_what_does_not_go_together(data: Path, tmp_path: Path) -> None:
     inputs = TuneInputs([str(data / "masks.json")], data / "images", "sam", features=tmp_path)
+    run = TrainingRun(Step("finetune-sam", {}), tmp_path)
     arguments = (PromptSettings(), ParameterSettings(), TrainerSettings())
     for tune in (TuneSettings(train="all"), TuneSettings(train="lora")):
         with pytest.raises(UsageError, match="frozen image encoder"):
-            finetune_sam(inputs, tune, *arguments, folder=tmp_path, step=Step("finetune-sam", {}))
+            finetune_sam(inputs, tune, *arguments, run)

@@ -18,8 +18,9 @@ from unsam_cli.io.images import read_image
 from unsam_cli.prediction.prompted.answers import Annotations, answer, find_all
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.prompted.sources import PromptSource, Question, fit, open_prompts
+from unsam_cli.prediction.settings import PredictCompute
 from unsam_cli.run.batching import Batcher, Network
-from unsam_cli.run.inputs import STDIN, ImageQuery, list_images, source_of
+from unsam_cli.run.inputs import STDIN, ImageQuery, images_of
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import run_items
@@ -33,10 +34,8 @@ def predict(
     checkpoint: str,
     query: ImageQuery,
     settings: PromptedSettings,
+    compute: PredictCompute,
     run: RunSettings,
-    *,
-    device: str = "auto",
-    kind: str = "coco",
 ) -> int:
     """Ask a promptable model about images and write the masks as `run` says.
 
@@ -48,17 +47,8 @@ def predict(
         The images; where none are named, those that ``prompts_from`` lists.
     settings : PromptedSettings
         What to ask.
-    run : RunSettings
-        How to run and where to write.
-    device : str
+    compute : PredictCompute
         Where the network runs, see :func:`~unsam_cli.backbones.accelerator`.
-    kind : {'coco', 'results', 'ndjson'}
-        Form of the output.
-
-    Returns
-    -------
-    int
-        The exit code.
 
     Raises
     ------
@@ -74,15 +64,14 @@ def predict(
     if masks not in (None, STDIN) and not query.arguments and query.coco is None:
         query = replace(query, coco=Path(str(masks)))
     with open_prompts(settings) as (source, identities):
-        items = list_images(query, keep_missing=run.on_error == "skip")
+        items, run = images_of(query, run)
         if source is not None:
             items = source.select(items)
-        model = load_promptable(checkpoint, accelerator(device) or "cpu")
+        model = load_promptable(checkpoint, accelerator(compute.device) or "cpu")
         _refuse_granularity(model, source, settings)
         model.dtype = settings.dtype
-        run = run.within(source_of(query)).reading(lambda: (item.place for item in items))
         run = run.with_inputs(checkpoint=model.identity, **identities)
-        sink = MaskSink(run, model.history, kind=kind)
+        sink = MaskSink(run, model.history)
         work = partial(_predict_images, model=model, source=source, settings=settings, run=run)
         return run_items(
             items,

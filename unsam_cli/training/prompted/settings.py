@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from unsam_cli.sam.settings import PromptableConfig
-from unsam_cli.settings import Settings, setting
+from unsam_cli.settings import REQUIRED, Settings, setting
+from unsam_cli.training.settings import (
+    images_setting,
+    reading,
+    validate_images_setting,
+    validate_setting,
+)
 
 LOSS_WEIGHTS = {"bce": (5.0, 5.0), "focal": (20.0, 1.0)}
 """Weights of the loss of pixels and of the dice loss: of UnSAM, and of SAM."""
@@ -15,6 +23,44 @@ LOSS_WEIGHTS = {"bce": (5.0, 5.0), "focal": (20.0, 1.0)}
 network = partial(setting, group="Network")
 sample = partial(setting, group="Samples")
 loss = partial(setting, group="Losses")
+
+
+@dataclass(frozen=True)
+class TuneInputs(Settings):
+    """What `finetune-sam` learns from.
+
+    Parameters
+    ----------
+    annotations : sequence of str
+        Masks files, each with other images; one may be ``-``, standard input.
+    """
+
+    annotations: Sequence[str]
+    images: Path = images_setting()
+    checkpoint: str = reading(
+        REQUIRED,
+        "Model to start from: a folder or hub id of SAM or SAM 2, an original checkpoint, or "
+        "an earlier run.",
+        metavar="SAM",
+    )
+    ground_truth: str | None = reading(
+        None, "Also train on these masks (UnSAM+).", metavar="GT.json"
+    )
+    union_iou: float = setting(
+        0.02,
+        "With --ground-truth: drop masks of ANNOTATIONS whose IoU with it is higher.",
+        group="Input",
+        least=0,
+        most=1,
+    )
+    features: Path | None = reading(
+        None,
+        "Precomputed image embeddings from extract-features --backbone sam; the image encoder "
+        "must stay frozen.",
+        metavar="FEATURES.h5",
+    )
+    validate: str | None = validate_setting()
+    validate_images: Path | None = validate_images_setting()
 
 
 @dataclass(frozen=True)

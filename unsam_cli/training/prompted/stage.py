@@ -2,66 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from unsam_cli.convert.union import union
 from unsam_cli.errors import UsageError
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.scratch import scratch, scratch_folder
 from unsam_cli.run.inputs import STDIN, local_file
-from unsam_cli.run.provenance import Step
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.sam.loading import load_promptable, with_parts
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.model import PromptableModel, trainable
 from unsam_cli.training.dataset import AnnotatedImages
-from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 from unsam_cli.training.prompted.embeddings import KeptEmbeddings
 from unsam_cli.training.prompted.samples import PromptedSamples
-from unsam_cli.training.prompted.settings import PromptSettings, TuneSettings
+from unsam_cli.training.prompted.settings import PromptSettings, TuneInputs, TuneSettings
 from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.prompted.validation import PromptedValidation
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
-from unsam_cli.training.settings import TrainerSettings
+from unsam_cli.training.settings import TrainerSettings, TrainingRun
 from unsam_cli.training.trainer import train
-
-
-@dataclass(frozen=True)
-class TuneInputs:
-    """What is learnt from.
-
-    Parameters
-    ----------
-    annotations : sequence of str
-        Masks files, each with other images; one may be ``-``, standard input.
-    images : Path
-        Folder of the images.
-    checkpoint : str
-        What to start from, see :func:`unsam_cli.sam.loading.load_promptable`.
-    ground_truth : str, optional
-        Masks file whose masks are learnt, too: all of them, and those of `annotations` that
-        overlap none.
-    union_iou : float
-        Highest IoU that counts as no overlap.
-    features : Path, optional
-        Features file with what the frozen encoder sees.
-    validate : str, optional
-        Masks file to measure on.
-    validate_images : Path, optional
-        Folder of its images, by default `images`.
-    """
-
-    annotations: Sequence[str]
-    images: Path
-    checkpoint: str
-    ground_truth: str | None = None
-    union_iou: float = 0.02
-    features: Path | None = None
-    validate: str | None = None
-    validate_images: Path | None = None
 
 
 def finetune_sam(
@@ -70,13 +31,9 @@ def finetune_sam(
     prompts: PromptSettings,
     parameters: ParameterSettings,
     trainer: TrainerSettings,
-    *,
-    folder: Path,
-    step: Step,
-    resume: bool = False,
-    report: TrainingReporterFactory = TrainingLines,
+    run: TrainingRun,
 ) -> int:
-    """Fine-tune a promptable model and write it to `folder`.
+    """Fine-tune a promptable model and write it to the folder of `run`.
 
     Parameters
     ----------
@@ -84,16 +41,8 @@ def finetune_sam(
         Files.
     tune : TuneSettings
         What is trained of which network.
-    prompts, parameters, trainer : PromptSettings, ParameterSettings, TrainerSettings
+    prompts, parameters, trainer, run
         How.
-    folder : Path
-        Where the model, checkpoints and metrics go.
-    step : Step
-        The command and its options.
-    resume : bool
-        Go on from the last checkpoint.
-    report : callable
-        Makes a progress reporter.
 
     Returns
     -------
@@ -125,13 +74,13 @@ def finetune_sam(
             paths = [joined]
         data = DataSettings(max_masks=prompts.max_masks)
         images = AnnotatedImages(paths, inputs.images, data)
-        refuse_replacing(files_of(str(folder)), images.paths())
+        refuse_replacing(files_of(str(run.folder)), images.paths())
         model = load_promptable(inputs.checkpoint)
         kept = None
         if inputs.features is not None:
             kept = KeptEmbeddings(inputs.features, model)
             identities["features"] = kept.identity
-        step = step.with_inputs(**identities, weights=model.identity)
+        step = run.step.with_inputs(**identities, weights=model.identity)
         model = _prepared(model, tune, trainer.seed)
         square = model.family == "sam2"
         samples = PromptedSamples(images, model.side, square, tune.parts, prompts, kept)
@@ -142,7 +91,7 @@ def finetune_sam(
             validation=validation,
             history=[*images.history, *model.history, step.to_json()],
         )
-        return train(task, trainer, folder=folder, step=step, resume=resume, report=report)
+        return train(task, trainer, replace(run, step=step))
 
 
 def _check(inputs: TuneInputs, tune: TuneSettings) -> None:
