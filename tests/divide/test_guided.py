@@ -48,20 +48,6 @@ def test_equals_the_definition(h: int, w: int, radius: int, eps: float, seed: in
     np.testing.assert_allclose(q, naive(guide, p, radius, eps), atol=2e-4)
 
 
-@settings(max_examples=25, deadline=None)
-@given(data=st.data(), seed=st.integers(0, 2**32 - 1), radius=st.integers(1, 6))
-def test_window_equals_the_padded_mask(data: st.DataObject, seed: int, radius: int) -> None:
-    rng = np.random.default_rng(seed)
-    h, w = data.draw(st.integers(2, 24)), data.draw(st.integers(2, 24))
-    y0, x0 = data.draw(st.integers(0, h - 1)), data.draw(st.integers(0, w - 1))
-    y1, x1 = data.draw(st.integers(y0 + 1, h)), data.draw(st.integers(x0 + 1, w))
-    filtering = GuidedFilter(rng.integers(0, 256, (h, w, 3), dtype=np.uint8), radius, 1e-3)
-    padded = np.zeros((h, w), np.float32)
-    padded[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0))
-    got = filtering.filter_window(padded[y0:y1, x0:x1], y0, x0)
-    np.testing.assert_allclose(got, filtering.filter(padded)[y0:y1, x0:x1], atol=1e-6)
-
-
 def test_flat_guide_gives_a_box_mean_twice() -> None:
     guide = np.full((9, 11, 3), 77, np.uint8)
     p = np.zeros((9, 11), np.float32)
@@ -107,10 +93,5 @@ def test_refuses_wrong_masks() -> None:
     filtering = GuidedFilter(np.zeros((4, 5, 3), np.uint8), 1, 1e-4)
     with pytest.raises(ValueError, match="guide has"):
         filtering.filter(np.zeros((5, 4)))
-    with pytest.raises(ValueError, match="leaves the guide"):
-        filtering.filter_window(np.zeros((2, 2)), 3, 0)
     with pytest.raises(ValueError, match="finite"):
         filtering.filter(np.full((4, 5), np.nan))
-    with pytest.raises(ValueError, match="two dimensions"):
-        filtering.filter_window(np.zeros(4), 0, 0)
-    assert filtering.filter_window(np.zeros((0, 3)), 1, 1).shape == (0, 3)

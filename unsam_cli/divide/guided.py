@@ -73,41 +73,12 @@ class GuidedFilter:
         (H, W) float32
             The filtered mask, which may overshoot the range of the input a little.
         """
-        shape = np.shape(mask)
-        if shape != self.shape:
-            raise ValueError(f"mask has shape {shape}, the guide has {self.shape}")
-        return self.filter_window(mask, 0, 0)
-
-    def filter_window(self, mask: ArrayLike, y0: int, x0: int) -> NDArray[np.float32]:
-        """Filter a mask given only within a window, as if it were zero outside.
-
-        The result equals :meth:`filter` on the padded mask, cut to the window; time and memory
-        depend on the window alone. With a margin of ``2 * radius`` nothing is cut off.
-
-        Parameters
-        ----------
-        mask : (h, w) float32
-            The window's content.
-        y0, x0 : int
-            Row and column of the window's first pixel; the window lies within the guide.
-
-        Returns
-        -------
-        (h, w) float32
-            The filtered mask within the window.
-        """
         p = np.ascontiguousarray(mask, dtype=np.float32)
-        if p.ndim != 2:
-            raise ValueError(f"mask must have two dimensions, not shape {p.shape}")
-        h, w = p.shape
-        height, width = self.shape
-        if y0 < 0 or x0 < 0 or y0 + h > height or x0 + w > width:
-            raise ValueError(f"window {h} x {w} at ({y0}, {x0}) leaves the guide {self.shape}")
+        if p.shape != self.shape:
+            raise ValueError(f"mask has shape {p.shape}, the guide has {self.shape}")
         if not np.isfinite(p).all():
             raise ValueError("mask holds values that are not finite")
-        if not p.size:
-            return p.copy()
-        return _filter(self._guide, self._sums, self._inverse, p, y0, x0, self.radius)
+        return _filter(self._guide, self._sums, self._inverse, p, self.radius)
 
 
 @kernel()
@@ -127,7 +98,7 @@ def _guide_statistics(guide: Array, radius: int, eps: float) -> tuple[Array, Arr
             _add_colours(columns, guide[y - radius - 1], -1)
         if y < 0:
             continue
-        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        rows = _length(y, radius, height)
         _row_statistics(columns, rows, radius, eps, sums[y], inverse[y])
     return sums, inverse
 
@@ -147,10 +118,16 @@ def _row_statistics(
             for k in range(9):
                 box[k] -= columns[x - radius - 1, k]
         if x >= 0:
-            n = rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
+            n = rows * _length(x, radius, width)
             for k in range(3):
                 sums[x, k] = box[k]
             _invert(box, float(n), eps, inverse[x])
+
+
+@kernel()
+def _length(x: int, radius: int, width: int) -> int:
+    """Pixels of a box around x that are in the image, along one axis."""
+    return min(x + radius, width - 1) - max(x - radius, 0) + 1
 
 
 @kernel()
@@ -194,29 +171,23 @@ def _add_colours(columns: Array, row: Array, sign: int) -> None:
 
 
 @kernel()
-def _filter(
-    guide: Array, sums: Array, inverse: Array, p: Array, y0: int, x0: int, radius: int
-) -> Array:
-    """Filter window `p` of the image at (y0, x0), zero outside."""
-    height, width, _ = guide.shape
-    h, w = p.shape
-    # Boxes around pixels up to one radius outside the window still hold pixels of it.
-    top, left = max(y0 - radius, 0), max(x0 - radius, 0)
-    bottom, right = min(y0 + h + radius, height), min(x0 + w + radius, width)
-    coefficients = np.empty((bottom - top, right - left, 4), np.float32)
-    columns = np.zeros((w, 4), np.float64)  # p, r p, g p, b p over the box's rows
-    for y in range(y0 - radius, bottom):
-        if y + radius < y0 + h:
-            _add_products(columns, guide[y + radius], p[y + radius - y0], x0, 1.0)
-        if y - radius - 1 >= y0:
-            _add_products(columns, guide[y - radius - 1], p[y - radius - 1 - y0], x0, -1.0)
-        if y < top:
+def _filter(guide: Array, sums: Array, inverse: Array, p: Array, radius: int) -> Array:
+    """Fit an affine function of the colours to `p` in every box, and average them."""
+    height, width = p.shape
+    coefficients = np.empty((height, width, 4), np.float32)
+    columns = np.zeros((width, 4), np.float64)  # p, r p, g p, b p over the box's rows
+    for y in range(-radius, height):
+        if y + radius < height:
+            _add_products(columns, guide[y + radius], p[y + radius], 1.0)
+        if y - radius - 1 >= 0:
+            _add_products(columns, guide[y - radius - 1], p[y - radius - 1], -1.0)
+        if y < 0:
             continue
-        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        rows = _length(y, radius, height)
         s0 = s1 = s2 = s3 = 0.0
-        for x in range(x0 - radius, right):
-            enters, leaves = x + radius - x0, x - radius - 1 - x0
-            if enters < w:
+        for x in range(-radius, width):
+            enters, leaves = x + radius, x - radius - 1
+            if enters < width:
                 s0 += columns[enters, 0]
                 s1 += columns[enters, 1]
                 s2 += columns[enters, 2]
@@ -226,10 +197,9 @@ def _filter(
                 s1 -= columns[leaves, 1]
                 s2 -= columns[leaves, 2]
                 s3 -= columns[leaves, 3]
-            if x < left:
+            if x < 0:
                 continue
-            n = rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
-            scale = 1.0 / n
+            scale = 1.0 / (rows * _length(x, radius, width))
             mean = s0 * scale
             r = sums[y, x, 0] * (scale / 255.0)
             g = sums[y, x, 1] * (scale / 255.0)
@@ -241,48 +211,44 @@ def _filter(
             ar = m[0] * cr + m[1] * cg + m[2] * cb
             ag = m[1] * cr + m[3] * cg + m[4] * cb
             ab = m[2] * cr + m[4] * cg + m[5] * cb
-            out = coefficients[y - top, x - left]
+            out = coefficients[y, x]
             out[0] = ar
             out[1] = ag
             out[2] = ab
             out[3] = mean - ar * r - ag * g - ab * b
-    return _average(guide, coefficients, y0, x0, h, w, radius)
+    return _average(guide, coefficients, radius)
 
 
 @kernel()
-def _add_products(columns: Array, colours: Array, p: Array, x0: int, sign: float) -> None:
+def _add_products(columns: Array, colours: Array, p: Array, sign: float) -> None:
     """Add (or take away) one row of p and of colour times p to the column sums."""
     for x in range(p.shape[0]):
         value = sign * p[x]
         scaled = value / 255.0
         columns[x, 0] += value
-        columns[x, 1] += scaled * colours[x + x0, 0]
-        columns[x, 2] += scaled * colours[x + x0, 1]
-        columns[x, 3] += scaled * colours[x + x0, 2]
+        columns[x, 1] += scaled * colours[x, 0]
+        columns[x, 2] += scaled * colours[x, 1]
+        columns[x, 3] += scaled * colours[x, 2]
 
 
 @kernel()
-def _average(
-    guide: Array, coefficients: Array, y0: int, x0: int, h: int, w: int, radius: int
-) -> Array:
-    """Average the affine functions of all boxes around each window pixel, and apply them."""
-    height, width, _ = guide.shape
-    top, left = max(y0 - radius, 0), max(x0 - radius, 0)
-    bottom, right = top + coefficients.shape[0], left + coefficients.shape[1]
-    columns = np.zeros((right - left, 4), np.float64)
-    result = np.empty((h, w), np.float32)
-    for y in range(top - radius, y0 + h):
-        if y + radius < bottom:
-            _add_row(columns, coefficients[y + radius - top], 1.0)
-        if y - radius - 1 >= top:
-            _add_row(columns, coefficients[y - radius - 1 - top], -1.0)
-        if y < y0:
+def _average(guide: Array, coefficients: Array, radius: int) -> Array:
+    """Average the affine functions of all boxes around each pixel, and apply them."""
+    height, width, _ = coefficients.shape
+    columns = np.zeros((width, 4), np.float64)
+    result = np.empty((height, width), np.float32)
+    for y in range(-radius, height):
+        if y + radius < height:
+            _add_row(columns, coefficients[y + radius], 1.0)
+        if y - radius - 1 >= 0:
+            _add_row(columns, coefficients[y - radius - 1], -1.0)
+        if y < 0:
             continue
-        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        rows = _length(y, radius, height)
         s0 = s1 = s2 = s3 = 0.0
-        for x in range(left - radius, x0 + w):
-            enters, leaves = x + radius - left, x - radius - 1 - left
-            if x + radius < right:
+        for x in range(-radius, width):
+            enters, leaves = x + radius, x - radius - 1
+            if enters < width:
                 s0 += columns[enters, 0]
                 s1 += columns[enters, 1]
                 s2 += columns[enters, 2]
@@ -292,12 +258,12 @@ def _average(
                 s1 -= columns[leaves, 1]
                 s2 -= columns[leaves, 2]
                 s3 -= columns[leaves, 3]
-            if x < x0:
+            if x < 0:
                 continue
-            n = rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
+            n = rows * _length(x, radius, width)
             colour = guide[y, x]
             fitted = (s0 * colour[0] + s1 * colour[1] + s2 * colour[2]) / 255.0
-            result[y - y0, x - x0] = (fitted + s3) / n
+            result[y, x] = (fitted + s3) / n
     return result
 
 

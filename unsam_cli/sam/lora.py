@@ -71,15 +71,8 @@ def add_lora(network: nn.Module, *, rank: int, where: Where = "both", seed: int 
     return len(targets)
 
 
-def merge_lora(network: nn.Module) -> None:
-    """Write the corrections into the weights and remove the adapters."""
-    for module in list(network.modules()):
-        if isinstance(module, nn.Linear) and parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-
-
 def merged_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state that a network would have after :func:`merge_lora`."""
+    """Return the state of a network with the corrections in its weights, and without adapters."""
     merged = {}
     for name, tensor in state.items():
         if name.endswith((_ADAPTER + ".up", _ADAPTER + ".down")):

@@ -48,12 +48,10 @@ class Session:
     ----------
     model : PromptableModel
         In evaluation mode.
-    granularity : float, optional
-        Of masks that are clicked.
     """
 
-    def __init__(self, model: PromptableModel, *, granularity: float | None = None) -> None:
-        self.model, self.granularity = model, granularity
+    def __init__(self, model: PromptableModel) -> None:
+        self.model = model
         self._before: tuple[Prompt, torch.Tensor] | None = None
 
     @torch.inference_mode()
@@ -128,7 +126,7 @@ class Session:
         (H, W) bool
             The mask with the highest predicted score.
         """
-        return self.click(clicked(points, labels, self.granularity)).best
+        return self.click(clicked(points, labels)).best
 
     def _decode(self, prompts: Sequence[Prompt], earlier: torch.Tensor | None = None) -> Masks:
         """Ask the model prompts of one kind; every token answers what it was trained for."""
