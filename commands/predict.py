@@ -46,12 +46,12 @@ def command(
       unsam predict sam_vit_b.pth photo.jpg --points 120,80 > masks.json
       unsam predict sam/ --prompts-from gt.json --image-root photos/ -o answers.json
     """
-    from unsam_cli.prediction import stage
     from unsam_cli.prediction.checkpoints import is_promptable
-    from unsam_cli.prediction.prompted import stage as prompted_stage
+    from unsam_cli.prediction.prompted.stage import predict_prompted
+    from unsam_cli.prediction.stage import predict
 
-    asked = predict_options.Asked(**said)
+    asked = predict_options.PredictOptions(**said)
     if asked.asks or is_promptable(checkpoint):
         prompted = asked.of_promptable(compute)
-        return prompted_stage.predict(checkpoint, images, prompted, compute, run)
-    return stage.predict(checkpoint, images, asked.of_whole_image(compute), compute, run)
+        return predict_prompted(checkpoint, images, prompted, compute, run)
+    return predict(checkpoint, images, asked.of_whole_image(compute), compute, run)

@@ -26,7 +26,7 @@ from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import ErrorList, run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Shard
-from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def settings(output: Path, shard: Shard | None = None, *, resume: bool = False) 
     return RunSettings(Step("divide"), str(output), shard=shard or Shard(), jobs=2, resume=resume)
 
 
-def masks_of(item: Item) -> ImageResult:
-    return ImageResult(1, 1, [])
+def masks_of(item: Item) -> MaskResult:
+    return MaskResult(1, 1, [])
 
 
 def test_an_error_names_its_item_once(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_the_machine_is_short_of_is_no_fault_of_an_item(tmp_path: Path) -> 
 def test_workers_have_ended_when_an_error_ends_the_run(tmp_path: Path) -> None:
     """Left to the garbage collector, a worker could collect its own pool, and wait for itself."""
 
-    def bad(item: Item) -> ImageResult:
+    def bad(item: Item) -> MaskResult:
         raise DataError("damaged")
 
     run = settings(tmp_path / "out")
@@ -149,7 +149,7 @@ def test_resuming_another_shard_drops_nothing(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_work_itself_is_kept_apart(tmp_path: Path) -> None:
-    def work(items: Sequence[Item]) -> Iterator[tuple[Item, ImageResult | UnsamError]]:
+    def work(items: Sequence[Item]) -> Iterator[tuple[Item, MaskResult | UnsamError]]:
         yield items[0], masks_of(items[0])
         raise ValueError("not an item's")
 

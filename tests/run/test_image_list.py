@@ -23,7 +23,7 @@ from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, Shard, parts_of
-from unsam_cli.run.sinks import FeatureResult, FeatureSink, ImageResult, MaskSink
+from unsam_cli.run.sinks import FeatureResult, FeatureSink, MaskResult, MaskSink
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def test_the_first_difference_is_found(count: int, place: int, change: str) -> N
     assert stop - start <= max(1, (count + 1) // 32)
 
 
-def masks_of(item: Item) -> ImageResult:
-    return ImageResult(9, 9, [{"image_id": item.id, "area": item.id, "parent": None}])
+def masks_of(item: Item) -> MaskResult:
+    return MaskResult(9, 9, [{"image_id": item.id, "area": item.id, "parent": None}])
 
 
 def features_of(item: Item) -> FeatureResult:

@@ -24,7 +24,7 @@ from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, Shard
-from unsam_cli.run.sinks import FeatureResult, FeatureSink, ImageResult, MaskSink
+from unsam_cli.run.sinks import FeatureResult, FeatureSink, MaskResult, MaskSink
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def settings(output: Path, **changes: Any) -> RunSettings:
     return replace(RunSettings(STEP, str(output), jobs=2), **changes)
 
 
-def masks_of(item: Item) -> ImageResult:
+def masks_of(item: Item) -> MaskResult:
     annotations = [
         {"image_id": item.id, "area": item.id * k, "score": 1 / 3, "parent": k - 1 if k else None}
         for k in range(item.id % 3)
     ]
-    return ImageResult(10, item.id, annotations)
+    return MaskResult(10, item.id, annotations)
 
 
 def features_of(item: Item) -> FeatureResult:

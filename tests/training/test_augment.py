@@ -13,7 +13,7 @@ from unsam_cli.errors import ImageFileError, MachineError, UsageError
 from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.models.inputs import normalise
 from unsam_cli.rle import Rle, encode
-from unsam_cli.training.augment import PADDING, View, draw_view, view_image, view_masks
+from unsam_cli.training.augment import PADDING, CropView, draw_view, view_image, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.copy_paste import paste
 from unsam_cli.training.dataset import AnnotatedImage, AnnotatedImages
@@ -83,7 +83,7 @@ def test_jitter_is_relative_to_the_crop() -> None:
 
 
 def test_flipping_mirrors_the_view_not_the_padding() -> None:
-    view = View(0, 0, 3, 2, width=3, height=2, flip=True)
+    view = CropView(0, 0, 3, 2, width=3, height=2, flip=True)
     pixels = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     image = view_image(pixels, view, 4)
     assert image[0].tolist() == [[6, 3, 0, 124], [15, 12, 9, 124], [124] * 4, [124] * 4]
@@ -249,5 +249,5 @@ def test_impossible_settings(wrong: dict[str, object]) -> None:
 
 def test_whole_photographs_are_not_kept_alive() -> None:
     pixels = np.zeros((400, 400, 3), np.uint8)
-    view = View(10, 10, 32, 32, width=32, height=32, flip=False)
+    view = CropView(10, 10, 32, 32, width=32, height=32, flip=False)
     assert view_image(pixels, view, 32).untyped_storage().nbytes() == 3 * 32 * 32

@@ -14,7 +14,7 @@ Facet = Literal["key", "query", "value", "token"]
 FACETS: tuple[Facet, ...] = get_args(Facet)
 
 
-class Frame(Protocol):
+class InputFrame(Protocol):
     """Position of an image in the input of a network with a fixed size."""
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -22,7 +22,7 @@ class Frame(Protocol):
         ...
 
 
-FrameOf = Callable[[tuple[int, int]], Frame]
+FrameOf = Callable[[tuple[int, int]], InputFrame]
 """From the size (H, W) of an image to its frame."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from unsam_cli.cli.defaults import check_environment, origin, read_config
+from unsam_cli.cli.defaults import check_environment, origin, read_defaults
 from unsam_cli.cli.files import refuse_named
 from unsam_cli.cli.idle import refuse_idle
 from unsam_cli.cli.log import configure
@@ -158,7 +158,7 @@ def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.
             metavar="FILE",
             is_eager=True,
             expose_value=False,
-            callback=read_config,
+            callback=read_defaults,
             help="TOML file with default values, one table per command.",
         ),
     ]

@@ -29,7 +29,7 @@ _FILE = "unsam.config"
 _MOST_BYTES = 2**20  # of a file of defaults
 
 
-def read_config(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
+def read_defaults(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
     """Take the command's table of a TOML file as defaults, below the environment.
 
     Raises

@@ -107,7 +107,7 @@ prompt_options = bundle(
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictOptions:
     """The given options, by purpose.
 
     Attributes

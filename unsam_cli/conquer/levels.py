@@ -99,7 +99,7 @@ def persistent_clusters(
 
 
 @dataclass(frozen=True)
-class Cells:
+class Partition:
     """The partition that nested clusters induce, numbered so that each cluster is a range.
 
     Cell 0 is outside all clusters. Cell k > 0 belongs to cluster k, in pre-order: what none of
@@ -123,7 +123,7 @@ class Cells:
     up: IntArray
 
 
-def cells(tree: MergeTree, node: IntArray) -> Cells:
+def cells(tree: MergeTree, node: IntArray) -> Partition:
     """Partition a tree's leaves into the cells of some clusters.
 
     Parameters
@@ -135,10 +135,10 @@ def cells(tree: MergeTree, node: IntArray) -> Cells:
 
     Returns
     -------
-    Cells
+    Partition
     """
     position, first = tree.intervals()
     begin, stop = first[node], first[node] + tree.size[node]
     order = np.lexsort((-stop, begin))
     label, end, up = number_cells(begin[order], stop[order], position)
-    return Cells(label, order, end, up)
+    return Partition(label, order, end, up)

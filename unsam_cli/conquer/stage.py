@@ -22,7 +22,7 @@ from unsam_cli.run.replacing import images_below
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
-from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
 
 def conquer(
@@ -83,12 +83,12 @@ def _conquer_image(
     settings: ConquerSettings,
     images: Path | None,
     mapper: MapFunctor = map,
-) -> ImageResult:
+) -> MaskResult:
     image = file.image(item.index)
     picture = _picture(image, images) if settings.refine != "none" else None
     size = (image.height, image.width)
     found = conquer_image(file.records(item.index), picture, size, settings, mapper=mapper)
-    return ImageResult(*size, annotate(item.id, found))
+    return MaskResult(*size, annotate(item.id, found))
 
 
 def _picture(image: ImageEntry, images: Path | None) -> Picture | None:

@@ -19,7 +19,7 @@ from unsam_cli.convert.dataset import Picture, SourceImage, Truth, size_of
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.annotations import Annotation, ImageInfo, annotation, file_name_of, whole
-from unsam_cli.io.json_stream import Record, parse_json, records
+from unsam_cli.io.json_stream import JsonRecord, parse_json, records
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Spool, open_path
 
@@ -95,7 +95,7 @@ class CocoRecords:
             )
             raise MaskFileError(f"{self.name}: {text}") from error
 
-    def _add(self, record: Record, number: int, rows: array[int]) -> None:
+    def _add(self, record: JsonRecord, number: int, rows: array[int]) -> None:
         try:
             value = parse_json(record.text)
             if not isinstance(value, dict):

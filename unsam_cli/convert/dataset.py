@@ -17,6 +17,7 @@ from unsam_cli.io.files import file_identity
 from unsam_cli.io.files import files_below as regular_files_below
 from unsam_cli.io.images import find_image, image_size
 from unsam_cli.rle import Rle, RunTable, suppress
+from unsam_cli.run.items import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +64,6 @@ class Picture:
     height: int
     width: int
     masks: list[Truth]
-
-
-class Named(Protocol):
-    """An image with an id and a name."""
-
-    @property
-    def id(self) -> int:
-        """Its id."""
-        ...
-
-    @property
-    def file_name(self) -> str:
-        """Its name."""
-        ...
 
 
 class Dataset(Protocol):
@@ -192,7 +179,7 @@ def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]
     return image_size(find_image(images, file_name))
 
 
-def source_identity(path: Path, images: Iterable[Named]) -> str:
+def source_identity(path: Path, images: Iterable[Item]) -> str:
     """Identify a source in a history: a file by its content, a folder by its list of images."""
     if path.is_file():
         return file_identity(path)

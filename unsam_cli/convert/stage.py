@@ -35,10 +35,10 @@ from unsam_cli.run.replacing import images_below
 from unsam_cli.run.runner import Sink, run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
-from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
 Open = Callable[[str, Path, ReadSettings], Dataset]
-Prepare = Callable[[SourceImage, ImageResult, WriteSettings], Any]
+Prepare = Callable[[SourceImage, MaskResult, WriteSettings], Any]
 
 OPENERS: dict[str, Open] = {
     **dict.fromkeys(("coco", "lvis", "entityseg", "partimagenet", "paco"), open_coco_json),
@@ -110,7 +110,7 @@ def _convert_image(
     prepare: Prepare,
 ) -> Any:
     picture = select(dataset.load(image), read)
-    result = ImageResult(picture.height, picture.width, to_annotations(image.id, picture.masks))
+    result = MaskResult(picture.height, picture.width, to_annotations(image.id, picture.masks))
     return prepare(image, result, write)
 
 

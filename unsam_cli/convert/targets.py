@@ -17,38 +17,38 @@ from unsam_cli.errors import DataError
 from unsam_cli.io.drawings import save_drawing
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.rle import Rle, area, to_runs
-from unsam_cli.run.sinks import ImageResult
+from unsam_cli.run.sinks import MaskResult
 
 _JPEG = b"\xff\xd8\xff"
 _RESULT_KEYS = ("image_id", "category_id", "segmentation", "score")
 
 
-def to_results(image: SourceImage, result: ImageResult, settings: WriteSettings) -> ImageResult:
+def to_results(image: SourceImage, result: MaskResult, settings: WriteSettings) -> MaskResult:
     """Keep what a result has; without `bbox`, from which pycocotools would take the area."""
     kept = [
         {key: {"score": 1.0, **a}[key] for key in _RESULT_KEYS}
         for a in result.annotations
         if not a["iscrowd"]
     ]
-    return ImageResult(result.height, result.width, kept)
+    return MaskResult(result.height, result.width, kept)
 
 
-def to_polygons(image: SourceImage, result: ImageResult, settings: WriteSettings) -> ImageResult:
+def to_polygons(image: SourceImage, result: MaskResult, settings: WriteSettings) -> MaskResult:
     """Replace RLE by polygons; crowd regions stay RLE, as COCO wants, and so do empty masks."""
     changed = []
     for a in result.annotations:
         loops = [] if a["iscrowd"] else outlines(_rle(a), tolerance=settings.tolerance)
         polygons = [loop.ravel().tolist() for loop in loops]
         changed.append({**a, "segmentation": polygons} if polygons else a)
-    return ImageResult(result.height, result.width, changed)
+    return MaskResult(result.height, result.width, changed)
 
 
-def to_sa1b(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+def to_sa1b(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
     """One file of SA-1B, with all keys that the masks have."""
     return orjson.dumps(_record(image, result))
 
 
-def to_tsv(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+def to_tsv(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
     """One row of a training shard: name, JSON, base64 of a JPEG.
 
     Raises
@@ -74,7 +74,7 @@ def to_tsv(image: SourceImage, result: ImageResult, settings: WriteSettings) -> 
     return b"\t".join((name, orjson.dumps(_record(image, result)), base64.b64encode(data))) + b"\n"
 
 
-def to_label_map(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+def to_label_map(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
     """Render one PNG: the k-th mask of the image, from 1, has the value k where it is on top.
 
     Raises
@@ -108,7 +108,7 @@ def painting_order(annotations: list[dict[str, Any]], areas: list[int], order: s
     return list(places)
 
 
-def to_yolo(image: SourceImage, result: ImageResult, settings: WriteSettings) -> bytes:
+def to_yolo(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
     """Class 0 and the outline of every mask, in fractions of width and height, one a line."""
     lines = []
     for a in result.annotations:
@@ -124,7 +124,7 @@ def _rle(annotation: dict[str, Any]) -> Rle:
     return {"size": found["size"], "counts": found["counts"].encode()}
 
 
-def _record(image: SourceImage, result: ImageResult) -> dict[str, Any]:
+def _record(image: SourceImage, result: MaskResult) -> dict[str, Any]:
     """Describe an image as SA-1B does; `id`, too, which readers of UnSAM's want."""
     entry = {
         "image_id": image.id,
@@ -139,9 +139,7 @@ def _record(image: SourceImage, result: ImageResult) -> dict[str, Any]:
     return {"image": entry, "annotations": rows}
 
 
-def _sa1b_annotation(
-    number: int, annotation: dict[str, Any], result: ImageResult
-) -> dict[str, Any]:
+def _sa1b_annotation(number: int, annotation: dict[str, Any], result: MaskResult) -> dict[str, Any]:
     """Complete an annotation by what SA-1B's have."""
     kept = {k: v for k, v in annotation.items() if k not in ("image_id", "parent")}
     score = annotation.get("score", 1.0)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unsam_cli.divide.affinity import Affinity
 from unsam_cli.divide.ncut import cut_value, first_largest, ncut
-from unsam_cli.divide.problem import Problem, pose
+from unsam_cli.divide.problem import CutProblem, pose
 from unsam_cli.divide.regions import component
 
 MAX_NODES = 3600
@@ -159,14 +159,14 @@ def maskcut_batch(
     return results
 
 
-def _enlarged(cuts: list[Cut], problem: Problem) -> list[Cut]:
+def _enlarged(cuts: list[Cut], problem: CutProblem) -> list[Cut]:
     """Bring cuts back to the grid that was given."""
     fine = problem.fine
     return [Cut(cut.mask[fine], cut.eigenvector[fine], cut.score) for cut in cuts]
 
 
 def _search(
-    problem: Problem, max_masks: int
+    problem: CutProblem, max_masks: int
 ) -> Generator[BoolArray, tuple[NDArray[np.float64], float], list[Cut]]:
     """Cut a grid again and again.
 

@@ -16,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Problem:
+class CutProblem:
     """A grid of at most as many patches as may be cut at once.
 
     `features` are (n, C), `shape` is that of the grid, `fine` the indices that bring a mask of it
@@ -37,7 +37,7 @@ class Problem:
         return np.where(taken.reshape(-1, 1), 0, self.features).astype(np.float32)
 
 
-def pose(features: ArrayLike, tau: float, max_nodes: int) -> Problem | None:
+def pose(features: ArrayLike, tau: float, max_nodes: int) -> CutProblem | None:
     """Check and, if it is large, average a grid; None if there is nothing to cut."""
     grid = np.asarray(features)
     if grid.ndim != 3 or not grid.size:
@@ -53,7 +53,7 @@ def pose(features: ArrayLike, tau: float, max_nodes: int) -> Problem | None:
         grid = _pool(grid, rows, columns)
     patches = grid.reshape(-1, channels)
     graph = affinity(patches, tau=tau)
-    return Problem(patches, graph, (rows, columns), fine)
+    return CutProblem(patches, graph, (rows, columns), fine)
 
 
 def _coarse_shape(h: int, w: int, max_nodes: int) -> tuple[int, int]:

@@ -26,9 +26,9 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.seeds import image_seed
 from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import Parts, parts_of
-from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
-Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, ImageResult | UnsamError]]]
+Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, MaskResult | UnsamError]]]
 
 
 def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSettings) -> int:
@@ -76,7 +76,7 @@ def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSe
 
 def _divide_image(
     item: FeatureItem, *, file: FeatureFile, settings: DivideSettings, seed: int
-) -> ImageResult:
+) -> MaskResult:
     image = file.image(item.index)
     record = _whole_image(file, item, image)
     cuts = maskcut(
@@ -96,7 +96,7 @@ def _divide_batches(
     run: RunSettings,
     device: str,
     batch_size: int,
-) -> Iterator[tuple[FeatureItem, ImageResult | UnsamError]]:
+) -> Iterator[tuple[FeatureItem, MaskResult | UnsamError]]:
     """Cut consecutive images with grids of one shape together on an accelerator."""
 
     def read(item: FeatureItem) -> tuple[ImageEntry, Record]:
@@ -125,7 +125,7 @@ def _divide_batches(
 
 def _to_result(
     image: ImageEntry, record: Record, cuts: Sequence[Cut], settings: DivideSettings
-) -> ImageResult:
+) -> MaskResult:
     """Bring cuts to pixels."""
     guide, refine = None, settings.refine
     if refine != "none" and image.preview:
@@ -136,7 +136,7 @@ def _to_result(
     masks = [
         FoundMask(to_pixels(cut, guide, size, refine=refine), cut.score, "divide") for cut in cuts
     ]
-    return ImageResult(*size, annotate(image.id, FoundMasks.of(masks, size)))
+    return MaskResult(*size, annotate(image.id, FoundMasks.of(masks, size)))
 
 
 def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:
@@ -208,7 +208,7 @@ def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]]
     return sized, own.get("history", []), parts_of(own, "the detections")
 
 
-def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> ImageResult:
+def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> MaskResult:
     annotations = found.annotations_of(item.id)
     rles = [a.segmentation for a in annotations]
     scores = [1.0 if a.score is None else a.score for a in annotations]
@@ -218,4 +218,4 @@ def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) ->
         masks = FoundMasks.of([FoundMask(rles[i], scores[i], "divide") for i in chosen], size)
     except ValueError as e:
         raise MaskFileError(f"{item.file_name}: {e}; the detections must be of this image") from e
-    return ImageResult(*size, annotate(item.id, masks))
+    return MaskResult(*size, annotate(item.id, masks))

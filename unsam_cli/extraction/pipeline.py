@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +27,11 @@ from unsam_cli.extraction.prepare import (
 )
 from unsam_cli.extraction.settings import ExtractSettings
 from unsam_cli.run.batching import Batcher, Network
+from unsam_cli.run.items import OnDisk
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.sinks import FeatureResult
 
-
-class Item(Protocol):
-    """An image to work on."""
-
-    @property
-    def path(self) -> Path:
-        """Where the image is."""
-        ...
-
-
-T = TypeVar("T", bound=Item)
+T = TypeVar("T", bound=OnDisk)
 Result = FeatureResult | UnsamError
 
 

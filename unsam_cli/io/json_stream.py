@@ -56,7 +56,7 @@ _NO, _STRING, _ESCAPE, _WORD, _BRACKETS = range(5)
 _PLACE, _NEXT, _SKIP, _DEPTH, _START, _IS_KEY = range(6)
 
 
-class Record(NamedTuple):
+class JsonRecord(NamedTuple):
     """A key or value of a JSON file.
 
     Attributes
@@ -78,7 +78,7 @@ class Record(NamedTuple):
     text: bytes
 
 
-def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[Record]:
+def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[JsonRecord]:
     """Yield the values one or two levels below the top of a JSON text, in order.
 
     Parameters
@@ -104,7 +104,7 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[Record]:
             for kind, start, text in _texts(read_at, rows[:count].tolist()):
                 if kind == _KEY_SPAN:
                     key = str(parse_json(text))
-                yield Record(_KINDS[kind], key, start, text)
+                yield JsonRecord(_KINDS[kind], key, start, text)
             if not ok:
                 raise ValueError(f"unexpected {bytes(data[at : at + 1])!r} at byte {position + at}")
         position += len(chunk)

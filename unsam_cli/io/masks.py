@@ -18,7 +18,7 @@ import numpy as np
 from unsam_cli.errors import MaskFileError, UnsamError
 from unsam_cli.io.annotations import Annotation, ImageInfo, annotation
 from unsam_cli.io.json_stream import parse_json
-from unsam_cli.io.masks_index import Index, add_source, check_images
+from unsam_cli.io.masks_index import Index, add_source, check_image_ids
 from unsam_cli.io.sources import Spool, json_files, open_path
 
 Row = list[int]  # as in masks_index.Index
@@ -212,5 +212,5 @@ def read_masks(source: Path, *, name: str | None = None) -> MasksFile:
             add_source(index, open_path(path, spool))
     else:
         add_source(index, open_path(source, spool, name))
-    check_images(index)
+    check_image_ids(index)
     return MasksFile(index, spool)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.annotations import ImageInfo, image_info, whole
-from unsam_cli.io.json_stream import Record, parse_json, records
+from unsam_cli.io.json_stream import JsonRecord, parse_json, records
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Source
 
@@ -95,7 +95,7 @@ def add_source(index: Index, source: Source) -> None:
     _refuse_repeated(ids, source)
 
 
-def check_images(index: Index) -> None:
+def check_image_ids(index: Index) -> None:
     """Raise MaskFileError if an annotation's image is not listed although images are."""
     if not index.images:
         return
@@ -110,7 +110,7 @@ def check_images(index: Index) -> None:
         )
 
 
-def _records(source: Source, lines: bool) -> Iterator[Record]:
+def _records(source: Source, lines: bool) -> Iterator[JsonRecord]:
     try:
         yield from records(source.read_at, lines=lines)
     except MaskFileError:
@@ -141,7 +141,7 @@ def _starts_with(source: Source, text: bytes) -> bool:
     return source.read_at(0, 2**16).lstrip(_BLANK).startswith(text)
 
 
-def _parsed(record: Record, where: str) -> dict[str, Any]:
+def _parsed(record: JsonRecord, where: str) -> dict[str, Any]:
     try:
         value = parse_json(record.text)
     except ValueError as error:
@@ -151,7 +151,7 @@ def _parsed(record: Record, where: str) -> dict[str, Any]:
     return value
 
 
-def _add_annotation(index: Index, record: Record, ids: array[int]) -> None:
+def _add_annotation(index: Index, record: JsonRecord, ids: array[int]) -> None:
     number, source = len(ids) + 1, index.sources[-1]
     where = f"{source.name}: record {number} of the annotations"
     value = _parsed(record, where)
@@ -166,7 +166,7 @@ def _add_annotation(index: Index, record: Record, ids: array[int]) -> None:
         index.crowds[image] += 1
 
 
-def _add_image(index: Index, record: Record, source: Source) -> ImageInfo:
+def _add_image(index: Index, record: JsonRecord, source: Source) -> ImageInfo:
     where = f"{source.name}: record {len(index.images) + 1} of the images"
     value = _parsed(record, where)
     try:

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from operator import itemgetter
-from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import FoundMasks
@@ -16,19 +15,10 @@ from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction.masks import Masks, draw, slices
 from unsam_cli.prediction.predict import Input, Predictor
 from unsam_cli.run.batching import Batcher, Network
+from unsam_cli.run.items import OnDisk
 from unsam_cli.run.resources import release_memory
 
-
-class Item(Protocol):
-    """An image to work on."""
-
-    @property
-    def path(self) -> Path:
-        """Where the image is."""
-        ...
-
-
-T = TypeVar("T", bound=Item)
+T = TypeVar("T", bound=OnDisk)
 R = TypeVar("R")
 
 

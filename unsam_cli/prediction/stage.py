@@ -15,7 +15,7 @@ from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
-from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
 
 def predict(
@@ -59,5 +59,5 @@ def predict(
     )
 
 
-def _to_result(item: ImageItem, masks: FoundMasks) -> ImageResult:
-    return ImageResult(*masks.table.size, annotate(item.id, masks))
+def _to_result(item: ImageItem, masks: FoundMasks) -> MaskResult:
+    return MaskResult(*masks.table.size, annotate(item.id, masks))

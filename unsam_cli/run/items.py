@@ -36,3 +36,12 @@ class Item(Protocol):
     def file_name(self) -> str:
         """Name in the outputs."""
         ...
+
+
+class OnDisk(Protocol):
+    """What has a file."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...

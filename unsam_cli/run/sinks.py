@@ -32,7 +32,7 @@ from unsam_cli.run.settings import RunSettings
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class MaskResult:
     """Masks of one image: its size and its annotations, parents by index into them."""
 
     height: int
@@ -174,7 +174,7 @@ class MaskSink(FileSink):
 
     binary = False
 
-    def add(self, item: Item, result: ImageResult, content: int | None = None) -> None:
+    def add(self, item: Item, result: MaskResult, content: int | None = None) -> None:
         """Store the masks of one image."""
         record = {
             "file_name": item.file_name,

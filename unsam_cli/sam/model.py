@@ -22,7 +22,7 @@ Train = Literal["decoder", "lora", "all"]
 
 
 @dataclass(frozen=True)
-class Masks:
+class MaskLogits:
     """Answers to P prompts.
 
     Attributes
@@ -126,23 +126,23 @@ class PromptableModel(PromptableParts):
 
     def decode(
         self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False
-    ) -> Masks:
+    ) -> MaskLogits:
         """Answer prompts of one image; see :meth:`attend`.
 
         Returns
         -------
-        Masks
+        MaskLogits
             `masks_per_prompt` for each prompt, or one.
         """
         decoder = self.network.mask_decoder
         dynamic = getattr(decoder, "dynamic_multimask_via_stability", False) and not self.training
         if multimask or prompts.granularity is not None or not dynamic:
             found = self.attend(embedding, prompts, multimask=multimask, fold=fold)
-            return Masks(found.logits(), found.scores)
+            return MaskLogits(found.logits(), found.scores)
         # SAM 2: where the one mask is not stable, the best of the others.
         found = decode(self, embedding, prompts, slice(0, decoder.num_mask_tokens), fold=fold)
         stable = decoder._dynamic_multimask_via_stability(found.logits()[None], found.scores[None])
-        return Masks(stable[0][0], stable[1][0])
+        return MaskLogits(stable[0][0], stable[1][0])
 
 
 def trainable(model: PromptableModel, what: Train) -> list[nn.Parameter]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.backbones.soundness import check_output
 from unsam_cli.rle import Rle, RunTable, decode, enlarge
-from unsam_cli.sam.model import Masks, PromptableModel
+from unsam_cli.sam.model import MaskLogits, PromptableModel
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import Prompt
 
@@ -128,7 +128,7 @@ class Session:
         """
         return self.click(clicked(points, labels)).best
 
-    def _decode(self, prompts: Sequence[Prompt], earlier: torch.Tensor | None = None) -> Masks:
+    def _decode(self, prompts: Sequence[Prompt], earlier: torch.Tensor | None = None) -> MaskLogits:
         """Ask the model prompts of one kind; every token answers what it was trained for."""
         asked, ambiguous = self._prepare(prompts, earlier), prompts[0].ambiguous
         return self.model.decode(self.embedding, asked, multimask=ambiguous, fold=True)
@@ -146,7 +146,7 @@ class Session:
             granularity = torch.tensor([p.granularity for p in prompts], device=device)
         return Prompts(points, labels, boxes, masks, granularity)
 
-    def _finish(self, masks: Masks) -> list[Answer]:
+    def _finish(self, masks: MaskLogits) -> list[Answer]:
         """Enlarge masks to the image, and encode them."""
         P, M = masks.scores.shape
         logits = masks.logits.flatten(0, 1).float().cpu().numpy()

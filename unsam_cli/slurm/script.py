@@ -11,7 +11,7 @@ from string import Template
 
 from unsam_cli.errors import UsageError
 from unsam_cli.slurm.resources import Resources
-from unsam_cli.slurm.stages import TRAININGS, Stage, Step, plan
+from unsam_cli.slurm.stages import TRAININGS, JobStep, Stage, plan
 
 
 class _Bash(Template):
@@ -208,7 +208,7 @@ def _merge(target: str, output: str) -> str:
     return f"merge {parts} -o {shlex.quote(f'{output}/{target}')}"
 
 
-def _loop(steps: Sequence[Step]) -> list[str]:
+def _loop(steps: Sequence[JobStep]) -> list[str]:
     """Return a loop over shards that computes the missing ones.
 
     Lists of skipped images tell which shards count as ones with code 3, whichever turn made them.
@@ -228,17 +228,17 @@ def _loop(steps: Sequence[Step]) -> list[str]:
     return [*lines, "done"]
 
 
-def _inner(steps: Sequence[Step]) -> set[str]:
+def _inner(steps: Sequence[JobStep]) -> set[str]:
     """Return the features between two stages of a job, which stay on the node."""
     return {step.target for step in steps[:-1] if step.target.endswith(".h5")}
 
 
-def _errors(step: Step) -> str:
+def _errors(step: JobStep) -> str:
     """Return the list of the images that a step has skipped, where it stays."""
     return f'"$out/{_of_shard(step.target)}.errors.jsonl"'
 
 
-def _command(step: Step, inner: set[str]) -> str:
+def _command(step: JobStep, inner: set[str]) -> str:
     words = ["step", _words(step.stage)]
     if step.reads_images:
         words += ['"$images"'] if step.wants_images else []

@@ -24,7 +24,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Step:
+class JobStep:
     """A stage with its files, named without folder and shard.
 
     Attributes
@@ -54,12 +54,12 @@ class Step:
 
 PIPELINES = (
     (
-        Step(Stage("extract-features"), None, "features.h5"),
-        Step(Stage("divide"), "features.h5", "objects.json"),
-        Step(Stage("extract-features"), "objects.json", "regions.h5"),
-        Step(Stage("conquer"), "regions.h5", "masks.json"),
+        JobStep(Stage("extract-features"), None, "features.h5"),
+        JobStep(Stage("divide"), "features.h5", "objects.json"),
+        JobStep(Stage("extract-features"), "objects.json", "regions.h5"),
+        JobStep(Stage("conquer"), "regions.h5", "masks.json"),
     ),
-    (Step(Stage("predict"), None, "predictions.json"),),
+    (JobStep(Stage("predict"), None, "predictions.json"),),
 )
 PARTS = tuple(
     pipeline[start:stop]
@@ -88,7 +88,7 @@ def parse_stage(text: str) -> Stage:
     return Stage(name, tuple(options))
 
 
-def plan(stages: Sequence[Stage]) -> list[Step]:
+def plan(stages: Sequence[Stage]) -> list[JobStep]:
     """Return the steps of one job: a part of the pipeline, from any stage to any later one.
 
     What the first step reads, a job of the stages before it has left. The features of objects,

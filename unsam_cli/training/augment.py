@@ -26,7 +26,7 @@ knew the one by heart was lost on the other.
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class CropView:
     """A rectangle of an image, resized, perhaps with left and right exchanged.
 
     Attributes
@@ -51,7 +51,7 @@ class View:
     turns: int = 0
 
 
-def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSettings) -> View:
+def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSettings) -> CropView:
     """Choose a view of an image of `size` (H, W) pixels.
 
     Notes
@@ -75,7 +75,7 @@ def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSet
         scale *= settings.crop / max(size)
     h = min(height, max(1, round(settings.crop / scale)))
     w = min(width, max(1, round(settings.crop / scale)))
-    return View(
+    return CropView(
         x=int(rng.integers(width - w + 1)),
         y=int(rng.integers(height - h + 1)),
         w=w,
@@ -88,7 +88,7 @@ def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSet
 
 
 def view_image(
-    pixels: NDArray[np.uint8], view: View, side: int, colours: Colours | None = None
+    pixels: NDArray[np.uint8], view: CropView, side: int, colours: Colours | None = None
 ) -> Tensor:
     """Return the view of an image, padded to a square.
 
@@ -96,7 +96,7 @@ def view_image(
     ----------
     pixels : (H, W, 3) uint8
         RGB.
-    view : View
+    view : CropView
         What is seen.
     side : int
         Of the square, pixels.
@@ -120,7 +120,7 @@ def view_image(
     return padded.rot90(view.turns, (1, 2))
 
 
-def view_masks(masks: Sequence[Rle], view: View, side: int) -> BitMasks:
+def view_masks(masks: Sequence[Rle], view: CropView, side: int) -> BitMasks:
     """Return the view of masks, as `view_image` of their image; those that are empty are left out.
 
     Only what is seen is decoded.
@@ -128,7 +128,7 @@ def view_masks(masks: Sequence[Rle], view: View, side: int) -> BitMasks:
     return BitMasks.pack(_seen(masks, view, side), (side, side))
 
 
-def _seen(masks: Sequence[Rle], view: View, side: int) -> Iterator[NDArray[np.bool_]]:
+def _seen(masks: Sequence[Rle], view: CropView, side: int) -> Iterator[NDArray[np.bool_]]:
     for mask in masks:
         part = crop(mask, view.x, view.y, view.w, view.h)
         if (view.height, view.width) != (view.h, view.w):

@@ -52,19 +52,19 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ImageName:
     """An image as messages call it."""
 
     id: int
     file_name: str
 
 
-def named(image: dict[str, Any]) -> Named:
+def named(image: dict[str, Any]) -> ImageName:
     """Return how an image entry is called: by its id where the file lists no images."""
-    return Named(image["id"], str(image.get("file_name", image["id"])))
+    return ImageName(image["id"], str(image.get("file_name", image["id"])))
 
 
-def overlay_paths(images: Iterable[Named], folder: Path) -> dict[int, Path]:
+def overlay_paths(images: Iterable[ImageName], folder: Path) -> dict[int, Path]:
     """Return where each image goes, by id, but those whose names lead out of the folder."""
     sound = []
     for image in images:

@@ -19,7 +19,7 @@ from unsam_cli.run.replacing import (
     refuse_replacing,
 )
 from unsam_cli.run.runner import ErrorList
-from unsam_cli.view.files import Named, image_loader, named, overlay_paths, write_overlays
+from unsam_cli.view.files import ImageName, image_loader, named, overlay_paths, write_overlays
 from unsam_cli.view.report import ReportSettings, write_report
 
 
@@ -110,10 +110,10 @@ def view(
     return EXIT_SKIPPED if skipped.ids else 0
 
 
-def _entries(found: MasksFile) -> Iterator[Named]:
+def _entries(found: MasksFile) -> Iterator[ImageName]:
     for image_id in found.image_ids:
         info = found.images.get(image_id)
-        yield Named(image_id, str(image_id) if info is None else info.file_name)
+        yield ImageName(image_id, str(image_id) if info is None else info.file_name)
 
 
 def _refuse_replacing(

@@ -13,10 +13,10 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from unsam_cli.errors import UsageError
-from unsam_cli.sam.model import Masks
+from unsam_cli.sam.model import MaskLogits
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.points import uncertain_points, uniform_points
-from unsam_cli.training.prompted.losses import Pairs, at_pixels, match, overlap, pair_losses
+from unsam_cli.training.prompted.losses import Pairs, at_pixels, match_answers, overlap, pair_losses
 from unsam_cli.training.prompted.settings import LOSS_WEIGHTS, PromptSettings
 
 pytestmark = pytest.mark.torch
@@ -71,7 +71,7 @@ def test_matching_is_the_best_of_all_ways_within_a_click(kind: Any, seed: int) -
     settings = PromptSettings(points=40, mask_loss=kind)
     logits, bits, masks = made(seed, prompts=3, answers=4)
     targets = torch.tensor([[0, 3, 2, -1], [4, -1, -1, -1], [1, 2, 3, 4]])
-    pairs = match(logits, bits, targets, torch.Generator().manual_seed(9), settings)
+    pairs = match_answers(logits, bits, targets, torch.Generator().manual_seed(9), settings)
     points = uniform_points(1, 40, torch.Generator().manual_seed(9))[0]
     wanted = [look_up(torch.from_numpy(mask), points) for mask in masks]
     found = set(zip(*(t.tolist() for t in (pairs.prompt, pairs.answer, pairs.mask)), strict=True))
@@ -97,7 +97,7 @@ def test_losses_are_those_one_would_write_first(kind: Any) -> None:
     logits, bits, masks = made(5, prompts=2, answers=3)
     scores = torch.tensor([[0.2, 0.9, 0.4], [0.5, 0.1, 0.3]])
     pairs = Pairs(torch.tensor([0, 0, 1]), torch.tensor([2, 0, 1]), torch.tensor([4, 1, 1]))
-    found = Masks(logits, scores)
+    found = MaskLogits(logits, scores)
     losses = pair_losses(found, bits, pairs, torch.Generator().manual_seed(3), settings)
     chosen = logits[pairs.prompt, pairs.answer]
     points = uncertain_points(chosen, 40, torch.Generator().manual_seed(3))
@@ -120,8 +120,12 @@ def test_only_matched_answers_learn_and_scores_do_not_move_masks() -> None:
     settings = PromptSettings(points=40)
     logits, bits, _ = made(1, prompts=2, answers=3)
     logits, scores = logits.requires_grad_(), torch.rand(2, 3).requires_grad_()
-    pairs = match(logits, bits, torch.tensor([[0, 2], [1, -1]]), torch.Generator(), settings)
-    mask, dice, iou = pair_losses(Masks(logits, scores), bits, pairs, torch.Generator(), settings)
+    pairs = match_answers(
+        logits, bits, torch.tensor([[0, 2], [1, -1]]), torch.Generator(), settings
+    )
+    mask, dice, iou = pair_losses(
+        MaskLogits(logits, scores), bits, pairs, torch.Generator(), settings
+    )
     matched = torch.zeros(2, 3, dtype=torch.bool)
     matched[pairs.prompt, pairs.answer] = True
     assert int(matched.sum()) == 3

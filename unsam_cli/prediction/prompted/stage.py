@@ -25,12 +25,12 @@ from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
-from unsam_cli.run.sinks import ImageResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 from unsam_cli.sam.loading import load_promptable
 from unsam_cli.sam.model import PromptableModel
 
 
-def predict(
+def predict_prompted(
     checkpoint: str,
     query: ImageQuery,
     settings: PromptedSettings,
@@ -98,7 +98,7 @@ def _predict_images(
     source: PromptSource | None,
     settings: PromptedSettings,
     run: RunSettings,
-) -> Iterator[tuple[ImageItem, ImageResult | UnsamError]]:
+) -> Iterator[tuple[ImageItem, MaskResult | UnsamError]]:
     """Yield items and their masks; images are read, and masks clicked, ahead of the network."""
 
     def prepare(item: ImageItem) -> _Asked:
@@ -116,10 +116,10 @@ def _predict_images(
             return find_all(model, rgb, item.id, settings)
         return answer(model, rgb, item.id, questions, clicks=settings.clicks)
 
-    def finish(asked: _Asked, found: Sequence[Annotations]) -> ImageResult:
-        return ImageResult(asked.rgb.shape[0], asked.rgb.shape[1], found[0])
+    def finish(asked: _Asked, found: Sequence[Annotations]) -> MaskResult:
+        return MaskResult(asked.rgb.shape[0], asked.rgb.shape[1], found[0])
 
-    network: Network[_Asked, _Asked, Annotations, ImageResult] = Network(
+    network: Network[_Asked, _Asked, Annotations, MaskResult] = Network(
         lambda asked: [asked], lambda asked: None, compute, finish
     )
     with ThreadPoolExecutor(run.jobs, thread_name_prefix="predict") as pool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from unsam_cli.sam.model import Masks
+from unsam_cli.sam.model import MaskLogits
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.matching import assign
 from unsam_cli.training.points import sample_maps, uncertain_points, uniform_points
@@ -34,7 +34,7 @@ class Pairs:
 
 
 @torch.no_grad()
-def match(
+def match_answers(
     logits: Tensor,
     masks: BitMasks,
     targets: Tensor,
@@ -77,7 +77,7 @@ def match(
 
 
 def pair_losses(
-    found: Masks,
+    found: MaskLogits,
     masks: BitMasks,
     pairs: Pairs,
     generator: torch.Generator,
@@ -87,7 +87,7 @@ def pair_losses(
 
     Parameters
     ----------
-    found : Masks
+    found : MaskLogits
         Answers, in single precision. Those in no pair get no gradient.
     masks : BitMasks
         All masks of the image.

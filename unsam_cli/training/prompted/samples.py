@@ -17,7 +17,7 @@ from unsam_cli.rle import RunTable, parents
 from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.frame import Frame
 from unsam_cli.sam.settings import PromptableConfig
-from unsam_cli.training.augment import View, view_masks
+from unsam_cli.training.augment import CropView, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.prompted.embeddings import KeptEmbeddings
@@ -182,7 +182,7 @@ def _seen(
 ) -> tuple[BitMasks, NDArray[np.int64]]:
     """Masks in the network's input, and which they are: some may be too small to be seen."""
     (height, width), (h, w) = frame.size, frame.inner
-    view = View(x=0, y=0, w=width, h=height, width=w, height=h, flip=mirror)
+    view = CropView(x=0, y=0, w=width, h=height, width=w, height=h, flip=mirror)
     found = [view_masks([a.rle], view, frame.side).bits for a in annotations]
     empty = BitMasks.pack([], (frame.side, frame.side)).bits
     kept = np.flatnonzero([len(bits) for bits in found])

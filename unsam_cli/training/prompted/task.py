@@ -13,11 +13,11 @@ from torch.utils.checkpoint import checkpoint
 
 from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.loading import save_promptable
-from unsam_cli.sam.model import Masks, PromptableModel
+from unsam_cli.sam.model import MaskLogits, PromptableModel
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.parameters import parameter_groups
-from unsam_cli.training.prompted.losses import TERMS, match, pair_losses
+from unsam_cli.training.prompted.losses import TERMS, match_answers, pair_losses
 from unsam_cli.training.prompted.questions import Questions, correct
 from unsam_cli.training.prompted.samples import PromptedBatch, PromptedSample, PromptedSamples
 from unsam_cli.training.prompted.settings import PromptSettings
@@ -115,15 +115,15 @@ class PromptedLosses(nn.Module):
         return total
 
     def _compare(
-        self, found: Masks, masks: BitMasks, targets: Tensor, generator: torch.Generator
+        self, found: MaskLogits, masks: BitMasks, targets: Tensor, generator: torch.Generator
     ) -> Tensor:
         with torch.autocast(targets.device.type, enabled=False):
-            pairs = match(found.logits, masks, targets, generator, self.settings)
+            pairs = match_answers(found.logits, masks, targets, generator, self.settings)
             return pair_losses(found, masks, pairs, generator, self.settings)
 
-    def _ask(self, embedding: Embedding, prompts: Prompts, *, multimask: bool) -> Masks:
+    def _ask(self, embedding: Embedding, prompts: Prompts, *, multimask: bool) -> MaskLogits:
         found = self.model.decode(embedding, prompts, multimask=multimask, fold=True)
-        return Masks(found.logits.float(), found.scores.float())
+        return MaskLogits(found.logits.float(), found.scores.float())
 
 
 class PromptedTask:
