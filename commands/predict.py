@@ -20,7 +20,7 @@ from unsam_cli.sam.settings import AutomaticConfig
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @options.images_argument
 @predict_options.kept_options
-@settings_options("whole", PredictSettings, unset=True)
+@settings_options("whole", PredictSettings, unset=True, leave_out=["max_masks", "min_score", "nms"])
 @predict_options.prompt_options
 @settings_options("prompted", PromptedSettings, unset=True)
 @settings_options("search", AutomaticConfig, unset=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from click.core import ParameterSource
 
 from unsam_cli.cli import options
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.errors import UsageError
-from unsam_cli.slurm import Job, Resources, Stage, batch_script, parse_stage
+from unsam_cli.slurm import Job, Stage, batch_script, parse_stage
 
 # What the script itself says to stages. Only a COCO object can be resumed and merged.
 TAKEN = ("output", "resume", "shard", "jobs", "format")
@@ -22,77 +21,8 @@ TAKEN_OF = {
 
 @options.command("slurm-script", "Print a batch script that runs the pipeline on Slurm.")
 @click.argument("stages", nargs=-1, required=True, metavar="STAGE...")
-@options.run_option(
-    "--images",
-    metavar="FOLDER|@LIST",
-    group="Input",
-    help="The images, for stages that read images and have no --coco or --prompts-from.",
-)
-@options.run_option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="FOLDER",
-    group="Output",
-    help="Folder for the results of all tasks and stages.",
-)
-@options.run_option(
-    "--shards",
-    type=click.IntRange(1),
-    default=64,
-    help="Number of shards of the list of images; an interruption loses the features of one "
-    "shard at most.",
-)
-@options.run_option(
-    "--tasks",
-    type=click.IntRange(1),
-    help="Number of tasks in the array; each works on every TASKS-th shard.  [default: SHARDS]",
-)
-@options.run_option(
-    "--cpus", type=click.IntRange(1), default=4, group="Compute", help="CPUs per process."
-)
-@options.run_option(
-    "--gpus",
-    type=click.IntRange(0),
-    default=0,
-    group="Compute",
-    help="GPUs per task; for a training, GPUs per node, with one process each.",
-)
-@options.run_option(
-    "--nodes",
-    type=click.IntRange(1),
-    default=1,
-    group="Compute",
-    help="Number of nodes for a training.",
-)
-@options.run_option(
-    "--mem",
-    default="8G",
-    metavar="SIZE",
-    group="Compute",
-    help="Memory per task; for a training, memory per node.",
-)
-@options.run_option(
-    "--time",
-    default="4:00:00",
-    metavar="TIME",
-    help="Time limit; a job that exceeds it is requeued and continues.",
-)
-@options.run_option("--partition", metavar="NAME", help="Slurm partition.  [default: the site's]")
-@options.run_option(
-    "--container",
-    metavar="IMAGE",
-    help="Container image to run in, with Apptainer.  [default: none]",
-)
-def command(
-    stages: tuple[str, ...],
-    time: str,
-    mem: str,
-    cpus: int,
-    gpus: int,
-    partition: str | None,
-    **job: Any,
-) -> None:
+@settings_options("job", Job)
+def command(stages: tuple[str, ...], job: Job) -> None:
     """Print a batch script: an array job for stages of the pipeline, or a training job.
 
     STAGE is one or more consecutive stages of extract-features, divide and conquer; or predict, or
@@ -108,8 +38,7 @@ def command(
     chosen = [parse_stage(text) for text in stages]
     for stage in chosen:
         _check_options(stage)
-    resources = Resources(time, mem, cpus, gpus, partition)
-    click.echo(batch_script(chosen, resources, Job(**job)), nl=False)
+    click.echo(batch_script(chosen, job), nl=False)
 
 
 def _check_options(stage: Stage) -> None:

@@ -15,9 +15,10 @@ import click
 
 from unsam_cli.cli.command import bundle, option
 from unsam_cli.cli.options import files_option
+from unsam_cli.cli.settings import settings_options
 from unsam_cli.errors import UsageError
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.prediction.settings import KeptMasks, PredictSettings
 from unsam_cli.run.settings import Compute
 from unsam_cli.sam.settings import AutomaticConfig
 from unsam_cli.settings import declared_fields
@@ -51,28 +52,7 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-kept_options = bundle(
-    "kept",
-    _given,
-    option(
-        "--max-masks",
-        default=1000,
-        type=click.IntRange(1),
-        help="Maximum number of masks, those with the best class scores; per tile with --tile.",
-    ),
-    option(
-        "--min-score",
-        type=click.FloatRange(0, 1),
-        help="Minimum score of a mask.  [default: 0; 0.88 for promptable models without prompts]",
-    ),
-    option(
-        "--nms",
-        metavar="IOU",
-        type=click.FloatRange(0, 1),
-        help="Drop masks whose IoU with a better mask is higher.  [default: keep all; 0.7 "
-        "between boxes for promptable models without prompts]",
-    ),
-)
+kept_options = settings_options("kept", KeptMasks, build=_given)
 prompt_options = bundle(
     "prompts",
     _given,

@@ -23,17 +23,36 @@ class PredictCompute(Compute):
 
 
 @dataclass(frozen=True)
-class PredictSettings(Settings):
+class KeptMasks(Settings):
+    """Which masks are kept."""
+
+    max_masks: int = setting(
+        1000,
+        "Maximum number of masks, those with the best class scores; per tile with --tile.",
+        least=1,
+    )
+    min_score: float | None = setting(
+        None,
+        "Minimum score of a mask.  [default: 0; 0.88 for promptable models without prompts]",
+        least=0,
+        most=1,
+    )
+    nms: float | None = setting(
+        None,
+        "Drop masks whose IoU with a better mask is higher.  [default: keep all; 0.7 "
+        "between boxes for promptable models without prompts]",
+        metavar="IOU",
+        least=0,
+        most=1,
+    )
+
+
+@dataclass(frozen=True)
+class PredictSettings(KeptMasks):
     """Settings of prediction with a whole-image segmenter.
 
     Parameters
     ----------
-    max_masks : int
-        Maximum number of masks, by class score; per tile.
-    min_score : float
-        Minimum score of a mask.
-    nms : float, optional
-        Masks whose IoU with a better mask is higher are dropped; by default, none.
     dtype : {"auto", "float32", "bfloat16", "float16"}
         Precision of the network; ``auto`` is float32, or bfloat16 for CondInst if the device
         supports it.
@@ -46,9 +65,6 @@ class PredictSettings(Settings):
         A number outside its range.
     """
 
-    max_masks: int = 1000
-    min_score: float = 0.0
-    nms: float | None = None
     score_window: tuple[float, float] | None = setting(
         None,
         "Keep only queries whose class score is above LOW and at most HIGH, for self-training.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from string import Template
 
 from unsam_cli.errors import UsageError
-from unsam_cli.slurm.resources import Resources
+from unsam_cli.slurm.settings import Job
 from unsam_cli.slurm.stages import TRAININGS, JobStep, Stage, plan
 
 
@@ -73,45 +73,15 @@ sweep() {
 trap 'sweep; rm -rf "$scratch"' EXIT"""
 
 
-@dataclass(frozen=True)
-class Job:
-    """Inputs and outputs of a job, and its size.
-
-    Parameters
-    ----------
-    output : str
-        Folder of the results: what one stage leaves there, a job of the next one finds.
-    images : str, optional
-        Folder of images, or ``@list.txt``.
-    shards : int
-        Parts of the list of images.
-    tasks : int, optional
-        Length of the array; by default a task for each shard.
-    nodes : int
-        Nodes of a training.
-    container : str, optional
-        An image for Apptainer.
-    """
-
-    output: str
-    images: str | None = None
-    shards: int = 64
-    tasks: int | None = None
-    nodes: int = 1
-    container: str | None = None
-
-
-def batch_script(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
+def batch_script(stages: Sequence[Stage], job: Job) -> str:
     """Return a script for ``sbatch``.
 
     Parameters
     ----------
     stages : sequence of Stage
         A part of the pipeline, or a training alone.
-    resources : Resources
-        What is asked for.
     job : Job
-        What to run on.
+        What to run on, and what is asked for.
 
     Returns
     -------
@@ -124,15 +94,15 @@ def batch_script(stages: Sequence[Stage], resources: Resources, job: Job) -> str
         The stages do not follow upon each other, what they need is missing, or a text has control
         characters.
     """
-    _refuse_control_characters(stages, resources, job)
+    _refuse_control_characters(stages, job)
     if any(stage.command in TRAININGS for stage in stages):
-        return _training(stages, resources, job)
-    return _array(stages, resources, job)
+        return _training(stages, job)
+    return _array(stages, job)
 
 
-def _refuse_control_characters(stages: Sequence[Stage], resources: Resources, job: Job) -> None:
+def _refuse_control_characters(stages: Sequence[Stage], job: Job) -> None:
     """Refuse text that would end a comment or an sbatch option, so that bash would run the rest."""
-    values = {**vars(resources), **vars(job), "stage": [w for s in stages for w in s.options]}
+    values = {**vars(job), "stage": [w for s in stages for w in s.options]}
     for name, value in values.items():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and any(unicodedata.category(c) in _UNFIT for c in text):
@@ -141,7 +111,7 @@ def _refuse_control_characters(stages: Sequence[Stage], resources: Resources, jo
                 )
 
 
-def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
+def _array(stages: Sequence[Stage], job: Job) -> str:
     steps = plan(stages)
     if not any(step.wants_images for step in steps):
         job = replace(job, images=None)
@@ -152,14 +122,14 @@ def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
             "--nodes is for trainings; remove it, because an array uses the nodes that are free"
         )
     tasks = min(job.tasks or job.shards, job.shards)
-    inside = _program(job, resources, bind='--bind "$scratch" ')
-    merge = f"{_program(job, resources)} {_merge(steps[-1].target, job.output)}"
+    inside = _program(job, bind='--bind "$scratch" ')
+    merge = f"{_program(job)} {_merge(steps[-1].target, job.output)}"
     scratch = f"{_SCRATCH}\n{_SWEPT}" if _inner(steps) else _SCRATCH
     return _SCRIPT.substitute(
         title=f"{', '.join(stage.command for stage in stages)} in {job.shards} shards",
         usage="#   job=$(sbatch --parsable THIS_FILE)\n"
         f"#   sbatch --dependency=afterok:$job --wrap={shlex.quote(merge)}",
-        directives=_directives([f"--array=0-{tasks - 1}", *resources.options()]),
+        directives=_directives([f"--array=0-{tasks - 1}", *job.options()]),
         settings=f"{_folders(job)}\nshards={job.shards} tasks={tasks}\n{scratch}\n"
         f"program=({inside})",
         job="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
@@ -167,19 +137,19 @@ def _array(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
     )
 
 
-def _training(stages: Sequence[Stage], resources: Resources, job: Job) -> str:
+def _training(stages: Sequence[Stage], job: Job) -> str:
     stage, *more = stages
     if more:
         plan(stages)  # which says why not
     if job.images is None:
         raise UsageError(f"give --images: {stage.command} reads them")
-    processes = max(resources.gpus, 1)
+    processes = max(job.gpus, 1)
     shape = [f"--nodes={job.nodes}", f"--ntasks-per-node={processes}"]
     return _SCRIPT.substitute(
         title=f"{stage.command} with {job.nodes * processes} processes",
         usage="#   sbatch THIS_FILE",
-        directives=_directives([*shape, *resources.options()]),
-        settings=f"{_folders(job)}\nprogram=({_program(job, resources)})",
+        directives=_directives([*shape, *job.options()]),
+        settings=f"{_folders(job)}\nprogram=({_program(job)})",
         job="$SLURM_JOB_ID",
         work=f'step {_words(stage)} --images "$images" -o "$out"',
     )
@@ -194,10 +164,10 @@ def _folders(job: Job) -> str:
     return f'{images}out={shlex.quote(job.output)}\nmkdir -p "$out"'
 
 
-def _program(job: Job, resources: Resources, bind: str = "") -> str:
+def _program(job: Job, bind: str = "") -> str:
     if job.container is None:
         return "unsam"
-    nv = "--nv " if resources.gpus else ""
+    nv = "--nv " if job.gpus else ""
     return f"apptainer exec {bind}{nv}{shlex.quote(job.container)} unsam"
 
 
