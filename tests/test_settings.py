@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from unsam_cli.cli.settings import settings_options
+from unsam_cli.cli.settings import field_options, settings_options
 from unsam_cli.errors import UsageError
-from unsam_cli.settings import Settings, setting
+from unsam_cli.settings import REQUIRED, Settings, setting
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,14 @@ class Baking(Settings):
     slow: bool = setting(False, "Take time.", results=False)
     size: int = setting(3, "Size.", default_text="3, of cakes 4")
     hidden: str = "no option"
+    shelf: int = setting(lambda: 7, "Shelf.", short="-s", default_text="the one in the middle")
+    tin: Path | None = setting(None, "Where it is baked.", folder=True)
+
+
+@dataclass(frozen=True)
+class Eating(Settings):
+    guests: int = setting(REQUIRED, "Number of guests.", least=1)
+    late: bool = setting(False, "Begin later.")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +82,24 @@ def test_options_are_read_as_their_fields_are_declared() -> None:
 )
 def test_what_the_class_refuses_is_a_usage_error(words: str) -> None:
     assert words.split()[0] in run(*words.split())
+
+
+def test_short_names_folders_and_defaults_that_depend_on_the_machine(tmp_path: Path) -> None:
+    assert run().shelf == 7
+    assert run("-s", "3", "--tin", str(tmp_path)) == Baking(shelf=3, tin=tmp_path)
+    assert "is a file" in run("--tin", __file__)
+    assert "[default: the one in the middle]" in run("--help")
+
+
+def test_single_fields_reach_the_command_by_their_names() -> None:
+    @click.command()
+    @field_options(Eating, "guests")
+    def eat(guests: int) -> None:
+        click.echo(guests + 1)
+
+    assert CliRunner().invoke(eat, ["--guests", "3"]).output == "4\n"
+    assert "Missing option '--guests'" in CliRunner().invoke(eat, []).output
+    assert "no such option" in CliRunner().invoke(eat, ["--late"]).output.lower()
 
 
 def test_only_what_was_given_arrives_where_the_class_is_chosen_later() -> None:

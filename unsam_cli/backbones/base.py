@@ -81,6 +81,11 @@ class Backbone(Protocol):
         Returns
         -------
         (B, H / patch_size, W / patch_size, C) float32
+
+        Raises
+        ------
+        UsageError
+            The images are not as described.
         """
         ...
 

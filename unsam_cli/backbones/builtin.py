@@ -72,22 +72,7 @@ class BuiltinBackbone:
         self._frequencies = _laplacian_frequencies(depth, FREQUENCIES, BANDWIDTH, seed)
 
     def extract(self, images: NDArray[np.uint8]) -> Floats:
-        """Compute the features of equally large images.
-
-        Parameters
-        ----------
-        images : (B, H, W, 3) uint8
-            RGB; H and W multiples of `patch_size`.
-
-        Returns
-        -------
-        (B, H / patch_size, W / patch_size, C) float32
-
-        Raises
-        ------
-        UsageError
-            The images are not as described.
-        """
+        """Compute the features of equally large images, see :class:`Backbone`."""
         check_images(images, PATCH)
         count, h, w, _ = images.shape
         out = np.empty((count, h // PATCH, w // PATCH, self.dim), dtype=np.float32)

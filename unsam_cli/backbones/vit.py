@@ -101,17 +101,7 @@ class VitBackbone:
         self._model = _prepare(model, layer, device, dtype)
 
     def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute the features of equally large images.
-
-        Parameters
-        ----------
-        images : (B, H, W, 3) uint8
-            RGB; H and W multiples of `patch_size`.
-
-        Returns
-        -------
-        (B, H / patch_size, W / patch_size, C) float32
-        """
+        """Compute the features of equally large images, see :class:`Backbone`."""
         check_images(images, self.patch_size)
         b, h, w, _ = images.shape
         out = np.empty((b, h // self.patch_size, w // self.patch_size, self.dim), np.float32)

@@ -162,15 +162,7 @@ class FileSink(JournalSink):
 
 
 class MaskSink(FileSink):
-    """Masks as COCO JSON.
-
-    Parameters
-    ----------
-    settings : RunSettings
-        The run's settings.
-    history : list of dict
-        The steps that made the input.
-    """
+    """Masks as COCO JSON; `kind` of the settings says how they are arranged."""
 
     binary = False
 
@@ -235,10 +227,6 @@ class FeatureSink(FileSink):
 
     Parameters
     ----------
-    settings : RunSettings
-        The run's settings.
-    history : list of dict
-        The steps that made the input: empty, or those of the regions' masks.
     attributes : callable
         Makes the file's attributes from its whole history.
     dtype : {'float16', 'float32'}

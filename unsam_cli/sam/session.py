@@ -112,19 +112,9 @@ class Session:
         return self._finish(masks)[0]
 
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Segment the clicked object, see :meth:`click`.
+        """Return the mask (H, W) of all clicks so far with the highest predicted score.
 
-        Parameters
-        ----------
-        points : (n, 2) int64
-            x, y of all clicks so far, in pixels.
-        labels : (n,) int64
-            1: belongs to it; 0: does not.
-
-        Returns
-        -------
-        (H, W) bool
-            The mask with the highest predicted score.
+        `points` are x, y in pixels, (n, 2); `labels` are 1 on the object and 0 beside it, (n,).
         """
         return self.click(clicked(points, labels)).best
 

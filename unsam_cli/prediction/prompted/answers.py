@@ -28,14 +28,7 @@ def find_all(
 ) -> Annotations:
     """Return all masks of an image, the best first, with the point and stability of each.
 
-    Parameters
-    ----------
-    model : PromptableModel
-        In evaluation mode.
-    rgb : (H, W, 3) uint8
-        The image.
-    image_id : int
-    settings : PromptedSettings
+    As :func:`answer`, without prompts.
     """
     found = automatic_masks(model, rgb, settings.automatic, granularity=settings.granularity)
     # Of equal scores as annotations have them, the first comes first.
