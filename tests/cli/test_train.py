@@ -39,8 +39,8 @@ def test_the_user_s_length_counts(
 ) -> None:
     seen: list[tuple[TrainerSettings, Step]] = []
 
-    def note(*settings: Any, step: Step, **_: Any) -> int:
-        seen.append((settings[-1], step))
+    def note(*settings: Any) -> int:
+        seen.append((settings[-2], settings[-1].step))
         return 0
 
     monkeypatch.setattr("unsam_cli.training.prompted.stage.finetune_sam", note)
@@ -56,7 +56,7 @@ def test_the_command_line_comes_before_the_environment(
     monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
     monkeypatch.setattr(
-        "unsam_cli.training.prompted.stage.finetune_sam", lambda *settings, **_: settings[-1].steps
+        "unsam_cli.training.prompted.stage.finetune_sam", lambda *settings: settings[-2].steps
     )
     assert invoke(*COMMAND, "--steps", 3, UNSAM_FINETUNE_SAM_EPOCHS="2").exit_code == 3
 
