@@ -101,7 +101,7 @@ class Predictor:
         else:
             masks = tiles.join(found, views, size, self.settings.shared)
         order = np.argsort(-masks.scores, kind="stable")
-        masks = masks.take(order[masks.scores[order] >= (self.settings.min_score or 0)])
+        masks = masks.take(order[masks.scores[order] >= self.settings.min_score])
         table, n = RunTable.from_rles(masks.rles, size=size), len(masks)
         scores = masks.scores
         if self.settings.nms is not None:

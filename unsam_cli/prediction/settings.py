@@ -53,6 +53,8 @@ class PredictSettings(KeptMasks):
 
     Parameters
     ----------
+    min_score : float
+        See `KeptMasks`.
     dtype : {"auto", "float32", "bfloat16", "float16"}
         Precision of the network; ``auto`` is float32, or bfloat16 for CondInst if the device
         supports it.
@@ -65,6 +67,7 @@ class PredictSettings(KeptMasks):
         A number outside its range.
     """
 
+    min_score: float = 0.0
     score_window: tuple[float, float] | None = setting(
         None,
         "Keep only queries whose class score is above LOW and at most HIGH, for self-training.",
