@@ -118,7 +118,7 @@ class CondInst(nn.Module):
         return at_least_single(self.features(functional.silu(self.norm(joined))))
 
 
-def predict(network: CondInst, pixels: Tensor, run: Run) -> Predictions:
+def predict_condinst(network: CondInst, pixels: Tensor, run: Run) -> Predictions:
     """Predict masks: in training those of all cells, else of those that are worth drawing.
 
     Parameters

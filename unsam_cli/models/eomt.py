@@ -13,7 +13,7 @@ from unsam_cli.models.pixel_decoder import Run
 from unsam_cli.models.predictions import Predictions, at_least_single, class_agnostic
 
 
-def predict(
+def predict_eomt(
     network: Any, pixels: Tensor, run: Run, seeds: Sequence[int] | None = None
 ) -> Predictions:
     """Run a network as its own forward pass would, up to rounding.

@@ -12,7 +12,7 @@ from unsam_cli.models.predictions import Predictions, at_least_single, class_agn
 from unsam_cli.models.query_decoder import decode_queries
 
 
-def predict(network: Any, pixels: Tensor, run: Run) -> Predictions:
+def predict_mask2former(network: Any, pixels: Tensor, run: Run) -> Predictions:
     """Run a network as its own forward pass would, up to rounding.
 
     Parameters

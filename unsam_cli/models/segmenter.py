@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from unsam_cli.models import condinst, eomt, mask2former
 from unsam_cli.models.cells import STRIDES
+from unsam_cli.models.condinst import predict_condinst
+from unsam_cli.models.eomt import predict_eomt
+from unsam_cli.models.mask2former import predict_mask2former
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.settings import CONDINST, SegmenterConfig
 
@@ -75,10 +77,10 @@ class Segmenter(nn.Module):
         """
         assert not any(side % self.multiple for side in pixels.shape[-2:]), pixels.shape
         if self.config.architecture == "eomt":
-            return eomt.predict(self.network, pixels, self._run, seeds)
+            return predict_eomt(self.network, pixels, self._run, seeds)
         if self.config.architecture == CONDINST:
-            return condinst.predict(self.network, pixels, self._run)
-        return mask2former.predict(self.network, pixels, self._run)
+            return predict_condinst(self.network, pixels, self._run)
+        return predict_mask2former(self.network, pixels, self._run)
 
     def _run(self, part: Any, *arguments: Any) -> Any:
         """Call a part of the network."""
