@@ -68,7 +68,7 @@ def main() -> None:
         write_file(features, options.images, options.regions)
         edges = grid_edges(*GRID)
         grids = [features_of(i).reshape(-1, DIM).astype(np.float32) for i in range(4)]
-        run = RunSettings(Step("conquer"), str(output), jobs=1)
+        run = RunSettings(Step("conquer"), output=str(output), jobs=1)
         for rules in ((Rule(),), ConquerSettings().rules):
             settings = ConquerSettings(refine="none", rules=rules)
             whole, kernel = [], []

@@ -39,7 +39,9 @@ ITEMS = [Item(i, f"{i}.jpg") for i in range(1, 9)]
 
 
 def settings(output: Path, shard: Shard | None = None, *, resume: bool = False) -> RunSettings:
-    return RunSettings(Step("divide"), str(output), shard=shard or Shard(), jobs=2, resume=resume)
+    return RunSettings(
+        Step("divide"), output=str(output), shard=shard or Shard(), jobs=2, resume=resume
+    )
 
 
 def masks_of(item: Item) -> MaskResult:

@@ -95,7 +95,7 @@ KINDS = pytest.mark.parametrize(
 def run(
     make: Make, function: Callable[[Item], Any], items: Sequence[Item], out: Path, **changes: Any
 ) -> Path:
-    settings = replace(RunSettings(Step("divide"), str(out), jobs=1), **changes)
+    settings = replace(RunSettings(Step("divide"), output=str(out), jobs=1), **changes)
     run_items(items, partial(ordered_map, function, jobs=1), make(settings), settings)
     return out
 

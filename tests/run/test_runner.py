@@ -38,7 +38,7 @@ STEP = Step("divide", {"tau": 0.15})
 
 
 def settings(output: Path, **changes: Any) -> RunSettings:
-    return replace(RunSettings(STEP, str(output), jobs=2), **changes)
+    return replace(RunSettings(STEP, output=str(output), jobs=2), **changes)
 
 
 def masks_of(item: Item) -> MaskResult:
