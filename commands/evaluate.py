@@ -17,7 +17,7 @@ from unsam_cli.run.settings import RunSettings
 @click.argument("truth", metavar="GROUND_TRUTH.json")
 @click.argument("predictions", nargs=-1, required=True, metavar="PREDICTIONS.json...")
 @settings_options("settings", EvaluateSettings)
-@settings_options("run", ReportRun, build=options.run_settings)
+@settings_options("run", ReportRun, build=options.run_settings, leave_out=["kind"])
 @options.run_option(
     "--per-image", type=options.OUTPUT_FILE, group="Output", help="Metrics per image, as CSV."
 )
