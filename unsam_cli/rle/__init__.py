@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from unsam_cli.rle._enlarge_kernels import Factors
+from unsam_cli.rle._factors import Factors
 from unsam_cli.rle.axes import Axis, Step
 from unsam_cli.rle.codec import decode, decode_window, encode, encode_window
 from unsam_cli.rle.enlarge import Enlarged, enlarge

@@ -7,7 +7,7 @@ point, too.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
+from unsam_cli.rle._factors import Factors, multiply
 from unsam_cli.rle.axes import Axis, Indices, Step, Weights
 from unsam_cli.rle.runs import IntArray
 
@@ -22,22 +23,6 @@ FloatArray = NDArray[np.float32]
 Int = Any  # int or np.int64
 
 _CERTAIN = np.float32(40)  # a logit whose sigmoid is 1 in double precision
-_REACH = 2  # logits, as far as a pixel mixes them from one that is positive
-
-
-class Factors(NamedTuple):
-    """Of the logits of masks, which are needed in windows only.
-
-    Attributes
-    ----------
-    embeddings : (n, C) float32
-        Factors of the features.
-    windows : (n, 4) int64
-        x0, y0, x1, y1 in logits, the ends exclusive: logits outside count as not positive.
-    """
-
-    embeddings: FloatArray
-    windows: IntArray
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -96,7 +81,7 @@ def trace(
         else:
             x0, y0, x1, y1 = factors.windows[index]
             map_, window = scratch, (x0, y0, x1, y1)
-            _multiply(maps, factors.embeddings[index], window, map_)
+            multiply(maps, factors.embeddings[index], window, map_)
         _extents(map_, window, -offset, top, bottom)
         first = np.searchsorted(columns.high, window[0])
         for x in range(first, np.searchsorted(columns.low, window[2])):
@@ -123,20 +108,6 @@ def trace(
         top[window[0] : window[2]], bottom[window[0] : window[2]] = h, -1
         offsets[index + 1] = at
     return offsets, runs[:at].copy(), inner, outer, sums
-
-
-@kernel()
-def _multiply(features: FloatArray, embedding: FloatArray, window: Any, out: FloatArray) -> None:
-    """Logits of a mask in its window, and around it as far as they are mixed with those inside."""
-    count, w, h = features.shape
-    low, high = max(window[1] - _REACH, 0), min(window[3] + _REACH, h)
-    for x in range(max(window[0] - _REACH, 0), min(window[2] + _REACH, w)):
-        line = out[x, low:high]
-        line[:] = 0
-        for c in range(count):
-            factor, feature = embedding[c], features[c, x, low:high]
-            for y in range(len(line)):
-                line[y] += factor * feature[y]
 
 
 @kernel()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.rle._enlarge_kernels import Factors, trace
+from unsam_cli.rle._enlarge_kernels import trace
+from unsam_cli.rle._factors import Factors
 from unsam_cli.rle.axes import Axis
 from unsam_cli.rle.runs import IntArray
 
