@@ -26,6 +26,12 @@ from unsam_cli.errors import UsageError
     default=0.02,
     help="With --union: maximum IoU with a mask of the first file that still counts as no overlap.",
 )
+@options.option(
+    "--ranked",
+    is_flag=True,
+    help="With --union: rank all masks of the first file above those of the second; scores become "
+    "(1 + score) / 2 and score / 2.",
+)
 @options.run_option(
     "--partial",
     is_flag=True,
@@ -36,6 +42,7 @@ def command(
     files: tuple[Path, ...],
     union: bool,
     max_iou: float,
+    ranked: bool,
     partial: bool,
     output: str,
     no_clobber: bool,
@@ -65,7 +72,14 @@ def command(
         if len(files) != 2:
             raise UsageError(f"--union needs two files, got {len(files)}")
         step = options.step_of(click.get_current_context())
-        unite(*files, max_iou=max_iou, output=output, no_clobber=no_clobber, step=step)
+        unite(
+            *files,
+            max_iou=max_iou,
+            ranked=ranked,
+            output=output,
+            no_clobber=no_clobber,
+            step=step,
+        )
     elif reports:
         merge_reports(files, output=output, no_clobber=no_clobber, partial=partial)
     else:

@@ -104,8 +104,21 @@ def test_union(
     assert (crowd["iscrowd"], crowd["area"], second["area"]) == (1, 100.5, 100)
     assert [a["granularity"] for a in (first, second, part, small)] == [1.0, 1.0, 0.1, 0.1]
     step = data["info"]["unsam"]["history"][-1]
-    assert step["options"] == {"union": True, "max-iou": 0.02}
+    assert step["options"] == {"union": True, "max-iou": 0.02, "ranked": False}
     assert set(step["inputs"]) == {"first", "second"}
+
+
+def test_ranked_puts_the_first_file_above_the_second(
+    truth: Path, pseudo: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    out = tmp_path / "plus.json"
+    ran = invoke("merge", "--union", pseudo, truth, "--ranked", "--max-iou", 1, "-o", out)
+    assert ran.exit_code == 0, ran.stderr
+    found = COCO(out).dataset["annotations"]
+    rescored = {a["score"] for a in found if a["source"] == "pseudo.json"}
+    before = {a["score"] for a in COCO(pseudo).dataset["annotations"]}
+    assert rescored == {(1 + score) / 2 for score in before}
+    assert {a["score"] for a in found if a["source"] == "sa1b.json"} == {0.5}
 
 
 def test_the_threshold_decides(truth: Path, pseudo: Path, tmp_path: Path) -> None:

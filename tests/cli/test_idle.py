@@ -25,6 +25,7 @@ IDLE = [
     ("conquer x --refine none --images .", "--images"),
     ("conquer x --preset paper --max-masks 3", "--max-masks"),
     ("merge a b --max-iou 0.5", "--max-iou"),
+    ("merge a b --ranked", "--ranked"),
     ("view x --depth 2", "--depth"),
     ("evaluate a b --bootstrap 5", "--bootstrap"),
     ("convert lvis x --components", "--components"),

@@ -46,6 +46,8 @@ def test_masks_are_measured() -> None:
         expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert geometry.boxes[i].tolist() == expected
         assert geometry.areas[i] == mask.sum()
+        middle = [columns.mean() + 0.5, rows.mean() + 0.5]
+        assert geometry.centroids[i].tolist() == pytest.approx(middle, abs=1e-4)
 
 
 def test_cells_in_the_middle_of_a_mask_answer_for_it() -> None:
@@ -72,7 +74,8 @@ def test_small_masks_have_a_cell_and_the_best_wins() -> None:
 
 def test_points_are_all_of_a_small_box_and_rows_of_a_large_one() -> None:
     boxes = torch.tensor([[40.0, 20, 48, 28], [0, 0, 96, 64]])
-    rows, columns, counted = points_around(boxes, (32, 48), 2, np.random.default_rng(0), 16)
+    rows, columns, counted, shares = points_around(boxes, (32, 48), 2, np.random.default_rng(0), 16)
+    assert shares.tolist() == [1, 32 * 48 / 16**2]
     # Of 4 x 4 cells: 2 + 2 on each side, from 18 to 26 and 8 to 16 of the features.
     assert columns[0][counted[0].any(0)].tolist() == list(range(16, 28))
     assert rows[0][counted[0].any(1)].tolist() == list(range(6, 18))
@@ -109,7 +112,8 @@ def slow_losses(predictions: Predictions, masks: list[np.ndarray], seed: int) ->
             bce = -(wanted * p.log() + (1 - wanted) * (1 - p).log()).mean()
             entropy = entropy + bce / len(cells)
             both = 2 * (p * wanted).sum() + 1
-            dice = dice + (1 - both / (p.sum() + wanted.sum() + 1)) / len(cells)
+            everywhere = logits[cell].sigmoid().sum()
+            dice = dice + (1 - both / (everywhere + wanted.sum() + 1)) / len(cells)
             inside, there = found > 0, wanted >= 0.5
             quality[cell] = (inside & there).sum() / max(1, int((inside | there).sum()))
     p = scores.sigmoid()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def union(
     second: Path,
     *,
     max_iou: float = 0.02,
+    ranked: bool = False,
     output: str = "-",
     no_clobber: bool = False,
     step: Step | None = None,
@@ -77,6 +78,9 @@ def union(
     max_iou : float
         A mask of `second` is kept if its highest IoU with any mask of the same image in `first` is
         at most this, 0..1.
+    ranked : bool
+        Rank all masks of `first` above those of `second`: scores become (1 + score) / 2 and
+        score / 2; masks without a score count as 1.
     output : str
         Where to write; ``-`` is standard output.
     no_clobber : bool
@@ -101,8 +105,9 @@ def union(
     if first.resolve() == second.resolve():
         raise UsageError(f"{first} is given twice; a union needs two different files")
     check_output(output, binary=False, no_clobber=no_clobber)
-    pair = _Pair(first, second, max_iou)
-    step = (step or Step("merge", {"union": True, "max-iou": max_iou})).with_inputs(
+    pair = _Pair(first, second, max_iou, ranked)
+    options = {"union": True, "max-iou": max_iou, "ranked": ranked}
+    step = (step or Step("merge", options)).with_inputs(
         first=pair.identity(0), second=pair.identity(1)
     )
     history = [*_history(pair.first), *_history(pair.second), step.to_json()]
@@ -161,8 +166,9 @@ def novel(first: list[Rle], second: list[Rle], max_iou: float) -> NDArray[np.boo
 class _Pair:
     """Two masks files of the same images."""
 
-    def __init__(self, first: Path, second: Path, max_iou: float) -> None:
-        self.first, self.second, self.max_iou = read_masks(first), read_masks(second), max_iou
+    def __init__(self, first: Path, second: Path, max_iou: float, ranked: bool) -> None:
+        self.first, self.second = read_masks(first), read_masks(second)
+        self.max_iou, self.ranked = max_iou, ranked
         self.names = _names(first, second)
         self.paths = (first, second)
         ids = sorted({*self.first.image_ids, *self.second.image_ids})
@@ -180,6 +186,8 @@ class _Pair:
                         f"pixels, but image {image_id} has {image.height}x{image.width}"
                     )
         new = novel([a.rle for a in mine], [a.rle for a in others], self.max_iou)
+        if self.ranked:
+            mine, others = ([_rescored(a, k) for a in side] for k, side in ((1, mine), (0, others)))
         chosen = [(a, self.names[0]) for a in mine]
         chosen += [(a, self.names[1]) for a, keep in zip(others, new, strict=True) if keep]
         return _annotations(image_id, chosen)
@@ -225,6 +233,11 @@ def _annotations(image_id: int, found: list[tuple[Annotation, str]]) -> list[dic
         for i, (a, name) in enumerate(found)
     ]
     return to_annotations(image_id, masks)
+
+
+def _rescored(a: Annotation, rank: int) -> Annotation:
+    """Move scores from 0..1 to the lower (0) or the upper half (1)."""
+    return replace(a, score=(rank + (1.0 if a.score is None else a.score)) / 2)
 
 
 def _said(a: Annotation) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from unsam_cli.models.predictions import Predictions, at_least_single
 UNET = "unet"
 STRIDE = 2
 """Of the features: small things are a few pixels wide."""
-_UNET_WIDTHS = (64, 96, 128, 160)
+_UNET_WIDTHS = (48, 64, 96, 128)
 _UNET_BLOCKS = (1, 1, 2, 2)
 _STEM = 24
 _RARE = -4.0  # logit of the first scores: hardly any cell has a mask
@@ -83,7 +83,7 @@ class CondInst(nn.Module):
             widths = self.backbone.feature_info.channels()  # type: ignore[operator, union-attr]
         self.laterals = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in widths)
         self.context = nn.Conv2d(hidden, hidden, 1)
-        self.merges = nn.ModuleList(_convolve(hidden, hidden) for _ in widths)
+        self.merges = nn.ModuleList(_convolve(hidden, hidden) for _ in widths[1:])
         self.towers = nn.ModuleList(_convolve(hidden, hidden) for _ in widths)
         self.heads = nn.ModuleList(_head(hidden, embedding) for _ in widths)
         self.unfold = nn.Conv2d(hidden, 4 * _STEM, 1)
@@ -92,7 +92,8 @@ class CondInst(nn.Module):
 
     def forward(self, pixels: Tensor, run: Run) -> tuple[Tensor, list[Tensor]]:
         """Return features (B, E, H / 2, W / 2), and numbers of cells (B, R * h_i * w_i, N)."""
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        if not self.training:  # faster forward, slower backward, by a fifth each on AVX2
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         fine = run(self.stem, pixels)
         maps = run(self.backbone, fine if self.config.backbone == UNET else pixels)
         levels = run(self._pyramid, *maps)
@@ -110,7 +111,8 @@ class CondInst(nn.Module):
         levels = [self.merges[-1](coarse)]
         for i in range(len(maps) - 2, -1, -1):
             fine = self.laterals[i](maps[i])
-            levels.insert(0, self.merges[i](fine + _enlarge(levels[0], fine)))
+            joined = fine + _enlarge(levels[0], fine)
+            levels.insert(0, self.merges[i - 1](joined) if i else joined)
         return levels
 
     def _features(self, fine: Tensor, level: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_ROW_SUMS = torch.tensor([sum(7 - b for b in range(8) if byte >> b & 1) for byte in range(256)])
+"""Of the rows of the pixels in a byte, counted from its first."""
+
 
 @dataclass(frozen=True)
 class BitMasks:
@@ -62,9 +65,25 @@ class BitMasks:
 
     def areas(self) -> Tensor:
         """Count the pixels of every mask, (n,) int64."""
+        return self._counts().sum((1, 2))
+
+    def centroids(self) -> Tensor:
+        """Return the mean place of the pixels of every mask, (n, 2) float32: x and y in pixels.
+
+        No mask may be empty.
+        """
+        counts = self._counts()
+        columns, bytes_ = (counts.sum(axis).float() for axis in (2, 1))
+        at_x, at_byte = (torch.arange(n, device=columns.device) for n in counts.shape[1:])
+        inside = _ROW_SUMS.to(columns.device)[self.bits.int()].sum((1, 2))
+        x, y = columns @ at_x.float(), bytes_ @ (8 * at_byte).float() + inside
+        return torch.stack((x, y), 1) / columns.sum(1, keepdim=True) + 0.5
+
+    def _counts(self) -> Tensor:
+        """Count the pixels of every byte, (n, W, ceil(H / 8)) uint8."""
         bits = self.bits - (self.bits >> 1 & 0x55)
         bits = (bits & 0x33) + (bits >> 2 & 0x33)
-        return ((bits + (bits >> 4)) & 0x0F).sum((1, 2))
+        return (bits + (bits >> 4)) & 0x0F
 
     def to(self, device: str) -> BitMasks:
         """Move to a device."""

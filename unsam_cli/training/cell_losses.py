@@ -116,17 +116,23 @@ def _mask_losses(
     boxes: Tensor,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return cross entropy, dice loss and IoU of n cells around their masks, each (n,)."""
+    """Return cross entropy, dice loss and IoU of n cells and their masks, each (n,).
+
+    All three are measured around the mask; the dice loss also counts what a cell says elsewhere.
+    """
     h, w = features.shape[1:]
-    rows, columns, counted = points_around(boxes, (h, w), STRIDE, rng, _SIDE)
+    rows, columns, counted, shares = points_around(boxes, (h, w), STRIDE, rng, _SIDE)
     index = (rows[:, :, None] * w + columns[:, None, :]).flatten(1)
     points = torch.stack(((index % w + 0.5) / w, (index // w + 0.5) / h), -1)
     counts = counted.flatten(1).float()
     wanted = (masks.at(points) * counts)[which]
     index, counts = index[which], counts[which]
-    logits = (embeddings @ features.flatten(1)).gather(1, index)
+    everywhere = embeddings @ features.flatten(1)
+    logits = everywhere.gather(1, index)
     found = logits.sigmoid() * counts
-    common, sizes = (found * wanted).sum(1), found.sum(1) + wanted.sum(1)
+    near = found.sum(1)
+    far = (everywhere.sigmoid().sum(1) / shares[which] - near).clamp(min=0)
+    common, sizes = (found * wanted).sum(1), near + far + wanted.sum(1)
     dice = 1 - (2 * common + 1) / (sizes + 1)
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     entropy = (entropy * counts).sum(1) / counts.sum(1)

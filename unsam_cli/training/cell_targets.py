@@ -26,10 +26,13 @@ class Geometry:
         Pixels.
     boxes : (n, 4) float tensor
         Left, top, right and bottom border.
+    centroids : (n, 2) float tensor
+        x and y.
     """
 
     areas: Tensor
     boxes: Tensor
+    centroids: Tensor
 
     @classmethod
     def of(cls, masks: BitMasks) -> Geometry:
@@ -41,11 +44,12 @@ class Geometry:
             lines = torch.cat((joined, lines[:, 2 * half :]), 1) if lines.shape[1] % 2 else joined
         left, right = _ends(masks.bits.amax(2) > 0)
         top, bottom = _ends(BitMasks(lines, masks.height).unpack()[:, :, 0])
-        return cls(masks.areas().float(), torch.stack((left, top, right, bottom), 1))
+        boxes = torch.stack((left, top, right, bottom), 1)
+        return cls(masks.areas().float(), boxes, masks.centroids())
 
     def take(self, which: Tensor) -> Geometry:
         """Return that of some of the masks."""
-        return Geometry(self.areas[which], self.boxes[which])
+        return Geometry(self.areas[which], self.boxes[which], self.centroids[which])
 
 
 def _ends(line: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +61,7 @@ def _ends(line: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def assign_cells(geometry: Geometry, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """Let cells answer for masks: those around the middle of a mask, of the range of its size.
+    """Let cells answer for masks: those around the centroid of a mask, of the range of its size.
 
     Parameters
     ----------
@@ -83,8 +87,7 @@ def assign_cells(geometry: Geometry, size: tuple[int, int], rng: np.random.Gener
         for _ in range(RANGES)
     ]
     sizes = geometry.areas.sqrt().cpu().double().numpy()
-    boxes = geometry.boxes.cpu().double().numpy()
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    middles = geometry.centroids.cpu().double().numpy()
     unsure = sizes * np.exp(rng.uniform(-_UNSURE, _UNSURE, len(sizes)))
     ranges = range_of(torch.from_numpy(unsure)).tolist()
     for i in reversed(range(len(sizes))):
@@ -107,7 +110,7 @@ def _near(middle: float, reach: float, stride: int, length: int) -> slice:
 
 def points_around(
     boxes: Tensor, grid: tuple[int, int], stride: int, rng: np.random.Generator, count: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Choose pixels of the features in boxes of twice the size: all, or rows and columns of them.
 
     Parameters
@@ -128,8 +131,10 @@ def points_around(
     rows, columns : (n, count) int64 tensors
     counted : (n, count, count) bool tensor
         Whether a pixel is one of the box, and in the picture.
+    shares : (n,) float tensor
+        Pixels of the box, in the picture, for each that is counted.
     """
-    chosen, valid = [], []
+    chosen, valid, shares = [], [], torch.ones(len(boxes), device=boxes.device)
     steps = torch.arange(count, device=boxes.device)
     for axis in (1, 0):
         low, high = boxes[:, axis] / stride, boxes[:, axis + 2] / stride
@@ -141,5 +146,6 @@ def points_around(
         spread = ((steps + shift) * extent / count).floor()
         at = torch.where(extent > count, spread, steps)
         valid.append(at < extent)
+        shares = shares * (extent[:, 0] / count).clamp(min=1)
         chosen.append((first[:, None] + at).long().clamp(max=grid[1 - axis] - 1))
-    return chosen[0], chosen[1], valid[0][:, :, None] & valid[1][:, None, :]
+    return chosen[0], chosen[1], valid[0][:, :, None] & valid[1][:, None, :], shares
