@@ -1,6 +1,6 @@
 # Entry points for users and developers. `make help` lists them.
 .DELETE_ON_ERROR:
-.PHONY: help demo install reproduce test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check dist release release-check clean
+.PHONY: help demo install reproduce rounds test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check dist release release-check clean
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -38,6 +38,10 @@ demo: $(VENV)/installed-demo ## segment five photographs, write a report and ove
 reproduce: $(VENV)/installed-test ## make the tables of the paper: SCALE=tiny in minutes, or SCALE=paper (docs/reproduce)
 	$(MAKE) -C docs/reproduce PYTHON=$(abspath $(BIN)/python) UNSAM=$(abspath $(UNSAM))
 
+rounds: $(VENV)/installed-demo ## train on own images without labels, in rounds: IMAGES=photos OUT=rounds ROUNDS=2 (docs/own-images.md)
+	@test -n "$(IMAGES)" || { echo "say which images: make rounds IMAGES=photos"; exit 2; }
+	UNSAM=$(abspath $(UNSAM)) docs/rounds.sh "$(IMAGES)" "$(or $(OUT),rounds)" $(ROUNDS)
+
 test: $(VENV)/installed-test ## install, and run all tests
 	@# one thread per process: two processes with two threads each wait for each other
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
@@ -72,7 +76,7 @@ bench: $(VENV)/installed-test ## run benchmarks against baselines (bench_quality
 lint: $(VENV)/installed-lint ## check style, and shell files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck .ci/*
+	$(BIN)/shellcheck .ci/* docs/*.sh
 
 format: $(VENV)/installed-lint ## fix style
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# usage: docs/rounds.sh IMAGES OUT [ROUNDS]
+# From a folder of images without labels to a segmenter, and on: each round trains on the masks of the
+# round before and on the pseudo-masks unlike them. Stops when a round is worse than the one before.
+#
+# UNSAM   the command (default: unsam)
+# TRAIN   more options of train
+# LABELS  masks of some of the images, as COCO: judge rounds by AP on them, not by agreement
+# Run it again after an interruption: finished steps are kept.
+set -euo pipefail
+images=$1 out=$2 rounds=${3:-2}
+read -ra unsam <<<"${UNSAM:-unsam}"
+read -ra options <<<"${TRAIN:-}"
+u() { "${unsam[@]}" "$@"; }
+have() { [ -e "$1" ]; }
+mkdir -p "$out"
+
+if ! have "$out/masks.json"; then
+  u extract-features "$images" -o "$out/features.h5"
+  u divide "$out/features.h5" -o "$out/objects.json"
+  u extract-features "$images" --regions "$out/objects.json" --whole-image -o "$out/regions.h5"
+  u conquer "$out/regions.h5" -o "$out/masks.json"
+  rm "$out/features.h5" "$out/regions.h5"
+fi
+
+# How well a round is: AP on labels; else the share of its confident masks that it finds again in the
+# images enlarged by another factor.
+judge() {
+  if [ -n "${LABELS:-}" ]; then
+    u evaluate "$LABELS" "$out/found-$1.json" --match file-name --quiet -o "$out/report-$1.json" >/dev/null
+  else
+    u predict "$out/round-$1" "$images" --min-score 0.3 --resume -o "$out/sure-$1.json"
+    u predict "$out/round-$1" "$images" --scale 1.2 --resume -o "$out/again-$1.json"
+    u evaluate "$out/sure-$1.json" "$out/again-$1.json" --quiet -o "$out/report-$1.json" >/dev/null
+  fi
+}
+
+metric() {
+  local name=AR@100
+  [ -z "${LABELS:-}" ] || name=AP
+  sed -n "s/^ *\"$name\": \([-0-9.e]*\),*$/\1/p" "$out/report-$1.json" | head -n 1
+}
+
+best=1
+for n in $(seq 1 "$rounds"); do
+  masks=$out/masks.json start=()
+  if [ "$n" -gt 1 ]; then
+    masks=$out/union-$n.json start=(--init "$out/round-$best")
+    have "$masks" || u merge --union "$out/found-$best.json" "$out/masks.json" --ranked --max-iou 0.3 -o "$masks"
+  fi
+  u train "$masks" --images "$images" --preset tiny "${start[@]}" "${options[@]}" --resume -o "$out/round-$n"
+  have "$out/found-$n.json" || u predict "$out/round-$n" "$images" --min-score 0.1 --resume -o "$out/found-$n.json"
+  have "$out/report-$n.json" || judge "$n"
+  echo "round $n: $(metric "$n")"
+  if [ "$n" -gt 1 ] && ! awk "BEGIN { exit !($(metric "$n") >= $(metric "$best")) }"; then
+    echo "round $n is worse than round $best; stopped"
+    break
+  fi
+  best=$n
+done
+echo "The best segmenter is $out/round-$best, its masks are $out/found-$best.json."
