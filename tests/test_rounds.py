@@ -62,7 +62,9 @@ def test_each_round_learns_from_the_one_before(unsam: Path) -> None:
         assert command is not None
         command.make_parser(click.Context(command)).parse_args(words)  # raises
     assert f"merge --union {out}/found-1.json {out}/masks.json --ranked" in "\n".join(calls)
-    assert f"train {out}/union-2.json --images photos --preset tiny --init {out}/round-1" in calls[10]
+    assert (
+        f"train {out}/union-2.json --images photos --preset tiny --init {out}/round-1" in calls[10]
+    )
     assert said.splitlines() == [
         "round 1: 0.1",
         "round 2: 0.2",

@@ -89,14 +89,16 @@ def discs(*places: tuple[float, float, float]) -> tuple[Cells, Tensor, Tensor]:
     return cells, numbers, place_maps((32, 48), STRIDE, CPU)[None]
 
 
-def test_only_peaks_become_masks() -> None:
+def test_peaks_become_masks_and_their_neighbours_rank_behind() -> None:
     # Cells at stride 4: the second is the neighbour of the first, the third is not.
     cells, numbers, features = discs((2.0, 30, 30), (1.0, 34, 30), (0.5, 70, 30))
     found = pick(features, numbers, cells, 10)
     scores = found.class_logits[0, 0].softmax(-1)[:, 0]
-    torch.testing.assert_close(scores, torch.tensor([2.0, 0.5]).sigmoid(), rtol=1e-4, atol=1e-4)
+    expected = torch.tensor([2.0, 0.5]).sigmoid()
+    torch.testing.assert_close(scores[:2], expected, rtol=1e-4, atol=1e-4)
+    assert 0 < scores[2] <= 0.3 * torch.tensor(1.0).sigmoid()
     masks = found.mask_logits()[0] > 0
-    for mask, x in zip(masks, (30, 70), strict=True):
+    for mask, x in zip(masks, (30, 70, 34), strict=True):
         rows, columns = mask.nonzero().float().mean(0) * STRIDE + STRIDE / 2
         assert (float(columns), float(rows)) == pytest.approx((x, 30))
         assert float(mask.sum() * STRIDE**2) == pytest.approx(

@@ -19,6 +19,7 @@ _LEAST_SCORE = 0.02
 SAME = 0.6
 """IoU with a better mask, over which a mask is that one again."""
 FADING = 0.1
+_NEIGHBOUR = 0.3  # what the score of a cell with a better neighbour is multiplied by
 _NEVER = -1000.0  # a logit whose sigmoid is 0
 
 
@@ -44,8 +45,8 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
 
     Notes
     -----
-    A cell must be no worse than its neighbours. A mask that is a better one again stays, as it may
-    be the better fit after all, but with a score that puts it behind all others.
+    Cells that have a better neighbour have a lower score. A mask that is a better one again stays,
+    as it may be the better fit after all, but with a score that puts it behind all others.
 
     References
     ----------
@@ -79,12 +80,12 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
 
 
 def _peaks(scores: Tensor, grids: list[tuple[int, int]]) -> Tensor:
-    """Say which cells are no worse than their neighbours of the same range, (T,)."""
+    """Return factors of scores, (T,): 1 for cells without a better neighbour of their range."""
     parts = []
     for part, grid in zip(torch.split(scores, [h * w for h, w in grids]), grids, strict=True):
         level = part.view(1, *grid)
         parts.append((level >= functional.max_pool2d(level, 3, 1, 1)).flatten())
-    return torch.cat(parts)
+    return torch.cat(parts).to(scores) * (1 - _NEIGHBOUR) + _NEIGHBOUR
 
 
 def _windows(boxes: Tensor, features: Tensor) -> Tensor:
