@@ -25,7 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # From scratch, on a laptop: half an hour and a few hundred images are enough to learn more than
     # the masks say.
     "tiny": {
-        "steps": 3000,
+        "steps": 2000,
         "architecture": "condinst",
         "backbone": "unet",
         "backbone_weights": "random",
@@ -41,7 +41,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "best": 200,
         "max_masks": 200,
         "max_area": 0.6,
-        "class_weight": 0.5,
+        "class_weight": 1.0,
         "mask_weight": 2.0,
         "dice_weight": 2.0,
         "batch_size": 2,
