@@ -14,9 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_ROW_SUMS = torch.tensor([sum(7 - b for b in range(8) if byte >> b & 1) for byte in range(256)])
-"""Of the rows of the pixels in a byte, counted from its first."""
-
 
 @dataclass(frozen=True)
 class BitMasks:
@@ -65,25 +62,22 @@ class BitMasks:
 
     def areas(self) -> Tensor:
         """Count the pixels of every mask, (n,) int64."""
-        return self._counts().sum((1, 2))
+        return _ones(self.bits).sum((1, 2))
 
     def centroids(self) -> Tensor:
         """Return the mean place of the pixels of every mask, (n, 2) float32: x and y in pixels.
 
         No mask may be empty.
         """
-        counts = self._counts()
-        columns, bytes_ = (counts.sum(axis).float() for axis in (2, 1))
-        at_x, at_byte = (torch.arange(n, device=columns.device) for n in counts.shape[1:])
-        inside = _ROW_SUMS.to(columns.device)[self.bits.int()].sum((1, 2))
-        x, y = columns @ at_x.float(), bytes_ @ (8 * at_byte).float() + inside
-        return torch.stack((x, y), 1) / columns.sum(1, keepdim=True) + 0.5
-
-    def _counts(self) -> Tensor:
-        """Count the pixels of every byte, (n, W, ceil(H / 8)) uint8."""
-        bits = self.bits - (self.bits >> 1 & 0x55)
-        bits = (bits & 0x33) + (bits >> 2 & 0x33)
-        return (bits + (bits >> 4)) & 0x0F
+        bytes_ = _ones(self.bits)
+        columns, rows = (bytes_.sum(axis).float() for axis in (2, 1))
+        # The number of a row in its byte, bit by bit: rows 1, 3, 5 and 7, then 2, 3, 6 and 7...
+        inside = sum(
+            2**i * _ones(self.bits & half).sum((1, 2)) for i, half in enumerate((0x55, 0x33, 0x0F))
+        )
+        x, y = (torch.arange(n, device=rows.device).float() for n in bytes_.shape[1:])
+        places = torch.stack((columns @ x, rows @ (8 * y) + inside), 1)
+        return places / columns.sum(1, keepdim=True) + 0.5
 
     def to(self, device: str) -> BitMasks:
         """Move to a device."""
@@ -119,6 +113,13 @@ class BitMasks:
                 packed = flat[:, index[0]] if len(index) == 1 else flat.gather(1, index)
                 total = total + (along_x * along_y) * ((packed >> shift) & 1)
         return total
+
+
+def _ones(bits: Tensor) -> Tensor:
+    """Count the bits of every byte."""
+    bits = bits - (bits >> 1 & 0x55)
+    bits = (bits & 0x33) + (bits >> 2 & 0x33)
+    return (bits + (bits >> 4)) & 0x0F
 
 
 def _neighbours(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:

@@ -25,7 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # From scratch, on a laptop: half an hour and a few hundred images are enough to learn more than
     # the masks say.
     "tiny": {
-        "steps": 2000,
+        "steps": 1600,
         "architecture": "condinst",
         "backbone": "unet",
         "backbone_weights": "random",
