@@ -82,7 +82,7 @@ format: $(VENV)/installed-lint ## fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-type-check: $(VENV)/installed-lint ## check types
+type-check: $(VENV)/installed-lint $(VENV)/installed-test ## check types
 	$(BIN)/mypy unsam_cli tests
 
 docs: $(VENV)/installed-docs ## update the generated parts of the documentation
