@@ -108,4 +108,4 @@ release: release-check ## check everything and build what is to be uploaded (CON
 	@echo "Ready. Now: git tag v$(VERSION) && git push origin v$(VERSION) && $(BIN)/python -m twine upload dist/*"
 
 clean: ## remove generated files, but keep .venv
-	rm -rf build dist demo docs/reproduce/out *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage*
+	rm -rf build dist demo rounds docs/reproduce/out *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage*

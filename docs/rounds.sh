@@ -16,29 +16,30 @@ have() { [ -e "$1" ]; }
 mkdir -p "$out"
 
 if ! have "$out/masks.json"; then
-  u extract-features "$images" -o "$out/features.h5"
-  u divide "$out/features.h5" -o "$out/objects.json"
-  u extract-features "$images" --regions "$out/objects.json" --whole-image -o "$out/regions.h5"
-  u conquer "$out/regions.h5" -o "$out/masks.json"
+  u extract-features "$images" --resume -o "$out/features.h5"
+  u divide "$out/features.h5" --resume -o "$out/objects.json"
+  u extract-features "$images" --regions "$out/objects.json" --whole-image --resume -o "$out/regions.h5"
+  u conquer "$out/regions.h5" --resume -o "$out/masks.json"
   rm "$out/features.h5" "$out/regions.h5"
 fi
 
 # How well a round is: AP on labels; else the share of its confident masks that it finds again in the
 # images enlarged by another factor.
+report() { echo "$out/report-$1${LABELS:+-labels}.json"; }
 judge() {
   if [ -n "${LABELS:-}" ]; then
-    u evaluate "$LABELS" "$out/found-$1.json" --match file-name --quiet -o "$out/report-$1.json" >/dev/null
+    u evaluate "$LABELS" "$out/found-$1.json" --match file-name --quiet -o "$(report "$1")" >/dev/null
   else
     u predict "$out/round-$1" "$images" --min-score 0.3 --resume -o "$out/sure-$1.json"
     u predict "$out/round-$1" "$images" --scale 1.2 --resume -o "$out/again-$1.json"
-    u evaluate "$out/sure-$1.json" "$out/again-$1.json" --quiet -o "$out/report-$1.json" >/dev/null
+    u evaluate "$out/sure-$1.json" "$out/again-$1.json" --quiet -o "$(report "$1")" >/dev/null
   fi
 }
 
 metric() {
   local name=AR@100
   [ -z "${LABELS:-}" ] || name=AP
-  sed -n "s/^ *\"$name\": \([-0-9.e]*\),*$/\1/p" "$out/report-$1.json" | head -n 1
+  sed -n "s/^ *\"$name\": \([-0-9.e]*\),*$/\1/p" "$(report "$1")" | head -n 1
 }
 
 best=1
@@ -50,7 +51,8 @@ for n in $(seq 1 "$rounds"); do
   fi
   u train "$masks" --images "$images" --preset tiny "${start[@]}" "${options[@]}" --resume -o "$out/round-$n"
   have "$out/found-$n.json" || u predict "$out/round-$n" "$images" --min-score 0.1 --resume -o "$out/found-$n.json"
-  have "$out/report-$n.json" || judge "$n"
+  have "$(report "$n")" || judge "$n"
+  [ -n "$(metric "$n")" ] || { echo "$(report "$n") has no figure to judge round $n by" >&2; exit 1; }
   echo "round $n: $(metric "$n")"
   if [ "$n" -gt 1 ] && ! awk "BEGIN { exit !($(metric "$n") >= $(metric "$best")) }"; then
     echo "round $n is worse than round $best; stopped"

@@ -283,6 +283,7 @@ def test_odd_areas_of_the_ground_truth_are_counted(tmp_path: Path, invoke: Invok
     ("arguments", "message"),
     [
         (["--max-dets", "1,x"], "is not a list of numbers, such as 1,10,100,1000"),
+        (["--max-dets", "none"], "is not a list of numbers, such as 1,10,100,1000"),
         (["--max-dets", "0,5"], "it must be at least 1"),
         (["--plot", "a.pdf"], ".png or .svg"),
         (["--plot", "a.png", "--shard", "0/2"], "remove --shard"),

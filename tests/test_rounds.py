@@ -17,7 +17,7 @@ STANDIN = """#!/usr/bin/env bash
 echo "$*" >> "$LOG"
 while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done
 case $out in
-  *report-*) n=${out##*report-}; n=${n%.json}
+  *report-*) n=${out##*report-}; n=${n%%[.-]*}
     echo "{\\"metrics\\": {" > "$out"
     printf '    "AP": %s,\\n    "AR@100": %s\\n' "$(cut -d' ' -f"$n" <<<"$AP")" 0.$n >> "$out";;
   *round-*) mkdir -p "$out";;
@@ -84,6 +84,13 @@ def test_a_worse_round_ends_them(unsam: Path) -> None:
     ]
     assert not any("round-4" in call for call in calls)
     assert any(call.startswith(f"evaluate few.json {out}/found-3.json") for call in calls)
+
+
+def test_labels_that_come_later_count(unsam: Path) -> None:
+    run(unsam)
+    said, calls = run(unsam, LABELS="few.json", AP="0.31 0.33 0 0")
+    assert said.splitlines()[:2] == ["round 1: 0.31", "round 2: 0.33"]
+    assert [call.split()[0] for call in calls] == ["train", "evaluate"] * 2
 
 
 def test_what_is_finished_is_kept(unsam: Path) -> None:

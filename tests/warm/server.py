@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -31,13 +32,14 @@ import unsam_cli
 from unsam_cli.rle import encode
 
 LATE = ("cffi", "faults.kinds", "matplotlib.pyplot", "torch._dynamo", "torch.distributed")
-"""What commands import while they run."""
+"""What commands import while they run, where it is installed."""
 
 
 def prepare() -> None:
     """Import what any command does; set up what is set up at its first use."""
     ours = (module.name for module in pkgutil.walk_packages(unsam_cli.__path__, "unsam_cli."))
-    for name in (*LATE, *ours):
+    late = (name for name in LATE if importlib.util.find_spec(name.partition(".")[0]))
+    for name in (*late, *ours):
         if not name.endswith("__main__"):
             importlib.import_module(name)
     Image.init()
@@ -72,7 +74,11 @@ class Server:
     def begin(self) -> dict[str, Any] | None:
         """Start a program: return what it is, in the child."""
         connection, _ = self.listener.accept()
-        request, files = _receive(connection)
+        try:
+            request, files = _receive(connection)
+        except ConnectionError:
+            connection.close()
+            return None
         pid = os.fork()
         if pid == 0:
             for number, file in enumerate(files):
@@ -115,7 +121,10 @@ def _send(connection: socket.socket, number: int) -> None:
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     content, files, _, _ = socket.recv_fds(connection, 2**20, 3)
     while not content.endswith(b"\n"):
-        content += connection.recv(2**20)
+        more = connection.recv(2**20)
+        if not more:
+            raise ConnectionError("the client is gone")
+        content += more
     return json.loads(content), files
 
 

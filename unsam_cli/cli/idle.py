@@ -112,6 +112,11 @@ RULES: dict[str, tuple[Idle, ...]] = {
             lambda values: len(values["predictions"]) < 2,
             "with a single file of predictions: there are no differences",
         ),
+        Idle(
+            "max_dets per_image",
+            lambda values: values["protocol"] == "point",
+            "with --protocol point",
+        ),
     ),
     "convert": (
         Idle(

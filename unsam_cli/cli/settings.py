@@ -113,7 +113,7 @@ def _said(one: Field[Any], declared: Declared, annotation: Any, *, unset: bool) 
         said["default"] = None if unset else _as_text(one.default)
     said["type"] = _click_type(declared, kind)
     if get_origin(kind) is tuple:
-        said["callback"] = _numbers_reader(get_args(kind))
+        said["callback"] = _numbers_reader(get_args(kind), optional=kind is not annotation)
     return said
 
 
@@ -149,17 +149,14 @@ def _click_type(declared: Declared, kind: Any) -> Any:
     return str
 
 
-def _numbers_reader(kinds: tuple[Any, ...]) -> Callable[..., Any]:
-    """Return a callback that reads a comma-separated list of numbers.
-
-    ``none`` gives None for optional lists.
-    """
+def _numbers_reader(kinds: tuple[Any, ...], *, optional: bool) -> Callable[..., Any]:
+    """Return a callback that reads numbers with commas, or ``none`` if the list is optional."""
     count = None if Ellipsis in kinds else len(kinds)
 
     def read(
         context: click.Context, parameter: click.Parameter, value: str | None
     ) -> tuple[Any, ...] | None:
-        if value is None or value == "none":
+        if value is None or (optional and value == "none"):
             return None
         try:
             numbers = tuple(kinds[0](part) for part in value.split(","))

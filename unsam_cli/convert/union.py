@@ -100,7 +100,8 @@ def union(
     UsageError
         One file is given twice.
     DataError
-        An image has another name or size in the other file, or neither file lists it.
+        An image has another name or size in the other file, or neither file lists it; with
+        `ranked`, a score is outside 0..1.
     """
     if first.resolve() == second.resolve():
         raise UsageError(f"{first} is given twice; a union needs two different files")
@@ -237,7 +238,10 @@ def _annotations(image_id: int, found: list[tuple[Annotation, str]]) -> list[dic
 
 def _rescored(a: Annotation, rank: int) -> Annotation:
     """Move scores from 0..1 to the lower (0) or the upper half (1)."""
-    return replace(a, score=(rank + (1.0 if a.score is None else a.score)) / 2)
+    score = 1.0 if a.score is None else a.score
+    if not 0 <= score <= 1:
+        raise DataError(f"annotation {a.id} has the score {score}; --ranked needs scores in 0..1")
+    return replace(a, score=(rank + score) / 2)
 
 
 def _said(a: Annotation) -> dict[str, Any]:

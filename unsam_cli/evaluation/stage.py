@@ -94,6 +94,8 @@ def _check(
         raise UsageError("only one file can be read from standard input")
     if settings.by is not None and settings.protocol == "point":
         raise UsageError("--by needs --protocol whole-image")
+    if outputs.per_image is not None and settings.protocol == "point":
+        raise UsageError("--per-image needs --protocol whole-image")
     if outputs.plot is not None:
         if run.shard.count > 1 or settings.protocol == "point":
             raise UsageError("--plot needs --protocol whole-image and all images: remove --shard")

@@ -97,7 +97,7 @@ def trace(
             near, far = columns.outer.near[x], columns.outer.far[x]
             _blend(pair[left, a:b], pair[right, a:b], near, far, mixed[a:b])
             _resample(mixed, rows.outer, start, end, line)
-            if at + (end - start) // 2 + 1 > len(runs):
+            while at + (end - start) // 2 + 1 > len(runs):
                 runs = np.concatenate((runs, np.empty_like(runs)))
             base = place[0] + x * place[1] + start
             at, inside = _cut(line[start:end], base, begin, at, runs, summed)

@@ -22,8 +22,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_masks": 200,
         "batch_size": 8,
     },
-    # From scratch, on a laptop: half an hour and a few hundred images are enough to learn more than
-    # the masks say.
+    # From scratch, on a laptop: a quarter of an hour and a few hundred images are enough to learn
+    # more than the masks say.
     "tiny": {
         "steps": 1600,
         "architecture": "condinst",
