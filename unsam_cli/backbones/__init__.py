@@ -1,19 +1,22 @@
 """Patch features of images, behind one small interface.
 
 ================  ===============================================================================
-`base`            the `Backbone` protocol and the checks that all of them share
+`base`            the `Backbone` protocol and the checks that all backbones share
 `registry`        `create_backbone`: from a name to a backbone; imports torch only when needed
-`builtin`         the weight-free descriptor: no torch, no download
+`builtin`         the descriptor without weights: no torch, no download; kernels in `descriptor`
 `vit`             any timm vision transformer with patch tokens
-`vit_facets`      the forward pass up to one projection of one block, and not further
-`vit_model`       from a model name to a timm model that can do that
+`vit_facets`      the forward pass up to one projection of one block, and no further
+`vit_model`       from a model name to a timm model
 `vit_weights`     published checkpoints of transformers, fitted to the model
+`vit_hub`         weights from the Hugging Face hub or its cache
 `checkpoints`     files of weights, read safely and checked against the model
-`pretrained`      model folders of transformers
+`soundness`       checks that weights and outputs are finite numbers of the right kind
+`model_files`     open a model from a folder, a file or the hub
+`pretrained`      model folders of transformers: `folder_config` and `folder_weights`
 `vit_device`      device and dtype
-`vit_cpu`         what makes a transformer fast on a CPU: blocked attention and MLP
-`accelerator`     whether there is a GPU, told without torch where there is none
-`speed`           operations counted and matrix multiplication measured
+`vit_cpu`         faster transformers on a CPU: blocked attention and MLP
+`accelerator`     whether there is a GPU, without importing torch if there is none
+`speed`           count operations and measure matrix multiplication
 ================  ===============================================================================
 """
 

@@ -1,4 +1,4 @@
-"""Whether there is an accelerator, told without importing torch where there is none."""
+"""Find an accelerator without importing torch where there is none."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 
 def accelerator(name: str) -> str | None:
-    """Return the accelerator that `name` means, as torch names it, or None for the CPU.
+    """Return the accelerator that `name` stands for, as torch names it, or None for the CPU.
 
     Parameters
     ----------
     name : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` means CUDA if there is any.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is CUDA if available, else the
+        CPU.
 
     Raises
     ------
@@ -29,5 +30,5 @@ def accelerator(name: str) -> str | None:
 
 
 def _has_gpu(devices: Path) -> bool:
-    """Whether there may be a GPU: a container may see the second one alone, or WSL's, or AMD's."""
+    """Return whether there may be a GPU of NVIDIA (of any number), of WSL or of AMD."""
     return any(devices.glob("nvidia[0-9]*")) or any((devices / n).exists() for n in ("dxg", "kfd"))

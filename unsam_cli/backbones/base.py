@@ -1,4 +1,4 @@
-"""What every backbone offers, and the checks that all of them share."""
+"""The interface of backbones, and the checks that all of them share."""
 
 from __future__ import annotations
 
@@ -18,80 +18,83 @@ class InputFrame(Protocol):
     """Position of an image in the input of a network with a fixed size."""
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resize an image, (H, W, 3) uint8 RGB, to that place."""
+        """Resize an image, (H, W, 3) uint8 RGB, to its size in the input, (h, w, 3) uint8."""
         ...
 
 
 FrameOf = Callable[[tuple[int, int]], InputFrame]
-"""From the size (H, W) of an image to its frame."""
+"""Maps the size (H, W) of an image, in pixels, to its frame."""
 
 
 @runtime_checkable
 class Backbone(Protocol):
-    """From images to a grid of patch features."""
+    """Computes a grid of patch features of images."""
 
     @property
     def name(self) -> str:
-        """What `--backbone` was."""
+        """Name as given to `--backbone`."""
         ...
 
     @property
     def weights(self) -> str:
-        """Identity of the weights: ``sha256:...`` of a file, a hub id, or ``random:SEED``."""
+        """Identity of the weights: ``sha256:...``, a hub id, ``random:SEED`` or ``none``."""
         ...
 
     @property
     def patch_size(self) -> int:
-        """Side of a patch in pixels."""
+        """Side of a patch, in pixels."""
         ...
 
     @property
     def dim(self) -> int:
-        """Channels of a feature."""
+        """Number of channels C of a feature."""
         ...
 
     @property
     def facet(self) -> str:
-        """What the features are taken from: one of `FACETS` for a transformer."""
+        """Kind of the features: one of `FACETS` for a transformer."""
         ...
 
     @property
     def layer(self) -> int:
-        """The block they are taken from, counted from 0."""
+        """Index of the block that features are taken from, from 0."""
         ...
 
     @property
     def threadsafe(self) -> bool:
-        """True when `extract` may run in several threads at once and gains from it."""
+        """Whether `extract` may run in several threads at once, and gets faster by it."""
         ...
 
     @property
     def frame(self) -> FrameOf | None:
-        """Where an image lies in the input, if that has one size; None if images have any size."""
+        """Position of images in an input of fixed size; None if images may have any size."""
         ...
 
     def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute the features of equally large images.
+        """Compute the features of images of equal size.
 
         Parameters
         ----------
         images : (B, H, W, 3) uint8
-            RGB; H and W multiples of `patch_size`.
+            RGB; H and W are multiples of `patch_size`.
 
         Returns
         -------
         (B, H / patch_size, W / patch_size, C) float32
+            Features of the patches, C = `dim`.
 
         Raises
         ------
         UsageError
-            The images are not as described.
+            The shape or dtype of `images` is wrong.
+        CheckpointError
+            A network computes numbers that are not finite.
         """
         ...
 
 
 def check_images(images: NDArray[Any], patch_size: int) -> None:
-    """Raise `UsageError` unless `images` is what `Backbone.extract` takes."""
+    """Raise `UsageError` unless `images` are valid input of `Backbone.extract`."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise UsageError(
             f"images must be (B, H, W, 3) uint8, not {images.shape} {images.dtype}: "
@@ -106,7 +109,7 @@ def check_images(images: NDArray[Any], patch_size: int) -> None:
 
 
 def check_facet(facet: str) -> Facet:
-    """Return `facet` as one of `FACETS`; raise `UsageError` otherwise."""
+    """Return `facet` if it is one of `FACETS`; raise `UsageError` otherwise."""
     for known in FACETS:
         if facet == known:
             return known
@@ -114,7 +117,7 @@ def check_facet(facet: str) -> Facet:
 
 
 def resolve_layer(layer: int, depth: int) -> int:
-    """Return the block number `layer` of `depth`, negative ones counted from the end.
+    """Return the index of a block, from 0; a negative `layer` counts from the end of `depth`.
 
     Raises
     ------

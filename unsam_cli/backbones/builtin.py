@@ -26,7 +26,7 @@ LIGHTNESS = 0.5
 BANDWIDTH = 5.0
 """Distance in CIELAB at which the similarity of two plain colours has fallen to 1/e."""
 SCALES = (1.0, 2.0)
-"""Of texture: standard deviations of the derivatives' Gaussian, pixels."""
+"""Scales of texture: standard deviations of the Gaussian before derivatives, in pixels."""
 TEXTURE = 0.7
 """Weight of a gradient of one unit of lightness per pixel against a unit of colour."""
 
@@ -36,21 +36,21 @@ class BuiltinBackbone:
 
     A pixel is described by its CIELAB colour and by the energy of oriented derivatives of lightness
     at two scales, averaged around it. Random Fourier features turn that description into a vector
-    such that the dot product of two pixels is about ``exp(-distance / BANDWIDTH)``. A patch's
-    feature is the mean over its pixels, the kernel mean embedding of its distribution; so the
-    cosine of sums, which is what `conquer` compares, is a similarity of the distributions of two
+    such that the dot product of two pixels is about ``exp(-distance / BANDWIDTH)``. The feature of
+    a patch is the mean over its pixels, the kernel mean embedding of their distribution. The cosine
+    of sums, which `conquer` compares, is therefore a similarity of the distributions of two
     regions.
 
     Parameters
     ----------
     seed : int
-        Of the random frequencies.
+        Seed of the random frequencies.
 
     Notes
     -----
-    The kernel is isotropic Laplacian: its heavy spectrum tells near colours apart and still sees
-    which of two far ones is nearer, so one bandwidth serves many scales of similarity. Constants
-    were chosen on the training images of BSDS500.
+    The kernel is an isotropic Laplacian. Its heavy-tailed spectrum distinguishes similar colours
+    and still orders dissimilar ones, so one bandwidth serves many scales of similarity. The
+    constants were chosen on the training images of BSDS500.
 
     References
     ----------
@@ -72,7 +72,7 @@ class BuiltinBackbone:
         self._frequencies = _laplacian_frequencies(depth, FREQUENCIES, BANDWIDTH, seed)
 
     def extract(self, images: NDArray[np.uint8]) -> Floats:
-        """Compute the features of equally large images, see :class:`Backbone`."""
+        """Compute the features of images of equal size, see :meth:`Backbone.extract`."""
         check_images(images, PATCH)
         count, h, w, _ = images.shape
         out = np.empty((count, h // PATCH, w // PATCH, self.dim), dtype=np.float32)
@@ -82,13 +82,13 @@ class BuiltinBackbone:
 
 
 def create_builtin(name: str = "builtin", seed: int = 0) -> BuiltinBackbone:
-    """Create the built-in backbone of that name; there is one."""
+    """Create the built-in backbone; the only `name` is ``builtin``."""
     assert name == BuiltinBackbone.name
     return BuiltinBackbone(seed)
 
 
 def _describe(image: NDArray[np.uint8]) -> Floats:
-    """Colour and texture of every pixel, weighted: (D, H, W) float32."""
+    """Return the weighted colour and texture of every pixel, (D, H, W) float32."""
     lab = rgb_to_lab(image).transpose(2, 0, 1)
     light = np.ascontiguousarray(lab[0])
     energies = [oriented_energy(blur(light, gaussian(scale))) for scale in SCALES]
@@ -100,10 +100,10 @@ def _describe(image: NDArray[np.uint8]) -> Floats:
 
 
 def _ordered(totals: NDArray[np.float64]) -> list[int]:
-    """Order of orientations: of two at right angles the one with less energy in the image first.
+    """Order orientations so that, of two at right angles, the one with less energy comes first.
 
-    A mirrored or turned image has its orientations exchanged. The kernel does not care which is
-    which, but its random approximation does: now the same one meets the same texture.
+    In a mirrored or rotated image, orientations are exchanged. The kernel is invariant to that, but
+    its random approximation is not. With this order, the same texture has the same place.
     """
     half = ORIENTATIONS // 2
     swap = totals[half:] < totals[:half]
@@ -112,10 +112,10 @@ def _ordered(totals: NDArray[np.float64]) -> list[int]:
 
 
 def _laplacian_frequencies(depth: int, count: int, bandwidth: float, seed: int) -> Floats:
-    """Frequencies, in turns, of ``exp(-distance / bandwidth)``: multivariate Cauchy, (D, F).
+    """Draw frequencies (D, F), in turns, of ``exp(-distance / bandwidth)``: multivariate Cauchy.
 
-    Directions come in orthogonal sets and lengths from even quantiles, which lowers the variance
-    of the estimate.
+    Directions are drawn in orthogonal sets and lengths from even quantiles, which lowers the
+    variance of the estimate.
     """
     rng = np.random.default_rng(seed)
     sets = -(-count // depth)
@@ -127,7 +127,7 @@ def _laplacian_frequencies(depth: int, count: int, bandwidth: float, seed: int) 
 
 
 def _orthogonal(rng: np.random.Generator, depth: int) -> NDArray[np.float64]:
-    """Orthogonal columns with the lengths of Gaussian vectors, (D, D)."""
+    """Draw orthogonal columns with the lengths of Gaussian vectors, (D, D)."""
     basis, _ = np.linalg.qr(rng.standard_normal((depth, depth)))
     lengths = np.linalg.norm(rng.standard_normal((depth, depth)), axis=0)
     result: NDArray[np.float64] = basis * lengths

@@ -1,7 +1,7 @@
-"""Checkpoint files, read safely and checked against what a model needs.
+"""Checkpoint files, read safely and checked against the needs of a model.
 
-Files are read without running code from them (``weights_only=True``, or safetensors), and what a
-file holds must be what the model needs: a checkpoint that fits only in part is refused, not used.
+Files are read without running code from them (``weights_only=True``, or safetensors). A checkpoint
+that fits the model only in part is refused.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from unsam_cli.io.kinds import mistaken_file
 logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "student")
-"""Keys under which training checkpoints keep the network, the best one first."""
+"""Keys under which training checkpoints store the network, in order of preference."""
 
 _DEPTH = 4
-"""How deep a network is wrapped at most: a dict may hold itself."""
+"""Maximum depth at which a network is looked for: a dict may contain itself."""
 
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
 
@@ -44,12 +44,22 @@ _CONVERT = (
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint without running code from it.
+    """Read a checkpoint onto the CPU without running code from it.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` file, or a PyTorch file of tensors.
+
+    Returns
+    -------
+    dict
+        The content: a state dict, or a training state that contains one (see `unwrap`).
 
     Raises
     ------
     CheckpointError
-        The file is damaged, holds code, or something else than a dict.
+        The file is damaged, contains code, or does not contain a dict.
     """
     check_regular(path, error=CheckpointError)
     if text := mistaken_file(path, "checkpoint"):
@@ -59,10 +69,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             return dict(safetensors.torch.load_file(path))
         # DINO keeps its command line in the training state; a Namespace only holds values.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            # It warns of what it then refuses.
+            # torch warns about what it refuses anyway.
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch's reader raises what its parts raise: on damaged pickles nearly anything.
+    # On damaged pickles torch's reader can raise almost any error.
     except Exception as error:
         raise _refusal(path, error) from error
     if not isinstance(content, dict):
@@ -72,7 +82,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _refusal(path: Path, error: Exception) -> CheckpointError:
-    """Say why a file was not read; torch's own words advise to read it unsafely."""
+    """Return the error for an unreadable file; torch's message suggests to read it unsafely."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return CheckpointError(f"{path}: there is not enough memory to read it")
@@ -93,13 +103,13 @@ def _refusal(path: Path, error: Exception) -> CheckpointError:
 
 
 def _kind(path: Path) -> str:
-    """Tell what a file is that torch has refused; nothing if it cannot have been torch's."""
+    """Return what a file is that torch has refused; empty if it is no file of torch."""
     with path.open("rb") as file:
         return "a pickle" if file.read(1) in (b"\x80", b"P") else ""
 
 
 def _check_values(path: Path, content: dict[str, Any], depth: int = _DEPTH) -> None:
-    """Refuse tensors that were saved without their numbers."""
+    """Refuse tensors that were saved without values, on torch's device ``meta``."""
     for name, value in content.items():
         if isinstance(value, dict) and depth:
             _check_values(path, value, depth - 1)
@@ -110,7 +120,7 @@ def _check_values(path: Path, content: dict[str, Any], depth: int = _DEPTH) -> N
 
 
 def unwrap(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the network's own state dict out of a training checkpoint."""
+    """Return the network's state dict from a training checkpoint, without prefixes of wrappers."""
     for _ in range(_DEPTH):
         inner = [state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)]
         state = inner[0] if inner else state
@@ -124,18 +134,22 @@ def unwrap(state: dict[str, Any]) -> dict[str, Any]:
 def check_fit(
     wanted: Mapping[str, Tensor], found: Mapping[str, Any], source: object, fix: str
 ) -> None:
-    """Raise `CheckpointError` naming what is missing, unexpected or of another shape or type.
-
-    The log has all names, the message the first few.
+    """Check that weights fit a model.
 
     Parameters
     ----------
-    wanted, found : dict of tensors
-        What the model needs and what there is. Numbers where it needs numbers must be finite.
+    wanted, found : mapping of str to tensor
+        State dict of the model, and the weights to be loaded.
     source : Path or str
-        Where it was found.
+        Where the weights come from, for the message.
     fix : str
-        What to do about it, the end of the message.
+        What to do about it; the end of the message.
+
+    Raises
+    ------
+    CheckpointError
+        Weights are missing, unexpected, of another shape or type, or not finite. The message names
+        the first few, the log all of them.
     """
     shared = {k: (v, found[k]) for k, v in wanted.items() if k in found}
     problems = {

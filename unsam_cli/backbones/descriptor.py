@@ -13,14 +13,20 @@ ORIENTATIONS = 4
 
 
 def gaussian(sigma: float) -> Floats:
-    """Weights of a Gaussian from its centre outwards, summing to 1 over both sides."""
+    """Return the weights of a Gaussian from its centre outwards, (k,) float32.
+
+    `sigma` is in pixels; the weights reach to 3 sigma and sum to 1 over both sides.
+    """
     half = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
     return np.asarray(half / (2 * half.sum() - half[0]), dtype=np.float32)
 
 
 @kernel(fastmath=True)
 def blur(plane: Floats, weights: Floats) -> Floats:
-    """Separable symmetric filter of an (H, W) image; the border is repeated outwards."""
+    """Apply a separable symmetric filter to an image.
+
+    `plane` is (H, W) float32, `weights` are from the centre outwards. The border is replicated.
+    """
     height, width = plane.shape
     across = np.empty((height, width), dtype=np.float32)
     reach = len(weights) - 1
@@ -47,7 +53,10 @@ def blur(plane: Floats, weights: Floats) -> Floats:
 
 @kernel(fastmath=True)
 def oriented_energy(plane: Floats) -> Floats:
-    """Magnitude of the derivative along 0, 45, 90 and 135 degrees: (4, H, W) float32."""
+    """Compute the magnitude of the derivative of an image along 0, 45, 90 and 135 degrees.
+
+    `plane` is (H, W) float32; returns (4, H, W) float32, per pixel. The border is replicated.
+    """
     height, width = plane.shape
     out = np.empty((ORIENTATIONS, height, width), dtype=np.float32)
     diagonal = np.float32(np.sqrt(0.5))
@@ -65,7 +74,7 @@ def oriented_energy(plane: Floats) -> Floats:
 
 
 def _fit(function: np.ufunc, powers: NDArray[np.int64]) -> Floats:
-    """Polynomial in turns, on [-1/2, 1/2], for a function of the angle; error below 1e-5."""
+    """Fit a polynomial in turns, on [-1/2, 1/2], to a function of the angle; error below 1e-5."""
     turns = 0.5 * np.cos(np.pi * (np.arange(200) + 0.5) / 200)
     terms = turns[:, None] ** powers
     solution = np.linalg.lstsq(terms, function(2 * np.pi * turns), rcond=None)[0]
@@ -80,20 +89,20 @@ COSINE = _fit(np.cos, np.arange(0, 14, 2))
 def mean_embedding(
     planes: Floats, frequencies: Floats, patch: int, sine: Floats, cosine: Floats, out: Floats
 ) -> None:
-    """Mean over each patch of cosines and sines of its pixels' projections.
+    """Compute the mean over each patch of the cosines and sines of its pixels' projections.
 
     Parameters
     ----------
     planes : (D, H, W) float32
-        What describes a pixel.
+        Description of every pixel.
     frequencies : (D, F) float32
-        In turns per unit.
+        Random frequencies, in turns per unit of `planes`.
     patch : int
-        Side of a patch, pixels.
-    sine, cosine : float32
-        Coefficients of their odd and even polynomials in turns.
+        Side of a patch, in pixels.
+    sine, cosine : (6,) and (7,) float32
+        Coefficients of the odd polynomial of the sine and the even one of the cosine, in turns.
     out : (H / patch, W / patch, 2 F) float32
-        Cosines, then sines.
+        Result: F cosines, then F sines.
     """
     depth, _, _ = planes.shape
     rows, columns, _ = out.shape

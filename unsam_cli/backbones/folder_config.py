@@ -1,6 +1,6 @@
-"""The configuration of a model folder of transformers, which anybody may have written.
+"""The configuration of a model folder of transformers, which is not trusted.
 
-What it says is used to build a network, but for what makes transformers ask the hub or run code.
+It is used to build a network, without the settings that make transformers ask the hub or run code.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ _LEFT_OUT = (
     "transformers_weights",
     "use_pretrained_backbone",
 )
-"""How to load and to compute, which is decided here: kernels and code would come from the hub."""
+"""Settings of loading and computing that are ignored: some would fetch code from the hub."""
 _MOST = 10**6
-"""No side, width or count of a network is larger; lists of so many names still fit in memory."""
+"""Maximum of all sides, widths and counts; lists of so many names still fit into memory."""
 _SLACK = 10**7
-"""Numbers of parts that are built and dropped again, as timm's classifiers are."""
+"""Allowance for parts that are built and dropped again, such as timm's classifiers."""
 _MODULES = 50
-"""At most so many modules for each parameter."""
+"""Maximum number of modules per parameter."""
 
 
 def read_config(config_class: Any, folder: Path) -> Any:
-    """Return the configuration of a folder.
+    """Read the configuration of a model folder.
 
     Parameters
     ----------
     config_class : type
-        Of transformers; an ``AutoConfig``, too.
+        Configuration class of transformers.
     folder : Path
-        Has ``config.json``.
+        Folder with ``config.json``.
 
     Raises
     ------
     CheckpointError
-        It has values that cannot be, or names a backbone whose configuration it does not have.
+        It is missing or invalid, or refers to a backbone whose configuration it does not include.
     """
     path = folder / "config.json"
     return make_config(config_class, read_json(path, "copy the whole folder"), path)
 
 
 def make_config(config_class: Any, content: Mapping[str, Any], path: Path) -> Any:
-    """Make a configuration of the content of the file `path`; see :func:`read_config`."""
+    """Create a configuration from the content of the file `path`; see :func:`read_config`."""
     cleaned = _clean(dict(content), path, "")
     with refusing(path), quiet(), offline():
         return config_class.from_dict(cleaned)
 
 
 def read_any_config(folder: Path) -> Any:
-    """Return the configuration of a folder of any model of transformers; see `read_config`."""
+    """Read the configuration of a folder of any model of transformers; see `read_config`."""
     from transformers import CONFIG_MAPPING
 
     path = folder / "config.json"
@@ -79,7 +79,7 @@ def read_any_config(folder: Path) -> Any:
 
 
 def _clean(value: Any, path: Path, name: str) -> Any:
-    """Leave out what shall not be followed, and refuse what no network can have."""
+    """Remove ignored settings, and refuse values that no network can have."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if k not in _LEFT_OUT}
         if isinstance(kept.get("backbone"), str) or kept.get("model_type") == "timm_backbone":
@@ -99,7 +99,7 @@ def _clean(value: Any, path: Path, name: str) -> Any:
 
 
 def _with_backbone(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Make sure that a backbone that is named is one of timm's own, which needs no hub."""
+    """Make sure that a backbone given by name is one of timm's, which needs no hub."""
     name = content.get("backbone")
     if content.get("model_type") != "timm_backbone" and content.get("backbone_config") is not None:
         return content | {"backbone": None}
@@ -127,12 +127,12 @@ def _short(value: object) -> str:
 
 @contextlib.contextmanager
 def refusing(source: Path) -> Iterator[None]:
-    """Turn whatever transformers and timm raise on a configuration into a `CheckpointError`."""
+    """Turn any error of transformers or timm about a configuration into a `CheckpointError`."""
     try:
         yield
     except (UnsamError, MemoryError):
         raise
-    # Nothing there tells what a wrong value leads to.
+    # Their documentation does not say which errors wrong values raise.
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
@@ -143,12 +143,12 @@ def refusing(source: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def building(source: Path, size: int) -> Iterator[None]:
-    """Build a network as a file tells, offline, as long as it is not much larger than `size` bytes.
+    """Context to build a network offline from the file `source`, which is not trusted.
 
     Raises
     ------
     CheckpointError
-        No network can be like that.
+        The configuration is invalid, or the network too large for weights of `size` bytes.
     """
     with refusing(source), quiet(), offline(), at_most(2 * size + _SLACK):
         yield
@@ -156,9 +156,9 @@ def building(source: Path, size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_most(numbers: int) -> Iterator[None]:
-    """Raise ValueError in whoever builds networks of more numbers, or endless ones.
+    """Context in which building a network of more than `numbers` values raises ValueError.
 
-    A configuration of ten lines can ask for more layers than there is memory or time for.
+    A short configuration can ask for more layers than there is memory or time for.
     """
     asked = {"numbers": 0, "parameters": 10, "modules": 0}
 
@@ -188,7 +188,7 @@ def at_most(numbers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Have the hub's client refuse to ask, whatever the environment says."""
+    """Context in which the hub's client makes no requests, whatever the environment says."""
     constants: Any = huggingface_hub.constants
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
@@ -199,12 +199,12 @@ def offline() -> Iterator[None]:
 
 
 def read_about(path: Path, version: int) -> dict[str, Any]:
-    """Return what a file of ours says beside a model; nothing where there is none.
+    """Read the ``unsam.json`` of a model folder; without one, the history is empty.
 
     Raises
     ------
     CheckpointError
-        It is damaged, or of another version.
+        It is damaged, or has another version than `version`.
     """
     if not path.exists():
         return {"history": []}
@@ -223,17 +223,17 @@ def read_about(path: Path, version: int) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file of a model folder."""
+    """Write a JSON file of a model folder."""
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, fix: str) -> dict[str, Any]:
-    """Return a JSON object.
+    """Read a JSON object from a file.
 
     Raises
     ------
     CheckpointError
-        There is none; the message ends with `fix`.
+        The file is missing (the message ends with `fix`), damaged, or not a JSON object.
     """
     refuse_special(path, CheckpointError)
     try:
@@ -251,7 +251,7 @@ def read_json(path: Path, fix: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and listing keys; what is wrong is told by us."""
+    """Context in which transformers shows no progress bars and logs errors only."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -13,16 +13,16 @@ from unsam_cli.backbones.soundness import check_kind
 from unsam_cli.errors import CheckpointError
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
-"""As transformers looks for them; an index has ``.index.json`` behind."""
+"""Names in the order in which transformers looks for them; an index ends in ``.index.json``."""
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold the weights of a folder.
+    """Return the files with the weights of a folder.
 
     Raises
     ------
     CheckpointError
-        There are none, or an index names files that are not there.
+        There are none, or an index is damaged or names missing files.
     """
     for name in _NAMES:
         if (folder / name).is_file():
@@ -36,12 +36,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path, files: list[Path]) -> dict[str, Tensor]:
-    """Return the tensors of files by their names.
+    """Read the tensors of several files of a folder into one state dict, on the CPU.
 
     Raises
     ------
     CheckpointError
-        A file is damaged, holds code, or something else than tensors.
+        A file is damaged, or contains code or anything but tensors.
     """
     state: dict[str, Any] = {}
     for path in files:

@@ -1,7 +1,7 @@
-"""How models of all kinds are opened: from a folder, a file, or the hub.
+"""Open models of all kinds from a folder, a file or the hub.
 
-A folder is one of transformers (``config.json``, weights), with ``unsam.json`` beside: our settings
-and the history of the weights.
+A model folder has the files of transformers (``config.json``, weights), and ``unsam.json`` with our
+settings and the history of the weights.
 """
 
 from __future__ import annotations
@@ -27,27 +27,34 @@ def open_model(
     version: int,
     fix: str,
 ) -> Any:
-    """Open a model, which then has the `history` and the `identity` of its weights.
+    """Open a model and set the `history` and the `identity` of its weights.
 
     Parameters
     ----------
     checkpoint : str
         A folder, a file, or a hub id.
-    folder, file : callable
-        Make the model of a folder, and of what its ``unsam.json`` says, or of an original file.
+    folder : callable
+        Creates the model from a folder and the content of its ``unsam.json``.
+    file : callable
+        Creates the model from an original checkpoint file.
     version : int
-        Of ``unsam.json``.
+        Supported version of ``unsam.json``.
     fix : str
-        What to give instead of a checkpoint that does not exist.
+        What to give instead of a checkpoint that does not exist; the end of the message.
+
+    Returns
+    -------
+    object
+        The model; its `identity` is a hash, or a hub id with its commit.
 
     Raises
     ------
     MissingInputError
-        There is no such file or folder.
+        The file or folder does not exist.
     WeightsUnavailableError
-        It is neither in the cache nor available from the hub.
+        The model is neither in the cache nor available from the hub.
     CheckpointError
-        It is damaged, incomplete, or something else.
+        The model is damaged, incomplete or of another kind.
     """
     path, repository, identity = Path(checkpoint), hub_id(checkpoint), ""
     refuse_special(path, CheckpointError)
@@ -67,7 +74,7 @@ def open_model(
 
 
 def folder_identity(folder: Path) -> str:
-    """Return the hash of the weights, or of the hashes of their parts."""
+    """Return the hash of a folder's weights file, or of the hashes of several files."""
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
     identities = [file_identity(path) for path in files]
     if len(identities) == 1:

@@ -1,4 +1,4 @@
-"""Model folders of transformers: opened completely or not at all, and written without noise."""
+"""Load model folders of transformers completely or not at all, and save them."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ def load_network(
     config: Any = None,
     trial: Callable[[Any], object] | None = None,
 ) -> Any:
-    """Open a folder of transformers, in float32 on the CPU; never ask a network for anything.
+    """Load a model folder of transformers in float32 on the CPU, without internet access.
 
     Parameters
     ----------
     cls : type
-        A class of transformers with ``from_pretrained``.
+        Model class of transformers with ``from_pretrained``.
     folder : Path
-        Has ``config.json`` and weights.
+        Folder with ``config.json`` and weights.
     whole : bool
         Whether all weights of the folder must be used.
     config : PreTrainedConfig, optional
-        Instead of that of the folder.
+        Configuration to use instead of the folder's.
     trial : callable, optional
-        Runs such a network, without numbers (on torch's device ``meta``), to see that its settings
-        fit together: transformers takes most of them as they are.
+        Runs the network without values (on torch's device ``meta``) to check that its settings fit
+        together, because transformers does not check most of them.
 
     Raises
     ------
     CheckpointError
-        Anything is missing, too much, of another shape or not finite, or the folder cannot be read.
+        Weights are missing, superfluous, of another shape or not finite, or the folder cannot be
+        read.
     """
     for path in folder.iterdir():
         refuse_special(path, CheckpointError)
@@ -55,7 +56,7 @@ def load_network(
     state = read_weights(folder, files)
     _check_config(cls, config, folder, sum(path.stat().st_size for path in files), trial)
     with refusing(folder), quiet(), offline():
-        # transformers would read files of its own choice, pickles with advice to trust them.
+        # With a folder, transformers would choose the files itself, and suggest to trust pickles.
         network, found = cls.from_pretrained(
             None,
             config=config,
@@ -85,9 +86,9 @@ def load_network(
 def _check_config(
     cls: Any, config: Any, folder: Path, there: int, trial: Callable[[Any], object] | None
 ) -> None:
-    """Refuse a configuration of more numbers than the files have bytes, or that cannot run.
+    """Refuse a configuration that needs more values than the files have bytes, or cannot run.
 
-    Memory would be taken for them before it is seen that they are missing.
+    Otherwise memory would be allocated for the values before they are found to be missing.
     """
     with building(folder, there), torch.device("meta"):
         network = cls(config)
@@ -103,11 +104,11 @@ def _check_config(
 
 
 def _check_used(network: Any, state: Mapping[str, Any], unused: set[str], folder: Path) -> None:
-    """Check the tensors of a folder that a network has taken over, by their names there."""
+    """Check the tensors of a folder that a network uses, by their names in the folder."""
     used = {name: x for name, x in state.items() if name not in unused}
     counts = [n for n, x in network.state_dict().items() if not x.is_floating_point()]
     for name, tensor in used.items():
-        # Names may have lost or gained a beginning.
+        # Names may have lost or gained a prefix.
         counted = any(n.endswith(name) or name.endswith(n) for n in counts)
         check_kind(name, tensor, folder, floating=not counted)
     check_finite(used, folder)
@@ -121,9 +122,9 @@ def save_network(network: Any, folder: Path, state: Mapping[str, Tensor] | None 
     ----------
     network : transformers.PreTrainedModel
     folder : Path
-        Exists.
+        Existing folder.
     state : dict of tensors, optional
-        Weights to be written instead of those of the network.
+        State dict to write instead of the network's.
     """
     with quiet():
         network.save_pretrained(folder, state_dict=state and dict(state))
@@ -131,7 +132,7 @@ def save_network(network: Any, folder: Path, state: Mapping[str, Tensor] | None 
 
 
 def share_weights(folder: Path) -> None:
-    """Let those read weights, written for their owner alone, who may read the configuration."""
+    """Give weights, which are written for their owner only, the file mode of ``config.json``."""
     mode = (folder / "config.json").stat().st_mode
     for path in folder.glob("*.safetensors"):
         path.chmod(mode)

@@ -10,14 +10,14 @@ from unsam_cli.errors import UsageError
 BUILTIN = ("builtin",)
 """Names that need neither torch nor weights."""
 PROMPTABLE = "sam"
-"""The image encoder of a promptable model, for ``finetune-sam``: `unsam_cli.sam.encoder` has it."""
+"""Name of the image encoder of a promptable model, see `unsam_cli.sam.encoder`."""
 
 
 def usual_size(name: str) -> int:
-    """Longest side in pixels at which a backbone does best.
+    """Return the default longest side of images for a backbone, in pixels.
 
-    MaskCut's 480 for networks; more for the built-in descriptor, which sees fine texture (chosen on
-    the training images of BSDS500).
+    480 for networks, as in MaskCut; 640 for the built-in descriptor, which uses fine texture
+    (chosen on the training images of BSDS500).
     """
     return 640 if name in BUILTIN else 480
 
@@ -39,25 +39,26 @@ def create_backbone(
     name : str
         ``builtin``, or the name of any timm vision transformer with patch tokens.
     weights : str, optional
-        A checkpoint file, a hub id, or ``random`` (to try things and for tests); by default the
-        model's own pretrained weights. The built-in backbone has none.
+        A checkpoint file, a hub id, or ``random`` (for trials and tests); by default the model's
+        own pretrained weights. The built-in backbone has none.
     facet : {"key", "query", "value", "token"}
-        What the features are: a projection of the attention, or the output of the block.
+        Kind of the features: a projection of the attention, or the output of the block.
     layer : int
-        The block, from 0; negative ones count from the end.
+        Index of the block, from 0; negative values count from the end.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     dtype : {"float32", "bfloat16", "float16"}
-        What the network computes in. Features are float32 in any case.
+        Number format in which the network computes; features are always float32.
     seed : int
-        Of random weights and of the built-in backbone.
+        Seed of random weights, and of the built-in backbone.
 
     Raises
     ------
     UsageError
-        Unknown name, facet, layer, device or dtype.
-    CheckpointError, WeightsUnavailableError
-        The weights do not fit, or cannot be had.
+        The name, facet, layer, device or dtype is unknown or unsuitable, or `weights` are given for
+        the built-in backbone.
+    CheckpointError, MissingInputError, WeightsUnavailableError
+        The weights do not fit, do not exist, or cannot be downloaded.
     """
     if name in BUILTIN:
         if weights is not None:
@@ -65,8 +66,8 @@ def create_backbone(
         from unsam_cli.backbones.builtin import create_builtin
 
         return create_builtin(name, seed)
-    # Read when torch is loaded. Threads that spin at barriers take the cores from those that
-    # decode, and from other programs: on a busy machine networks ran four times slower with it.
+    # torch reads this when it is loaded. By default, threads that spin at barriers take the cores
+    # from other work: on a busy machine, networks ran four times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from unsam_cli.backbones.vit import create_vit
 

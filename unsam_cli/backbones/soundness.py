@@ -1,4 +1,4 @@
-"""Whether what a file has in the place of weights can be weights: finite numbers with a point."""
+"""Check that weights from files and outputs of networks are finite floating-point numbers."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from unsam_cli.errors import CheckpointError
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 _COUNTS = ("num_batches_tracked", "relative_position_index", "position_ids")
-"""Ends of the names of integers that networks keep beside their weights."""
+"""Endings of the names of integer tensors that networks store with their weights."""
 _FIX = "give the original weights, in float32, bfloat16 or float16"
 
 
 def check_state(state: Mapping[str, Any], source: object, *, integers: bool = True) -> None:
-    """Check the tensors of a file, under the names that they have there.
+    """Check the tensors of a file under their names in the file.
 
     Parameters
     ----------
     state : dict
-        Tensors; `unsam_cli.backbones.checkpoints.check_fit` handles all other values.
+        Content of the file. Only tensors are checked; other values are handled by
+        `unsam_cli.backbones.checkpoints.check_fit`.
     source : Path or str
-        Where they were found.
+        Where they come from, for the message.
     integers : bool
-        Whether the file's kind may have integers; else those alone whose names tell that they
-        count.
+        Whether any tensor may have integers; otherwise only counters and indices, by their names.
 
     Raises
     ------
     CheckpointError
-        A tensor holds something else than finite numbers; the first is named.
+        A tensor has an unsuitable type or values that are not finite; the first one is named.
     """
     tensors = {str(name): x for name, x in state.items() if isinstance(x, Tensor)}
     for name, tensor in tensors.items():
@@ -45,12 +45,29 @@ def check_state(state: Mapping[str, Any], source: object, *, integers: bool = Tr
 
 
 def state_size(state: Mapping[str, Any]) -> int:
-    """Return the bytes that the tensors of a file take, or would take, in memory."""
+    """Return the size in bytes that the tensors of a state dict have in memory."""
     return sum(x.numel() * x.element_size() for x in state.values() if isinstance(x, Tensor))
 
 
 def check_kind(name: object, found: Any, source: object, *, floating: bool = True) -> None:
-    """Raise `CheckpointError` unless something is a plain tensor of weights, or of integers."""
+    """Check that a value is a plain tensor.
+
+    Parameters
+    ----------
+    name : object
+        Name of the value, for the message.
+    found : object
+        The value.
+    source : Path or str
+        Where it comes from, for the message.
+    floating : bool
+        Whether it must have floating-point numbers; otherwise integers.
+
+    Raises
+    ------
+    CheckpointError
+        It is no tensor, quantised, sparse, or of another type.
+    """
     if not isinstance(found, Tensor):
         what = f"a {type(found).__name__}, not a tensor"
     elif found.is_quantized or found.layout != torch.strided:
@@ -64,7 +81,7 @@ def check_kind(name: object, found: Any, source: object, *, floating: bool = Tru
 
 
 def check_finite(tensors: Mapping[str, Any], source: object) -> None:
-    """Raise `CheckpointError` naming the first of some plain tensors that is not finite."""
+    """Raise `CheckpointError` unless all tensors are finite; it names the first that is not."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or is_finite(tensor):
             continue
@@ -79,18 +96,23 @@ def check_finite(tensors: Mapping[str, Any], source: object) -> None:
 
 
 def check_output(values: NDArray[np.floating[Any]], dtype: str = "") -> None:
-    """Raise `CheckpointError` unless what a network has computed is finite.
+    """Check that the output of a network is finite.
 
-    Weights may be finite and yet lead to numbers that half precision does not have.
+    Even with finite weights, activations can exceed the range of half precision.
 
     Parameters
     ----------
     values : array of float
-        On the CPU; large ones are read once.
+        Output of the network.
     dtype : str
-        What the network computed in.
+        Number format in which the network computed, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        A value is not finite.
     """
-    # One sum, without another array; where it overflows, a closer look.
+    # First one sum, without another array; only if it is not finite, check every value.
     with np.errstate(over="ignore", invalid="ignore"):
         sound = bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
     if not sound:
@@ -101,9 +123,9 @@ def check_output(values: NDArray[np.floating[Any]], dtype: str = "") -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers of a tensor are finite as float32, which networks compute in."""
-    if tensor.device.type == "meta":  # names and shapes alone
+    """Return whether all values of a tensor are finite in float32, in which networks compute."""
+    if tensor.device.type == "meta":  # has no values
         return True
-    # One sum, without another array; where it overflows, a closer look.
+    # First one sum, without another array; only if it is not finite, check every value.
     total = tensor.detach().sum(dtype=torch.float32)
     return bool(total.isfinite()) or bool(tensor.detach().float().isfinite().all())

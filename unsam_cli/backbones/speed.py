@@ -1,7 +1,7 @@
-"""How fast a network runs, as a fraction of what this machine multiplies.
+"""Speed of a network as a fraction of the speed of matrix products on this machine.
 
-A rate in images/s says little without the machine; operations done per second over the measured
-rate of plain matrix products in the same number format says how much of it is lost.
+A rate in images/s depends on the machine. The network's operations per second, divided by the
+measured rate of plain matrix products in the same number format, show its efficiency.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ def matmul_rate(dtype: str = "float32", device: str = "cpu", *, seconds: float =
     Parameters
     ----------
     dtype : {"float32", "bfloat16", "float16"}
+        Number format of the matrices.
     device : str
-        As `--device`.
+        Device, see `unsam_cli.backbones.vit_device.resolve_device`.
     seconds : float
-        How long to measure; at least three products are timed.
+        Minimum time to measure, in seconds; at least three products are timed.
 
     Returns
     -------
     float
-        Operations per second, a multiplication and an addition counted as two. numpy's rate as
-        long as torch has no part in it: nothing is imported for float32 on the CPU.
+        Operations per second; a multiplication and an addition count as two. For float32 on the
+        CPU, numpy is measured if torch is not loaded yet.
     """
     if dtype == "float32" and device in ("auto", "cpu") and "torch" not in sys.modules:
         side = _SIDE["cpu"]
@@ -62,7 +63,7 @@ def _numpy_product(side: int) -> Callable[[], None]:
 
 
 def torch_product(side: int, dtype: str, device: str) -> Callable[[], None]:
-    """Return a product of two `side` x `side` matrices to be timed; it returns when it is done."""
+    """Return a function that computes a product of `side` x `side` matrices and waits for it."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -81,22 +82,23 @@ def torch_product(side: int, dtype: str, device: str) -> Callable[[], None]:
 
 
 def vit_flops(model: Any, *, facet: str, layer: int, height: int, width: int) -> float:
-    """Count the operations of one image up to one facet: matrix products only.
+    """Count the operations of matrix products for one image, up to one facet of one block.
 
     Parameters
     ----------
     model : timm VisionTransformer or Eva
     facet : {"key", "query", "value", "token"}
+        Kind of the features.
     layer : int
-        From 0.
+        Index of the block, from 0.
     height, width : int
-        Pixels.
+        Size of the image, in pixels.
 
     Returns
     -------
     float
-        A multiplication and an addition counted as two. What is not computed is not counted: of the
-        last block ``key`` needs a third of one projection.
+        Number of operations; a multiplication and an addition count as two. Only what is computed
+        is counted: in the last block, ``key`` needs a third of one projection.
     """
     h, w = model.patch_embed.dynamic_feat_size((height, width))
     patches, n = h * w, h * w + model.num_prefix_tokens

@@ -30,12 +30,15 @@ def create_vit(
     seed: int = 0,
     **options: Any,
 ) -> VitBackbone:
-    """Create a backbone from a timm model; see `unsam_cli.backbones.registry.create_backbone`.
+    """Create a backbone from a timm model.
+
+    All other parameters, and the errors, are those of
+    `unsam_cli.backbones.registry.create_backbone`.
 
     Parameters
     ----------
     **options
-        Passed on to timm, ``depth=2`` for instance.
+        Passed on to timm, for instance ``depth=2``.
     """
     checked = check_facet(facet)
     where = resolve_device(device)
@@ -53,26 +56,33 @@ def create_vit(
 
 
 class VitBackbone:
-    """A timm VisionTransformer or Eva, kept up to the block that is needed.
+    """A timm VisionTransformer or Eva, truncated after the block that is needed.
 
     Parameters
     ----------
     model : timm VisionTransformer or Eva
-        In evaluation mode; owned from here on, as it is cut and converted.
+        Model in evaluation mode; it is truncated and converted in place.
     name, weights : str
         See `unsam_cli.backbones.base.Backbone`.
     facet : {"key", "query", "value", "token"}
+        Kind of the features.
     layer : int
-        From 0.
+        Index of the block, from 0.
     device : torch.device
+        Device to run on.
     dtype : torch.dtype
-        Of the weights and of the computation; normalisation of the images and rotary positions
-        are float32.
+        Number format of the weights and of the computation. Images are normalised in float32, and
+        rotary positions are float32.
+
+    Raises
+    ------
+    UsageError
+        The patches of the model are not square.
 
     Notes
     -----
-    On the CPU images go through one by one: a batch gains nothing there, and in this way the
-    features of an image do not depend, not even in the last bit, on what else was in its batch.
+    On the CPU, images are processed one by one. Batches are not faster there, and so the features
+    of an image do not depend on the rest of its batch, not even in the last bit.
     """
 
     threadsafe, frame = False, None
@@ -101,7 +111,7 @@ class VitBackbone:
         self._model = _prepare(model, layer, device, dtype)
 
     def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute the features of equally large images, see :class:`Backbone`."""
+        """Compute the features of images of equal size, see :meth:`Backbone.extract`."""
         check_images(images, self.patch_size)
         b, h, w, _ = images.shape
         out = np.empty((b, h // self.patch_size, w // self.patch_size, self.dim), np.float32)
@@ -113,7 +123,7 @@ class VitBackbone:
         return out
 
     def flops(self, height: int, width: int) -> float:
-        """Count the operations (matrix products) for one image of that many pixels."""
+        """Count the operations of matrix products for one image, see `speed.vit_flops`."""
         return speed.vit_flops(
             self._model, facet=self.facet, layer=self.layer, height=height, width=width
         )
@@ -130,11 +140,11 @@ class VitBackbone:
 
 
 def _prepare(model: Any, layer: int, device: torch.device, dtype: torch.dtype) -> Any:
-    """Cut a model behind `layer`, move and convert it."""
+    """Truncate a model after block `layer`, in place; move and convert it."""
     model.blocks = model.blocks[: layer + 1]
     model.norm = model.fc_norm = model.head = nn.Identity()
     model.attn_pool = None
-    # Rotary frequencies rounded to 8 bits would turn far tokens by wrong angles.
+    # Rotary frequencies rounded to 8 bits would rotate distant tokens by wrong angles.
     rope = getattr(model, "rope", None)
     if rope is not None:
         model.rope = None

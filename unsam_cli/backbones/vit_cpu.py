@@ -1,14 +1,14 @@
-"""What makes a transformer fast on a CPU.
+"""Faster attention and MLP of transformers on a CPU.
 
-Both measures keep the intermediate arrays inside the caches, and both change rounding only.
+Both keep intermediate arrays inside the caches, and change results only by rounding.
 
-Attention in bfloat16: PyTorch's fused kernel spends more time on the exponentials and on repacking
-than on the products. A block of query rows against all keys, as two plain matrix products with a
-softmax between them, is nearly twice as fast where the CPU multiplies bfloat16 natively. In float32
-the fused kernel reaches the rate of a matrix product, and is left alone.
+Attention in bfloat16: PyTorch's fused kernel spends more time on exponentials and repacking than on
+the products. Here, blocks of query rows are multiplied with all keys by two plain matrix products
+with a softmax between them, which is nearly twice as fast where the CPU multiplies bfloat16
+natively. In float32 the fused kernel is as fast as a matrix product, and is not replaced.
 
-MLP: its hidden layer for thousands of tokens at once is tens of megabytes, fresh from the operating
-system at every call; done in blocks of rows it is reused.
+MLP: the hidden layer of thousands of tokens takes tens of megabytes, which the operating system
+allocates anew at every call. Blocks of rows reuse the memory.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 _SCORES_PER_THREAD = 1 << 19
-"""Scores of one block of attention rows for each thread: 1 MB, a second-level cache."""
+"""Number of attention scores per block and thread: 1 MB, the size of a second-level cache."""
 
 _MLP_ROWS = 1024
 
 
 class BlockedAttention(TorchFunctionMode):
-    """Context in which `scaled_dot_product_attention` of bfloat16 on the CPU is `attend`.
+    """Context in which `attend` replaces `scaled_dot_product_attention` of bfloat16 on the CPU.
 
-    It holds for the calling thread only and touches neither model nor library.
+    It applies to the calling thread only, and changes neither the model nor the library.
     """
 
     def __torch_function__(
@@ -40,7 +40,7 @@ class BlockedAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call `attend` for plain attention, and anything else as it is."""
+        """Call `attend` for plain attention, and all other functions unchanged."""
         kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention and _is_plain(args, kwargs):
             return attend(*args)
@@ -48,7 +48,7 @@ class BlockedAttention(TorchFunctionMode):
 
 
 def _is_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Say whether the call has bfloat16 arrays on the CPU and neither mask nor dropout."""
+    """Return whether a call has bfloat16 tensors on the CPU and neither mask nor dropout."""
     return (
         len(args) == 3
         and all(v is None or (isinstance(v, bool | float) and not v) for v in kwargs.values())
@@ -61,12 +61,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Parameters
     ----------
-    query, key, value : (B, H, N, d)
+    query, key, value : (B, H, N, d) tensors
+        H heads of N tokens.
 
     Returns
     -------
-    (B, H, N, d)
-        A view of an array in which the heads of a token lie together.
+    (B, H, N, d) tensor
+        A view of a (B, N, H, d) tensor, in which the heads of a token are adjacent.
     """
     batch, heads, n, d = query.shape
     rows = min(n, max(64, _SCORES_PER_THREAD * torch.get_num_threads() // n))
@@ -86,7 +87,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class RowBlocks(nn.Module):
-    """A module that treats every token by itself, applied to a block of tokens at a time."""
+    """Applies a module that processes tokens independently to a block of tokens at a time."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

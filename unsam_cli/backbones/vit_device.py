@@ -1,4 +1,4 @@
-"""Where a network computes, and in which number format."""
+"""The device and the number format in which a network computes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that `name` means on this machine.
+    """Return the device that `name` stands for on this machine.
 
     Parameters
     ----------
     name : str
-        ``auto`` takes CUDA, else Apple's MPS, else the CPU.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is CUDA if available, else
+        Apple's MPS, else the CPU.
 
     Raises
     ------
@@ -42,12 +43,17 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the torch dtype called `name`; raise `UsageError` if `device` is bad at it.
+    """Return the torch dtype called `name`.
+
+    Raises
+    ------
+    UsageError
+        The name is unknown, or it is float16 and `device` is a CPU.
 
     Notes
     -----
-    No CPU kernel of the attention accumulates float16 well or fast; bfloat16 is as small and is
-    what CPUs have instructions for.
+    On CPUs, attention in float16 is neither accurate nor fast. bfloat16 needs as little memory, and
+    CPUs have instructions for it.
     """
     if name not in DTYPES:
         raise UsageError(f"unknown dtype {name!r}: choose one of {', '.join(DTYPES)}")

@@ -1,8 +1,8 @@
 """The forward pass of a timm vision transformer up to one projection of one block.
 
-Nothing is hooked into the model: the blocks are called one by one, and of the block asked for only
-what the facet needs is computed. For ``key``, ``query`` and ``value`` of the last block that saves
-its attention and its MLP.
+No hooks are used: the blocks are called one by one, and in the requested block only what the facet
+needs is computed. For ``key``, ``query`` and ``value``, that saves the attention and the MLP of
+the block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PART = {"query": 0, "key": 1, "value": 2}  # the order in a fused projection
 
 
 def check_model(model: Any, name: str, facet: Facet) -> None:
-    """Raise `UsageError` unless `patch_tokens` can take `facet` from `model`."""
+    """Raise `UsageError` unless `patch_tokens` can compute `facet` with `model`."""
     plain = isinstance(model, (VisionTransformer, Eva))
     if not plain or not isinstance(model.patch_embed, PatchEmbed):
         raise UsageError(
@@ -43,7 +43,7 @@ def check_model(model: Any, name: str, facet: Facet) -> None:
 
 
 def facet_dim(model: Any, facet: Facet, layer: int) -> int:
-    """Return the channels of a facet; keys and values can be narrower than tokens."""
+    """Return the number of channels of a facet; keys and values can be narrower than tokens."""
     if facet == "token":
         return int(model.embed_dim)
     weight, _ = _projection(model.blocks[layer].attn, facet)
@@ -56,9 +56,9 @@ def patch_tokens(model: Any, images: Tensor, *, facet: Facet, layer: int) -> Ten
     Parameters
     ----------
     model : timm VisionTransformer or Eva
-        Made with ``dynamic_img_size=True``, in evaluation mode.
-    images : (B, 3, H, W) floating point
-        Normalised; H and W multiples of the patch size.
+        Created with ``dynamic_img_size=True``, in evaluation mode.
+    images : (B, 3, H, W) float tensor
+        Normalised; H and W are multiples of the patch size.
     facet : {"key", "query", "value", "token"}
         ``token`` is the output of the block, without the final normalisation of the model. The
         others are the linear projections of the block's attention input (after its first
@@ -68,19 +68,19 @@ def patch_tokens(model: Any, images: Tensor, *, facet: Facet, layer: int) -> Ten
 
     Returns
     -------
-    (B, H / p, W / p, C) same dtype as `images`
-        Class, register and distillation tokens are left out.
+    (B, H / p, W / p, C) tensor of the dtype of `images`
+        Features of the patches; class, register and distillation tokens are left out.
 
     Notes
     -----
-    With rotary positions the projections are taken before the rotation, and with query-key
-    normalisation before that: both act only on how two tokens are compared inside one head, and
-    the rotation would make equal content at two places differ. Without either this is the key of
-    DINO's attention [1]_ that MaskCut uses [2]_.
+    Projections are taken before the rotation of rotary positions and before query-key
+    normalisation. Both only affect how two tokens are compared inside one head, and the rotation
+    would make equal content at two positions differ. In models without either, ``key`` is the key
+    of DINO's attention [1]_ that MaskCut uses [2]_.
 
-    Positions are interpolated as timm does, bicubically with antialiasing. DINO's own code
-    interpolates without antialiasing (another bicubic kernel, a = -0.75 for -0.5) and adds 0.1 to
-    the target size.
+    Position embeddings are interpolated as in timm, bicubically with antialiasing. DINO's own code
+    interpolates without antialiasing (with another bicubic kernel, a = -0.75 instead of -0.5) and
+    adds 0.1 to the target size.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face hub, or from its cache without asking the hub."""
+"""Weights from the Hugging Face hub, or from its cache without a request to the hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unsam_cli.errors import MissingInputError, UsageError, WeightsUnavailableEr
 logger = logging.getLogger(__name__)
 
 RANDOM = "random"
-"""In the place of weights: none, but random numbers."""
+"""Name of random weights, in the place of a checkpoint."""
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _FOLDER = ("config.json", "unsam.json", "*.safetensors", "*.safetensors.index.json")
 _PREFIXES = ("hf-hub:", "hf_hub:")
@@ -20,16 +20,19 @@ _LONGEST_ID = 96
 _FIX = "give --weights FILE, or use --backbone builtin, which needs none"
 _PROBE_SECONDS = 5.0
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".pkl")
-"""Of files of weights."""
+"""Suffixes of files of weights."""
 
 
 def hub_id(text: str) -> str | None:
-    """Return ``owner/name`` or ``owner/name@revision`` out of a text that can be no path.
+    """Return the hub id in a text, ``owner/name`` or ``owner/name@revision``, or None.
+
+    A text with the suffix of a file of weights is a path, not a hub id, unless it begins with
+    ``hf-hub:``.
 
     Raises
     ------
     UsageError
-        It says that it is one, and is none.
+        The text begins with ``hf-hub:``, but the rest is not a valid hub id.
     """
     for prefix in _PREFIXES:
         if text.startswith(prefix):
@@ -41,7 +44,7 @@ def hub_id(text: str) -> str | None:
 
 
 def _is_id(text: str) -> bool:
-    """Whether the hub has such names; it refuses to look up others."""
+    """Return whether a text has the form of a hub id; the hub refuses all others."""
     repository, at, revision = text.partition("@")
     words = repository.split("/")
     return (
@@ -56,20 +59,25 @@ def _is_id(text: str) -> bool:
 
 
 def find_source(name: str, weights: str | None) -> Path | str | None:
-    """Return a file, a hub repository, or None for the model's own repository.
+    """Find the weights of a model.
 
     Parameters
     ----------
     name : str
-        The model that wants them.
-    weights : str, optional
-        A file, a folder with one as the hub has them, a hub id, or ``random``. What exists here is
-        never looked for on the hub.
+        Name of the model, for the message.
+    weights : str or None
+        A file, a folder in the format of the hub, a hub id, ``random`` or None. Existing files and
+        folders have precedence over hub ids.
+
+    Returns
+    -------
+    Path, str or None
+        A file, a hub repository, or None for ``random`` and for the model's own repository.
 
     Raises
     ------
     MissingInputError
-        `weights` can only be the name of a file, and it does not exist.
+        The file does not exist, or the folder has no weights.
     """
     if weights is None or weights == RANDOM:
         return None
@@ -93,27 +101,28 @@ def find_source(name: str, weights: str | None) -> Path | str | None:
 
 
 def fetch_weights(name: str, repository: str | None, *, fix: str = _FIX) -> tuple[Path, str]:
-    """Return a weights file of the hub, downloaded unless it is in the cache.
+    """Return a weights file of the hub; download it unless it is in the cache.
 
     Parameters
     ----------
     name : str
-        The timm model.
-    repository : str, optional
-        ``owner/name`` or ``owner/name@revision``; by default the one timm knows for the model.
+        Name of the timm model.
+    repository : str or None
+        ``owner/name`` or ``owner/name@revision``; None is the one that timm lists for the model.
     fix : str
-        What else a user can do.
+        What else a user can do; the end of the message.
 
     Returns
     -------
     path : Path
+        File in the cache.
     identity : str
         ``hf-hub:owner/name@commit``.
 
     Raises
     ------
     WeightsUnavailableError
-        There are none, or they are neither in the cache nor to be had from here.
+        No weights are published, or they are neither in the cache nor can be downloaded.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
@@ -133,7 +142,7 @@ def fetch_weights(name: str, repository: str | None, *, fix: str = _FIX) -> tupl
                 continue
             return path, _identity(repo_id, path)
         reason = f"it has none of {', '.join(files)}"
-    # Hub and HTTP libraries raise classes of their own, which changed between versions.
+    # Hub and HTTP libraries raise their own classes, which change between versions.
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise _unavailable(name, repo_id, reason, fix) from error
@@ -141,26 +150,26 @@ def fetch_weights(name: str, repository: str | None, *, fix: str = _FIX) -> tupl
 
 
 def fetch_folder(repository: str, *, fix: str) -> tuple[Path, str]:
-    """Return a model folder of the hub, downloaded unless it is in the cache.
+    """Return a model folder of the hub; download it unless it is in the cache.
 
     Parameters
     ----------
     repository : str
         ``owner/name`` or ``owner/name@revision``.
     fix : str
-        What else a user can do.
+        What else a user can do; the end of the message.
 
     Returns
     -------
     folder : Path
-        Has the model's configuration and its weights.
+        Folder in the cache with the model's configuration and weights.
     identity : str
         ``hf-hub:owner/name@commit``.
 
     Raises
     ------
     WeightsUnavailableError
-        It is neither in the cache nor to be had from here.
+        It is neither in the cache nor can it be downloaded.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -192,7 +201,7 @@ def fetch_folder(repository: str, *, fix: str) -> tuple[Path, str]:
 
 
 def _locate(name: str, repository: str | None, fix: str) -> tuple[str, tuple[str, ...]]:
-    """Return the repository and the names that its weights may have."""
+    """Return the repository and the file names that its weights may have."""
     if repository is not None:
         return repository, _FILES
     import timm
@@ -204,14 +213,14 @@ def _locate(name: str, repository: str | None, fix: str) -> tuple[str, tuple[str
 
 
 def _probe() -> None:
-    """Raise within seconds where the hub is out of reach; its client would retry for a minute."""
+    """Raise within seconds if the hub cannot be reached; its client would retry for a minute."""
     from huggingface_hub import constants, get_session
 
     get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
 
 
 def _identity(repo_id: str, path: Path) -> str:
-    """Name a file of the hub's cache, ``.../snapshots/COMMIT/FILE``."""
+    """Return the identity of a file of the hub's cache, ``.../snapshots/COMMIT/FILE``."""
     return f"hf-hub:{repo_id}@{path.parent.name[:12]}"
 
 

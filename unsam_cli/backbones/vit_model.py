@@ -1,4 +1,4 @@
-"""From a model name to a timm model that can give patch features."""
+"""From a model name to a timm model that has patch features."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PUBLISHED = [
     (r"dinov3-vit([sbl])16-pretrain-lvd1689m", "vit_{}_patch16_dinov3.lvd1689m"),
     (r"vit-mae-(base|large)", "vit_{}_patch16_224.mae"),
 ]
-"""Names of vision transformers on the hub, and those of timm for the same weights."""
+"""Names of vision transformers on the hub, and timm's names for the same weights."""
 
 
 def create_model(
@@ -40,18 +40,25 @@ def create_model(
     weights : str, optional
         As in `unsam_cli.backbones.registry.create_backbone`.
     facet : {"key", "query", "value", "token"}
-        What will be taken from the model.
+        Kind of the features that the model must support.
     seed : int
-        Of random weights.
+        Seed of random weights.
     **options
-        Passed on to the model, ``depth=2`` for instance.
+        Passed on to the model, for instance ``depth=2``.
 
     Returns
     -------
     model : timm.models.VisionTransformer or timm.models.Eva
-        In evaluation mode; takes any image size that is a multiple of its patch size.
+        In evaluation mode and frozen; accepts all image sizes that are multiples of its patch size.
     identity : str
-        What the weights are.
+        Identity of the weights: ``random:SEED``, a hash, or a hub id with its commit.
+
+    Raises
+    ------
+    UsageError
+        The name is unknown, or the model does not have such features.
+    CheckpointError, MissingInputError, WeightsUnavailableError
+        The weights do not fit, do not exist, or cannot be downloaded.
     """
     source = find_source(name, weights)
     with torch.random.fork_rng(devices=[]):
@@ -70,7 +77,7 @@ def create_model(
 
 
 def _build(name: str, options: dict[str, Any]) -> Any:
-    """Make a timm model without pretrained weights; raise `UsageError` if it cannot be."""
+    """Create a timm model without pretrained weights; raise `UsageError` if that is impossible."""
     if ":" in name or "/" in name:
         raise UsageError(
             f"{name!r} is not a model name: give a timm name as --backbone, and a hub id or "
@@ -80,7 +87,7 @@ def _build(name: str, options: dict[str, Any]) -> Any:
         return timm.create_model(
             name, pretrained=False, num_classes=0, dynamic_img_size=True, **options
         )
-    # timm and its networks raise what they like; and the name is all that is given.
+    # timm and its networks raise errors of any class; only the name can be the cause.
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         if any(s in text for s in ("Unknown model", "Invalid pretrained tag")):
@@ -94,7 +101,7 @@ def _build(name: str, options: dict[str, Any]) -> Any:
 
 
 def _hint(name: str) -> str:
-    """Return the names of timm that are near, ids of the hub translated."""
+    """Return the end of a message that suggests similar names of timm, also for hub ids."""
     wanted = name.rpartition(":")[2].rpartition("/")[2]
     for pattern, renamed in _PUBLISHED:
         found = re.fullmatch(pattern, wanted)

@@ -1,4 +1,4 @@
-"""Weights of vision transformers: local files of several makes."""
+"""Weights of vision transformers from checkpoint files of several formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unsam_cli.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _UNUSED = ("head", "fc_norm", "norm.", "attn_pool", "decoder", "mask_token", "pre_logits", "proj")
-"""Beginnings of names that published checkpoints have and patch features do not need."""
+"""Prefixes of weights in published checkpoints that patch features do not need."""
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -29,16 +29,16 @@ def load_weights(model: Any, path: Path) -> None:
     Parameters
     ----------
     model : timm VisionTransformer or Eva
-        Takes the size of the checkpoint's position embedding, so that this is interpolated once,
-        from the trained grid to the image's.
+        Changed in place. It gets the grid of the checkpoint's position embedding, which is then
+        interpolated only once, to the grid of the image.
     path : Path
-        As published by DINO (backbone, or whole training state), DINOv2, DINOv3, MAE, CLIP or
-        timm; ``.safetensors``, or a PyTorch file of tensors.
+        Checkpoint published by DINO (backbone, or whole training state), DINOv2, DINOv3, MAE, CLIP
+        or timm: ``.safetensors``, or a PyTorch file of tensors.
 
     Raises
     ------
     CheckpointError
-        The file is damaged, holds code, or does not fit the model.
+        The file is damaged, contains code, or does not fit the model.
     """
     state = unwrap(read_checkpoint(path))
     check_state(_needed(state), path)
@@ -53,7 +53,7 @@ def load_weights(model: Any, path: Path) -> None:
         # timm prints while it converts some checkpoints; stdout belongs to the data.
         with contextlib.redirect_stdout(io.StringIO()):
             state = module.checkpoint_filter_fn(state, model)
-    # timm takes other projects' files apart by their names, and trusts what it finds there.
+    # timm converts other projects' files by their names, and does not check the content.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
@@ -89,5 +89,5 @@ def _adopt_grid(model: Any, state: dict[str, Any]) -> None:
 
 
 def _needed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out what patch features do not need."""
+    """Return the weights that patch features need."""
     return {k: v for k, v in state.items() if not k.startswith(_UNUSED)}

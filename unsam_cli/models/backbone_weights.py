@@ -1,4 +1,4 @@
-"""Pretrained weights for the backbones of segmenters: local files of several makes, and the hub."""
+"""Pretrained weights for the backbones of segmenters, from local files and from the hub."""
 
 from __future__ import annotations
 
@@ -25,22 +25,30 @@ _COUNTER = ".num_batches_tracked"
 
 
 def load_backbone(encoder: Any, config: SegmenterConfig, folder: Path | None, seed: int) -> str:
-    """Load the weights of the backbone of a new segmenter; return their identity.
+    """Load pretrained weights into the backbone of a new segmenter, in place.
 
     Parameters
     ----------
     encoder : nn.Module
-        The backbone: of Hugging Face in a Mask2Former, of timm in a CondInst.
+        The backbone: a Hugging Face module in Mask2Former, a timm module in CondInst.
     config : SegmenterConfig
-    folder : Path, optional
-        Of a Hugging Face backbone, with its weights.
+    folder : Path or None
+        Folder of a Hugging Face backbone that includes its weights.
     seed : int
-        Of random weights.
+        Seed that the random weights were drawn with; only recorded in the identity.
+
+    Returns
+    -------
+    str
+        Identity of the weights: ``random:SEED``, a hash, or a hub id with its commit. Empty if
+        `folder` is given, whose identity the caller knows.
 
     Raises
     ------
+    UsageError
+        Both `folder` and ``config.backbone_weights`` are given.
     CheckpointError, MissingInputError, WeightsUnavailableError
-        The weights do not fit, or cannot be had.
+        The weights do not fit the backbone, do not exist, or cannot be downloaded.
     """
     weights = config.backbone_weights
     if weights == RANDOM:
@@ -68,7 +76,7 @@ def load_backbone(encoder: Any, config: SegmenterConfig, folder: Path | None, se
 
 
 def _find(config: SegmenterConfig) -> tuple[Path, str]:
-    """Return a file of weights and its identity."""
+    """Return a file with weights and its identity."""
     source = find_source(config.backbone, config.backbone_weights)
     if isinstance(source, Path):
         return source, file_identity(source)
@@ -82,9 +90,9 @@ def _is_dino_resnet(config: SegmenterConfig) -> bool:
 
 
 def _timm_names(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights of a timm classifier as timm does where only features are taken.
+    """Rename weights of a timm classifier to the names of its features-only network.
 
-    There ``stages.0`` may be ``stages_0``, and all names may begin with ``model.``.
+    There, ``stages.0`` may be ``stages_0``, and all names may begin with ``model.``.
     """
     plain = {name.replace("_", "."): tensor for name, tensor in state.items()}
     found = {}

@@ -1,6 +1,7 @@
-"""Which cells become masks: those that no neighbour and no better mask speaks for.
+"""Select the cells that become masks.
 
-All of this comes before masks are drawn: overlaps are measured at stride 4.
+A cell with a better neighbour, and a cell whose mask repeats a better mask, get lower scores. Full
+masks are drawn later; overlaps are measured at stride 4.
 """
 
 from __future__ import annotations
@@ -17,36 +18,36 @@ from unsam_cli.rle import Axis, Factors, RunTable, enlarge, intersections, suppr
 
 _LEAST_SCORE = 0.02
 SAME = 0.6
-"""IoU with a better mask, over which a mask is that one again."""
+"""A mask whose IoU with a better mask is above this is a duplicate."""
 FADING = 0.1
-_NEIGHBOUR = 0.3  # what the score of a cell with a better neighbour is multiplied by
+_NEIGHBOUR = 0.3  # factor of the score of a cell that has a better neighbour
 _NEVER = -1000.0  # a logit whose sigmoid is 0
 
 
 def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predictions:
-    """Predict the masks of the cells that are worth drawing.
+    """Predict the masks of the best cells.
 
     Parameters
     ----------
     features : (B, C + 6, h, w) float32 tensor
-        Of pixels, the fixed ones last.
+        Pixel features; the six fixed ones (`place_maps`) are last.
     numbers : (B, T, 1 + C + 6) float32 tensor
-        Of all cells.
+        Network output for each of the T cells, see `Cells.embeddings`.
     cells : Cells
-        Where they are.
+        Positions and sizes of the cells.
     most : int
-        Most masks of an input.
+        Maximum number of masks per image.
 
     Returns
     -------
     Predictions
-        Of as many queries for every input; what is left over has a score of 0 and no mask. With
-        windows.
+        One layer, with windows. All images have the same number of queries; the unused queries of
+        an image have a score of 0 and an empty mask.
 
     Notes
     -----
-    Cells that have a better neighbour have a lower score. A mask that is a better one again stays,
-    as it may be the better fit after all, but with a score that puts it behind all others.
+    The score of a cell with a better neighbour is multiplied by 0.3. The duplicate of a better mask
+    is kept, because it may fit better, but its score is at most 0.04 times the original one.
 
     References
     ----------
@@ -80,7 +81,7 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
 
 
 def _peaks(scores: Tensor, grids: list[tuple[int, int]]) -> Tensor:
-    """Return factors of scores, (T,): 1 for cells without a better neighbour of their range."""
+    """Return factors for the scores, (T,): 1 where no neighbour of the same range is better."""
     parts = []
     for part, grid in zip(torch.split(scores, [h * w for h, w in grids]), grids, strict=True):
         level = part.view(1, *grid)
@@ -89,7 +90,7 @@ def _peaks(scores: Tensor, grids: list[tuple[int, int]]) -> Tensor:
 
 
 def _windows(boxes: Tensor, features: Tensor) -> Tensor:
-    """Return boxes (n, 4) in pixels from the centre as windows of features, of even numbers."""
+    """Return boxes (n, 4), in pixels from the centre, as windows of features with even borders."""
     _, h, w = features.shape
     sides = torch.tensor([w, h, w, h], device=boxes.device) // 2
     places = (boxes.nan_to_num() / STRIDES[0] + sides / 2).floor()
@@ -98,7 +99,7 @@ def _windows(boxes: Tensor, features: Tensor) -> Tensor:
 
 
 def _rough(features: Tensor, embeddings: Tensor, windows: Tensor) -> RunTable:
-    """Return masks at half the resolution of the features."""
+    """Return the masks at half the resolution of the features."""
     coarse = functional.avg_pool2d(features, 2).cpu().numpy()
     _, h, w = coarse.shape
     factors = Factors(embeddings.cpu().numpy(), windows.numpy() // 2)
@@ -107,7 +108,7 @@ def _rough(features: Tensor, embeddings: Tensor, windows: Tensor) -> RunTable:
 
 
 def _weights(table: RunTable) -> NDArray[np.float32]:
-    """Return what scores are multiplied by, (n,): 1 unless a better mask, an earlier one, is it."""
+    """Return factors for the scores, (n,): 1 unless a mask is the duplicate of an earlier one."""
     kept = suppress(table, np.arange(len(table)), SAME)
     weights = np.ones(len(table), np.float32)
     again, better = np.flatnonzero(~kept), np.flatnonzero(kept)

@@ -1,15 +1,15 @@
-"""A segmenter that learns from scratch: every cell of a pyramid may answer for a mask around it.
+"""A segmenter that learns from scratch: every cell of a pyramid can predict one mask around it.
 
-Learnt queries have to divide the masks of all pictures among them before they can learn what masks
-look like. Here a query *is* a place and a size, so that it is known from the start who answers for
-what: networks with random weights learn from a few hundred pictures what learnt queries do not
-learn from many times as many.
+Learnt queries must divide the masks of all images among themselves before they can learn what masks
+look like. Here, a query *is* a position and a size, so the assignment is known from the start:
+networks with random weights learn from a few hundred images what learnt queries do not learn from
+many times as many.
 
-- Cells as queries, assigned by place and size: FCOS (Tian et al., ICCV 2019).
-- Masks of a cell from its own linear filter on features that all share: CondInst (Tian et al., ECCV
-  2020), whose features know the place relative to the cell, and SOLOv2 (Wang et al., NeurIPS 2020),
-  whose filter is a single product, too. Here both: the place enters as a quadratic form.
-- One score, the IoU that the mask will have: GFL (Li et al., NeurIPS 2020).
+- Cells are queries, assigned by position and size: FCOS (Tian et al., ICCV 2019).
+- Each cell predicts a linear filter on shared features: CondInst (Tian et al., ECCV 2020), whose
+  features include the position relative to the cell, and SOLOv2 (Wang et al., NeurIPS 2020), whose
+  filter is a single product. Here it is a single product, with the position as a quadratic form.
+- The only score is the predicted IoU of the mask: GFL (Li et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from unsam_cli.models.predictions import Predictions, at_least_single
 
 UNET = "unet"
 STRIDE = 2
-"""Of the features: small things are a few pixels wide."""
+"""Stride of the pixel features, in pixels: small objects are a few pixels wide."""
 _UNET_WIDTHS = (48, 64, 96, 128)
 _UNET_BLOCKS = (1, 1, 2, 2)
 _STEM = 24
-_RARE = -4.0  # logit of the first scores: hardly any cell has a mask
+_RARE = -4.0  # initial logit of the scores: very few cells have a mask
 _GROUPS = 8
 
 
 @dataclass(frozen=True)
 class CondInstConfig:
-    """What the network consists of, as ``config.json`` says.
+    """Structure of the network, as stored in ``config.json``.
 
     Parameters
     ----------
     backbone : str
         ``unet``, or a timm network with features at strides 4, 8, 16 and 32.
     out_indices : tuple of int
-        Which features of a timm network these are.
+        Indices of these features in a timm network; empty for ``unet``.
     hidden : int
         Channels of the pyramid.
     embedding : int
-        Channels of the features.
+        Channels of the learnt pixel features.
     queries : int
-        Most masks of a picture.
+        Maximum number of masks per image.
     """
 
     backbone: str = UNET
@@ -62,7 +62,7 @@ class CondInstConfig:
 
 
 class CondInst(nn.Module):
-    """Features of pixels at stride 2, and for all cells a score, an embedding, and a place.
+    """Network that computes pixel features at stride 2 and a score and a mask filter per cell.
 
     Parameters
     ----------
@@ -91,7 +91,11 @@ class CondInst(nn.Module):
         self.features = nn.Conv2d(_STEM, embedding, 3, padding=1)
 
     def forward(self, pixels: Tensor, run: Run) -> tuple[Tensor, list[Tensor]]:
-        """Return features (B, E, H / 2, W / 2), and numbers of cells (B, R * h_i * w_i, N)."""
+        """Return the pixel features and, for each stride, the outputs of its cells.
+
+        `pixels` is (B, 3, H, W), normalised; `run` calls each part of the network. Features are
+        (B, E, H / 2, W / 2) float32, cells (B, R * h_i * w_i, 1 + E + 6), see `Cells.embeddings`.
+        """
         if not self.training:  # faster forward, slower backward, by a fifth each on AVX2
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         fine = run(self.stem, pixels)
@@ -105,7 +109,7 @@ class CondInst(nn.Module):
         return features, cells
 
     def _pyramid(self, *maps: Tensor) -> list[Tensor]:
-        """Bring what is known of large surroundings to all resolutions (FPN)."""
+        """Add coarse features to the finer ones, from the top down (FPN)."""
         coarse = self.laterals[-1](maps[-1])
         coarse = coarse + self.context(coarse.mean((2, 3), keepdim=True))
         levels = [self.merges[-1](coarse)]
@@ -121,19 +125,20 @@ class CondInst(nn.Module):
 
 
 def predict_condinst(network: CondInst, pixels: Tensor, run: Run) -> Predictions:
-    """Predict masks: in training those of all cells, else of those that are worth drawing.
+    """Predict masks: of all cells in training, of the best cells otherwise.
 
     Parameters
     ----------
     network : CondInst
     pixels : (B, 3, H, W) float tensor
+        Normalised; H and W are multiples of 32.
     run : callable
         Calls a part of the network with its arguments.
 
     Returns
     -------
     Predictions
-        In training in the order of `Cells`.
+        One layer. In training, one query per cell in the order of `Cells`, without windows.
     """
     features, numbers = network(pixels, run)
     cells = Cells.of((pixels.shape[2], pixels.shape[3]), pixels.device)
@@ -150,7 +155,10 @@ def predict_condinst(network: CondInst, pixels: Tensor, run: Run) -> Predictions
 
 
 def cell_numbers(tower: nn.Module, head: nn.Module, level: Tensor) -> Tensor:
-    """Return the numbers of the cells of a stride, (B, R * h * w, N)."""
+    """Return the outputs of the cells of a stride, (B, R * h * w, 1 + E + 6) float32.
+
+    `tower` and `head` are layers of `CondInst`; `level` is (B, hidden, h, w).
+    """
     seen = tower(level).permute(0, 2, 3, 1)
     # Scores in half precision would be equal in many neighbouring cells.
     with torch.autocast(seen.device.type, enabled=False):
@@ -163,7 +171,7 @@ def _enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 class _Norm(nn.GroupNorm):
-    """Group normalisation, which learns from single pictures; faster in single precision."""
+    """Group normalisation, which works with single images; faster in single precision."""
 
     def __init__(self, width: int) -> None:
         super().__init__(_GROUPS, width)
@@ -182,7 +190,7 @@ def _convolve(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
 
 
 def _head(hidden: int, embedding: int) -> nn.Linear:
-    """For each range of sizes a score, an embedding, and the numbers of a quadratic form."""
+    """Return the layer that computes a score, an embedding and a quadratic form per size range."""
     numbers = 1 + embedding + FORM
     head = nn.Linear(hidden, RANGES * numbers)
     nn.init.normal_(head.weight, std=0.01)
@@ -214,7 +222,7 @@ class _Residual(nn.Module):
 
 
 class _Stages(nn.Module):
-    """The way down of the U: four stages at strides 4 to 32."""
+    """Encoder of the U-Net: four stages at strides 4, 8, 16 and 32."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Folders of CondInst: ``config.json`` and ``model.safetensors``, as transformers has them."""
+"""Folders of CondInst: ``config.json`` and ``model.safetensors``, laid out as in transformers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,27 @@ _FIX = "give a folder of unsam train"
 
 
 def create_condinst(config: SegmenterConfig, seed: int) -> tuple[CondInst, str]:
-    """Create a network with random weights, but for those of its backbone.
+    """Create a CondInst with random weights, and pretrained ones in a timm backbone.
+
+    Parameters
+    ----------
+    config : SegmenterConfig
+        What to create.
+    seed : int
+        Seed of all random weights.
 
     Returns
     -------
-    CondInst
-    str
-        The identity of the weights of the backbone.
+    network : CondInst
+    identity : str
+        Identity of the backbone's weights, see `unsam_cli.models.backbone_weights.load_backbone`.
+
+    Raises
+    ------
+    UsageError
+        The backbone is unknown, or has no features at strides 4, 8, 16 and 32.
+    CheckpointError, MissingInputError, WeightsUnavailableError
+        As `unsam_cli.models.backbone_weights.load_backbone`.
     """
     small = config.backbone == UNET
     described = CondInstConfig(
@@ -50,12 +64,12 @@ def create_condinst(config: SegmenterConfig, seed: int) -> tuple[CondInst, str]:
 
 
 def load_condinst(folder: Path) -> CondInst:
-    """Open a folder.
+    """Load a CondInst from a folder onto the CPU.
 
     Raises
     ------
     CheckpointError
-        It is damaged or incomplete, or its configuration is none.
+        The folder is damaged or incomplete, or its configuration is invalid.
     """
     path = folder / "model.safetensors"
     content = read_json(folder / "config.json", _FIX)
@@ -65,7 +79,7 @@ def load_condinst(folder: Path) -> CondInst:
     with building(folder, state_size(state)), torch.device("meta"):
         network = CondInst(_config(content))
     check_fit(network.state_dict(), state, folder, "download or copy it again")
-    # Copied: last bits of results would depend on where in the file numbers are.
+    # Copied: otherwise the last bits of results depend on the alignment of tensors in the file.
     network = network.to_empty(device="cpu")
     network.load_state_dict(state)
     return network
@@ -81,7 +95,7 @@ def _config(content: Mapping[str, Any]) -> CondInstConfig:
 
 
 def save_condinst(network: CondInst, folder: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a folder that is there."""
+    """Write the configuration and `state`, the weights, into an existing folder."""
     content: dict[str, Any] = {"model_type": CONDINST, **asdict(network.config)}
     text = json.dumps(content, indent=2) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Whole-image checkpoints of detectron2, as UnSAM publishes them, under the names of Hugging Face.
+"""UnSAM's published whole-image checkpoints of detectron2, renamed for Hugging Face.
 
-The names are facts about files; where they are read off is told in `docs/convert.md`.
+`docs/convert.md` says where the names come from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PIXELS = "model.pixel_level_module.decoder."
 _QUERIES = "model.transformer_module."
 _LAYERS = rf"{_QUERIES}decoder.layers.\1."
 _OPTIONAL = (".num_batches_tracked", "criterion.empty_weight")
-"""Not learnt, and not in every file."""
+"""Endings of names that are not learnt and not in every file."""
 
 _HEAD = r"sem_seg_head\."
 _DEEP = rf"{_HEAD}pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."
@@ -56,7 +56,7 @@ _RULES = [
     ),
     (rf"{_QUERY}class_embed\.", "class_predictor."),
 ]
-"""Beginnings of names, theirs and ours; the first that fits is taken."""
+"""Prefixes of names in detectron2 and in Hugging Face; the first that matches is used."""
 
 
 def read_detectron2(path: Path) -> tuple[SegmenterConfig, dict[str, Tensor]]:
@@ -65,19 +65,19 @@ def read_detectron2(path: Path) -> tuple[SegmenterConfig, dict[str, Tensor]]:
     Parameters
     ----------
     path : Path
-        What the trainer saved, or a bare state dict.
+        File saved by the trainer, or a bare state dict.
 
     Returns
     -------
     config : SegmenterConfig
-        With the number of queries of the file.
+        With the number of queries and the width that the file has.
     state : dict of tensors
-        Of ``Mask2FormerForUniversalSegmentation``.
+        State dict with the names of ``Mask2FormerForUniversalSegmentation``.
 
     Raises
     ------
     CheckpointError
-        The file is damaged, holds code, or is something else.
+        The file is damaged, contains code, or is not such a checkpoint.
     """
     content = read_checkpoint(path)
     check_state(_model(content), path, integers=False)
@@ -90,7 +90,21 @@ def read_detectron2(path: Path) -> tuple[SegmenterConfig, dict[str, Tensor]]:
 
 
 def fit_detectron2(network: Any, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load what `read_detectron2` returned; raise `CheckpointError` unless all of it fits."""
+    """Load the state dict that `read_detectron2` returned into a network, in place.
+
+    Parameters
+    ----------
+    network : Mask2FormerForUniversalSegmentation
+    state : mapping of str to tensor
+        State dict from `read_detectron2`.
+    path : Path
+        File that `state` comes from, for error messages.
+
+    Raises
+    ------
+    CheckpointError
+        A weight is missing, superfluous or of another shape.
+    """
     wanted = network.state_dict()
     filled = {k: v for k, v in wanted.items() if k.endswith(_OPTIONAL)}
     check_fit(wanted, {**filled, **state}, path, "give the whole-image checkpoint of UnSAM")
@@ -98,7 +112,7 @@ def fit_detectron2(network: Any, state: Mapping[str, Tensor], path: Path) -> Non
 
 
 def rename(name: str) -> str:
-    """Return the name that Hugging Face has for a weight of detectron2, or the name itself."""
+    """Return the Hugging Face name of a weight of detectron2, or `name` if no rule matches."""
     if name.startswith("backbone."):
         return _ENCODER + resnet_name(name.removeprefix("backbone."))
     for pattern, target in _RULES:
@@ -109,12 +123,12 @@ def rename(name: str) -> str:
 
 
 def resnet_name(name: str) -> str:
-    """Return the name in ``ResNetBackbone`` of a weight of a ResNet.
+    """Return the name that a weight of a ResNet has in ``ResNetBackbone`` of transformers.
 
     Parameters
     ----------
     name : str
-        As in detectron2, in torchvision (also DINO's and timm's files), or as in transformers.
+        Name in detectron2, in torchvision (also used by DINO and timm) or in transformers.
     """
     name = name.removeprefix("resnet.")
     block = r"^(?:res|layer)(\d)\.(\d+)\."
@@ -149,7 +163,7 @@ def _model(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upgrade(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Give weights of older Mask2Former files their present names."""
+    """Rename the weights of older Mask2Former files to their current names."""
     upgraded = {}
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
@@ -173,7 +187,7 @@ def _config(state: Mapping[str, Tensor], path: Path) -> SegmenterConfig:
             "transformers"
         )
 
-    # The layers are always as many, so that a file that lacks the last of them is refused.
+    # The number of layers is fixed, so that a file without the last ones is refused.
     layers = SegmenterConfig().layers
     count, width = queries.shape
     try:
@@ -183,7 +197,7 @@ def _config(state: Mapping[str, Tensor], path: Path) -> SegmenterConfig:
 
 
 def _split(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """Take a packed projection of self-attention apart; cross-attention stays packed."""
+    """Split a packed projection of self-attention; cross-attention stays packed."""
     stem, found, kind = name.partition(".self_attn.in_proj_")
     if not found or not tensor.ndim:
         return {name: tensor}

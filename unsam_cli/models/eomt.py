@@ -1,4 +1,4 @@
-"""EoMT of Hugging Face, run at any size: a plain vision transformer that sees queries."""
+"""Forward pass of the Hugging Face EoMT at any size: a plain vision transformer with queries."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ from unsam_cli.models.predictions import Predictions, at_least_single, class_agn
 def predict_eomt(
     network: Any, pixels: Tensor, run: Run, seeds: Sequence[int] | None = None
 ) -> Predictions:
-    """Run a network as its own forward pass would, up to rounding.
+    """Run an EoMT; the result equals its own forward pass up to rounding.
 
-    Its own takes pictures of one size only. Here position embeddings are resized to the picture's
-    grid. In evaluation, masks are applied to all queries of the blocks that have
-    ``attn_mask_probs`` above 0.
+    The original takes images of one size only. Here, position embeddings are resized to the grid of
+    the image. In evaluation, masked attention applies to all queries of the blocks whose
+    ``attn_mask_probs`` are above 0.
 
     Parameters
     ----------
     network : EomtForUniversalSegmentation
     pixels : (B, 3, H, W) float tensor
+        Normalised; H and W are multiples of the patch size.
     run : callable
         Calls a part of the network with its arguments.
     seeds : sequence of B int, optional
-        Of what each image draws in training; by default torch's own random numbers.
+        Seed per image of the random numbers that are drawn in training; by default torch's global
+        generator is used.
+
+    Returns
+    -------
+    Predictions
+        In training of all prediction layers, in evaluation of the last one.
 
     References
     ----------
@@ -55,9 +62,9 @@ def predict_eomt(
 
 
 def anneal_masks(network: Any, share: float) -> None:
-    """Set the share of queries to which masks are applied in training, in each of the last blocks.
+    """Set the probability of masked attention in each of the last blocks, in place.
 
-    Of B blocks the k-th, from 0, falls from 1 to 0 between ``(k + 1) / (B + 2)`` and
+    In block k of B (from 0), the probability falls from 1 to 0 between ``(k + 1) / (B + 2)`` and
     ``(k + 2) / (B + 2)`` of the training, as a polynomial of power 0.9. Afterwards no masks are
     needed, which makes inference faster.
 
@@ -65,7 +72,7 @@ def anneal_masks(network: Any, share: float) -> None:
     ----------
     network : EomtForUniversalSegmentation
     share : float
-        Of the training that is done, 0 to 1.
+        Fraction of the training that is done, 0 to 1.
 
     References
     ----------
@@ -78,7 +85,7 @@ def anneal_masks(network: Any, share: float) -> None:
 
 
 def _embed(network: Any, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Return tokens (B, prefix + h * w, C), and h and w."""
+    """Return tokens (B, prefix + h * w, C), and (h, w), the size of the grid of patches."""
     embeddings = network.embeddings
     patches = embeddings.patch_embeddings.projection(pixels)
     height, width = patches.shape[-2:]
@@ -106,7 +113,7 @@ def _heads(network: Any, hidden: Tensor, grid: tuple[int, int]) -> tuple[Tensor,
 
 
 def _chances(network: Any, batch: int, seeds: Sequence[int] | None) -> Tensor:
-    """Draw a number from 0 to 1 for each query of each image in each block, (blocks, B, Q)."""
+    """Draw a number from 0 to 1 per block, image and query, (blocks, B, Q)."""
     shape = len(network.attn_mask_probs), network.config.num_queries
     if seeds is None:
         drawn = torch.rand(batch, *shape)
@@ -123,14 +130,18 @@ def _mask(
     grid: tuple[int, int],
     exempt: Tensor | None,
 ) -> Tensor:
-    """Keep queries from patches outside of their masks, (B, 1, N, N), added to attention.
+    """Return what is added to attention logits, (B, 1, N, N): -inf from a query outside its mask.
 
     Parameters
     ----------
     output : tuple
-        What `_heads` returned.
+        Result of `_heads`.
+    hidden : (B, N, C) tensor
+        Tokens; gives the shape, dtype and device.
+    grid : (h, w)
+        Size of the grid of patches.
     exempt : (B, Q) bool tensor, optional
-        Queries for which that is not done.
+        Queries that are not masked.
     """
     _, embeddings, features = output
     small = functional.interpolate(features, grid, mode="bilinear", align_corners=False)
@@ -145,7 +156,7 @@ def _mask(
 
 
 def _join(outputs: list[tuple[Tensor, Tensor, Tensor]]) -> Predictions:
-    """Put predictions of layers together, whose features differ: see `Predictions`."""
+    """Join the predictions of layers that have different features, see `Predictions`."""
     count, channels = len(outputs), outputs[0][1].shape[2]
     embeddings = [
         functional.pad(e, (i * channels, (count - 1 - i) * channels))

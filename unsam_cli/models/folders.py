@@ -1,4 +1,4 @@
-"""Model folders that appear at once or not at all."""
+"""Atomic writing of model folders."""
 
 from __future__ import annotations
 
@@ -18,30 +18,38 @@ _FILES = {ABOUT, "config.json", "model.safetensors"}
 
 
 def publish_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a folder beside `folder`, then rename it, so that nobody sees half of it.
+    """Write a model folder atomically: fill a temporary one, then rename it to `folder`.
 
-    An earlier folder of that name is replaced if it holds a model and nothing else.
+    An existing folder is replaced if it contains a model and nothing else, or is empty.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to write. A symbolic link is followed, and kept.
+    write : callable
+        Writes the model into the empty folder that it is given.
 
     Raises
     ------
     OutputError
-        It cannot be written, there is something else in its place, or another process writes it.
+        The folder cannot be written, contains something else, or is being written by another
+        process.
     """
-    folder = Path(os.path.realpath(folder))  # a link stays one
+    folder = Path(os.path.realpath(folder))  # keeps a link
     try:
         _check(folder)
         with _part(folder) as part:
             write(part)
             _keep_modes(part, folder)
             old = folder.with_name(f".{folder.name}.old")
-            remove(old)  # of a run that was killed in the next two lines
+            remove(old)  # left by a run that was killed in the next lines
             if folder.exists():
                 folder.rename(old)
             part.rename(folder)
             remove(old)
     except UnsamError:
         raise
-    except (OSError, SafetensorError) as error:  # the latter is how it says "disk full"
+    except (OSError, SafetensorError) as error:  # safetensors raises its own when a disk is full
         reason = shortage(error) or getattr(error, "strerror", None) or error
         raise OutputError(
             f"{folder}: cannot be written: {' '.join(str(reason).split())}"
@@ -57,7 +65,7 @@ def _check(folder: Path) -> None:
 
 @contextmanager
 def _part(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside `folder` that only this process uses; it is gone afterwards."""
+    """Yield an empty folder next to `folder` that only this process uses; remove it afterwards."""
     if not folder.parent.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -75,7 +83,7 @@ def _part(folder: Path) -> Iterator[Path]:
 
 
 def _keep_modes(part: Path, folder: Path) -> None:
-    """Give new files the modes of those that they replace."""
+    """Give new files, and the folder, the modes of those that they replace."""
     for file in part.iterdir():
         keep_mode(file, folder / file.name)
     if folder.exists():
@@ -83,5 +91,5 @@ def _keep_modes(part: Path, folder: Path) -> None:
 
 
 def _holds_only_a_model(folder: Path) -> bool:
-    """Say whether a folder was written here; what is empty may be replaced, too."""
+    """Return whether a folder contains exactly the files of a model, or nothing."""
     return {path.name for path in folder.iterdir()} in (set(), _FILES)

@@ -1,4 +1,4 @@
-"""From pictures to what the networks take."""
+"""From images to the inputs of the networks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from unsam_cli.models.settings import LONGEST_SIDE, SHORT_SIDE
 
 MEAN = (123.675, 116.280, 103.530)
 STD = (58.395, 57.120, 57.375)
-"""Of ImageNet, red, green and blue, on 0..255; all networks here were trained with them."""
+"""Mean and standard deviation of ImageNet (R, G, B; 0 to 255), used by all networks here."""
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Return pictures with mean 0 and standard deviation 1, as the networks take them.
+    """Subtract the mean of ImageNet and divide by its standard deviation.
 
     Parameters
     ----------
     images : (B, 3, H, W) or (3, H, W) uint8 tensor
-        Red, green and blue.
+        RGB, 0 to 255.
 
     Returns
     -------
@@ -32,20 +32,21 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def batch_pixels(images: Sequence[Tensor], multiple: int, least: int = 1) -> Tensor:
-    """Normalise pictures of different sizes and pad them to one size.
+    """Normalise images of different sizes and pad them to one size.
 
     Parameters
     ----------
-    images : sequence of (3, H, W) uint8 tensors
+    images : sequence of (3, H_i, W_i) uint8 tensors
+        RGB.
     multiple : int
-        ``Segmenter.multiple``.
+        H and W of the batch are multiples of it, see ``Segmenter.multiple``. In pixels.
     least : int
-        Least height and width in pixels.
+        Minimum height and width before they are rounded up to `multiple`, in pixels.
 
     Returns
     -------
     (B, 3, H, W) float32 tensor
-        Zero outside of the pictures, which begin at the top left.
+        Images at the top left; padding, right and below, is zero.
     """
     height = max(least, *(image.shape[1] for image in images))
     width = max(least, *(image.shape[2] for image in images))
@@ -64,10 +65,10 @@ def test_size(
     short: int = SHORT_SIDE,  # noqa: PT028
     longest: int = LONGEST_SIDE,  # noqa: PT028
 ) -> tuple[int, int]:
-    """Return the height and width in pixels to which an image is resized for inference.
+    """Return the height and width, in pixels, to which an image is resized for inference.
 
-    The shorter side becomes `short`, unless the longer one would be more than `longest`: then
-    that becomes `longest`. Halves are rounded up.
+    The shorter side becomes `short`, unless the longer side would then exceed `longest`; in that
+    case the longer side becomes `longest`. Halves are rounded up.
     """
     scale = short / min(height, width)
     if scale * max(height, width) > longest:

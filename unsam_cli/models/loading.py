@@ -1,7 +1,7 @@
-"""Segmenters from scratch and from checkpoints, and back to files.
+"""Create, load and save segmenters.
 
-A folder is one of transformers (``config.json``, ``model.safetensors``), which its
-``from_pretrained`` opens, with ``unsam.json`` beside: our settings and the history of the weights.
+A model folder has the files of transformers (``config.json``, ``model.safetensors``), whose
+``from_pretrained`` opens it, and ``unsam.json`` with our settings and the history of the weights.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from unsam_cli.models.vit_to_eomt import eomt_state
 
 FORMAT, VERSION = "unsam-segmenter", 1
 _EXAMPLE = asdict(SegmenterConfig(backbone_weights="", decoder_layers=1))
-"""A value of the right type of every setting."""
+"""An example value of the right type for every setting."""
 _MOST_PIXELS = 2**17
-"""Of a side; no image has more that fits into memory."""
+"""Longest allowed side in pixels; larger images do not fit into memory."""
 _MOST_MULTIPLE = 512
 _FIX = "give a folder or hub id of Mask2Former or EoMT, or a checkpoint of UnSAM (.pth)"
 
 
 def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
-    """Create a segmenter that has not been trained, with the weights of its backbone.
+    """Create an untrained segmenter with a pretrained backbone.
 
     Parameters
     ----------
     config : SegmenterConfig
         What to create.
     seed : int
-        Of all random weights.
+        Seed of all random weights.
 
     Returns
     -------
@@ -58,12 +58,12 @@ def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
     Raises
     ------
     UsageError
-        The backbone does not suit the architecture.
+        The backbone is unknown or does not suit the architecture.
     CheckpointError, MissingInputError, WeightsUnavailableError
-        The weights of the backbone do not fit, or cannot be had.
+        The backbone's weights do not fit, do not exist, or cannot be downloaded.
     """
     network, identity = _CREATE[config.architecture](config, seed)
-    if _is_folder(config.backbone):  # where it was says nothing elsewhere
+    if _is_folder(config.backbone):  # its path is of no use on other machines
         config = replace(config, backbone=network.config.backbone_config.model_type)
     segmenter = Segmenter(network, config).train()
     segmenter.identity = identity
@@ -76,10 +76,10 @@ def load_segmenter(checkpoint: str, device: str = "cpu") -> Segmenter:
     Parameters
     ----------
     checkpoint : str
-        A folder as `save_segmenter` or transformers write it, with Mask2Former or EoMT; a
-        checkpoint of detectron2 as UnSAM publishes them (``.pth``); or a hub id.
+        A folder written by `save_segmenter` or, for Mask2Former and EoMT, by transformers; a
+        published UnSAM checkpoint of detectron2 (``.pth``); or a hub id of such a folder.
     device : str
-        Where it shall run.
+        Device to run on, as torch names it.
 
     Raises
     ------
@@ -104,14 +104,18 @@ def save_segmenter(
     Parameters
     ----------
     segmenter : Segmenter
-        Stays as it is.
+        Not changed.
     folder : Path
-        Made if it does not exist. To let it appear at once, see
-        `unsam_cli.models.folders`.
+        Created if it does not exist. To write it atomically, see `unsam_cli.models.folders`.
     weights : dict of tensors, optional
-        What is written in the place of ``segmenter.state_dict()``.
+        State dict to write instead of ``segmenter.state_dict()``.
     history : list of dict, optional
         Steps that led to the weights; by default the segmenter's.
+
+    Raises
+    ------
+    CheckpointError
+        `weights` do not fit the segmenter.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = segmenter.state_dict() if weights is None else weights
@@ -140,16 +144,16 @@ def convert_checkpoint(
     Parameters
     ----------
     file : Path
-        As UnSAM publishes them.
+        Published UnSAM checkpoint (``.pth``).
     folder : Path
-        Appears when it is complete, in the place of an earlier one.
+        Folder to write, atomically; an existing model in it is replaced.
     history : list of dict, optional
         Steps that led to the weights.
 
     Raises
     ------
     CheckpointError
-        The file is damaged, incomplete, or something else.
+        The file is damaged, incomplete, or not such a checkpoint.
     OutputError
         The folder cannot be written.
     """
@@ -178,7 +182,7 @@ def _create_mask2former(config: SegmenterConfig, seed: int) -> tuple[Any, str]:
 
 
 def _is_folder(backbone: str) -> bool:
-    """Tell a folder from the name of a network, which some folder here may have, too."""
+    """Return whether `backbone` is a folder; a name without a slash is always a network."""
     return "/" in backbone and Path(backbone).is_dir()
 
 
@@ -218,7 +222,7 @@ def _from_folder(folder: Path, about: Mapping[str, Any]) -> Segmenter:
     network = load_condinst(folder) if kind == CONDINST else load_network(NETWORKS[kind], folder)
     settings = _settings(network, kind, about, folder)
     with refusing(folder), torch.inference_mode():
-        # A small picture: not all settings leave their mark on the weights.
+        # Run a small image: the weights do not reveal every wrong setting.
         segmenter = Segmenter(network, settings).eval()
         if not 1 <= segmenter.multiple <= _MOST_MULTIPLE:
             raise ValueError(f"input sizes would be multiples of {segmenter.multiple} pixels")
@@ -227,7 +231,7 @@ def _from_folder(folder: Path, about: Mapping[str, Any]) -> Segmenter:
 
 
 def _settings(network: Any, kind: str, about: Mapping[str, Any], folder: Path) -> SegmenterConfig:
-    """Return our settings of a network, as its folder tells, or told by the network itself."""
+    """Return our settings from the folder, or else those derived from the network itself."""
     if "config" not in about:
         return config_of(network)
     try:

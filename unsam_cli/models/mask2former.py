@@ -1,4 +1,4 @@
-"""Mask2Former of Hugging Face, run with less memory."""
+"""Forward pass of the Hugging Face Mask2Former that needs less memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from unsam_cli.models.query_decoder import decode_queries
 
 
 def predict_mask2former(network: Any, pixels: Tensor, run: Run) -> Predictions:
-    """Run a network as its own forward pass would, up to rounding.
+    """Run a Mask2Former; the result equals its own forward pass up to rounding.
 
     Parameters
     ----------
     network : Mask2FormerForUniversalSegmentation
     pixels : (B, 3, H, W) float tensor
+        Normalised; H and W are multiples of the coarsest stride, 32.
     run : callable
         Calls a part of the network with its arguments.
+
+    Returns
+    -------
+    Predictions
+        In training of all prediction layers, in evaluation of the last one.
     """
     module = network.model.pixel_level_module
     # Convolutions take two thirds of the time with channels last.

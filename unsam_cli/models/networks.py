@@ -1,4 +1,4 @@
-"""Networks of Hugging Face from our settings, with random weights, and back."""
+"""Hugging Face networks built from our settings with random weights, and the way back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NETWORKS = {
 RESNET = "resnet50"
 _HEADS = 8
 _MOST_BYTES = 2**35
-"""Of a network as the configuration of a backbone asks for it."""
+"""Maximum size of a network that the configuration of a backbone may ask for."""
 _STRIDES = [4, 8, 16, 32]
 
 
@@ -41,12 +41,20 @@ def create_mask2former(config: SegmenterConfig, folder: Path | None = None) -> A
     ----------
     config : SegmenterConfig
     folder : Path, optional
-        Where the configuration of a Hugging Face backbone is.
+        Folder with the configuration of a Hugging Face backbone.
+
+    Returns
+    -------
+    Mask2FormerForUniversalSegmentation
+        On the CPU, in training mode.
 
     Raises
     ------
     UsageError
-        The backbone is unknown or does not have features at strides 4, 8, 16 and 32.
+        The backbone is unknown, does not accept images of arbitrary size, or has no features at
+        strides 4, 8, 16 and 32.
+    CheckpointError
+        The configuration in `folder` is invalid.
     """
     backbone = _backbone_config(config.backbone, folder)
     with contextlib.ExitStack() as stack:
@@ -74,12 +82,21 @@ def create_mask2former(config: SegmenterConfig, folder: Path | None = None) -> A
 
 
 def create_eomt(config: SegmenterConfig, vit: Any) -> Any:
-    """Create an EoMT with random weights, as large as a timm VisionTransformer.
+    """Create an EoMT with random weights and the dimensions of a vision transformer.
+
+    Parameters
+    ----------
+    config : SegmenterConfig
+    vit : timm VisionTransformer
+
+    Returns
+    -------
+    EomtForUniversalSegmentation
 
     Raises
     ------
     UsageError
-        The transformer has too few blocks.
+        The transformer has too few blocks, or the image size is no multiple of its patch size.
     """
     patch = int(vit.patch_embed.patch_size[0])
     width, depth = int(vit.embed_dim), len(vit.blocks)
@@ -107,12 +124,18 @@ def create_eomt(config: SegmenterConfig, vit: Any) -> Any:
 
 
 def config_of(network: Any, **known: Any) -> SegmenterConfig:
-    """Describe a network that comes from elsewhere.
+    """Derive our settings from a network that was created elsewhere.
+
+    Parameters
+    ----------
+    network : Mask2FormerForUniversalSegmentation, EomtForUniversalSegmentation or CondInst
+    **known
+        Settings that replace the derived ones; used for Mask2Former only.
 
     Raises
     ------
     CheckpointError
-        It is of a form that is not supported.
+        The network is a Mask2Former with normalisation before attention.
     """
     config = network.config
     if isinstance(network, CondInst):
@@ -158,12 +181,18 @@ def _backbone_config(name: str, folder: Path | None) -> Any:
 
 
 def stages(name: str) -> Sequence[int]:
-    """Return which features of a timm network are at strides 4, 8, 16 and 32."""
+    """Return the indices of a timm network's features at strides 4, 8, 16 and 32.
+
+    Raises
+    ------
+    UsageError
+        `name` is unknown to timm, or the network has no features at these strides.
+    """
     import timm
 
     try:
         network = timm.create_model(name, pretrained=False, features_only=True)
-    # timm raises what its networks raise.
+    # timm passes on whatever its networks raise.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{name} cannot be a backbone: {reason}") from error
@@ -178,7 +207,7 @@ def stages(name: str) -> Sequence[int]:
 
 
 def _check_maps(encoder: Any, name: str) -> None:
-    """Try a small picture: some networks take one size only, or have channels last."""
+    """Run a small image: some networks take one size only, or have channels last."""
     try:
         with torch.no_grad():
             maps = encoder.eval()(torch.zeros(1, 3, 64, 96)).feature_maps

@@ -1,8 +1,8 @@
 """The pixel decoder of Mask2Former with less memory: deformable attention, a few pixels at a time.
 
-Modules and weights are those of Hugging Face; only the order of operations is ours. Sampled values
-of one layer would take pixels x heads x levels x points x channels: 0.4 GB at 1024 x 1536, three
-times over.
+Modules and weights are those of Hugging Face; only the order of operations differs. All sampled
+values of one layer, pixels x heads x levels x points x channels, would take 0.4 GB at 1024 x 1536,
+three times over.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from torch import Tensor
 from torch.nn import functional
 
 Run = Callable[..., Any]
-"""Calls a function with arguments, or lets autograd call it a second time in the backward pass."""
+"""Calls a function with arguments; in training it may recompute it in the backward pass."""
 
 CHUNK = 4096
-"""Positions at a time outside of training."""
+"""Number of positions that are computed at a time outside of training."""
 
 
 def decode_pixels(decoder: Any, maps: list[Tensor], run: Run) -> tuple[Tensor, list[Tensor]]:
-    """Compute what the decoder of queries looks at.
+    """Compute the mask features, and the feature maps that queries attend to.
 
     Parameters
     ----------
     decoder : Mask2FormerPixelDecoder
     maps : list of (B, C_i, h_i, w_i) tensors
-        Of the backbone, at strides 4, 8, 16 and 32. Emptied: 0.2 GB at 1024 x 1536.
+        Feature maps of the backbone at strides 4, 8, 16 and 32. The list is emptied, which frees
+        0.2 GB at 1024 x 1536.
     run : callable
-        Calls each layer.
+        Calls each layer with its arguments.
 
     Returns
     -------
     features : (B, C, h, w) tensor
-        What mask embeddings are multiplied with, at stride 4.
+        Mask features at stride 4; mask logits are their products with the mask embeddings.
     levels : list of (B, C, h_i, w_i) tensors
-        At strides 32, 16 and 8.
+        Feature maps at strides 32, 16 and 8.
     """
     inputs = [f(x) for f, x in zip(decoder.input_projections, reversed(maps), strict=False)]
     shapes = [tuple(x.shape[-2:]) for x in inputs]
@@ -60,7 +61,7 @@ def decode_pixels(decoder: Any, maps: list[Tensor], run: Run) -> tuple[Tensor, l
 
 
 def _positions(decoder: Any, inputs: Sequence[Tensor]) -> Tensor:
-    """Return encodings of place and level, (1, N, C)."""
+    """Return encodings of position and level, (1, N, C)."""
     encodings = []
     for x, level in zip(inputs, decoder.level_embed, strict=True):
         place = decoder.position_embedding((1, *x.shape[1:]), x.device, x.dtype)
@@ -69,7 +70,7 @@ def _positions(decoder: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _reference_points(decoder: Any, shapes: Sequence[Any], like: Tensor) -> Tensor:
-    """Return the centres of all positions as fractions of the picture, x and y: (1, N, 2)."""
+    """Return x and y of the centres of all positions, (1, N, 2), as fractions of the image."""
     whole = like.new_ones(1, len(shapes), 2)
     points: Tensor = decoder.encoder.get_reference_points(shapes, whole, like.device)
     return points[:, :, 0]  # without padding they are the same for all levels
@@ -86,7 +87,7 @@ def _to_maps(hidden: Tensor, shapes: Sequence[Any]) -> list[Tensor]:
 def _layer(
     layer: Any, hidden: Tensor, positions: Tensor, reference: Tensor, shapes: Sequence[Any]
 ) -> Tensor:
-    """Apply one layer; outside of training to a few positions at a time."""
+    """Apply one layer; outside of training, to a few positions at a time."""
     attention = layer.self_attn
     # (B, N, C) to (B * heads, C / heads, h, w), a level each
     values = [
@@ -107,7 +108,7 @@ def _layer(
 def _update(
     layer: Any, hidden: Tensor, positions: Tensor, reference: Tensor, values: Sequence[Tensor]
 ) -> Tensor:
-    """Attend and transform: every position on its own, given the values."""
+    """Apply attention and the feed-forward network; positions are independent given `values`."""
     hidden = layer.self_attn_layer_norm(
         hidden + _attend(layer.self_attn, hidden + positions, reference, values)
     )
@@ -115,14 +116,17 @@ def _update(
 
 
 def _attend(attention: Any, queries: Tensor, reference: Tensor, values: Sequence[Tensor]) -> Tensor:
-    """Sum values at a few learnt places around each position, bilinearly sampled.
+    """Sum bilinearly sampled values at a few learnt points around each position.
 
     Parameters
     ----------
     attention : Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention
     queries : (B, n, C) tensor
+        Positions that attend.
     reference : (1, n, 2) tensor
+        x and y of these positions, as fractions of the image.
     values : sequence of (B * heads, C / heads, h_i, w_i) tensors
+        Projected feature maps, one per level.
 
     References
     ----------

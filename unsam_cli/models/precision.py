@@ -1,4 +1,4 @@
-"""What a device computes fastest in without losing what is learnt."""
+"""The number format that a device computes fastest in without harm to training."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ AUTO = "auto"
 
 
 def precision(name: str, device: str) -> str:
-    """Return what `name` means for a device.
+    """Return the name of the dtype that `name` stands for on a device.
 
     Parameters
     ----------
     name : str
-        ``auto``, or the name of a type of torch. ``auto`` means ``bfloat16`` if the device
-        multiplies in it natively, else ``float32``: elsewhere it is emulated, and slower.
+        ``auto``, or the name of a dtype of torch, which is returned. ``auto`` is ``bfloat16`` if
+        the device multiplies in it natively, else ``float32``: emulated bfloat16 is slower.
     device : str
-        As torch names it.
+        Device name of torch, such as ``cuda:0``.
+
+    Returns
+    -------
+    str
+        Such as ``bfloat16``.
     """
     if name != AUTO:
         return name

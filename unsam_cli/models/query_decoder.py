@@ -1,10 +1,11 @@
 """The masked decoder of Mask2Former with less memory.
 
-Modules and weights are those of Hugging Face; only the order of operations is ours:
+Modules and weights are those of Hugging Face; only the order of operations differs:
 
-- Masks of all queries are never made. To resize a picture is linear, and so is a mask in the
-  features; so resized masks are dot products with resized features, a few queries at a time.
-- Attention is computed without keeping its weights, its mask is shared by all heads.
+- The full masks of all queries are never computed. Resizing is linear, and mask logits are linear
+  in the features, so resized masks are dot products with resized features, computed for a few
+  queries at a time.
+- Attention weights are not kept, and all heads share one attention mask.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from torch.nn import functional
 from unsam_cli.models.pixel_decoder import Run
 
 CHUNK = 256
-"""Queries at a time outside of training."""
+"""Number of queries that are computed at a time outside of training."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """What queries attend to.
+    """Keys and values of one resolution, with S positions.
 
     Parameters
     ----------
     keys, values : (B, S, C) tensors
-        With and without the encoding of their place.
+        Inputs of cross-attention, with and without the encoding of the position.
     features : (B, C, S) tensor
-        Mask features at this resolution; without gradient.
+        Mask features at this resolution; they have no gradient.
     """
 
     keys: Tensor
@@ -43,23 +44,23 @@ class Level:
 def decode_queries(
     module: Any, maps: Sequence[Tensor], features: Tensor, run: Run
 ) -> list[tuple[Tensor, Tensor]]:
-    """Update queries by what they see of the picture.
+    """Update the queries by attention to the image and to each other.
 
     Parameters
     ----------
     module : Mask2FormerTransformerModule
     maps : sequence of (B, C, h_i, w_i) tensors
-        At strides 32, 16 and 8.
+        Feature maps at strides 32, 16 and 8.
     features : (B, C, h, w) tensor
-        Mask features.
+        Mask features at stride 4.
     run : callable
-        Calls each layer.
+        Calls each layer with its arguments.
 
     Returns
     -------
     list of ((B, Q, C) tensor, (B, Q, C) tensor)
-        Normalised queries, and their mask embeddings: the learnt ones, then those after each
-        layer. Outside of training only those after the last layer.
+        Normalised queries and their mask embeddings: first of the learnt queries, then after each
+        layer. Outside of training, only those after the last layer.
 
     References
     ----------
@@ -79,7 +80,7 @@ def decode_queries(
 
 
 def _level(module: Any, index: int, x: Tensor, features: Tensor) -> Level:
-    """Prepare a map of the pixel decoder as keys and values."""
+    """Turn a feature map of the pixel decoder into keys and values."""
     size = x.shape[-2:]
     place = module.position_embedder((1, *x.shape[1:]), x.device, x.dtype)
     values = module.input_projections[index](x).flatten(2).transpose(1, 2)
@@ -96,7 +97,7 @@ def _embed(decoder: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _layer(layer: Any, hidden: Tensor, places: Tensor, level: Level, embeddings: Tensor) -> Tensor:
-    """Look at the picture, then at the other queries, then think."""
+    """Apply masked cross-attention, self-attention and the feed-forward network."""
     hidden = layer.cross_attn_layer_norm(
         hidden + _look(layer.cross_attn, hidden + places, level, embeddings)
     )
@@ -105,12 +106,13 @@ def _layer(layer: Any, hidden: Tensor, places: Tensor, level: Level, embeddings:
 
 
 def _look(attention: Any, queries: Tensor, level: Level, embeddings: Tensor) -> Tensor:
-    """Attend to the picture where the query's own mask is.
+    """Attend to the image inside the query's own mask.
 
     Parameters
     ----------
     attention : torch.nn.MultiheadAttention
     queries, embeddings : (B, Q, C) tensors
+        Queries with their position encoding, and their mask embeddings.
     """
     weights = attention.in_proj_weight.chunk(3)
     biases = attention.in_proj_bias.chunk(3)
@@ -134,7 +136,7 @@ def _look(attention: Any, queries: Tensor, level: Level, embeddings: Tensor) -> 
 
 
 def _inside(embeddings: Tensor, features: Tensor) -> Tensor:
-    """Say where masks are, (B, 1, n, S) bool; a query without a mask looks everywhere."""
+    """Return where masks are, (B, 1, n, S) bool; True everywhere for an empty mask."""
     inside = embeddings.to(features.dtype) @ features >= 0
     return (inside | ~inside.any(-1, keepdim=True))[:, None]
 

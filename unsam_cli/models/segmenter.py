@@ -19,24 +19,24 @@ from unsam_cli.models.settings import CONDINST, SegmenterConfig
 
 
 class Segmenter(nn.Module):
-    """A network of Hugging Face behind one interface, with a forward pass that saves memory.
+    """Common interface of all architectures, with a forward pass that saves memory.
 
-    Batch normalisation stays as it was trained: its statistics are never updated, its weights need
-    no gradient.
+    Batch normalisation is frozen: its statistics are never updated, and its weights have no
+    gradient.
 
     Attributes
     ----------
-    network : Mask2FormerForUniversalSegmentation or EomtForUniversalSegmentation
+    network : Mask2FormerForUniversalSegmentation, EomtForUniversalSegmentation or CondInst
     config : SegmenterConfig
     multiple : int
-        Sides of the input must be multiples of it.
+        Height and width of the input must be multiples of it, in pixels.
     checkpointing : bool
         Recompute activations in the backward pass instead of keeping them.
     history : list of dict
         Steps that led to the weights, see `unsam_cli.run.provenance`.
     identity : str
-        What the weights are: a hash, or a hub id with its commit. Of a new segmenter, those of its
-        backbone.
+        Identity of the weights: a hash, or a hub id with its commit. For a new segmenter, the
+        identity of its backbone's weights.
     """
 
     def __init__(self, network: Any, config: SegmenterConfig) -> None:
@@ -52,7 +52,7 @@ class Segmenter(nn.Module):
                 module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Segmenter:
-        """Switch to training, or to evaluation; batch normalisation stays in the latter."""
+        """Switch to training or evaluation mode; batch normalisation stays in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, _BatchNorm):
@@ -67,13 +67,14 @@ class Segmenter(nn.Module):
         pixels : (B, 3, H, W) float tensor
             Normalised, and padded with zeros to multiples of `multiple`.
         seeds : sequence of B int, optional
-            Of what EoMT draws for each image in training.
+            Seed per image of the random numbers that EoMT draws in training; others ignore it.
 
         Returns
         -------
         Predictions
-            Of all layers in training mode, the first of queries alone; else of the last one.
-            In float32, under autocast, too.
+            In training mode of all prediction layers, of which the first sees the learnt queries
+            as they are; otherwise of the last layer. CondInst has one. In float32, also under
+            autocast.
         """
         assert not any(side % self.multiple for side in pixels.shape[-2:]), pixels.shape
         if self.config.architecture == "eomt":
@@ -90,7 +91,7 @@ class Segmenter(nn.Module):
 
 
 def _multiple(network: Any, config: SegmenterConfig) -> int:
-    """Return what sides of the input must be multiples of."""
+    """Return the number that the sides of the input must be multiples of, in pixels."""
     if config.architecture == CONDINST:
         return max(STRIDES)
     if config.architecture == "eomt":

@@ -11,9 +11,9 @@ from unsam_cli.settings import Settings, setting
 CONDINST = "condinst"
 ARCHITECTURES = ("mask2former", "eomt", CONDINST)
 RANDOM = "random"
-"""Stands for random numbers instead of weights."""
+"""Name of random weights, in the place of a checkpoint."""
 SHORT_SIDE, LONGEST_SIDE = 1024, 2048
-"""Pixels of the network's input at inference, as published for UnSAM."""
+"""Sides of the network's input at inference, in pixels, as published for UnSAM."""
 PAPER_QUERIES = 2000
 MASK2FORMER_LAYERS = 9
 EOMT_LAYERS = 4
@@ -23,16 +23,16 @@ network = partial(setting, group="Network")
 
 @dataclass(frozen=True)
 class SegmenterConfig(Settings):
-    """A whole-image segmenter.
+    """Settings of a whole-image segmenter.
 
     Mask2Former: a convolutional or hierarchical backbone, a deformable pixel decoder and a masked
-    transformer decoder. EoMT: a plain vision transformer whose last blocks see the queries, too.
-    CondInst: a convolutional backbone and a pyramid whose cells are the queries.
+    transformer decoder. EoMT: a plain vision transformer whose last blocks also process the
+    queries. CondInst: a convolutional backbone and a pyramid whose cells are the queries.
 
     Raises
     ------
     UsageError
-        Unknown architecture, or a number outside its range.
+        The architecture is unknown, or a number is outside its range.
     """
 
     architecture: str = network(
@@ -97,12 +97,12 @@ class SegmenterConfig(Settings):
 
     @property
     def layers(self) -> int:
-        """Layers with queries."""
+        """Number of layers that process queries."""
         if self.decoder_layers is not None:
             return self.decoder_layers
         return EOMT_LAYERS if self.architecture == "eomt" else MASK2FORMER_LAYERS
 
     @property
     def image_size(self) -> int:
-        """EoMT: side in pixels of the square whose position embeddings are learnt."""
+        """Side of the square whose position embeddings EoMT learns, in pixels."""
         return self.short_side

@@ -20,19 +20,24 @@ _RULES = [
 
 
 def eomt_state(vit: Any, name: str) -> dict[str, Tensor]:
-    """Return the weights of a transformer as those of ``EomtForUniversalSegmentation``.
+    """Return a transformer's weights under the names of ``EomtForUniversalSegmentation``.
 
     Parameters
     ----------
     vit : timm VisionTransformer
-        With the grid of the EoMT.
+        Its position embeddings must have the grid of the EoMT.
     name : str
-        Of the transformer, for the message.
+        Name of the transformer, for error messages.
+
+    Returns
+    -------
+    dict of tensors
+        Weights of the transformer; the parts that only EoMT has are not included.
 
     Raises
     ------
     UsageError
-        The transformer has parts that EoMT does not have.
+        The transformer has parts that EoMT lacks, or no class token or position embeddings.
     """
     given = {k: v for k, v in vit.state_dict().items() if not k.startswith(("head", "fc_norm"))}
     state = _tokens(given, vit.patch_embed.num_patches, name)
@@ -52,10 +57,10 @@ def eomt_state(vit: Any, name: str) -> dict[str, Tensor]:
 
 
 def _tokens(given: dict[str, Tensor], patches: int, name: str) -> dict[str, Tensor]:
-    """Take class and register tokens and position embeddings out of `given`.
+    """Remove class token, register tokens and position embeddings from `given` and return them.
 
-    EoMT has positions of patches only; where those of the other tokens were learnt, too, they are
-    added to these tokens.
+    EoMT has position embeddings of patches only. Where those of the other tokens were learnt, they
+    are added to these tokens.
     """
     if "pos_embed" not in given or "cls_token" not in given:
         raise UsageError(f"{name} has no class token or no position embeddings, which EoMT needs")

@@ -1,13 +1,13 @@
-"""Masks as run-length codes (COCO RLE): never a full image array where runs will do.
+"""Masks as run-length codes (COCO RLE), processed without full image arrays where possible.
 
 ======================  =========================================================================
 `runs`                  the RLE itself: compressed counts to runs and back, checked
-`codec`                 masks and windows of masks as arrays
+`codec`                 encode and decode masks and windows of masks
 `geometry`              crop, paste and resize without decoding
-`segmentation`          polygons and other foreign segmentations, checked
-`tidy`                  small holes and islands
+`segmentation`          polygons and other COCO segmentations, checked
+`tidy`                  fill small holes and remove small islands
 `table`                 the runs, areas and boxes of many masks in flat arrays
-`enlarge`, `axes`       small maps enlarged and cut, straight to runs
+`enlarge`, `axes`       enlarge small maps and threshold them, directly to runs
 `overlap`               intersections, IoU, union, non-maximum suppression, parents
 ======================  =========================================================================
 """

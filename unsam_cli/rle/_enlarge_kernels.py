@@ -1,8 +1,8 @@
-"""Two bilinear steps, column by column: only a few columns are ever held.
+"""Two bilinear steps, computed column by column, with only a few columns in memory.
 
-A pixel is computed only if a logit that it depends on is positive, up to gaps within a column: a
-mix of what is not positive, with weights that are not negative, is not positive either, in floating
-point, too.
+A pixel is computed only if a logit that it depends on is positive, up to gaps within a column. An
+average of values that are not positive, with weights that are not negative, is not positive either,
+also in floating point.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def trace(
     offset: Any,
     summed: bool,
 ) -> tuple[IntArray, IntArray, IntArray, IntArray, NDArray[np.float64]]:
-    """Return what `Enlarged` has.
+    """Compute the attributes of `Enlarged`.
 
     Parameters
     ----------
     maps, factors
         (n, w, h) logits and None, or (C, w, h) features and their factors.
     rows, columns
-        From h to H, and from w to W.
+        Resampling from h to H rows, and from w to W columns.
     place
-        Index of the first pixel, and of one column to the next.
+        Index of the first pixel, and difference of the indices of adjacent columns.
     offset : float32
-        Pixels over and over minus this are counted, unless it is 0.
+        Unless it is 0, pixels above it and above minus it are counted.
     summed
         Whether sigmoids are summed.
     """
@@ -112,7 +112,7 @@ def trace(
 
 @kernel()
 def _extents(map_: FloatArray, window: Any, cut: Any, top: IntArray, bottom: IntArray) -> None:
-    """First and last logit over a cut of the columns of a window; h and -1 if there is none."""
+    """Find the first and last logit above `cut` in each column of a window; h and -1 if none is."""
     x0, y0, x1, y1 = window
     for x in range(x0, x1):
         a, b = y0, y1 - 1
@@ -125,7 +125,7 @@ def _extents(map_: FloatArray, window: Any, cut: Any, top: IntArray, bottom: Int
 
 @kernel()
 def _span(rows: Axis, top: IntArray, bottom: IntArray, left: Int, right: Int) -> tuple[Int, Int]:
-    """Rows of the image, start and end, that positive logits of columns left..right reach."""
+    """Return start and end of the image rows that positive logits of columns left..right reach."""
     first, last = top[left], bottom[left]
     for x in range(left + 1, right + 1):
         first, last = min(first, top[x]), max(last, bottom[x])
@@ -146,7 +146,7 @@ def _enlarge(
     low: FloatArray,
     out: FloatArray,
 ) -> None:
-    """Column `c` of the network's input, where a column of the image that mixes it needs it."""
+    """Compute column `c` of the network's input, in the rows that columns of the image need."""
     left = np.int64(columns.first[max(c - 1, 0)])
     right = np.int64(columns.second[min(c + 1, len(columns.first) - 1)])
     start, end = _span(rows, top, bottom, left, right)
@@ -161,14 +161,14 @@ def _enlarge(
 
 @kernel()
 def _blend(a: FloatArray, b: FloatArray, near: Any, far: Any, out: FloatArray) -> None:
-    """Mix two columns; the products are rounded as torch rounds them on a CPU."""
+    """Interpolate two columns, with products rounded as in torch on a CPU."""
     for y in range(len(out)):
         out[y] = _fma(a[y], near, b[y] * far)
 
 
 @kernel()
 def _resample(column: FloatArray, step: Step, start: Int, end: Int, out: FloatArray) -> None:
-    """Mix rows of a column into rows start..end of `out`."""
+    """Interpolate rows of a column to rows start..end of `out`."""
     first, second = step.first[start:end], step.second[start:end]
     _gather(column, first, second, step.near[start:end], step.far[start:end], out[start:end])
 
@@ -190,7 +190,7 @@ def _gather(
 def _cut(
     line: FloatArray, base: int, begin: int, at: int, runs: IntArray, summed: bool
 ) -> tuple[int, float]:
-    """Append the runs of positive values to ``runs[at:]``, and sum the sigmoids in them if asked.
+    """Append the runs of positive values to ``runs[at:]``; sum their sigmoids if `summed`.
 
     Runs from `begin` on belong to the same mask.
     """
@@ -224,11 +224,11 @@ def _count(line: FloatArray, cut: Any) -> int:
 
 @kernel(fastmath=True)
 def _sum(line: FloatArray) -> float:
-    """Sum of the sigmoids of positive values, each to 1e-10."""
+    """Sum the sigmoids of positive values, each with an error below 1e-10."""
     total = 0.0
     for y in range(len(line)):
         value = np.float64(line[y] if line[y] < _CERTAIN else _CERTAIN)
-        # exp(-x) = exp(-x / 256) ** 256: vectorised, unlike the library's.
+        # exp(-x) = exp(-x / 256) ** 256: vectorised, unlike the library function.
         t = value * (-1 / 256)
         e = 1 + t * (1 + t * (1 / 2 + t * (1 / 6 + t * (1 / 24))))
         e *= e

@@ -12,18 +12,19 @@ from unsam_cli.rle.runs import IntArray
 
 FloatArray = NDArray[np.float32]
 
-_REACH = 2  # logits, as far as a pixel mixes them from one that is positive
+_REACH = 2  # distance in logits at which a pixel can be interpolated from a positive one
 
 
 class Factors(NamedTuple):
-    """Of the logits of masks, which are needed in windows only.
+    """Embeddings of n masks, whose products with features are logits, needed in windows only.
 
     Attributes
     ----------
     embeddings : (n, C) float32
-        Factors of the features.
+        Coefficients of the C features for each mask.
     windows : (n, 4) int64
-        x0, y0, x1, y1 in logits, the ends exclusive: logits outside count as not positive.
+        x0, y0, x1, y1 of the window of each mask, in pixels of the features; x1 and y1 are
+        exclusive. Logits outside count as not positive.
     """
 
     embeddings: FloatArray
@@ -32,7 +33,10 @@ class Factors(NamedTuple):
 
 @kernel()
 def multiply(features: FloatArray, embedding: FloatArray, window: Any, out: FloatArray) -> None:
-    """Logits of a mask in its window, and around it as far as they are mixed with those inside."""
+    """Compute the logits of a mask in its window, and around it as far as interpolation reaches.
+
+    `features` are (C, w, h), `embedding` is (C,), and `out`, (w, h), is written in place.
+    """
     count, w, h = features.shape
     low, high = max(window[1] - _REACH, 0), min(window[3] + _REACH, h)
     for x in range(max(window[0] - _REACH, 0), min(window[2] + _REACH, w)):

@@ -1,4 +1,4 @@
-"""How the samples of an axis are mixed to more or fewer: bilinear steps with the bits of torch."""
+"""Bilinear resampling along an axis, bit-identical to torch on a CPU."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Indices = NDArray[np.uint32]  # unsigned: compiled loops then need not think of negative ones
+Indices = NDArray[np.uint32]  # unsigned, so that compiled loops need not handle negative ones
 Weights = NDArray[np.float32]
 
 
 class Step(NamedTuple):
-    """One bilinear step along one axis: result i is ``near * x[first] + far * x[second]``.
+    """One bilinear step along one axis: sample i becomes ``near * x[first] + far * x[second]``.
 
     Attributes
     ----------
     first, second : (m,) uint32
-        Neighbours; the second is the next after the first, or the same if it has no weight.
+        Indices of both neighbours; the second follows the first, or equals it if `far` is 0.
     near, far : (m,) float32
-        Their weights, which add up to 1.
+        Weights of the neighbours, which sum to 1.
     """
 
     first: Indices
@@ -31,7 +31,7 @@ class Step(NamedTuple):
     def of(cls, n: int, m: int, kept: int) -> Step:
         """Resize n samples to m, as torch does without ``align_corners``; keep the first `kept`.
 
-        The weights have the same bits as torch's on a CPU.
+        The weights are bit-identical to those of torch on a CPU.
         """
         ratio = np.float32(n) / np.float32(m)
         at = (np.arange(kept, dtype=np.float32) + np.float32(0.5)) * ratio - np.float32(0.5)
@@ -42,7 +42,7 @@ class Step(NamedTuple):
         return cls(first.astype(np.uint32), second.astype(np.uint32), np.float32(1) - far, far)
 
     def mix(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return m rows made of (n, k) rows."""
+        """Resample rows, (n, k) float32, to (m, k) float32."""
         mixed: NDArray[np.float32] = (
             self.near[:, None] * rows[self.first] + self.far[:, None] * rows[self.second]
         )
@@ -50,14 +50,14 @@ class Step(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """Two steps along one axis.
+    """Two consecutive bilinear steps along one axis, to m samples.
 
     Attributes
     ----------
     inner, outer : Step
-        The first may change nothing.
+        First and second step; the first may be the identity.
     low, high : (m,) int64
-        First and last sample that a result may depend on; both ascend.
+        Indices of the first and last input sample that each result may depend on; both ascend.
     """
 
     inner: Step
@@ -72,10 +72,10 @@ class Axis(NamedTuple):
         Parameters
         ----------
         n, m : int
-            Samples before and after.
+            Number of samples before and after.
         through : (padded, kept), optional
-            Resize to `padded` samples first, at least n, and the first `kept` of these to m: what a
-            network that sees a padded image says about it.
+            Resize to `padded` samples first, at least n, and then the first `kept` of these to m.
+            This removes the padding from outputs of networks that get padded images.
         """
         padded, kept = through or (n, n)
         inner, outer = Step.of(n, padded, kept), Step.of(kept, m, m)

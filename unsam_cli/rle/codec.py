@@ -1,4 +1,4 @@
-"""Masks as arrays: encoding and decoding of whole masks and of windows of them."""
+"""Encode and decode masks as arrays: whole masks and windows of them."""
 
 from __future__ import annotations
 
@@ -11,37 +11,44 @@ from unsam_cli.rle.runs import IntArray, Rle, checked_size, from_runs, text_of, 
 
 BoolArray = NDArray[np.bool_]
 
-_BLOCK = 64  # pixels looked at together: most blocks are all foreground or all background
+_BLOCK = 64  # pixels that are tested together: most blocks are all foreground or all background
 
 
 def encode(mask: BoolArray) -> Rle:
-    """Compressed RLE of a mask, the same bytes as pycocotools gives.
+    """Encode a mask as compressed RLE, with the same bytes as pycocotools.
 
     Parameters
     ----------
     mask : (H, W) bool
         True is foreground.
+
+    Raises
+    ------
+    ValueError
+        If the mask has no pixels or more than `MAX_PIXELS`.
     """
     height, width = np.shape(mask)
     return encode_window(mask, 0, 0, (height, width))
 
 
 def encode_window(mask: BoolArray, x: int, y: int, size: tuple[int, int]) -> Rle:
-    """RLE of an image that is background except for one window; costs no more than the window.
+    """Encode the mask of an image that is background outside a window.
+
+    Time and memory depend on the window only, not on the image.
 
     Parameters
     ----------
     mask : (h, w) bool
-        The window's pixels.
+        Pixels of the window; True is foreground.
     x, y : int
         Column and row of the window's upper left pixel.
     size : (H, W)
-        The image's size in pixels.
+        Height and width of the image, in pixels.
 
     Raises
     ------
     ValueError
-        If the window is not inside the image.
+        If the size is invalid or the window is not inside the image.
     """
     (h, w), (height, width) = np.shape(mask), checked_size(size)
     check_window(x, y, w, h, (height, width))
@@ -55,26 +62,31 @@ def decode(rle: Rle) -> BoolArray:
     Returns
     -------
     (H, W) bool
-        Contiguous by columns (Fortran order), as the RLE is.
+        True is foreground. Contiguous by columns (Fortran order), like the RLE.
+
+    Raises
+    ------
+    ValueError
+        If the RLE is malformed.
     """
     _, height, width = text_of(rle)
     return _filled(to_runs(rle), height, width)
 
 
 def decode_window(rle: Rle, x: int, y: int, w: int, h: int) -> BoolArray:
-    """Decode a rectangle of a mask in memory of the rectangle's size.
+    """Decode a rectangle of a mask; memory depends on the rectangle only.
 
     Parameters
     ----------
     rle : Rle
         The mask.
     x, y, w, h : int
-        The rectangle in pixels; inside the image.
+        Left, top, width and height of the rectangle in pixels, inside the image.
 
     Returns
     -------
     (h, w) bool
-        Contiguous by columns (Fortran order).
+        True is foreground. Contiguous by columns (Fortran order).
 
     Raises
     ------
@@ -100,7 +112,7 @@ def _fill(runs: IntArray, pixels: BoolArray) -> None:
 
 @kernel()
 def _scan(columns: NDArray[np.uint8], first: int, height: int) -> IntArray:
-    """List the runs of a window given by columns, in pixel indices of an image of `height` rows."""
+    """List the runs of a window, (w, h), as pixel indices of an image with `height` rows."""
     w, h = columns.shape
     count = 0
     for column in range(w):
@@ -131,7 +143,7 @@ def _scan(columns: NDArray[np.uint8], first: int, height: int) -> IntArray:
 
 @kernel()
 def _changes(pixels: NDArray[np.uint8]) -> bool:
-    """Whether neighbours differ; without a branch in the loop, so that it is vectorised."""
+    """Return whether any neighbours differ; the loop has no branch, so that it is vectorised."""
     count = np.uint8(0)
     for row in range(1, len(pixels)):
         count |= pixels[row] ^ pixels[row - 1]

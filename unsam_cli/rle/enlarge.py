@@ -1,6 +1,6 @@
-"""From small maps to the runs of large masks: enlarged, cut at 0, never held in full.
+"""Enlarge small maps and threshold them at 0, directly to the runs of large masks.
 
-Equal to doing so with torch on a CPU, bit for bit, but without arrays of these sizes.
+The result is bit-identical to that of torch on a CPU, but needs no arrays of the large size.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from unsam_cli.rle.runs import IntArray
 
 @dataclass(frozen=True)
 class Enlarged:
-    """Masks cut out of enlarged maps.
+    """Masks of n enlarged maps.
 
     Attributes
     ----------
     offsets : (n + 1,) int64
         The runs of map i are rows ``offsets[i]:offsets[i + 1]``.
     runs : (R, 2) int64
-        Start and end (exclusive) of the positive pixels, as column-major indices.
+        Start and end (exclusive) of the runs of positive pixels, as column-major indices.
     inner, outer : (n,) int64
-        Pixels over the offset, and over minus the offset; zeros without an offset.
+        Number of pixels above the offset, and above minus the offset; zeros without an offset.
     sums : (n,) float64
-        Of the sigmoids of positive pixels; zeros if not asked for.
+        Sum of the sigmoids of the positive pixels of each map; zeros if not requested.
     """
 
     offsets: IntArray
@@ -50,24 +50,24 @@ def enlarge(
     origin: int = 0,
     stride: int | None = None,
 ) -> Enlarged:
-    """Resize maps and cut them at 0.
+    """Resize maps bilinearly and threshold them at 0.
 
     Parameters
     ----------
     maps : (n, h, w) float32
-        Values, such as logits; or with factors features, (C, h, w). Not copied where columns are
+        Values, such as logits; with `factors`, features, (C, h, w). Not copied if columns are
         contiguous.
     rows, columns : Axis
-        From h to H, and from w to W.
+        Resampling from h to H rows, and from w to W columns.
     factors : Factors, optional
-        What features are multiplied with to get values, and where these are needed.
+        Embeddings whose products with the features are the values, and windows that bound them.
     offset : float
         If not 0, pixels above it and above minus it are counted.
     summed : bool
-        Sum the sigmoids of positive pixels.
+        Whether to sum the sigmoids of positive pixels.
     origin, stride : int
-        Index of the first pixel, and of one column to the next: where the map is a window of a
-        larger image. By default 0 and H.
+        If the map is a window of a larger image, the index of its first pixel, and the difference
+        of the indices of adjacent columns. By default 0 and H.
     """
     flipped = np.ascontiguousarray(maps.transpose(0, 2, 1), dtype=np.float32)
     place = origin, len(rows.low) if stride is None else stride

@@ -1,4 +1,4 @@
-"""Cropping, pasting and resizing of masks, on the runs: no mask is decoded."""
+"""Crop, paste and resize masks on their runs, without decoding."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def crop(rle: Rle, x: int, y: int, w: int, h: int) -> Rle:
     rle : Rle
         The mask.
     x, y, w, h : int
-        The rectangle in pixels; inside the image, at least one pixel.
+        Left, top, width and height of the rectangle in pixels, inside the image and not empty.
 
     Returns
     -------
     Rle
-        The mask of an image of h x w pixels.
+        Mask of h x w pixels.
 
     Raises
     ------
@@ -42,16 +42,16 @@ def crop(rle: Rle, x: int, y: int, w: int, h: int) -> Rle:
 
 
 def paste(rle: Rle, x: int, y: int, size: tuple[int, int]) -> Rle:
-    """Put a mask into a larger, otherwise empty image; the inverse of `crop`.
+    """Paste a mask into a larger, otherwise empty image; the inverse of `crop`.
 
     Parameters
     ----------
     rle : Rle
-        The mask of a window.
+        Mask of a window.
     x, y : int
-        Where the window's upper left pixel goes.
+        Column and row of the window's upper left pixel in the image.
     size : (H, W)
-        Size of the larger image in pixels.
+        Height and width of the image, in pixels.
 
     Raises
     ------
@@ -65,18 +65,23 @@ def paste(rle: Rle, x: int, y: int, size: tuple[int, int]) -> Rle:
 
 
 def resize(rle: Rle, size: tuple[int, int]) -> Rle:
-    """Resize a mask to the nearest pixel.
+    """Resize a mask with nearest-neighbour interpolation.
 
     Pixel (r, c) of the result is pixel (floor((r + 1/2) H / h), floor((c + 1/2) W / w)) of the
-    mask, as in Pillow's ``NEAREST``. Exact in integers; time and memory grow with the runs of the
-    result, not with its pixels.
+    mask, as in Pillow's ``NEAREST``, computed exactly in integers. Time and memory grow with the
+    runs of the result, not with its pixels.
 
     Parameters
     ----------
     rle : Rle
-        The mask, (H, W).
+        The mask, of H x W pixels.
     size : (h, w)
-        The size wanted in pixels.
+        Height and width of the result, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If the RLE is malformed or the size invalid.
     """
     _, height, width = text_of(rle)
     h, w = checked_size(size)
@@ -101,7 +106,10 @@ def check_window(x: int, y: int, w: int, h: int, size: tuple[int, int]) -> None:
 def crop_runs(
     runs: IntArray | NarrowArray, height: int, x: int, y: int, w: int, h: int
 ) -> IntArray:
-    """List the runs of a rectangle, (K, 2) int64, in pixel indices of the rectangle."""
+    """Return the runs of a mask inside a rectangle, (K, 2) int64, as indices of the rectangle.
+
+    `height` is that of the image; `x`, `y`, `w` and `h` are the rectangle in pixels.
+    """
     return _cut(runs, height, x, y, w, h, 0, h)
 
 
@@ -116,7 +124,7 @@ def _cut(
     origin: int,
     stride: int,
 ) -> IntArray:
-    """List runs in a window; its pixel (row, column) becomes ``origin + column * stride + row``."""
+    """List runs in a window; pixel (row, column) has index ``origin + column * stride + row``."""
     low, high = 0, len(runs)  # the first run that ends inside or after the window
     while low < high:
         middle = (low + high) // 2
@@ -147,7 +155,7 @@ def _cut(
 
 @kernel()
 def _resample(runs: IntArray, height: int, width: int, h: int, w: int, out: IntArray) -> int:
-    """Nearest neighbour on runs; returns how many runs there are, writes as many as fit."""
+    """Resize runs by nearest neighbour; write as many as fit, and return the number of all."""
     at, first = 0, 0
     for column in range(w):
         base = ((2 * column + 1) * width // (2 * w)) * height

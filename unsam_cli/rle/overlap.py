@@ -1,4 +1,4 @@
-"""What masks of one image have in common: intersections, suppression, parents."""
+"""Overlap of the masks of one image: intersections, IoU, suppression, parents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unsam_cli.rle.table import RunTable
 
 
 def merge(rles: Sequence[Rle], intersect: bool = False) -> Rle:
-    """Union, or intersection, of at least one mask.
+    """Return the union of masks, or their intersection if `intersect` is set.
 
     Raises
     ------
@@ -29,12 +29,12 @@ def merge(rles: Sequence[Rle], intersect: bool = False) -> Rle:
 
 
 def iou(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
-    """Intersection over union of every mask of `a` with every mask of `b`.
+    """Compute the intersection over union of each of n masks `a` with each of m masks `b`.
 
     Returns
     -------
     (n, m) float64
-        In 0..1; 0 for two empty masks.
+        From 0 to 1; 0 for two empty masks.
 
     Raises
     ------
@@ -50,19 +50,19 @@ def iou(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
 
 
 def intersections(table: RunTable, pairs: IntArray) -> IntArray:
-    """Pixels that pairs of masks have in common.
+    """Count the pixels that pairs of masks have in common.
 
     Parameters
     ----------
     table : RunTable
         n masks.
     pairs : (m, 2) int
-        Indices of masks.
+        Indices of the two masks of each pair; invalid ones raise ValueError.
 
     Returns
     -------
     (m,) int64
-        Pixels in both masks.
+        Number of pixels in both masks of each pair.
     """
     pairs = np.ascontiguousarray(pairs, dtype=np.int64).reshape(-1, 2)
     if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(table):
@@ -79,36 +79,36 @@ def suppress(
     most: int = 0,
     protected: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Non-maximum suppression on exact mask IoU.
+    """Apply non-maximum suppression by exact mask IoU.
 
-    Masks are visited in the given order; a kept mask drops the later ones whose IoU with it is
-    over `threshold`.
+    Masks are visited in the given order. A kept mask suppresses later ones whose IoU with it is
+    above `threshold`.
 
     Parameters
     ----------
     table : RunTable
         n masks.
     order : (k,) int
-        Indices of masks, best first, each at most once. Masks not listed are not kept.
+        Indices of masks, best first, unique (else ValueError). Masks not listed are dropped.
     threshold : float
-        IoU in 0..1; equal is kept. The IoU of two empty masks is 0.
+        IoU, 0 to 1; a mask with exactly this IoU is kept. The IoU of two empty masks is 0.
     window : int
-        A kept mask is compared only with the next ``window - 1`` places of the order; 0 compares
-        with all of them.
+        Compare a kept mask only with the next ``window - 1`` positions of `order`; 0 compares it
+        with all later ones.
     most : int
-        Stop when so many are kept, dropping all that follow; 0 goes on to the end.
+        Stop when this many masks are kept, and drop the rest; 0 is no limit.
     protected : (n,) bool, optional
-        Masks that are never dropped, though they drop others.
+        Masks that are never suppressed, but suppress others.
 
     Returns
     -------
     (n,) bool
-        True for the masks that stay.
+        True for the masks that are kept.
 
     Notes
     -----
-    ``window=5`` is the rule of the published UnSAM pipeline, where duplicates more than four places
-    apart survive.
+    ``window=5`` is the rule of the published UnSAM pipeline, which keeps duplicates more than four
+    positions apart.
     """
     order = np.ascontiguousarray(order, dtype=np.int64)
     if order.size and (
@@ -136,20 +136,20 @@ def suppress(
 
 
 def parents(table: RunTable, containment: float = 0.9) -> IntArray:
-    """For each mask the smallest larger mask that contains it.
+    """Find, for each mask, the smallest larger mask that contains it.
 
     Parameters
     ----------
     table : RunTable
         n masks.
     containment : float
-        Fraction of a mask's pixels, 0..1, that its parent must hold.
+        Fraction of a mask's pixels, 0 to 1, that its parent must contain.
 
     Returns
     -------
     (n,) int64
-        The parent's index, or -1. Of equally large candidates the lowest index is taken; a parent
-        has strictly more pixels than its child, so there are no cycles. Empty masks have none.
+        Index of the parent, or -1. Among candidates of equal area, the lowest index is used. A
+        parent has more pixels than its child, so there are no cycles. Empty masks have no parent.
     """
     order = np.argsort(table.areas, kind="stable")
     found = _parents(table.offsets, table.runs, table.areas, table.boxes, order, containment)
@@ -158,7 +158,7 @@ def parents(table: RunTable, containment: float = 0.9) -> IntArray:
 
 @kernel()
 def _box_overlap(a: IntArray, b: IntArray) -> int:
-    """Pixels that two boxes x, y, w, h share."""
+    """Count the pixels that two boxes, x, y, w, h, have in common."""
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return w * h if w > 0 and h > 0 else 0
@@ -166,7 +166,7 @@ def _box_overlap(a: IntArray, b: IntArray) -> int:
 
 @kernel()
 def _common(offsets: IntArray, runs: NarrowArray, a: int, b: int, spare: int) -> int:
-    """Pixels in both masks; or -1 as soon as more than `spare` pixels of `a` are not in `b`."""
+    """Count the pixels in both masks, or return -1 if more than `spare` of `a` are not in `b`."""
     begin, end = offsets[a], offsets[a + 1]
     low, stop = offsets[b], offsets[b + 1]
     if begin == end or low == stop:

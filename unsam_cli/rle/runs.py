@@ -1,8 +1,9 @@
 """The RLE itself: compressed COCO counts to runs of foreground pixels and back, checked.
 
-A mask is read column by column; its pixel index is ``x * H + y``. COCO stores the lengths of
-alternating background and foreground runs, background first, as printable characters of five bits
-(value) and one bit (more follows); from the fourth count on as differences to the count two before.
+Pixels are numbered column by column; the index of pixel (x, y) is ``x * H + y``. COCO stores the
+lengths of alternating background and foreground runs, background first. Each is a sequence of
+printable characters with five bits of the value and one bit that says whether more follow. From the
+fourth count on, the difference to the count two before is stored.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from unsam_cli.jit import kernel
 
 IntArray = NDArray[np.int64]
 NarrowArray = NDArray[np.int32]
-"""Wide enough for indices of `MAX_PIXELS`; half the memory where there are millions."""
+"""Wide enough for `MAX_PIXELS`, with half the memory of int64."""
 
 MAX_PIXELS = 2**29
-"""Largest image, 512 megapixels: what is larger is taken for damage."""
+"""Maximum number of pixels of an image, 512 mebipixels; larger sizes are treated as damage."""
 
 LONGEST_COUNT = 7  # characters; 35 bits hold any difference of counts below MAX_PIXELS
 
@@ -35,14 +36,14 @@ _COMPLAINTS = {
 
 
 class Rle(TypedDict):
-    """A mask as pycocotools holds it: size [H, W], compressed counts, column-major."""
+    """A mask in the format of pycocotools: size [H, W] and compressed counts, column-major."""
 
     size: list[int]
     counts: bytes
 
 
 def checked_size(size: Any) -> tuple[int, int]:
-    """Height and width as integers.
+    """Return height and width, in pixels, as integers.
 
     Raises
     ------
@@ -63,12 +64,12 @@ def checked_size(size: Any) -> tuple[int, int]:
 
 
 def text_of(rle: Any) -> tuple[bytes, int, int]:
-    """Compressed counts, height and width of an RLE, their types checked.
+    """Return the compressed counts, height and width of an RLE; the counts are not parsed.
 
     Raises
     ------
     ValueError
-        If a key is missing or of a wrong type.
+        If a key is missing, has a wrong type, or the size is invalid.
     """
     try:
         size, counts = rle["size"], rle["counts"]
@@ -76,7 +77,7 @@ def text_of(rle: Any) -> tuple[bytes, int, int]:
         raise ValueError(f"an RLE needs the keys size and counts, got {rle!r:.80}") from None
     height, width = checked_size(size)
     if isinstance(counts, str):
-        # What is not ASCII becomes bytes outside the alphabet, refused when they are parsed.
+        # Other characters than ASCII become bytes outside the alphabet, which `parse` refuses.
         counts = counts.encode("utf-8", errors="surrogatepass")
     if not isinstance(counts, bytes):
         raise ValueError(f"compressed counts must be text, got {type(counts).__name__}")
@@ -84,18 +85,18 @@ def text_of(rle: Any) -> tuple[bytes, int, int]:
 
 
 def complain(code: int, pixels: int) -> ValueError:
-    """Say what a negative return value of `parse` means."""
+    """Return the error for a negative return value of `parse`."""
     return ValueError(_COMPLAINTS[code].format(pixels))
 
 
 def to_runs(rle: Rle) -> IntArray:
-    """List the runs of foreground.
+    """Return the runs of foreground of a mask.
 
     Returns
     -------
     (K, 2) int64
-        Start and end (exclusive) of every run as column-major pixel indices, ascending, apart from
-        each other by at least one pixel.
+        Start and end (exclusive) of every run as column-major pixel indices, ascending, with at
+        least one background pixel between runs.
 
     Raises
     ------
@@ -112,15 +113,15 @@ def to_runs(rle: Rle) -> IntArray:
 
 
 def from_runs(runs: IntArray | NarrowArray, size: tuple[int, int] | list[int]) -> Rle:
-    """RLE of runs of foreground.
+    """Encode runs of foreground as compressed RLE.
 
     Parameters
     ----------
     runs : (K, 2) int64 or int32
         Start and end (exclusive) of every run as column-major pixel indices, ascending. Empty and
         touching runs are allowed.
-    size : (height, width)
-        The image's size in pixels.
+    size : (H, W)
+        Height and width of the image, in pixels.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def from_runs(runs: IntArray | NarrowArray, size: tuple[int, int] | list[int]) -
 
 @kernel()
 def _read_count(data: NDArray[np.uint8], begin: int, end: int) -> tuple[int, int]:
-    """One number and where it ends; where that is negative, a code that `complain` explains."""
+    """Return a number and the index of its end, or a negative code that `complain` explains."""
     value, shift, digit = 0, 0, 32
     while digit & 32:
         if begin == end:
@@ -165,9 +166,10 @@ def parse(
     runs: IntArray | NarrowArray,
     at: int,
 ) -> int:
-    """Decode the text ``data[begin:end]`` into ``runs[at:]``.
+    """Decode the characters ``data[begin:end]`` into ``runs[at:]``.
 
-    Empty counts are merged away. A mask of n characters has at most n // 2 runs.
+    `data` are uint8, `pixels` is the number of pixels of the image, `runs` is written in place.
+    Runs that touch are merged and empty ones dropped. n characters have at most n // 2 runs.
 
     Returns
     -------
@@ -212,7 +214,10 @@ def _write_count(value: int, text: NDArray[np.uint8], at: int) -> int:
 
 @kernel()
 def write(runs: IntArray, pixels: int, text: NDArray[np.uint8]) -> int:
-    """Encode runs as text; the number of characters, or -1 if the runs are not in order."""
+    """Encode runs into `text`; return the number of characters, or -1 if runs are not in order.
+
+    `pixels` is the number of pixels of the image; `text` needs 7 bytes per count.
+    """
     at, place, older, newer, number = 0, 0, 0, 0, 0
     index = 0
     while index < len(runs):

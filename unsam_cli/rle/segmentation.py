@@ -1,4 +1,4 @@
-"""Segmentations as strangers write them, checked before anything trusts them."""
+"""COCO segmentations of other programs, which are not trusted, to checked RLE."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pycocotools import mask as cocomask
 
 from unsam_cli.rle.runs import Rle, checked_size, from_runs, to_runs
 
-_LONGEST_OUTLINE = 2**24  # pixels; pycocotools allocates ten points for each without asking
+_LONGEST_OUTLINE = 2**24  # pixels; pycocotools allocates ten points for each without a limit
 
 
 def from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
-    """Compressed RLE of any COCO segmentation.
+    """Convert any COCO segmentation to compressed RLE.
 
     Parameters
     ----------
     segmentation : object
-        A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, united; or a dict of size and
-        counts, compressed (text) or not (a list of int).
+        A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, whose union is the mask; or a dict
+        of size and counts, which are compressed (text) or not (a list of int).
     height, width : int
-        The image's size in pixels.
+        Size of the image, in pixels.
 
     Returns
     -------
@@ -87,13 +87,13 @@ def _outline(polygon: Any) -> NDArray[np.float64]:
 
 
 def _steps(outline: NDArray[np.float64]) -> float:
-    """Length of an outline in pixels, counting diagonals as one."""
+    """Return the length of an outline in pixels, where diagonal steps count as one."""
     edges = np.abs(np.diff(outline, axis=0, append=outline[:1])).max(axis=1)
     return float(edges.sum())
 
 
 def _numbers(values: list[Any], name: str) -> NDArray[np.float64]:
-    """Finite numbers as float64, exact for whole numbers below 2**53."""
+    """Convert a list of finite numbers below 2**31 to float64; raise ValueError otherwise."""
     try:
         array = np.array(values)
     except (ValueError, OverflowError):

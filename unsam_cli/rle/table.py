@@ -1,4 +1,4 @@
-"""The runs of many masks of one image in flat arrays, for work on all of them at once."""
+"""The runs of many masks of one image in flat arrays, to process all of them together."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class RunTable:
     Attributes
     ----------
     size : (H, W)
-        The image's size in pixels; (0, 0) if there is no mask to tell.
+        Height and width of the image, in pixels; (0, 0) if unknown because there is no mask.
     offsets : (n + 1,) int64
         The runs of mask i are rows ``offsets[i]:offsets[i + 1]``.
     runs : (R, 2) int32
         Start and end (exclusive) of every run as column-major pixel indices.
     areas : (n,) int64
-        Pixels of every mask.
+        Number of pixels of every mask.
     boxes : (n, 4) int64
-        x, y, w, h of every mask in pixels; zeros for an empty mask.
+        Tight box of every mask, x, y, w, h in pixels; zeros for an empty mask.
     """
 
     size: tuple[int, int]
@@ -50,14 +50,14 @@ class RunTable:
 
     @classmethod
     def from_rles(cls, rles: Sequence[Rle], *, size: tuple[int, int] | None = None) -> RunTable:
-        """Build the table; costs a few nanoseconds a byte of the compressed counts.
+        """Build the table, in a few nanoseconds per byte of the compressed counts.
 
         Parameters
         ----------
         rles : sequence of Rle
-            The masks, all of one size.
+            Masks of equal size.
         size : (H, W), optional
-            The image's size, to be checked against; needed only where `rles` may be empty.
+            Size that the masks must have, in pixels; needed only if `rles` may be empty.
 
         Raises
         ------
@@ -86,12 +86,17 @@ class RunTable:
         Parameters
         ----------
         offsets : (n + 1,) int64
-            Mask i has rows ``offsets[i]:offsets[i + 1]`` of the runs.
+            The runs of mask i are rows ``offsets[i]:offsets[i + 1]``.
         runs : (R, 2) int32 or int64
-            Start and end (exclusive) of every run as column-major pixel indices, ascending and
-            apart within a mask.
+            Start and end (exclusive) of every run as column-major pixel indices; within a mask,
+            they ascend and do not touch.
         size : (H, W)
-            The image's size in pixels.
+            Height and width of the image, in pixels.
+
+        Raises
+        ------
+        ValueError
+            If the size is invalid.
         """
         height, width = checked_size(size)
         sizes = np.tile(np.array([height, width], dtype=np.int64), (len(offsets) - 1, 1))
@@ -99,13 +104,13 @@ class RunTable:
         return cls((height, width), offsets, narrow, *_measure(offsets, narrow, sizes))
 
     def take(self, order: IntArray) -> RunTable:
-        """Return the table of some of the masks, in the given order."""
+        """Return the table of the masks at the indices `order`, in this order."""
         order = np.asarray(order, dtype=np.int64)
         offsets, runs = _take_runs(self.offsets, self.runs, order)
         return RunTable(self.size, offsets, runs, self.areas[order], self.boxes[order])
 
     def rle(self, index: int) -> Rle:
-        """Encode a mask.
+        """Encode the mask at `index`.
 
         Raises
         ------
@@ -130,17 +135,26 @@ class RunTable:
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
-    """Count the pixels of every mask, (n,) int64; the masks may differ in size."""
+    """Count the pixels of every mask, (n,) int64; the masks may differ in size.
+
+    Raises
+    ------
+    ValueError
+        If a mask is malformed; the message starts with its index.
+    """
     return _unpack(rles)[3]
 
 
 def boxes(rles: Sequence[Rle]) -> IntArray:
-    """Tight boxes x, y, w, h in pixels, (n, 4) int64; zeros for an empty mask."""
+    """Return tight boxes, (n, 4) int64: x, y, w, h in pixels; zeros for an empty mask.
+
+    Errors are those of `area`.
+    """
     return _unpack(rles)[4]
 
 
 def _unpack(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, NarrowArray, IntArray, IntArray]:
-    """Sizes (n, 2), offsets, runs, areas and boxes of masks of any sizes."""
+    """Return sizes (n, 2), offsets, runs, areas and boxes of masks of any sizes."""
     texts = []
     sizes = np.empty((len(rles), 2), dtype=np.int64)
     for index, rle in enumerate(rles):
@@ -163,7 +177,7 @@ def _unpack(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, NarrowArray, IntAr
 def _parse_all(
     data: NDArray[np.uint8], ends: IntArray, sizes: IntArray
 ) -> tuple[IntArray, NarrowArray, int]:
-    """Offsets, runs and 0; or the offsets up to a bad mask, nothing, and what is wrong with it."""
+    """Return offsets, runs and 0; or offsets up to a bad mask, no runs, and its error code."""
     count = len(ends) - 1
     offsets = np.zeros(count + 1, dtype=np.int64)
     numbers = 0
@@ -184,7 +198,7 @@ def _parse_all(
 def _take_runs(
     offsets: IntArray, runs: NarrowArray, order: IntArray
 ) -> tuple[IntArray, NarrowArray]:
-    """Offsets and runs of the masks in `order`."""
+    """Return offsets and runs of the masks in `order`."""
     taken = np.zeros(len(order) + 1, dtype=np.int64)
     for place in range(len(order)):
         taken[place + 1] = taken[place] + offsets[order[place] + 1] - offsets[order[place]]
@@ -198,7 +212,7 @@ def _take_runs(
 
 @kernel()
 def _measure(offsets: IntArray, runs: NarrowArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
-    """Areas, and boxes x, y, w, h."""
+    """Return areas, (n,), and boxes, (n, 4): x, y, w, h."""
     count = len(offsets) - 1
     areas = np.zeros(count, dtype=np.int64)
     boxes = np.zeros((count, 4), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Small holes and islands of masks, found on the runs: no mask is decoded."""
+"""Fill small holes and remove small islands of masks on their runs, without decoding."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from unsam_cli.rle.runs import IntArray, Rle, from_runs, text_of, to_runs
 
 
 def tidy(rle: Rle, smallest: int) -> Rle:
-    """Fill holes and drop islands that are too small.
+    """Fill holes and remove islands that are too small.
 
-    Holes and islands are connected with eight neighbours. Where all islands are too small, the
-    largest stays.
+    Holes and islands are connected components with eight neighbours per pixel. Background at the
+    border of the image also counts as a hole. If all islands are too small, the largest is kept.
 
     Parameters
     ----------
     rle : Rle
         The mask.
     smallest : int
-        Pixels of the smallest hole and island that are left.
+        Minimum area of the holes and islands that are left, in pixels.
 
     Returns
     -------
@@ -55,14 +55,14 @@ def _complement(runs: IntArray, pixels: int) -> IntArray:
 
 
 def _sorted(runs: IntArray) -> IntArray:
-    """Bring disjoint runs into order and join those that touch."""
+    """Sort disjoint runs and join those that touch."""
     runs = runs[runs[:, 0].argsort()]
     begins = np.append(True, runs[1:, 0] > runs[:-1, 1])
     return np.stack((runs[begins, 0], runs[np.append(begins[1:], True), 1]), axis=1)
 
 
 def _areas(segments: IntArray, height: int) -> IntArray:
-    """Pixels of the component that each segment belongs to."""
+    """Return the area, in pixels, of the component that each segment belongs to."""
     labels = _label(segments, height)
     sums = np.bincount(labels, segments[:, 1] - segments[:, 0], minlength=len(segments))
     return np.asarray(sums[labels], dtype=np.int64)
@@ -70,7 +70,7 @@ def _areas(segments: IntArray, height: int) -> IntArray:
 
 @kernel()
 def _segments(runs: IntArray, height: int) -> IntArray:
-    """Cut runs where columns end; without empty ones."""
+    """Split runs at the ends of columns, and drop empty ones."""
     count = 0
     for index in range(len(runs)):
         if runs[index, 0] < runs[index, 1]:
@@ -89,7 +89,7 @@ def _segments(runs: IntArray, height: int) -> IntArray:
 
 @kernel()
 def _label(segments: IntArray, height: int) -> IntArray:
-    """For each segment of a column the first one of its component."""
+    """Return, for each segment of a column, the index of the first one of its component."""
     parent = np.arange(len(segments))
     before = 0  # the first segment of the column before that may still touch
     for index in range(len(segments)):

@@ -1,8 +1,8 @@
 """Find all masks of an image by prompting with a grid of points.
 
-The same masks as segment-anything's generator, in less time and memory: the decoder is folded,
-masks are made only for prompts whose predicted score passes, and they are enlarged, measured and
-encoded in one go, without an array of the image's size.
+The masks are those of segment-anything's generator, in less time and memory: the decoder is folded,
+masks are computed only for prompts whose predicted score is high enough, and they are enlarged,
+measured and encoded in one pass, without an array of the image's size.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import AutomaticConfig
 
-_EDGE = 20.0  # pixels from the crop's edge: a mask so near is cut off
+_EDGE = 20.0  # pixels; a mask that ends so near the edge of a crop counts as cut off
 
 
 @dataclass(frozen=True)
 class AutomaticMasks:
-    """Masks of one image, best first within a crop.
+    """The n masks of one image, best first within a crop.
 
     Attributes
     ----------
     rles : list of Rle
-        n masks.
+        Masks of the image's size.
     boxes : (n, 4) int64
-        x0, y0, x1, y1, where the last two belong to the mask (inclusive), as SAM has it.
+        x0, y0, x1, y1 of each mask in pixels of the image, x1 and y1 inclusive, as in SAM.
     scores, stability : (n,) float32
-        IoU as predicted, and IoU of the mask cut above and below zero.
+        Predicted IoU of each mask, and IoU of the masks at a threshold above and below zero.
     points : (n, 2) float64
-        x, y of the prompt, pixels.
+        x, y of the point that prompted each mask, in pixels of the image.
     crops : (n, 4) int64
-        x0, y0, x1, y1 (exclusive) of the crop in which it was found.
+        x0, y0, x1, y1 of the crop that each mask was found in, in pixels; x1 and y1 exclusive.
     """
 
     rles: list[Rle]
@@ -54,7 +54,7 @@ class AutomaticMasks:
         return len(self.rles)
 
     def take(self, rows: NDArray[np.int64]) -> AutomaticMasks:
-        """Return some of the masks, in the given order."""
+        """Return the masks at the indices `rows`, in their order."""
         return AutomaticMasks(
             [self.rles[row] for row in rows.tolist()],
             self.boxes[rows],
@@ -81,9 +81,18 @@ def automatic_masks(
         In evaluation mode.
     image : (H, W, 3) uint8
         RGB.
-    config : AutomaticConfig
+    config : AutomaticConfig, optional
+        Grid of points and thresholds.
     granularity : float, optional
-        Granularity of the masks; gives one mask per point instead of all.
+        Granularity of the masks, 0.1 (finest) to 1 (coarsest). With it, the model gives one mask
+        per point instead of several.
+
+    Raises
+    ------
+    UsageError
+        `granularity` is given, and the model does not support it.
+    CheckpointError
+        The network computes numbers that are not finite.
 
     References
     ----------
@@ -93,7 +102,7 @@ def automatic_masks(
     found = [
         _Search(model, image, crop, config, granularity).masks()
         for crop in crops((image.shape[0], image.shape[1]), config)
-        if min(crop.size) > 0  # a few pixels are not cut into many crops
+        if min(crop.size) > 0  # tiny images have empty crops
     ]
     masks = _joined(found)
     if len(found) > 1:  # the smaller crop wins
@@ -122,7 +131,7 @@ class _Search:
         self.embedding = model.embed(self.frame.pixels(window).to(self.model.device)[None])
 
     def masks(self) -> AutomaticMasks:
-        """Masks in the crop, without duplicates."""
+        """Return the masks in the crop, without duplicates."""
         points = grid(self.crop, self.config)
         batch = self.model.batch
         starts = range(0, len(points), batch)
@@ -130,7 +139,7 @@ class _Search:
         return _suppressed(masks, masks.scores, self.config.nms_iou, self.config)
 
     def _answers(self, points: NDArray[np.float64]) -> AutomaticMasks:
-        """Masks at points x, y of the crop that are good enough."""
+        """Return the masks at points (n, 2), x and y in the crop, whose scores are high enough."""
         inside = self.frame.inwards(torch.from_numpy(points)).to(self.model.device)[:, None]
         labels = torch.ones(inside.shape[:2], dtype=torch.int64, device=self.model.device)
         fineness = None
@@ -151,7 +160,7 @@ class _Search:
     def _cut(
         self, logits: NDArray[np.float32], scores: torch.Tensor, points: NDArray[np.float64]
     ) -> AutomaticMasks:
-        """Enlarge logits (n, h, w), and keep the masks that are stable and not cut off."""
+        """Enlarge logits (n, h, w) and keep the masks that are stable and not cut off."""
         crop, config, (height, _) = self.crop, self.config, self.size
         cut = enlarge(
             logits,
@@ -199,13 +208,13 @@ def _joined(parts: Sequence[AutomaticMasks]) -> AutomaticMasks:
 
 
 def _corners(table: RunTable) -> NDArray[np.int64]:
-    """Boxes x0, y0, x1, y1 (inclusive); zeros for an empty mask."""
+    """Return boxes (n, 4), x0, y0, x1, y1, all inclusive; zeros for an empty mask."""
     x, y, w, h = table.boxes.T
     return np.stack((x, y, np.maximum(x + w - 1, 0), np.maximum(y + h - 1, 0)), axis=1)
 
 
 def _cut_off(boxes: NDArray[np.int64], crop: Crop, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether boxes end near an edge of the crop that is not near one of the image."""
+    """Return whether each box ends near an edge of the crop but not near that of the image."""
     # An empty mask counts as a dot in the crop's corner.
     empty = ~boxes.any(axis=1, keepdims=True)
     boxes = np.where(empty, np.tile(np.array(crop.box)[[0, 1]], 2), boxes)
@@ -218,7 +227,7 @@ def _cut_off(boxes: NDArray[np.int64], crop: Crop, size: tuple[int, int]) -> NDA
 def _suppressed(
     masks: AutomaticMasks, ranks: NDArray[np.float32], threshold: float, config: AutomaticConfig
 ) -> AutomaticMasks:
-    """Drop masks that, or whose boxes, overlap one of higher rank; best first."""
+    """Drop masks that overlap one of higher rank, by mask or by box; best first."""
     if config.nms == "mask" and len(masks):
         order = np.argsort(-ranks, kind="stable")
         kept = suppress(RunTable.from_rles(masks.rles), order, threshold)
@@ -230,7 +239,7 @@ def _suppressed(
 
 
 def _tidied(masks: AutomaticMasks, config: AutomaticConfig) -> AutomaticMasks:
-    """Fill small holes, drop small islands, and what became a duplicate of an unchanged mask."""
+    """Fill holes and remove islands; drop changed masks that became duplicates of others."""
     rles = [tidy(rle, config.min_region) for rle in masks.rles]
     same = np.array([new is old for new, old in zip(rles, masks.rles, strict=True)], np.float32)
     if not len(rles):

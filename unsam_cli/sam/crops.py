@@ -19,9 +19,9 @@ class Crop:
     Attributes
     ----------
     x0, y0, x1, y1 : int
-        Its sides; the last two are exclusive.
+        Left, top, right and bottom; the last two are exclusive.
     layer : int
-        0 for the whole image.
+        Layer of crops that it belongs to; 0 is the whole image.
     """
 
     x0: int
@@ -32,17 +32,17 @@ class Crop:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width, in pixels."""
         return self.y1 - self.y0, self.x1 - self.x0
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1."""
+        """x0, y0, x1, y1 in pixels; x1 and y1 are exclusive."""
         return self.x0, self.y0, self.x1, self.y1
 
 
 def crops(size: tuple[int, int], config: AutomaticConfig) -> list[Crop]:
-    """List the crops of an image of `size` (H, W): itself, then layer by layer.
+    """List the crops of an image of `size` (H, W): the whole image, then layer by layer.
 
     References
     ----------
@@ -61,7 +61,7 @@ def crops(size: tuple[int, int], config: AutomaticConfig) -> list[Crop]:
 
 
 def grid(crop: Crop, config: AutomaticConfig) -> NDArray[np.float64]:
-    """Points x, y, (n, 2) in pixels of the crop, row by row."""
+    """Return the grid of points of a crop, (n, 2): x, y in pixels from its corner, row by row."""
     side = int(config.points_per_side / config.crop_points_divisor**crop.layer)
     height, width = crop.size
     if side < 1:

@@ -16,18 +16,18 @@ from unsam_cli.sam.prompts import Prompts
 
 @dataclass(frozen=True)
 class Decoding:
-    """What the decoder found for P prompts; scores and masks are made when they are asked for."""
+    """State of the decoder for P prompts; scores and masks are computed on request."""
 
     model: PromptableParts
     embedding: Embedding
     tokens: Tensor = field(repr=False)  # (P, T, C) after the transformer
     image: Tensor = field(repr=False)  # (P, N, C) after the transformer
-    outputs: slice  # of all mask tokens: SAM's own, then new ones
+    outputs: slice  # the M requested mask tokens, of SAM's own followed by the new ones
     fold: bool
 
     @property
     def scores(self) -> Tensor:
-        """IoU that the model predicts for its masks, (P, M)."""
+        """Predicted IoU of each mask, (P, M)."""
         model, head = self.model, self.model.network.mask_decoder.iou_prediction_head
         token = self.tokens[:, model.first_mask_token - 1]
         if not model.new_masks:
@@ -37,7 +37,7 @@ class Decoding:
             hidden = head.activation(layer(hidden))
         outputs = [head.proj_out, *(new.scores for new in model.new_masks)]
         scores = torch.cat([output(hidden) for output in outputs], dim=1)
-        # Heads of SAM have no such attribute set, those of SAM 2 end in a sigmoid.
+        # In SAM the attribute is not set; in SAM 2 the head ends in a sigmoid.
         return (scores.sigmoid() if head.sigmoid_output else scores)[:, self.outputs]
 
     def logits(self, rows: Tensor | None = None) -> Tensor:
@@ -45,13 +45,13 @@ class Decoding:
 
         Parameters
         ----------
-        rows : (Q,) int tensor, optional
-            Indices of prompts; by default all.
+        rows : (Q,) int64 tensor, optional
+            Indices of the prompts; by default all.
 
         Returns
         -------
         (Q, M, 4 h, 4 w) tensor
-            Logits; positive inside of the mask.
+            Mask logits, positive inside the mask; h x w is the grid of the image embedding.
         """
         tokens = self.tokens if rows is None else self.tokens[rows]
         image = self.image if rows is None else self.image[rows]
@@ -62,13 +62,13 @@ class Decoding:
             return folded.unfold(self._weights(tokens, self.outputs) @ pixels, (h, w))
         pixels = _upscale(decoder, image, (h, w), high)
         own, last = decoder.num_mask_tokens, self.outputs.stop
-        # All of SAM's own tokens at once, as in transformers, for the same bits.
+        # All of SAM's own tokens at once, as in transformers, so that results are bit-identical.
         groups = [slice(0, own), slice(own, last)] if last > own else [slice(0, own)]
         masks = [self._weights(tokens, group) @ pixels for group in groups]
         return torch.cat(masks, dim=1)[:, self.outputs].reshape(len(tokens), -1, 4 * h, 4 * w)
 
     def _weights(self, tokens: Tensor, outputs: slice) -> Tensor:
-        """Weights of the pixel features per mask, (P, M, C / 8)."""
+        """Return the weights of the pixel features for each mask, (P, M, C / 8)."""
         model = self.model
         chosen = range(outputs.start, outputs.stop)
         made = [model.hypernetworks[i](tokens[:, model.first_mask_token + i]) for i in chosen]
@@ -78,19 +78,23 @@ class Decoding:
 def decode(
     model: PromptableParts, embedding: Embedding, prompts: Prompts, outputs: slice, *, fold: bool
 ) -> Decoding:
-    """Run the decoder up to where masks are made.
+    """Run the transformer of the decoder; masks are computed later, from the result.
 
     Parameters
     ----------
     model : PromptableParts
     embedding : Embedding
-        Of one image.
+        Embedding of one image (B = 1).
     prompts : Prompts
-        P of them.
+        P prompts for this image.
     outputs : slice
-        Which of all mask tokens are wanted: SAM's own, then new ones.
+        Requested mask tokens, as indices into SAM's own tokens followed by the new ones.
     fold : bool
-        Compute as :mod:`unsam_cli.sam.folded` does; else as transformers does, bit for bit.
+        Compute with :mod:`unsam_cli.sam.folded`; otherwise as transformers does, bit for bit.
+
+    Returns
+    -------
+    Decoding
     """
     decoder = model.network.mask_decoder
     sparse, dense = _embed_prompts(model, prompts)
@@ -111,7 +115,10 @@ def decode(
 
 
 def _embed_prompts(model: PromptableParts, prompts: Prompts) -> tuple[Tensor | None, Tensor]:
-    """Tokens (P, T, C) of the prompts, if any, and what the image gets added, (1 or P, C, h, w)."""
+    """Return the tokens of the prompts (P, T, C), if any, and a map to add to the embedding.
+
+    The map is (1 or P, C, h, w).
+    """
     points, labels = prompts.points, prompts.labels
     if points is None and prompts.boxes is None and model.family == "sam2":
         assert prompts.masks is not None
@@ -127,7 +134,7 @@ def _embed_prompts(model: PromptableParts, prompts: Prompts) -> tuple[Tensor | N
 
 
 def _tokens(model: PromptableParts, prompts: Prompts, sparse: Tensor | None) -> Tensor:
-    """All tokens, (P, T, C): of objects (SAM 2), of scores, of masks; then those of the prompts."""
+    """Return all tokens (P, T, C): of object (SAM 2), score and masks, then of the prompts."""
     decoder = model.network.mask_decoder
     outputs = [decoder.iou_token.weight, decoder.mask_tokens.weight]
     if model.family == "sam2":
@@ -146,7 +153,7 @@ def _tokens(model: PromptableParts, prompts: Prompts, sparse: Tensor | None) -> 
 def _upscale(
     decoder: Any, image: Tensor, grid: tuple[int, int], high: tuple[Tensor, ...]
 ) -> Tensor:
-    """Enlarge the image's tokens (P, N, C) four times, (P, C / 8, 16 N)."""
+    """Upscale the image's tokens (P, N, C) four times along each side, to (P, C / 8, 16 N)."""
     x = decoder.upscale_conv1(image.transpose(1, 2).reshape(len(image), -1, *grid))
     x = decoder.activation(decoder.upscale_layer_norm(x + high[1] if high else x))
     x = decoder.upscale_conv2(x)

@@ -16,10 +16,10 @@ class Embedding:
     Attributes
     ----------
     image : (B, C, h, w) tensor
-        Features.
+        Image features.
     high : tuple of tensors
-        Of SAM 2: features at four times and twice the resolution, (B, C / 8, 4 h, 4 w) and
-        (B, C / 4, 2 h, 2 w).
+        For SAM 2, features at four times and twice the resolution: (B, C / 8, 4 h, 4 w) and
+        (B, C / 4, 2 h, 2 w). Empty for SAM.
     """
 
     image: Tensor
@@ -41,17 +41,17 @@ class Embedding:
         )
 
     def pin_memory(self) -> Embedding:
-        """Copy to memory that a GPU copies from fastest."""
+        """Copy all tensors to page-locked memory, from which a GPU copies fastest."""
         return Embedding(self.image.pin_memory(), tuple(f.pin_memory() for f in self.high))
 
     def to_grid(self) -> Tensor:
-        """Lay everything on the coarsest grid.
+        """Join all features on the coarsest grid.
 
         Returns
         -------
         (B, h, w, D) tensor
-            The image's channels, then those of `high`, the pixels of a cell one after the other
-            within a channel: D is C for SAM, C + 2 C + C for SAM 2.
+            Channels of `image`, then of `high`, where the pixels of a cell follow each other within
+            a channel (pixel unshuffle). D is C for SAM and C + 2 C + C for SAM 2.
         """
         rows = self.image.shape[-2]
         high = [pixel_unshuffle(features, features.shape[-2] // rows) for features in self.high]
@@ -59,7 +59,7 @@ class Embedding:
 
     @classmethod
     def from_grid(cls, grid: Tensor, channels: int) -> Embedding:
-        """Undo :meth:`to_grid` of an encoder with C = `channels`."""
+        """Invert :meth:`to_grid`: split a grid (B, h, w, D), where C is `channels`."""
         maps = grid.permute(0, 3, 1, 2)
         image, high = maps[:, :channels], maps[:, channels:]
         parts = [high[:, : 2 * channels], high[:, 2 * channels :]] if high.shape[1] else []

@@ -1,4 +1,4 @@
-"""The image encoder of SAM or SAM 2 as a backbone: embeddings to train a decoder with."""
+"""The image encoder of SAM or SAM 2 as a backbone: embeddings for the training of a decoder."""
 
 from __future__ import annotations
 
@@ -28,9 +28,16 @@ def create_promptable(
     Parameters
     ----------
     checkpoint : str
-        See :func:`~unsam_cli.sam.loading.load_promptable`, whose errors it raises.
+        See :func:`~unsam_cli.sam.loading.load_promptable`.
     device, dtype : str
-        See :func:`~unsam_cli.backbones.create_backbone`.
+        See :func:`~unsam_cli.backbones.registry.create_backbone`.
+
+    Raises
+    ------
+    UsageError
+        The device is not available, or does not support the dtype.
+    MissingInputError, WeightsUnavailableError, CheckpointError
+        See :func:`~unsam_cli.sam.loading.load_promptable`.
     """
     where = resolve_device(device)
     resolve_dtype(dtype, where)
@@ -58,26 +65,32 @@ class PromptableBackbone:
         self.weights = encoder_identity(model)
 
     def frame(self, size: tuple[int, int]) -> Frame:
-        """Tell where an image of `size` (H, W) lies in the network's input."""
+        """Return where an image of `size` (H, W), in pixels, lies in the network's input."""
         return self._model.frame(size)
 
     @torch.inference_mode()
     def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute the features of equally large images.
+        """Compute the features of images of equal size.
 
         Parameters
         ----------
         images : (B, h, w, 3) uint8
-            RGB, as :meth:`Frame.resized` makes them.
+            RGB, resized by :meth:`Frame.resized`.
 
         Returns
         -------
-        (B, S / patch_size, S / patch_size, C) float32
-            See :meth:`unsam_cli.sam.embedding.Embedding.to_grid`.
+        (B, S / patch_size, S / patch_size, dim) float32
+            Features on the grid of the network's S x S input, padding included; see
+            :meth:`unsam_cli.sam.embedding.Embedding.to_grid`.
+
+        Raises
+        ------
+        CheckpointError
+            The network computes numbers that are not finite.
         """
         model, device = self._model, self._model.device
         pixels = torch.stack([network_input(image, model.side) for image in images]).to(device)
-        # One by one on a CPU: the features do not depend on what else was in the batch.
+        # One by one on a CPU, so that features do not depend on the rest of the batch.
         step = 1 if device.type == "cpu" else max(len(pixels), 1)
         grids = [model.embed(pixels[i : i + step]).to_grid() for i in range(0, len(pixels), step)]
         found = torch.cat(grids).float().cpu().numpy()
@@ -86,12 +99,12 @@ class PromptableBackbone:
 
 
 def encoder_identity(model: PromptableModel) -> str:
-    """Hash all weights that the encoder's features depend on, those of the decoder left out.
+    """Hash all weights that the encoder's features depend on, without those of the decoder.
 
     Returns
     -------
     str
-        ``sha256:...``, the same in whatever file the model is, and after the decoder learnt.
+        ``sha256:...``; independent of the file format, and not changed by training the decoder.
     """
     digest = hashlib.sha256()
     for name, tensor in _encoder_weights(model):

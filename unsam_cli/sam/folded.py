@@ -1,12 +1,12 @@
-"""SAM's mask decoder with the projections of image tokens folded into those of the few others.
+"""SAM's mask decoder with the projections of image tokens folded into those of the prompt tokens.
 
-A prompt has less than ten tokens, the image 4096. In the product of a token's query with the key of
-an image token, ``q . (W x) = (W' q) . x``: projecting the former costs nothing, and the image is
-neither projected nor repeated for every prompt. The same goes for values and for queries of the
-image. Upscaling is done on rows of pixels, for which transposed convolutions with stride = kernel
-are products of matrices.
+A prompt has fewer than ten tokens, the image 4096. The product of a token's query and an image
+token's key is ``q . (W x) = (W' q) . x``. Projecting the query instead of the image costs almost
+nothing, and the image is neither projected nor repeated for every prompt. The same applies to the
+image's values and queries. Upscaling works on rows of pixels, for which transposed convolutions
+with stride = kernel are matrix products.
 
-Equal to the decoder up to rounding, at about a third of its operations.
+The result equals that of the decoder up to rounding, with about a third of its operations.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ def two_way(
     ----------
     transformer : SamTwoWayTransformer or Sam2TwoWayTransformer
     tokens : (P, T, C) tensor
-        Of every prompt.
+        T tokens for each of P prompts.
     image : (1 or P, N, C) tensor
-        Of the image, the same for all prompts or not.
+        Tokens of the image, shared by all prompts or one set per prompt.
     positions : (1, N, C) tensor
-        Of the image's tokens.
+        Position encodings of the image's tokens.
 
     Returns
     -------
     tokens : (P, T, C) tensor
+        Updated tokens of the prompts.
     image : (P, N, C) tensor
+        Updated tokens of the image, for each prompt.
     """
     queries = tokens
     for layer in transformer.layers:
@@ -65,7 +67,7 @@ def _self_attention(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _to_image(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of tokens (P, T, C) to the image (1 or P, N, C)."""
+    """Compute the attention of tokens (P, T, C) to the image (1 or P, N, C)."""
     (P, T, C), heads = queries.shape, attention.num_attention_heads
     query = attention.q_proj(queries).view(P, T, heads, -1) * attention.scaling
     key_weight = attention.k_proj.weight.view(heads, -1, C)
@@ -82,13 +84,13 @@ def _to_image(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> 
 def _from_image(
     attention: Any, queries: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Attention of the image (1 or P, N, C) to tokens (P, T, C), as two factors.
+    """Compute the attention of the image (1 or P, N, C) to tokens (P, T, C), as two factors.
 
     Returns
     -------
     weights : (P, heads * T, N) tensor
     values : (P, heads * T, C) tensor
-        The sum of their products over the first axis is what the image is given.
+        ``weights.mT @ values``, (P, N, C), is the update of the image's tokens.
     """
     (P, T, C), heads = keys.shape, attention.num_attention_heads
     key = attention.k_proj(keys).view(P, T, heads, -1) * attention.scaling
@@ -99,13 +101,13 @@ def _from_image(
     value = attention.v_proj(values).view(P, T, heads, -1)
     out = _out(attention)
     folded = torch.einsum("pthd,chd->phtc", value, out.weight.view(C, heads, -1))
-    # The weights of every head add up to 1, so each may bring its part of the bias.
+    # The weights of each head sum to 1, so each head adds an equal part of the bias.
     folded = folded + out.bias / heads
     return weights.view(P, heads * T, -1), folded.reshape(P, heads * T, C)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Product of (P, m, k) with (P, k, n), or with one (1, k, n) for all."""
+    """Multiply (P, m, k) by (P, k, n), or by one (1, k, n) for all."""
     if len(b) == len(a):
         return torch.bmm(a, b)
     return (a.reshape(-1, a.shape[2]) @ b[0]).view(*a.shape[:2], -1)
@@ -116,7 +118,7 @@ def _out(attention: Any) -> Any:
 
 
 def upscale(decoder: Any, image: Tensor, grid: tuple[int, int], high: tuple[Tensor, ...]) -> Tensor:
-    """Enlarge the image's tokens four times.
+    """Upscale the image's tokens four times along each side.
 
     Parameters
     ----------
@@ -124,14 +126,14 @@ def upscale(decoder: Any, image: Tensor, grid: tuple[int, int], high: tuple[Tens
     image : (P, N, C) tensor
         Tokens after the transformer.
     grid : (h, w)
-        Of the tokens; N = h w.
-    high : (features at 4 h x 4 w, features at 2 h x 2 w), or nothing
-        Of SAM 2's encoder.
+        Rows and columns of the tokens; N = h w.
+    high : tuple of tensors
+        High-resolution features of SAM 2's encoder, see `Embedding.high`; empty for SAM.
 
     Returns
     -------
     (P, 16 N, C / 8) tensor
-        Pixels in the order of `unfold`.
+        Pixel features in a blockwise order, which `unfold` resolves.
     """
     x = _transposed(decoder.upscale_conv1, image)
     if high:
@@ -146,21 +148,21 @@ def upscale(decoder: Any, image: Tensor, grid: tuple[int, int], high: tuple[Tens
 
 
 def unfold(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Bring masks (P, M, 16 N) from the order of `upscale` to (P, M, 4 h, 4 w)."""
+    """Rearrange masks (P, M, 16 N) from the pixel order of `upscale` to (P, M, 4 h, 4 w)."""
     (P, M, _), (h, w) = masks.shape, grid
     blocks = masks.view(P, M, h, w, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
     return blocks.reshape(P, M, 4 * h, 4 * w)
 
 
 def _transposed(convolution: Any, x: Tensor) -> Tensor:
-    """Transposed convolution, kernel and stride 2, of pixels (P, n, C) to (P, 4 n, D)."""
+    """Apply a transposed convolution with kernel and stride 2: (P, n, C) to (P, 4 n, D)."""
     inputs, outputs = convolution.weight.shape[:2]
     weight = convolution.weight.permute(2, 3, 1, 0).reshape(4 * outputs, inputs)
     return functional.linear(x, weight, convolution.bias.repeat(4)).view(len(x), -1, outputs)
 
 
 def _in_blocks(features: Tensor, grid: tuple[int, int], times: int) -> Tensor:
-    """Bring features (1, D, t h, t w) to the order of `upscale`, (1, t t N, D)."""
+    """Rearrange features (1, D, t h, t w) to the pixel order of `upscale`, (1, t t N, D)."""
     (h, w), channels = grid, features.shape[1]
     if times == 2:
         blocks = features.view(channels, h, 2, w, 2).permute(1, 3, 2, 4, 0)

@@ -1,4 +1,4 @@
-"""How the pixels of an image and of the network's square input correspond."""
+"""The mapping between pixels of an image and of the network's square input."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ class Frame:
     Parameters
     ----------
     size : (H, W)
-        Of the image in pixels.
+        Height and width of the image, in pixels.
     inner : (h, w)
-        Of the image in the network's input; the rest, right and below, is padding.
+        Height and width of the resized image in the network's input, in pixels of the input. The
+        rest, right and below, is padding.
     side : int
-        Of the input, pixels.
+        Side S of the network's input, in pixels.
     square : bool
-        Whether the aspect ratio is ignored, as SAM 2 does; else the longest side fits.
+        Whether the image fills the input regardless of its aspect ratio, as in SAM 2. Otherwise its
+        longest side is resized to `side`.
     """
 
     size: tuple[int, int]
@@ -39,7 +41,7 @@ class Frame:
 
     @classmethod
     def of(cls, size: tuple[int, int], side: int, *, square: bool = False) -> Frame:
-        """Fit an image of `size` into the input."""
+        """Fit an image of `size` (H, W), in pixels, into an input of `side` x `side` pixels."""
         if square:
             return cls(size, (side, side), side, square=True)
         scale = side / max(size)
@@ -57,12 +59,12 @@ class Frame:
         Returns
         -------
         (3, S, S) float32 tensor
-            Padded with zeros.
+            Mean 0 and standard deviation 1, padded with zeros right and below.
         """
         return network_input(self.resized(image), self.side)
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resize an image, (H, W, 3) uint8 RGB, to its place in the input: (h, w, 3)."""
+        """Resize an image, (H, W, 3) uint8 RGB, to its size in the input, (h, w, 3) uint8."""
         height, width = self.inner
         if image.shape[:2] == (height, width):
             return image
@@ -70,19 +72,22 @@ class Frame:
         return np.array(resized)
 
     def inwards(self, points: Tensor) -> Tensor:
-        """Bring coordinates x, y from the image to the input; (..., 2) or boxes (..., 4)."""
+        """Scale coordinates in pixels from the image to the network's input.
+
+        `points` are (..., 2), x and y, or boxes (..., 4), x0, y0, x1, y1. Returns float32.
+        """
         scale = [self.inner[1] / self.size[1], self.inner[0] / self.size[0]]
         scaling = torch.tensor(scale, dtype=torch.float64, device=points.device)
         pairs = points.double().reshape(*points.shape[:-1], -1, 2) * scaling
         return pairs.reshape(points.shape).float()
 
     def axes(self, low: int) -> tuple[Axis, Axis]:
-        """Return how rows and columns of low x low logits become those of the image.
+        """Return the resampling of rows and columns from low x low logits to the image.
 
         Notes
         -----
-        SAM enlarges to the input's side, removes the padding and resizes to the image; SAM 2
-        resizes to the image at once.
+        SAM resizes the logits to the input's side, removes the padding and resizes to the image.
+        SAM 2 resizes directly to the image.
         """
         rows, columns = (
             Axis.of(low, m, through=None if self.square else (self.side, kept))
@@ -92,7 +97,7 @@ class Frame:
 
 
 def network_input(resized: NDArray[np.uint8], side: int) -> Tensor:
-    """Normalise what :meth:`Frame.resized` gave and pad it with zeros: (3, S, S) float32."""
+    """Normalise an image of :meth:`Frame.resized` and pad it with zeros: (3, S, S) float32."""
     height, width, _ = resized.shape
     pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
     pixels = (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]

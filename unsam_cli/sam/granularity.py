@@ -1,4 +1,4 @@
-"""Granularity of a mask: a number from 0.1 to 1 as an additional token of the prompt."""
+"""Granularity of a mask, a number from 0.1 to 1, as an additional token of the prompt."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ TEMPERATURE = 100.0
 
 
 class GranularityPrompt(nn.Module):
-    """Embeds granularities: Fourier features, three layers, and a learnt type.
+    """Embeds granularities: Fourier features, three linear layers, and a learnt type embedding.
 
     Parameters
     ----------
     hidden : int
-        Channels of the decoder.
+        Number of channels C of the decoder.
     generator : torch.Generator
-        Of the first weights.
+        Draws the initial weights.
 
     References
     ----------
@@ -43,13 +43,16 @@ class GranularityPrompt(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, granularity: Tensor) -> Tensor:
-        """Embed granularities (P,), 0.1 for the finest to 1 for the coarsest, as (P, C)."""
+        """Embed granularities (P,), from 0.1 (finest) to 1 (coarsest), as (P, C)."""
         embedded: Tensor = self.layers(fourier_features(granularity).to(self.kind.dtype))
         return embedded + self.kind
 
 
 def fourier_features(values: Tensor) -> Tensor:
-    """Sines and cosines of values (P,) in 0..1 at wavelengths from 1 to almost 100, (P, 128)."""
+    """Compute sines and cosines of values (P,), 0 to 1, at wavelengths from 1 to almost 100.
+
+    Returns (P, 128) float32, sine and cosine in turns.
+    """
     steps = torch.arange(FOURIER_VALUES // 2, device=values.device, dtype=torch.float32)
     wavelengths = TEMPERATURE ** (2 * steps / FOURIER_VALUES)
     angles = 2 * math.pi * values.float()[:, None] / wavelengths

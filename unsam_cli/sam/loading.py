@@ -1,8 +1,8 @@
-"""Promptable models from checkpoints, and back to files.
+"""Load and save promptable models.
 
-A folder is one of transformers where nothing is added to the network. Otherwise ``config.json``
-says so, and the weights are under a name that transformers does not look for, so that it refuses
-the folder instead of losing the new parts. ``unsam.json`` tells what is added, and the history.
+Without new parts, a model folder has the format of transformers. With new parts, ``config.json``
+says so, and the weights have a file name that transformers does not look for: it refuses the folder
+instead of dropping the new parts. ``unsam.json`` lists the new parts and the history.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ FORMAT, VERSION = "unsam-promptable", 1
 _WEIGHTS = "promptable.safetensors"
 _NETWORKS = {"sam": (SamConfig, SamModel), "sam2": (Sam2Config, Sam2Model)}
 _FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
-"""By ``model_type``; checkpoints of SAM 2 on the hub are those for videos."""
+"""Families by ``model_type``; checkpoints of SAM 2 on the hub are video models."""
 _MOST_SIDE = 4096
-"""Pixels; published networks have 1024."""
+"""Maximum side of the network's input, in pixels; published networks have 1024."""
 _FIX = "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either"
 
 
@@ -50,10 +50,10 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
     Parameters
     ----------
     checkpoint : str
-        A folder as `save_promptable` or transformers write it, an original checkpoint of
-        SAM (``.pth``) or SAM 2 (``.pt``), or a hub id.
+        A folder written by `save_promptable` or transformers, an original checkpoint of SAM
+        (``.pth``) or SAM 2 (``.pt``), or a hub id.
     device : str
-        Where it shall run.
+        Device to run on, as torch names it.
 
     Raises
     ------
@@ -71,12 +71,20 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
 
 
 def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -> PromptableModel:
-    """Add new parts to a model that has none, or return it as it is if it has them already.
+    """Add new parts to a model that has none; return a model that has them already unchanged.
+
+    Parameters
+    ----------
+    model : PromptableModel
+    config : PromptableConfig
+        Which parts to add.
+    seed : int
+        Seed of their initial weights.
 
     Raises
     ------
     UsageError
-        It has other ones.
+        The model has other new parts.
     """
     if model.config == config:
         return model
@@ -103,11 +111,11 @@ def save_promptable(
     Parameters
     ----------
     model : PromptableModel
-        Stays as it is.
+        Not changed.
     folder : Path
-        Made if it does not exist.
+        Created if it does not exist.
     weights : dict of tensors, optional
-        State of `model` to be written instead of its present one.
+        State dict to write instead of the model's current one.
     history : list of dict, optional
         Steps that led to the weights; by default the model's.
     """
@@ -167,7 +175,7 @@ def _parts(about: Mapping[str, Any], folder: Path) -> PromptableConfig:
 
 @torch.inference_mode()
 def _try(network: Any) -> None:
-    """Run a network without values on one click, to check that it works."""
+    """Run a network on a blank image and one click, to check that it works."""
     model = PromptableModel(network).eval()
     if not 1 <= model.side <= _MOST_SIDE:
         raise ValueError(f"its input side would be {model.side} pixels")
@@ -180,7 +188,7 @@ def _try(network: Any) -> None:
 def _with_new_parts(
     folder: Path, config: Mapping[str, Any], about: Mapping[str, Any]
 ) -> PromptableModel:
-    """Open a folder that only this program can open."""
+    """Load a folder with new parts, which transformers cannot load."""
     if not (folder / _WEIGHTS).is_file():
         raise MissingInputError(f"{folder / _WEIGHTS}: no such file: copy the whole folder")
     state = read_checkpoint(folder / _WEIGHTS)

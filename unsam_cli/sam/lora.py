@@ -1,7 +1,7 @@
-"""Low-rank adapters: a trained correction of frozen projections, merged into them at the end.
+"""Low-rank adapters: trained corrections of frozen projections, merged into them at the end.
 
-An adapter is a parametrization of ``weight``: whatever reads the weight, also code that computes
-with it in its own way, sees the corrected one.
+An adapter is a parametrization of ``weight``. All code that reads the weight, including code that
+does not call the layer, gets the corrected one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ORIGINAL, _ADAPTER = ".parametrizations.weight.original", ".parametrizations.we
 
 
 class LowRank(nn.Module):
-    """Adds the product of two thin matrices to a weight; nothing at first.
+    """Adds the product of two thin matrices to a weight; the product is initially zero.
 
     References
     ----------
@@ -49,13 +49,13 @@ def add_lora(network: nn.Module, *, rank: int, where: Where = "both", seed: int 
     Parameters
     ----------
     network : nn.Module
-        With ``vision_encoder`` and ``mask_decoder``.
+        Network with a ``vision_encoder`` and a ``mask_decoder``; changed in place.
     rank : int
-        Of the corrections; at most the width of a projection counts.
+        Rank of the corrections; above the width of a projection it has no further effect.
     where : {"decoder", "encoder", "both"}
-        Which attention.
+        Whose attention layers get adapters.
     seed : int
-        Of the adapters' first weights.
+        Seed of the adapters' initial weights.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def add_lora(network: nn.Module, *, rank: int, where: Where = "both", seed: int 
 
 
 def merged_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state of a network with the corrections in its weights, and without adapters."""
+    """Return a state dict with the corrections added to the weights, and without adapters."""
     merged = {}
     for name, tensor in state.items():
         if name.endswith((_ADAPTER + ".up", _ADAPTER + ".down")):

@@ -1,4 +1,4 @@
-"""Original checkpoints of SAM (``sam_vit_h_4b8939.pth`` and its like), for transformers."""
+"""Original checkpoints of SAM (such as ``sam_vit_h_4b8939.pth``), converted for transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unsam_cli.backbones.soundness import check_state, state_size
 from unsam_cli.errors import CheckpointError
 from unsam_cli.sam.meta2 import is_sam2, load_original2
 
-_HEADS = 8  # of the decoder, in all published models; no tensor tells
+_HEADS = 8  # heads of the decoder in all published models; the tensors do not reveal them
 
 _FIX = "is it an original checkpoint of SAM, sam_vit_{b,l,h}_*.pth?"
 
@@ -53,16 +53,17 @@ def load_original(path: Path) -> Any:
     Parameters
     ----------
     path : Path
-        A state dict; of SAM of any size, of SAM 2 of the published ones.
+        File with a state dict: of a SAM of any size, or of a published SAM 2.
 
     Returns
     -------
     SamModel or Sam2Model
+        On the CPU.
 
     Raises
     ------
     CheckpointError
-        The file is damaged, holds code, or is something else.
+        The file is damaged, contains code, or is not such a checkpoint.
     """
     state = unwrap(read_checkpoint(path))
     check_state(state, path, integers=False)
@@ -88,7 +89,7 @@ def load_original(path: Path) -> Any:
 
 
 def _rename(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """Give tensors the names that they have in transformers."""
+    """Rename tensors to their names in transformers."""
     renamed = {}
     for old, tensor in state.items():
         if old == _FREQUENCIES:
@@ -109,7 +110,7 @@ def _rename(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
 
 
 def _configure(state: Mapping[str, Tensor]) -> SamConfig:
-    """Read the sizes of the network off its tensors."""
+    """Derive the configuration of the network from the shapes of its tensors."""
     hidden, channels, patch = state["image_encoder.patch_embed.proj.weight"].shape[:3]
     grid = state["image_encoder.pos_embed"].shape[1]
     blocks = _count(state, r"^image_encoder\.blocks\.(\d+)\.")
@@ -150,7 +151,7 @@ def _configure(state: Mapping[str, Tensor]) -> SamConfig:
             "iou_head_hidden_dim": state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[
                 0
             ],
-            # That of the original; transformers' own conversion has 1e-6, a little off.
+            # As in the original; the conversion of transformers has 1e-6, slightly off.
             "layer_norm_eps": 1e-5,
         },
         torch_dtype=torch.float32,
@@ -158,5 +159,5 @@ def _configure(state: Mapping[str, Tensor]) -> SamConfig:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """Count the numbers that a pattern finds in the names."""
+    """Count the distinct numbers that a pattern finds in the names."""
     return len({found[1] for key in state if (found := re.match(pattern, str(key)))})

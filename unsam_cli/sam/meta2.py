@@ -1,6 +1,6 @@
-"""Original checkpoints of SAM 2 and 2.1 (``sam2.1_hiera_large.pt`` and its like), for transformers.
+"""Original checkpoints of SAM 2 and 2.1 (such as ``sam2.1_hiera_large.pt``), for transformers.
 
-Only what segments images is read: the memory by which SAM 2 follows objects through a video is not.
+Only the weights for images are read, not the memory that tracks objects through a video.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FIX = "is it an original checkpoint of SAM 2, sam2*_hiera_{tiny,small,base_plus
 
 
 class _Trunk(NamedTuple):
-    """What no tensor tells of a published Hiera."""
+    """Settings of a published Hiera that the tensors do not reveal."""
 
     heads: int
     windows: tuple[int, int, int, int]
@@ -37,7 +37,7 @@ _TRUNKS: dict[tuple[int, tuple[int, ...]], _Trunk] = {
     (112, (2, 3, 16, 3)): _Trunk(2, (8, 4, 14, 7), (12, 16, 20)),
     (144, (2, 6, 36, 4)): _Trunk(2, (8, 4, 16, 8), (23, 33, 43)),
 }
-"""By width of the first stage and blocks of each."""
+"""Settings by the width of the first stage and the number of blocks of each stage."""
 
 _VIDEO = re.compile(
     r"memory_attention\.|memory_encoder\.|mask_downsample\.|obj_ptr_|maskmem_tpos_enc$"
@@ -74,27 +74,28 @@ _BLOCK = "image_encoder.trunk.blocks"
 
 
 def is_sam2(state: Mapping[str, Any]) -> bool:
-    """Whether a state dict has the names of SAM 2."""
+    """Return whether a state dict has the names of SAM 2."""
     return any(str(name).startswith("image_encoder.trunk.") for name in state)
 
 
 def load_original2(state: Mapping[str, Tensor], path: Path) -> Any:
-    """Make a network of the state dict of an original checkpoint of SAM 2.
+    """Create a network from the state dict of an original checkpoint of SAM 2.
 
     Parameters
     ----------
     state : dict of tensors
     path : Path
-        Where it is from.
+        File that it comes from, for error messages.
 
     Returns
     -------
     Sam2Model
+        On the CPU.
 
     Raises
     ------
     CheckpointError
-        It is incomplete, or of a network that was not published.
+        The state dict is incomplete, or belongs to no published network.
     """
     try:
         config = _configure(state, path)
@@ -118,7 +119,7 @@ def load_original2(state: Mapping[str, Tensor], path: Path) -> Any:
 
 
 def _rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give tensors the names that they have in transformers."""
+    """Rename tensors to their names in transformers."""
     frequencies = state[_FREQUENCIES]
     renamed = {
         "shared_image_embedding.positional_embedding": frequencies,
@@ -136,7 +137,7 @@ def _rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _configure(state: Mapping[str, Tensor], path: Path) -> Sam2Config:
-    """Read the sizes of the network off its tensors."""
+    """Derive the configuration of the network from the shapes of its tensors."""
     width = state["image_encoder.trunk.patch_embed.proj.weight"].shape[0]
     blocks = len({m[1] for key in state if (m := re.match(_BLOCK + r"\.(\d+)\.", key))})
     # A stage begins where a block changes the width.

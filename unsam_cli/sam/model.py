@@ -28,9 +28,10 @@ class MaskLogits:
     Attributes
     ----------
     logits : (P, M, h, w) tensor
-        At a quarter of the resolution of the network's input, padding included.
+        Logits of M masks per prompt, positive inside the mask, at a quarter of the resolution of
+        the network's input, padding included.
     scores : (P, M) tensor
-        IoU that the model predicts for each.
+        Predicted IoU of each mask.
     """
 
     logits: Tensor
@@ -42,33 +43,33 @@ class PromptableModel(PromptableParts):
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     @property
     def batch(self) -> int:
-        """How many prompts to decode together: on a CPU as many as its caches like.
+        """Number of prompts to decode together; on a CPU few, so that they fit into its caches.
 
-        Not an option, because it changes the last bits of the masks.
+        This is not an option, because it changes the last bits of the masks.
         """
         return 4 if self.device.type == "cpu" else 64
 
     def frame(self, size: tuple[int, int]) -> Frame:
-        """Tell where an image of `size` (H, W) lies in the network's input."""
+        """Return where an image of `size` (H, W), in pixels, lies in the network's input."""
         return Frame.of(size, self.side, square=self.family == "sam2")
 
     def embed(self, pixels: Tensor) -> Embedding:
-        """Run the encoder.
+        """Run the image encoder.
 
         Parameters
         ----------
         pixels : (B, 3, S, S) float32 tensor
-            As :meth:`Frame.pixels` makes them.
+            B images, each from :meth:`Frame.pixels`.
 
         Returns
         -------
         Embedding
-            Of B images.
+            Features of the B images.
         """
         with self._precision():
             if self.family == "sam":
@@ -83,7 +84,7 @@ class PromptableModel(PromptableParts):
         return Embedding(features[-1], tuple(features[:-1]))
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """Have matrix products computed in `dtype`; of float32 whoever calls may decide."""
+        """Return a context that computes in `dtype`; float32 leaves the caller's autocast on."""
         if self.dtype == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, getattr(torch, self.dtype))
@@ -91,24 +92,30 @@ class PromptableModel(PromptableParts):
     def attend(
         self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False
     ) -> Decoding:
-        """Run the decoder up to where masks are made, for some prompts of one image.
+        """Run the transformer of the decoder for some prompts of one image.
 
         Parameters
         ----------
         embedding : Embedding
-            Of one image.
+            Embedding of one image (B = 1).
         prompts : Prompts
-            P of them; memory grows with their number, so give a few dozen at a time.
+            P prompts. Memory grows with P, so pass a few dozen at a time.
         multimask : bool
-            Whether to answer with all masks of an ambiguous prompt, or with one. A prompt with a
-            granularity is answered with one.
+            Whether to answer with `masks_per_prompt` masks, for ambiguous prompts, or with one.
+            Prompts with a granularity always get one.
         fold : bool
-            The fast way, equal up to rounding; else exactly as transformers computes.
+            Use the faster computation, equal up to rounding; otherwise compute exactly as
+            transformers does.
+
+        Returns
+        -------
+        Decoding
+            Computes scores and masks on request.
 
         Raises
         ------
         UsageError
-            A granularity is asked for, and the model has no such part.
+            The prompts have a granularity, and the model does not support it.
         """
         own = self.network.mask_decoder.num_mask_tokens
         if prompts.granularity is not None:
@@ -127,12 +134,12 @@ class PromptableModel(PromptableParts):
     def decode(
         self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False
     ) -> MaskLogits:
-        """Answer prompts of one image; see :meth:`attend`.
+        """Answer prompts of one image; parameters and errors are those of :meth:`attend`.
 
         Returns
         -------
         MaskLogits
-            `masks_per_prompt` for each prompt, or one.
+            `masks_per_prompt` masks per prompt, or one.
         """
         decoder = self.network.mask_decoder
         dynamic = getattr(decoder, "dynamic_multimask_via_stability", False) and not self.training
@@ -151,18 +158,20 @@ def trainable(model: PromptableModel, what: Train) -> list[nn.Parameter]:
     Parameters
     ----------
     model : PromptableModel
+        Changed in place.
     what : {"decoder", "lora", "all"}
-        The mask decoder, the adapters of `add_lora`, or everything; and always the new parts.
+        Train the mask decoder, the adapters of `add_lora`, or everything. New parts are always
+        trained.
 
     Returns
     -------
     list of Parameter
-        Those that are trained.
+        The trained parameters.
 
     Notes
     -----
-    The random frequencies that encode positions stay as they are: in SAM they are constants. SAM
-    2's projections of high-resolution features belong to the encoder here, whose output they are.
+    The random frequencies that encode positions are never trained: in SAM they are constants. SAM
+    2's projections of high-resolution features count as part of the encoder, whose output they are.
 
     Raises
     ------

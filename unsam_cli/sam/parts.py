@@ -1,4 +1,4 @@
-"""The network of a promptable segmenter, and the parts that are added to it."""
+"""The network of a promptable segmenter and the parts that are added to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unsam_cli.sam.tokens import MaskTokens
 
 
 class Granularity(nn.Module):
-    """The two ends of granularity: a token that asks, and a token that answers."""
+    """The two tokens of granularity: one in the prompt, and one for the answer."""
 
     def __init__(self, decoder: Any, generator: torch.Generator) -> None:
         super().__init__()
@@ -22,30 +22,31 @@ class Granularity(nn.Module):
 
 
 class PromptableParts(nn.Module):
-    """A network of Hugging Face behind one interface, and new parts beside it.
+    """A Hugging Face network with new parts, behind one interface.
 
     Parameters
     ----------
     network : SamModel or Sam2Model
-    config : PromptableConfig
-        What is added. Nothing is by default, and the model is exactly the network.
+    config : PromptableConfig, optional
+        Parts to add. By default nothing is added, and the model is exactly the network.
     seed : int
-        Of new parts.
+        Seed of the initial weights of new parts.
 
     Attributes
     ----------
     family : {"sam", "sam2"}
+        Kind of the network.
     side : int
-        Of the network's square input, pixels.
+        Side S of the network's square input, in pixels.
     low : int
-        Of the masks it gives.
+        Side of the square mask logits, in pixels: a quarter of `side` in published networks.
     history : list of dict
         Steps that led to the weights, see `unsam_cli.run.provenance`.
     identity : str
-        What the weights are: a hash, or a hub id with its commit.
+        Identity of the weights: a hash, or a hub id with its commit.
     dtype : str
-        What the image encoder computes in. Positions of prompts need all their digits, so that
-        the decoder computes in float32.
+        Number format in which the image encoder computes. The decoder always computes in float32,
+        because positions of prompts need its precision.
     """
 
     def __init__(
@@ -68,12 +69,12 @@ class PromptableParts(nn.Module):
 
     @property
     def new_masks(self) -> list[MaskTokens]:
-        """Mask tokens that SAM does not have."""
+        """The added mask tokens."""
         new = [self.levels, self.granularity.output if self.granularity else None]
         return [tokens for tokens in new if tokens is not None]
 
     @property
     def hypernetworks(self) -> list[nn.Module]:
-        """What makes weights out of every mask token, SAM's own first."""
+        """The networks from each mask token to weights of the pixel features, SAM's own first."""
         own = self.network.mask_decoder.output_hypernetworks_mlps
         return [*own, *(module for new in self.new_masks for module in new.hypernetworks)]

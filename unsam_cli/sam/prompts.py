@@ -11,25 +11,26 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Prompts:
-    """P prompts of one image, in pixels of the network's input (`Frame.inwards`).
+    """P prompts for one image, in pixels of the network's input (`Frame.inwards`).
 
     Parameters
     ----------
-    points : (P, K, 2) float tensor, optional
-        x, y.
-    labels : (P, K) int tensor, optional
-        1: belongs to the mask; 0: does not; -1: no point, to be ignored.
-    boxes : (P, 4) float tensor, optional
-        x0, y0, x1, y1.
-    masks : (P, 1, h, w) float tensor, optional
-        Logits of an earlier answer, as the model gave them.
-    granularity : (P,) float tensor, optional
-        0.1 for the finest mask to 1 for the coarsest.
+    points : (P, K, 2) float32 tensor, optional
+        x, y of K points per prompt.
+    labels : (P, K) int64 tensor, optional
+        Meaning of each point: 1 belongs to the mask, 0 does not, -1 is padding and ignored.
+    boxes : (P, 4) float32 tensor, optional
+        x0, y0, x1, y1 of a box per prompt.
+    masks : (P, 1, h, w) float32 tensor, optional
+        Mask logits of an earlier answer, see `MaskLogits`.
+    granularity : (P,) float32 tensor, optional
+        Requested granularity, from 0.1 (finest) to 1 (coarsest).
 
     Raises
     ------
     ValueError
-        There is nothing, labels are missing, or the numbers of prompts differ.
+        There are no points, boxes or masks, points or labels are missing, or the numbers of prompts
+        differ.
     """
 
     points: Tensor | None = None
@@ -52,7 +53,7 @@ class Prompts:
         return len(next(iter(self._given().values())))
 
     def __getitem__(self, rows: slice) -> Prompts:
-        """Return some of the prompts."""
+        """Return the prompts of a slice."""
         return Prompts(**{name: tensor[rows] for name, tensor in self._given().items()})
 
     def to(self, device: str | torch.device) -> Prompts:

@@ -1,4 +1,4 @@
-"""A session with one image: prompts in its pixels, masks of its size."""
+"""A session with one image: prompts in pixels of the image, masks of its size."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Answer:
     Attributes
     ----------
     rles : list of Rle
-        M masks.
+        M masks of the image's size.
     scores : (M,) float32
-        IoU that the model predicts for each.
+        Predicted IoU of each mask.
     """
 
     rles: list[Rle]
@@ -34,15 +34,15 @@ class Answer:
 
     @property
     def best(self) -> NDArray[np.bool_]:
-        """The mask with the highest predicted score, (H, W)."""
+        """The mask with the highest predicted score, (H, W) bool."""
         return decode(self.rles[int(self.scores.argmax())])
 
 
 class Session:
-    """A model that has encoded an image.
+    """A model that keeps the embedding of one image and answers prompts about it.
 
-    It can be clicked as `unsam_cli.evaluation.clicks.simulate_clicks` wants it: every click after
-    the first refines the mask before, as SAM does.
+    It has the interface that `unsam_cli.evaluation.clicks.simulate_clicks` needs: every click after
+    the first refines the previous mask, as in SAM.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Session:
 
     @torch.inference_mode()
     def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Encode an image, (H, W, 3) uint8 RGB; prompts refer to it until the next one."""
+        """Encode an image, (H, W, 3) uint8 RGB; prompts refer to it until the next call."""
         self.size = (image.shape[0], image.shape[1])
         self.frame = self.model.frame(self.size)
         self.axes = self.frame.axes(self.model.low)
@@ -70,12 +70,20 @@ class Session:
         Parameters
         ----------
         prompts : sequence of Prompt
+            Prompts in pixels of the image.
 
         Returns
         -------
         list of Answer
-            In the order of the prompts: all masks of an ambiguous one, else one; one, too, where
-            granularity is asked for.
+            One answer per prompt, in order. An ambiguous prompt without granularity gets several
+            masks, any other prompt gets one.
+
+        Raises
+        ------
+        UsageError
+            A prompt has a granularity, and the model does not support it.
+        CheckpointError
+            The network computes numbers that are not finite.
         """
         alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
@@ -91,17 +99,19 @@ class Session:
 
     @torch.inference_mode()
     def click(self, prompt: Prompt) -> Answer:
-        """Answer clicks; where they go on from those of the last call, refine its best mask.
+        """Answer clicks; if they continue those of the last call, refine its best mask.
+
+        Errors are those of :meth:`ask`.
 
         Parameters
         ----------
         prompt : Prompt
-            All clicks so far, the last one new.
+            All clicks so far, the new one last, in pixels of the image.
 
         Returns
         -------
         Answer
-            All masks of a first click, one of several.
+            Several masks for a first click without granularity, otherwise one.
         """
         earlier = None
         if self._before is not None and _goes_on(self._before[0], prompt):
@@ -112,19 +122,19 @@ class Session:
         return self._finish(masks)[0]
 
     def predict(self, points: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return the mask (H, W) of all clicks so far with the highest predicted score.
+        """Return the mask (H, W) bool of all clicks so far with the highest predicted score.
 
-        `points` are x, y in pixels, (n, 2); `labels` are 1 on the object and 0 beside it, (n,).
+        `points` are (n, 2), x and y in pixels; `labels` are (n,), 1 on the object and 0 outside.
         """
         return self.click(clicked(points, labels)).best
 
     def _decode(self, prompts: Sequence[Prompt], earlier: torch.Tensor | None = None) -> MaskLogits:
-        """Ask the model prompts of one kind; every token answers what it was trained for."""
+        """Answer prompts of one kind; only ambiguous ones use the tokens trained for these."""
         asked, ambiguous = self._prepare(prompts, earlier), prompts[0].ambiguous
         return self.model.decode(self.embedding, asked, multimask=ambiguous, fold=True)
 
     def _prepare(self, prompts: Sequence[Prompt], masks: torch.Tensor | None = None) -> Prompts:
-        """Bring prompts of one kind to the network's input."""
+        """Convert prompts of one kind to tensors in pixels of the network's input."""
         first, device = prompts[0], self.model.device
         points = labels = boxes = granularity = None
         if first.points:
@@ -137,7 +147,7 @@ class Session:
         return Prompts(points, labels, boxes, masks, granularity)
 
     def _finish(self, masks: MaskLogits) -> list[Answer]:
-        """Enlarge masks to the image, and encode them."""
+        """Enlarge masks to the image and encode them."""
         P, M = masks.scores.shape
         logits = masks.logits.flatten(0, 1).float().cpu().numpy()
         cut = enlarge(logits, *self.axes)
@@ -151,7 +161,17 @@ class Session:
 def clicked(
     points: NDArray[np.int64], labels: NDArray[np.int64], granularity: float | None = None
 ) -> Prompt:
-    """Make a prompt of clicks: x, y in pixels, (n, 2), and what each is, (n,)."""
+    """Make a prompt of clicks, without a box.
+
+    Parameters
+    ----------
+    points : (n, 2) int64
+        x, y of each click, in pixels of the image.
+    labels : (n,) int64
+        1 on the object, 0 outside.
+    granularity : float, optional
+        Requested granularity, from 0.1 (finest) to 1 (coarsest).
+    """
     return Prompt(
         tuple((float(x), float(y)) for x, y in points),
         tuple(int(label) for label in labels),
@@ -160,7 +180,7 @@ def clicked(
 
 
 def _goes_on(before: Prompt, prompt: Prompt) -> bool:
-    """Whether a prompt is the one before and one click more."""
+    """Return whether a prompt is the previous one with one click more."""
     return (before.points, before.labels, before.granularity) == (
         prompt.points[:-1],
         prompt.labels[:-1],

@@ -1,4 +1,4 @@
-"""Settings of promptable models and of the automatic search for masks; imports nothing heavy."""
+"""Settings of promptable models and of the automatic search; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unsam_cli.settings import Settings, setting
 SAM_MASKS = 3
 """Masks that SAM gives for an ambiguous prompt."""
 MOST_MASKS = 6
-"""Levels of UnSAM's promptable model."""
+"""Masks per prompt of UnSAM's promptable model."""
 
 search = partial(setting, group="Prompts")
 
@@ -24,7 +24,7 @@ class PromptableConfig(Settings):
     Raises
     ------
     UsageError
-        A number outside its range.
+        A number is outside its range.
     """
 
     masks_per_prompt: int = setting(
@@ -42,7 +42,7 @@ class PromptableConfig(Settings):
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is added."""
+        """Whether no parts are added."""
         return self.masks_per_prompt == SAM_MASKS and not self.granularity
 
 
@@ -53,18 +53,19 @@ class Prompt:
     Parameters
     ----------
     points : tuple of (x, y)
-        Clicks.
+        Clicked points.
     labels : tuple of int
-        One per point: 1 belongs to the mask, 0 does not.
+        Meaning of each point: 1 belongs to the mask, 0 does not.
     box : (x0, y0, x1, y1), optional
-        Around the mask.
+        Box around the mask.
     granularity : float, optional
-        0.1 for the finest mask to 1 for the coarsest.
+        Requested granularity, from 0.1 (finest) to 1 (coarsest).
 
     Raises
     ------
     ValueError
-        Points and box are missing, a number is invalid, or labels do not match the points.
+        There are no points and no box, the numbers of points and labels differ, a label is neither
+        0 nor 1, or the granularity is not above 0 and at most 1.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -74,7 +75,7 @@ class Prompt:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether it can stand for several masks: a single click, as in SAM."""
+        """Whether several masks can be meant: a single click, as in SAM."""
         return len(self.points) == 1 and self.box is None
 
     def __post_init__(self) -> None:
@@ -90,22 +91,22 @@ class Prompt:
 
 @dataclass(frozen=True)
 class AutomaticConfig(Settings):
-    """Which masks of an image are kept when a grid of points prompts for them.
+    """Settings of the automatic search: grids of points, crops, and which masks are kept.
 
     Parameters
     ----------
     min_score : float
-        Smallest IoU that the model predicts for a mask, exclusive.
+        Masks are kept whose predicted IoU is higher; 0 or less keeps all.
     stability_offset : float
-        Offset of the two thresholds that :attr:`min_stability` compares, in logits.
+        Distance from zero of the two thresholds that :attr:`min_stability` compares, in logits.
     nms_iou : float
-        Masks whose overlap with a better one is higher are dropped.
+        Masks whose IoU with a better mask is higher are dropped.
     crop_nms_iou : float
-        `nms_iou` between crops; the smaller crop wins.
+        `nms_iou` between crops; the mask of the smaller crop is kept.
     crop_overlap : float
-        How much crops of the first layer overlap, as a fraction of the image's shorter side.
+        Overlap of the crops of the first layer, as a fraction of the image's shorter side.
     crop_points_divisor : int
-        Layer i has this factor to the power of i fewer points per side.
+        The points per side of layer i are divided by this number to the power of i.
 
     References
     ----------

@@ -11,16 +11,16 @@ from torch import nn
 
 
 class MaskTokens(nn.Module):
-    """Further mask tokens beside SAM's own, which they start as copies of.
+    """Additional mask tokens, initialised as copies of SAM's own tokens plus noise.
 
     Parameters
     ----------
     decoder : SamMaskDecoder or Sam2MaskDecoder
-        Whose tokens, hypernetworks and score outputs are copied.
+        Decoder whose tokens, hypernetworks and score outputs are copied.
     sources : sequence of int
-        Index of SAM's mask token that each new one starts from.
+        For each new token, the index of SAM's mask token that is copied.
     generator : torch.Generator
-        Of the noise that tells copies of one token apart.
+        Draws the noise, a tenth of the tokens' standard deviation, that makes copies differ.
     """
 
     def __init__(self, decoder: Any, sources: Sequence[int], generator: torch.Generator) -> None:

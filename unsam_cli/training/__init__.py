@@ -1,4 +1,4 @@
-"""From masks and images to a trained network: one trainer, two tasks."""
+"""Training: one trainer, and tasks for whole-image and promptable segmenters."""
 
 from __future__ import annotations
 

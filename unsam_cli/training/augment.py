@@ -18,27 +18,27 @@ from unsam_cli.training.colours import Colours
 from unsam_cli.training.recipe import DataSettings
 
 PADDING = tuple(round(value) for value in MEAN)
-"""Colour right of images and below them; never part of a mask.
+"""Colour (R, G, B) of the padding right of images and below them, which is never part of a mask.
 
-The published training has 128 there, but zeros after normalisation at inference: a network that
-knew the one by heart was lost on the other.
+The published training pads with 128, but its inference pads with zeros after normalisation; a
+network trained on the one padding performed badly with the other.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class CropView:
-    """A rectangle of an image, resized, perhaps with left and right exchanged.
+    """A rectangle of an image, resized and possibly flipped and rotated.
 
     Attributes
     ----------
     x, y, w, h : int
-        The rectangle in pixels of the image.
+        Left, top, width and height of the rectangle, in pixels of the image.
     width, height : int
-        Its size in the view, pixels.
+        Its size in the view, in pixels.
     flip : bool
-        Whether left and right are exchanged.
+        Whether it is flipped horizontally.
     turns : int
-        How many times the square is then turned by 90 degrees.
+        Number of counterclockwise rotations of the padded square by 90 degrees, after the flip.
     """
 
     x: int
@@ -52,13 +52,23 @@ class CropView:
 
 
 def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSettings) -> CropView:
-    """Choose a view of an image of `size` (H, W) pixels.
+    """Draw a view of an image.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of all randomness.
+    size : (H, W)
+        Height and width of the image, in pixels.
+    settings : DataSettings
+        `crop`, `jitter`, `scale`, `flip` and `turn` are used.
 
     Notes
     -----
-    Without jitter the image keeps its size, as published for UnSAM. With jitter its longer side
-    becomes the crop's times a random number ("large-scale jitter"). What exceeds the crop is cut
-    off at random. Pixels are cut before they are resized, so that the scale is exact to a pixel.
+    Without jitter the image keeps its size, as published for UnSAM. With jitter, its longer side
+    becomes the crop's side times a random factor ("large-scale jitter"). With `scale`, the image is
+    resized by `scale` times the factor instead. If the result exceeds the crop, the crop's position
+    is random. Pixels are cropped before resizing, so the scale is exact up to rounding to pixels.
 
     References
     ----------
@@ -90,22 +100,23 @@ def draw_view(rng: np.random.Generator, size: tuple[int, int], settings: DataSet
 def view_image(
     pixels: NDArray[np.uint8], view: CropView, side: int, colours: Colours | None = None
 ) -> Tensor:
-    """Return the view of an image, padded to a square.
+    """Apply a view to an image and pad the result to a square.
 
     Parameters
     ----------
     pixels : (H, W, 3) uint8
         RGB.
     view : CropView
-        What is seen.
+        Crop, size, flip and rotation.
     side : int
-        Of the square, pixels.
+        Side of the square, in pixels.
     colours : Colours, optional
-        What becomes of the colours.
+        Change of colours; by default none.
 
     Returns
     -------
     (3, side, side) uint8 tensor
+        RGB; the padding has the colour `PADDING`.
     """
     part = pixels[view.y : view.y + view.h, view.x : view.x + view.w]
     image = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)
@@ -121,9 +132,9 @@ def view_image(
 
 
 def view_masks(masks: Sequence[Rle], view: CropView, side: int) -> BitMasks:
-    """Return the view of masks, as `view_image` of their image; those that are empty are left out.
+    """Apply a view to masks as `view_image` does to their image; drop masks that become empty.
 
-    Only what is seen is decoded.
+    Only the pixels inside the crop are decoded. The result is `side` x `side` pixels.
     """
     return BitMasks.pack(_seen(masks, view, side), (side, side))
 

@@ -1,7 +1,8 @@
 """Many masks of one image in one tensor, one bit per pixel.
 
-500 masks of 1024 x 1024 pixels are 64 MiB so, half a GiB as bytes and 2 GiB as float32. They travel
-from the workers to the device as they are, and only the points that losses look at are unpacked.
+500 masks of 1024 x 1024 pixels take 64 MiB, compared with half a GiB as bytes and 2 GiB as float32.
+They are sent from the workers to the device in this form, and unpacked only at the points where
+losses are computed.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BitMasks:
-    """N masks of one picture.
+    """n masks of one image.
 
     Attributes
     ----------
     bits : (n, W, ceil(H / 8)) uint8 tensor
-        The columns of each mask; a byte holds eight rows, the uppermost in the highest bit.
+        Columns of each mask. A byte holds eight rows, the uppermost in the highest bit.
     height : int
-        H, pixels.
+        H, in pixels.
     """
 
     bits: Tensor
@@ -32,7 +33,7 @@ class BitMasks:
 
     @classmethod
     def pack(cls, masks: Iterable[NDArray[np.bool_]], size: tuple[int, int]) -> BitMasks:
-        """Pack masks, each (H, W) bool, of a picture of `size` (H, W)."""
+        """Pack masks, each (H, W) bool, of an image of `size` (H, W)."""
         height, width = size
         packed = [np.packbits(mask.T, axis=1) for mask in masks]
         empty = np.empty((0, width, -(-height // 8)), dtype=np.uint8)
@@ -49,29 +50,29 @@ class BitMasks:
 
     @property
     def size(self) -> tuple[int, int]:
-        """H, W in pixels."""
+        """Height and width (H, W), in pixels."""
         return self.height, self.bits.shape[1]
 
     def take(self, which: Tensor) -> BitMasks:
-        """Return some of the masks, by their indices or by a flag for each."""
+        """Return the masks at indices `which` (k,) int64, or where `which` (n,) bool is True."""
         return BitMasks(self.bits[which], self.height)
 
     def present(self) -> Tensor:
-        """Say which masks have any pixel, (n,) bool."""
+        """Return which masks are not empty, (n,) bool."""
         return self.bits.flatten(1).any(dim=1).bool()
 
     def areas(self) -> Tensor:
-        """Count the pixels of every mask, (n,) int64."""
+        """Return the area of every mask in pixels, (n,) int64."""
         return _ones(self.bits).sum((1, 2))
 
     def centroids(self) -> Tensor:
-        """Return the mean place of the pixels of every mask, (n, 2) float32: x and y in pixels.
+        """Return the centroid of every mask, (n, 2) float32: x and y in pixels.
 
-        No mask may be empty.
+        Pixel centres are at 0.5, 1.5, ... No mask may be empty.
         """
         bytes_ = _ones(self.bits)
         columns, rows = (bytes_.sum(axis).float() for axis in (2, 1))
-        # The number of a row in its byte, bit by bit: rows 1, 3, 5 and 7, then 2, 3, 6 and 7...
+        # Index of a row in its byte, bit by bit: rows 1, 3, 5 and 7, then 2, 3, 6 and 7...
         inside = sum(
             2**i * _ones(self.bits & half).sum((1, 2)) for i, half in enumerate((0x55, 0x33, 0x0F))
         )
@@ -84,21 +85,22 @@ class BitMasks:
         return BitMasks(self.bits.to(device, non_blocking=True), self.height)
 
     def pin_memory(self) -> BitMasks:
-        """Copy to memory that a GPU copies from fastest."""
+        """Copy to page-locked memory, from which a GPU copies fastest."""
         return BitMasks(self.bits.pin_memory(), self.height)
 
     def at(self, points: Tensor) -> Tensor:
-        """Interpolate the masks at points, bilinearly, zero outside of the picture.
+        """Interpolate the masks bilinearly at points; masks are zero outside the image.
 
         Parameters
         ----------
         points : (n, P, 2) or (1, P, 2) float tensor
-            x and y from 0 to 1, which are the outer borders of the outer pixels.
+            x and y as fractions of the image: 0 and 1 are the outer borders of the outer pixels.
+            One set per mask, or one for all masks.
 
         Returns
         -------
         (n, P) float32 tensor
-            From 0 to 1; what ``grid_sample`` with ``align_corners=False`` gives.
+            Values from 0 to 1, as from ``grid_sample`` with ``align_corners=False``.
         """
         height, width = self.size
         points = points.float()
@@ -123,7 +125,7 @@ def _ones(bits: Tensor) -> Tensor:
 
 
 def _neighbours(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the two pixels around places along an axis, and their weights; 0 outside."""
+    """Return the two pixels around positions along an axis, and their weights; 0 outside."""
     place = place * size - 0.5
     low = place.floor()
     above = place - low

@@ -1,4 +1,4 @@
-"""The losses of segmenters whose cells answer for masks: scores of all cells, masks of some."""
+"""The losses of CondInst: scores of all cells, masks of the cells that are assigned one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.cell_targets import NOBODY, Geometry, assign_cells, points_around
 from unsam_cli.training.recipe import LossSettings
 
-_LEAST = 12.0  # pixels: what the border of the crop leaves of a mask is no mask
-_MOST_CELLS = 256  # of an image that learn a mask in a step
+_LEAST = 12.0  # pixels; smaller masks, such as remains at the border of a crop, are ignored
+_MOST_CELLS = 256  # cells per image that learn a mask in a step
 _SIDE = 28  # rows and columns of the features at which a cell and its mask are compared
 
 
@@ -27,26 +27,26 @@ def cell_losses(
     totals: Tensor,
     settings: LossSettings,
 ) -> Tensor:
-    """Compare cells with the masks that they answer for.
+    """Compute the losses of cells with respect to their assigned masks.
 
     Parameters
     ----------
     predictions : Predictions
-        Of B images, of all cells.
-    targets : sequence of BitMasks
-        The masks of every image; of two that meet in a cell the first wins.
-    seeds : sequence of int
-        Of every image: all that chance depends on.
+        Predictions of all cells for B images, in float32.
+    targets : sequence of B BitMasks
+        Masks of each image; if two are assigned to one cell, the first is used.
+    seeds : sequence of B int
+        Seed of each image's random numbers.
     totals : (1,) tensor
-        Masks that sums are divided by; numbers below 1 count as 1.
+        Number of masks, by which sums are divided; values below 1 count as 1.
     settings : LossSettings
         Weights.
 
     Returns
     -------
     (1, 3) float32 tensor
-        Weighted losses of scores, of pixels, and dice. All cells of a mask together weigh as much
-        as the one of another.
+        Weighted losses of scores, of pixels (cross-entropy), and dice. In the last two every mask
+        has the same weight, which its cells share.
 
     References
     ----------
@@ -77,7 +77,7 @@ def _image_losses(
     masks: BitMasks,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Sum the losses of one image, (3,)."""
+    """Return the unweighted losses of one image, summed, (3,)."""
     scores = class_logits[:, 0] - class_logits[:, 1]
     quality, counts = torch.zeros_like(scores), torch.ones_like(scores)
     geometry = Geometry.of(masks)
@@ -89,7 +89,7 @@ def _image_losses(
         nothing = 0 * (features.sum() + embeddings.sum())
         return torch.stack((_score_loss(scores, quality, counts), nothing, nothing))
     if len(cells) > _MOST_CELLS:
-        counts[cells] = 0  # nobody knows how good they are
+        counts[cells] = 0  # the quality of the cells that are not drawn is unknown
         cells = cells[torch.from_numpy(rng.permutation(len(cells))[:_MOST_CELLS]).to(cells.device)]
         counts[cells] = 1
     which = answers[cells]
@@ -102,7 +102,7 @@ def _image_losses(
 
 
 def _score_loss(scores: Tensor, quality: Tensor, counts: Tensor) -> Tensor:
-    """Quality focal loss: the further from what is wanted, the more it counts."""
+    """Return the quality focal loss: cross-entropy times the squared error of the score."""
     entropy = functional.binary_cross_entropy_with_logits(scores, quality, reduction="none")
     wrong = (scores.sigmoid() - quality).detach()
     return (entropy * wrong**2 * counts).sum()
@@ -116,9 +116,9 @@ def _mask_losses(
     boxes: Tensor,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return cross entropy, dice loss and IoU of n cells and their masks, each (n,).
+    """Return the cross-entropy, dice loss and IoU of n cells and their masks, each (n,).
 
-    All three are measured around the mask; the dice loss also counts what a cell says elsewhere.
+    All three are measured around the mask; the dice loss also counts predictions elsewhere.
     """
     h, w = features.shape[1:]
     rows, columns, counted, shares = points_around(boxes, (h, w), STRIDE, rng, _SIDE)

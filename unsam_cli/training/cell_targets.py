@@ -1,4 +1,4 @@
-"""Which cell answers for which mask, and at which points the two are compared."""
+"""Assign masks to cells, and choose the points at which both are compared."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from unsam_cli.models.cells import RANGES, STRIDES, range_of
 from unsam_cli.training.bitmasks import BitMasks
 
 NOBODY = -1
-_NEAR = 0.25  # of a mask's size: how far from its middle cells answer for it
-_UNSURE = 0.12  # sizes are changed by so much, so that neighbouring ranges agree
+_NEAR = 0.25  # in sizes of a mask: distance from its centroid within which it is assigned to cells
+_UNSURE = 0.12  # random change of the log of sizes, so that neighbouring ranges learn to agree
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the masks of a picture are.
+    """Areas and positions of the n masks of an image, in pixels.
 
     Attributes
     ----------
-    areas : (n,) float tensor
-        Pixels.
-    boxes : (n, 4) float tensor
-        Left, top, right and bottom border.
-    centroids : (n, 2) float tensor
-        x and y.
+    areas : (n,) float32 tensor
+        Numbers of pixels.
+    boxes : (n, 4) float32 tensor
+        x0, y0, x1, y1: the left, top, right and bottom borders.
+    centroids : (n, 2) float32 tensor
+        x and y of the centroids.
     """
 
     areas: Tensor
@@ -36,7 +36,7 @@ class Geometry:
 
     @classmethod
     def of(cls, masks: BitMasks) -> Geometry:
-        """Measure masks, none of them empty."""
+        """Measure masks, none of which may be empty."""
         lines = masks.bits
         while lines.shape[1] > 1:  # rows of any column, in halves: there is no sum of bits
             half = lines.shape[1] // 2
@@ -48,12 +48,12 @@ class Geometry:
         return cls(masks.areas().float(), boxes, masks.centroids())
 
     def take(self, which: Tensor) -> Geometry:
-        """Return that of some of the masks."""
+        """Return the geometry of the masks at the indices `which`, (k,) int64."""
         return Geometry(self.areas[which], self.boxes[which], self.centroids[which])
 
 
 def _ends(line: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where lines (n, L) bool begin and end."""
+    """Return the first True of lines (n, L) bool, and the last plus 1, each (n,) float32."""
     at = torch.arange(line.shape[1], device=line.device)
     first = torch.where(line, at, line.shape[1]).amin(1)
     last = torch.where(line, at, -1).amax(1)
@@ -61,21 +61,21 @@ def _ends(line: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def assign_cells(geometry: Geometry, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """Let cells answer for masks: those around the centroid of a mask, of the range of its size.
+    """Assign each mask to the cells near its centroid, in the range of its size.
 
     Parameters
     ----------
     geometry : Geometry
-        Of n masks, the best first: it wins where two meet in a cell.
+        Geometry of n masks, the best first; if a cell is near several, it gets the first of them.
     size : (int, int)
-        Height and width of the picture in pixels.
+        Height and width of the image, in pixels.
     rng : numpy.random.Generator
-        Changes sizes a little.
+        Changes sizes at random by up to 12 %.
 
     Returns
     -------
-    (T,) int64 tensor, on the CPU
-        The mask of every cell, in the order of `Cells`, or `NOBODY`.
+    (T,) int64 tensor on the CPU
+        Index of the mask of every cell, in the order of `Cells`, or `NOBODY`.
 
     References
     ----------
@@ -100,7 +100,7 @@ def assign_cells(geometry: Geometry, size: tuple[int, int], rng: np.random.Gener
 
 
 def _near(middle: float, reach: float, stride: int, length: int) -> slice:
-    """Return the cells whose middle is no further than `reach`, or else the one around."""
+    """Return the cells whose centre is at most `reach` from `middle`, or the one that has it."""
     first = int(np.ceil((middle - reach) / stride - 0.5))
     last = int(np.floor((middle + reach) / stride - 0.5))
     if last < first:
@@ -111,28 +111,29 @@ def _near(middle: float, reach: float, stride: int, length: int) -> slice:
 def points_around(
     boxes: Tensor, grid: tuple[int, int], stride: int, rng: np.random.Generator, count: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Choose pixels of the features in boxes of twice the size: all, or rows and columns of them.
+    """Choose rows and columns of the feature map in boxes twice as large as those of masks.
 
     Parameters
     ----------
     boxes : (n, 4) float tensor
-        Of masks, in pixels of the picture.
+        Boxes of masks, x0, y0, x1, y1, in pixels of the image.
     grid : (int, int)
-        Rows and columns of the features.
+        Rows and columns of the feature map.
     stride : int
-        Of the features.
+        Stride of the feature map, in pixels of the image.
     rng : numpy.random.Generator
-        Chooses which rows and columns of larger boxes.
+        Shifts the rows and columns that are chosen in boxes with more than `count`.
     count : int
-        Most rows, and columns, of a box.
+        Maximum number of rows, and of columns, per box.
 
     Returns
     -------
     rows, columns : (n, count) int64 tensors
+        Indices of the chosen rows and columns.
     counted : (n, count, count) bool tensor
-        Whether a pixel is one of the box, and in the picture.
+        Whether a chosen pixel lies in the box and in the image.
     shares : (n,) float tensor
-        Pixels of the box, in the picture, for each that is counted.
+        Number of pixels of the box inside the image that each counted pixel stands for.
     """
     chosen, valid, shares = [], [], torch.ones(len(boxes), device=boxes.device)
     steps = torch.arange(count, device=boxes.device)

@@ -1,4 +1,4 @@
-"""The files of one checkpoint of a training, with checksums: a flipped bit is no weight.
+"""The files of one training checkpoint, with checksums, so that damaged files are detected.
 
 ::
 
@@ -38,11 +38,11 @@ class Checkpoint:
     Parameters
     ----------
     state : dict
-        Numbers, strings, lists, dicts and tensors.
-    weights : mapping
-        State of the module.
-    average : mapping, optional
-        The moving average of it.
+        Step, optimizer, settings and so on: numbers, strings, lists, dicts and tensors.
+    weights : mapping of str to tensor
+        State dict of the module.
+    average : mapping of str to tensor, optional
+        Its moving average.
     """
 
     state: dict[str, Any]
@@ -80,14 +80,14 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
     Parameters
     ----------
     folder : Path
-        Of the checkpoint.
+        Folder of the checkpoint.
     settings : dict
-        What it must have been made with.
+        Settings that the checkpoint must have been written with.
 
     Raises
     ------
     UsageError
-        The settings differ; the first difference is named.
+        The settings differ; the message names the first difference.
     CheckpointError
         A file is missing or damaged.
     """
@@ -105,7 +105,7 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
             checkpoint.state.get("settings"), dict
         ):
             raise ValueError(f"{_STATE} has no settings")
-    except Exception as e:  # pickle, zip and safetensors have many ways to say it
+    except Exception as e:  # pickle, zip and safetensors raise many kinds
         reason = e if isinstance(e, ValueError) else type(e).__name__
         raise CheckpointError(
             f"{folder}: the checkpoint is damaged ({reason}); delete the folder to continue "
@@ -124,13 +124,13 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint:
 def _save_state(state: Mapping[str, Any], path: Path) -> None:
     try:
         torch.save(state, path)
-    except RuntimeError as e:  # how it says "disk full"
+    except RuntimeError as e:  # raised when the disk is full
         if is_of_a_worker(e):
             raise
         raise OSError(str(e)) from e
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors of any device, some of which may share memory."""
+    """Write tensors of any device, even if they share memory, as a safetensors file."""
     copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
     save_file(copies, path)

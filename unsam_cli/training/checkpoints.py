@@ -1,9 +1,9 @@
-"""The folder of a training: checkpoints and a model that appear whole or not at all.
+"""The folder of a training, in which checkpoints and the model are written atomically.
 
 ::
 
     RUN/
-      config.json model.safetensors unsam.json   the model, best or last, as the task writes it
+      config.json model.safetensors unsam.json   the best or last model, written by the task
       metrics.jsonl                              see `unsam_cli.training.metrics`
       checkpoints/step-00001000/                 see `unsam_cli.training.checkpoint_files`
 
@@ -48,9 +48,9 @@ class RunFolder:
         Raises
         ------
         UsageError
-            It is not empty and `resume` is not set, or what is in it is no training.
+            It is not empty and `resume` is not set, or it contains no training.
         OutputError
-            It cannot be made.
+            It cannot be created or read.
         """
         try:
             self.path.mkdir(exist_ok=True)
@@ -72,7 +72,13 @@ class RunFolder:
         return (self.path / METRICS).exists() or self.checkpoints.exists()
 
     def last(self) -> Path | None:
-        """Return the newest complete checkpoint, and remove the remains of a killed run."""
+        """Remove the remains of a killed run; return the newest complete checkpoint, if any.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be read, or the remains cannot be removed.
+        """
         try:
             for left in [*_named(self.path, ".model.tmp"), *_named(self.checkpoints, ".step-")]:
                 remove(left)
@@ -81,7 +87,7 @@ class RunFolder:
             raise output_error(self.path, e) from e
 
     def of_step(self, step: int) -> Path:
-        """Return the folder of the checkpoint of a step, if it exists."""
+        """Return the path of the checkpoint of a step, whether it exists or not."""
         return self.checkpoints / f"step-{step:08d}"
 
     def gone(self) -> list[str]:
@@ -106,7 +112,7 @@ class RunFolder:
             _sync_folder(self.checkpoints)
 
     def publish(self, write: Callable[[Path], None]) -> None:
-        """Let `write` fill a folder, and move its files to the top, the weights last.
+        """Let `write` fill a temporary folder, then move its files to the top, the weights last.
 
         Raises
         ------
@@ -122,26 +128,26 @@ class RunFolder:
             _sync_folder(self.path)
 
     def prune(self, keep: int, best: int | None) -> None:
-        """Delete checkpoints, but for the newest `keep` and that of the step `best`."""
+        """Delete all checkpoints but the newest `keep` and that of the step `best`."""
         for old in sorted(_named(self.checkpoints, "step-"))[:-keep]:
             if old.name != f"step-{best or 0:08d}":
                 doomed = old.with_name(f".{old.name}.tmp")
                 remove(doomed)
-                old.rename(doomed)  # never half of one
+                old.rename(doomed)  # so that no half-deleted checkpoint has a complete name
                 remove(doomed)
 
     @contextmanager
     def _filling(self, target: Path) -> Iterator[Path]:
         temporary = target.with_name(f".{target.name}.tmp")
         try:
-            remove(temporary)  # what a killed run has left, or somebody put there
+            remove(temporary)  # left by a killed run, or put there by somebody
             temporary.mkdir(parents=True)
             yield temporary
         except UnsamError:
             raise
         except OSError as e:
             raise output_error(target, e) from e
-        except SafetensorError as e:  # how it says "disk full"
+        except SafetensorError as e:  # raised when the disk is full
             raise OutputError(f"{target}: cannot be written: {e}") from e
         finally:
             with suppress(OSError):
@@ -149,7 +155,7 @@ class RunFolder:
 
 
 def _named(folder: Path, prefix: str) -> list[Path]:
-    """List what begins with `prefix` in a folder; unlike `glob`, fail where that cannot be read."""
+    """List the entries of a folder that begin with `prefix`; unlike `glob`, raise if unreadable."""
     try:
         return [path for path in folder.iterdir() if path.name.startswith(prefix)]
     except FileNotFoundError:

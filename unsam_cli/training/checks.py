@@ -1,4 +1,4 @@
-"""What will not learn, or not well, told before hours are spent on it."""
+"""Checks before a training starts, for settings with which it cannot learn or learns badly."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 def check_random_weights(segmenter: Segmenter) -> None:
-    """Refuse a new segmenter that cannot learn from scratch; warn of one that hardly does.
+    """Refuse a new segmenter that cannot learn from scratch; warn if it learns very slowly.
 
     Raises
     ------
     UsageError
-        Its random weights are between normalisations whose statistics are never updated.
+        It has random weights and batch normalisation, whose statistics are never updated.
     """
     config = segmenter.config
     if config.backbone_weights != RANDOM:
@@ -40,7 +40,7 @@ def check_random_weights(segmenter: Segmenter) -> None:
 
 
 def check_queries(segmenter: Segmenter, data: DataSettings) -> None:
-    """Warn where every query may be given a mask, so that none learns that there is nothing."""
+    """Warn if all queries may be matched to masks, so that none learns the class "no mask"."""
     most = min((n for n in (data.max_masks, data.best) if n), default=0)
     config = segmenter.config
     if config.architecture != CONDINST and config.queries <= most:

@@ -1,4 +1,4 @@
-"""Pictures in other colours, for networks that know none from before."""
+"""Random colour changes of images, for networks that learn from scratch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _EXCHANGED, _GREY, _NEGATIVE = 0.5, 0.2, 0.15
 
 @dataclass(frozen=True)
 class Colours:
-    """What becomes of colours.
+    """A change of the colours of an image.
 
     Attributes
     ----------
     channels : (3,) int64
-        Which of the old channels the new ones are.
+        Index of the old channel that each new channel is copied from.
     grey : bool
-        Whether all become their mean.
+        Whether all channels become their mean instead.
     values : (256,) uint8
-        What the values become.
+        New value of each old value, applied afterwards.
     """
 
     channels: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Colours:
     values: NDArray[np.uint8]
 
     def change(self, image: Tensor) -> Tensor:
-        """Return an image (3, H, W) uint8 in these colours."""
+        """Return a copy of an image, (3, H, W) uint8, with changed colours."""
         if self.grey:
             image = image.float().mean(0, keepdim=True).byte().expand(3, -1, -1)
         else:
@@ -41,7 +41,7 @@ class Colours:
 
 
 def draw_colours(rng: np.random.Generator) -> Colours:
-    """Draw an order of channels, whether grey or negative, gamma, contrast and brightness."""
+    """Draw a permutation of channels, grey, negative, gamma, contrast and brightness."""
     channels = rng.permutation(3) if rng.random() < _EXCHANGED else np.arange(3)
     grey = bool(rng.random() < _GREY)
     values = np.arange(256) / 255

@@ -9,7 +9,7 @@ from torch import Tensor
 from unsam_cli.training.bitmasks import BitMasks
 
 _MOST_OBJECTS = 5
-_LARGEST = 0.5  # of the view: masks of whole scenes would hide all there is
+_LARGEST = 0.5  # fraction of the view: masks of whole scenes would hide everything else
 
 
 def paste(
@@ -23,18 +23,20 @@ def paste(
 
     Parameters
     ----------
-    image, source : (3, S, S) uint8 tensor
+    image, source : (3, S, S) uint8 tensors
         Views to paste into, and from.
     masks, source_masks : BitMasks
-        Their masks.
+        Masks of both views.
     rng : numpy.random.Generator
         Chooses how many masks are pasted, and which.
 
     Returns
     -------
-    (3, S, S) uint8 tensor, BitMasks
-        Masks of the image lose what is hidden, and go where nothing is left; those of the source
-        follow that lie inside of what was pasted.
+    image : (3, S, S) uint8 tensor
+        The view with the pasted objects.
+    masks : BitMasks
+        Visible parts of the view's masks, without those that are hidden completely, then all masks
+        of the source that lie inside the pasted region.
 
     References
     ----------

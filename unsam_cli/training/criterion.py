@@ -19,21 +19,21 @@ TERMS = ("class", "mask", "dice")
 
 
 def count_amounts(queries: int, masks: Sequence[int], settings: LossSettings) -> Tensor:
-    """Count the divisors of the summed losses.
+    """Compute the divisors of the summed losses.
 
     Parameters
     ----------
     queries : int
-        Of the network.
+        Number of queries of the network.
     masks : sequence of int
-        Masks of every image.
+        Number of masks of each image.
     settings : LossSettings
-        Weights.
+        `no_object_weight` is used.
 
     Returns
     -------
     (2,) float64 tensor
-        Masks, and weights of queries in the cross entropy of classes.
+        Number of masks, and total weight of the queries in the cross-entropy of classes.
     """
     matched = sum(min(n, queries) for n in masks)
     rest = settings.no_object_weight * (queries * len(masks) - matched)
@@ -47,30 +47,30 @@ def set_losses(
     totals: Tensor,
     settings: LossSettings,
 ) -> Tensor:
-    """Match queries to masks and compare them, in every layer.
+    """Match queries to masks in every layer, and compute the losses of the pairs.
 
     Parameters
     ----------
     predictions : Predictions
-        Of B images by L layers, in single precision.
-    targets : sequence of BitMasks
-        The masks of every image.
-    seeds : sequence of int
-        Of every image: all that its random points depend on.
+        Predictions of L layers for B images, in float32.
+    targets : sequence of B BitMasks
+        Masks of each image.
+    seeds : sequence of B int
+        Seed of each image's random points.
     totals : (2,) tensor
-        What sums are divided by, see :func:`count_amounts`; numbers below 1 count as 1.
+        Divisors of the sums, see :func:`count_amounts`; values below 1 count as 1.
     settings : LossSettings
         Weights and numbers of points.
 
     Returns
     -------
     (L, 3) float32 tensor
-        Weighted losses `TERMS` of every layer, the sums over images divided by `totals`.
+        Weighted losses `TERMS` of each layer: sums over images divided by `totals`.
 
     Notes
     -----
-    All layers are matched at the same points of an image, while the published code draws points
-    for each: what is sampled and multiplied once then serves all.
+    All layers of an image are matched at the same points, so that sampled features are shared. The
+    published code draws new points for each layer.
 
     References
     ----------
@@ -107,7 +107,7 @@ def _image_losses(
     generator: torch.Generator,
     settings: LossSettings,
 ) -> Tensor:
-    """Sum the losses of one image, (L, 3)."""
+    """Return the unweighted losses of one image, summed over queries, (L, 3)."""
     points = uniform_points(1, settings.points, generator)
     costs = matching_costs(
         class_logits,
@@ -130,8 +130,8 @@ def _image_losses(
             importance=settings.importance,
         )
         wanted = masks.take(which).at(at)
-        # The logits of all pixels are computed again when gradients want them: those of all layers
-        # and images together would need more memory than the rest of the training.
+        # The backward pass recomputes the logits of all pixels: those of all layers and images
+        # together would need more memory than the rest of the training.
         rows.append(
             torch.stack([classes, *_checkpointed(chosen, features, at, wanted, settings.drop_loss)])
         )
@@ -155,7 +155,7 @@ def _checkpointed(*arguments: Tensor | float | None) -> tuple[Tensor, Tensor]:
 def _mask_losses(
     embeddings: Tensor, features: Tensor, points: Tensor, wanted: Tensor, drop: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Sum the cross entropy and the dice loss of n queries over their points."""
+    """Return the cross-entropy (mean over points) and the dice loss, summed over n queries."""
     logits = torch.einsum("nc,chw->nhw", embeddings, features)
     at = sample_maps(logits[:, None], points)[:, 0]
     entropy = functional.binary_cross_entropy_with_logits(at, wanted, reduction="none").mean(dim=1)

@@ -1,4 +1,4 @@
-"""Annotated images, read one by one, because files can exceed the memory."""
+"""Annotated images, read one by one because the files can exceed the memory."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from unsam_cli.rle import Rle
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.selection import select
 
-_REMEMBERED = 1024  # images whose masks need not be read and chosen again
+_REMEMBERED = 1024  # number of images whose selected masks are cached
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """An image and its masks, as they were stored.
+    """An image and its masks as they are stored.
 
     Attributes
     ----------
     file_name : str
-        As the annotations call it.
+        File name in the annotations.
     pixels : (H, W, 3) uint8
         RGB.
     masks : list of Rle
-        Without crowds; a uniform sample where there are too many.
+        Selected masks, without crowds; a uniform random sample if there are too many.
     """
 
     file_name: str
@@ -45,22 +45,23 @@ class AnnotatedImage:
 class AnnotatedImages:
     """Images and masks of one or more masks files.
 
-    Can be sent to other processes, which read the files again if memory is not shared.
+    Instances can be pickled; a process that unpickles one reads the files again.
 
     Parameters
     ----------
     files : sequence of Path
-        Masks files of any form that list their images, or folders of them. Each image is in one.
+        Masks files of any format that lists its images, or folders of them. Each image may be in
+        one file only.
     folder : Path
-        Of the images.
+        Folder of the images.
     settings : DataSettings
-        Which images and masks are taken.
+        Which images and masks are used.
 
     Raises
     ------
     UnsamError
-        A file is missing or invalid, lists no images, an image is in two files, the first image
-        cannot be found, or there is no image to learn from.
+        A file is missing, invalid or lists no images, an image is in two files, the first image
+        does not exist, or there is no image to train on.
     """
 
     def __init__(self, files: Sequence[Path], folder: Path, settings: DataSettings) -> None:
@@ -73,7 +74,7 @@ class AnnotatedImages:
         if not len(self._places):
             names = ", ".join(map(str, files))
             raise DataError(f"{names}: no image has a mask; give annotations with masks")
-        find_image(folder, self.info(0).file_name)  # a wrong folder is told before all else
+        find_image(folder, self.info(0).file_name)  # report a wrong folder at once
 
     def __len__(self) -> int:
         return len(self._places)
@@ -83,7 +84,7 @@ class AnnotatedImages:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """Steps that led to the masks, of all files, each once."""
+        """Processing steps that led to the masks of all files, without repetitions."""
         steps: list[dict[str, Any]] = []
         for masks in self._files:
             found = masks.info.get("unsam", {}).get("history", [])
@@ -91,7 +92,7 @@ class AnnotatedImages:
         return steps
 
     def info(self, index: int) -> ImageInfo:
-        """Name and size of an image."""
+        """Return the name and size of the image at `index`."""
         file, image_id = self._places[index].tolist()
         info: ImageInfo = self._files[file].images[image_id]
         return info
@@ -102,32 +103,32 @@ class AnnotatedImages:
         Parameters
         ----------
         index : int
-            Of the image.
+            Index of the image, from 0.
         rng : numpy.random.Generator
-            Chooses masks where there are more than are wanted.
+            Draws masks if there are more than `max_masks`.
 
         Raises
         ------
         UnsamError
-            The image is missing, damaged or of another size than its annotations say, or one of
-            them is invalid.
+            The image is missing, damaged or of another size than its annotations, or an annotation
+            is invalid.
         """
         found = self.annotations(index, rng)
         pixels = self.pixels(index)
         return AnnotatedImage(self.info(index).file_name, pixels, [a.rle for a in found])
 
     def path(self, index: int) -> Path:
-        """Find the file of an image.
+        """Return the path of an image's file.
 
         Raises
         ------
         MissingInputError
-            It is not there.
+            It does not exist.
         """
         return find_image(self._folder, self.info(index).file_name)
 
     def paths(self) -> Iterator[Path]:
-        """Yield the existing files of all images; reading reports the missing ones."""
+        """Yield the paths of all images that exist; reading a missing one raises later."""
         for index in range(len(self)):
             with suppress(UnsamError):
                 yield self.path(index)
@@ -138,7 +139,7 @@ class AnnotatedImages:
         Raises
         ------
         UnsamError
-            It is missing, damaged or of another size than its annotations say.
+            It is missing, damaged or of another size than its annotations.
         """
         info, path = self.info(index), self.path(index)
         pixels = read_image(path)
@@ -147,12 +148,14 @@ class AnnotatedImages:
         return pixels
 
     def annotations(self, index: int, rng: np.random.Generator) -> list[Annotation]:
-        """Read the masks of an image, without crowds; `rng` chooses where there are too many.
+        """Read the selected masks of an image, without crowds.
+
+        If there are more than `max_masks`, `rng` draws that many.
 
         Raises
         ------
         DataError
-            One of them is invalid.
+            A mask is invalid.
         """
         file, image_id = self._places[index].tolist()
         found = self._selected(file, image_id)
@@ -167,7 +170,7 @@ class AnnotatedImages:
 
 
 def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:
-    """Return the error of an image with another size than its annotations; sizes are (H, W)."""
+    """Return the error for an image whose size differs from its annotations; sizes are (H, W)."""
     return ImageFileError(
         f"{path}: has {found[1]} x {found[0]} pixels, but its annotations are for "
         f"{wanted[1]} x {wanted[0]}; give the annotated images"
@@ -182,7 +185,7 @@ def _open(path: Path) -> MasksFile:
 
 
 def _refuse_repeated(files: Sequence[MasksFile], paths: Sequence[Path]) -> None:
-    """Refuse an image with masks in two files: each file would lack the masks of the other."""
+    """Refuse images that are in two files: each file would lack the masks of the other."""
     if len(files) == 1:
         return
     seen: dict[str, int] = {}
@@ -199,7 +202,7 @@ def _refuse_repeated(files: Sequence[MasksFile], paths: Sequence[Path]) -> None:
 def _list_images(
     files: Sequence[MasksFile], settings: DataSettings
 ) -> tuple[NDArray[np.int64], int]:
-    """Return file and id of the images to learn from, (N, 2), and how many have no masks."""
+    """Return file index and id of the images to use, (N, 2), and the number without masks."""
     places, empty = [], 0
     for number, masks in enumerate(files):
         counts = masks.counts(crowds=False)

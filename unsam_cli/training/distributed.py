@@ -23,7 +23,7 @@ from unsam_cli.run.resources import peak_memory
 
 R = TypeVar("R")
 MEETING = timedelta(minutes=10)  # how long to wait for processes that start later
-# How long to wait for the first one, which validates. Processes that died are noticed at once.
+# How long others wait while the first process validates. Processes that die are noticed at once.
 VALIDATION = timedelta(hours=6)
 FIRST_PORT, PORTS = 20_000, 12_000  # below those that systems hand out for outgoing connections
 
@@ -35,11 +35,11 @@ class Place:
     Parameters
     ----------
     rank, size : int
-        This process, of how many.
+        Rank of this process, from 0, and number of processes.
     local_rank : int
-        Its number on its node.
-    address, port
-        Of rank 0.
+        Rank of this process on its node, from 0.
+    address, port : str, int
+        Host name and port of rank 0.
     """
 
     rank: int = 0
@@ -50,15 +50,16 @@ class Place:
 
 
 def find_place(environment: Mapping[str, str]) -> Place:
-    """Return this process's place from ``torchrun`` or ``srun``; a single process without them.
+    """Read this process's place from the variables of ``torchrun`` or ``srun``.
 
-    ``MASTER_ADDR`` and ``MASTER_PORT`` count where they are set. Under ``srun`` the processes meet
-    on the first host of the step (or job), at a port that depends on the job and the step.
+    Without these, it is a single process. ``MASTER_ADDR`` and ``MASTER_PORT`` are used if set. By
+    default, processes of ``srun`` meet on the first host of the step (or job), at a port that
+    depends on job and step.
 
     Raises
     ------
     UsageError
-        The variables do not fit together.
+        The variables are invalid or contradict each other.
     """
     get = environment.get
     try:
@@ -84,7 +85,7 @@ def find_place(environment: Mapping[str, str]) -> Place:
 
 
 def _in_a_step_of_slurm(environment: Mapping[str, str]) -> bool:
-    # The batch script is process 0 of a job of so many tasks, too, but alone.
+    # The batch script has the variables of task 0 of all tasks, too, but runs alone.
     in_batch_script = "SLURM_TASK_PID" in environment and "SLURM_STEP_ID" not in environment
     told = "SLURM_PROCID" in environment and not in_batch_script
     return told and int(_slurm_tasks(environment)) > 1
@@ -95,23 +96,23 @@ def _slurm_tasks(environment: Mapping[str, str]) -> str:
 
 
 def first_host(hosts: str) -> str:
-    """Return the first host of a list of Slurm's, such as ``gpu[07-09,12],login``.
+    """Return the first host of a Slurm host list, such as ``gpu[07-09,12],login``.
 
-    A single one is this very node, whose name may not be known to itself.
+    A single host is this node, which may not be able to resolve its own name: ``localhost``.
     """
     first = re.sub(r"\[([^],-]+)[^]]*\]", r"\1", hosts).split(",")[0]
     return "localhost" if first == hosts else first
 
 
 class World:
-    """The processes that train together; one alone is a world, too.
+    """The processes that train together, which may be one.
 
     Attributes
     ----------
     rank, size : int
-        This process, of how many.
+        Rank of this process, from 0, and number of processes.
     device : str
-        Where this process computes, as torch names it.
+        Device of this process, as torch names it.
     """
 
     def __init__(self, place: Place, device: str) -> None:
@@ -132,7 +133,7 @@ class World:
         """Return `module` with gradients averaged over processes in the backward pass."""
         if self.size == 1:
             return module
-        # Depthwise kernels have one input channel, whose stride is any number: nothing is copied.
+        # The stride of a depthwise kernel's only input channel is arbitrary: nothing is copied.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
         warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         return DistributedDataParallel(
@@ -142,48 +143,42 @@ class World:
         )
 
     def without_averaging(self, model: nn.Module, when: bool) -> AbstractContextManager[None]:
-        """Return a context whose backward passes leave gradients to a later one to average."""
+        """Return a context in which, if `when`, backward passes do not average gradients yet."""
         if when and isinstance(model, DistributedDataParallel):
             context: AbstractContextManager[None] = model.no_sync()
             return context
         return nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over processes of a tensor of the CPU."""
+        """Sum a tensor on the CPU over all processes, in place, and return it."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
-        """Tell whether the flag is set in any process."""
+        """Return whether the flag is set in any process."""
         return bool(self.sum(torch.tensor(int(flag))))
 
     def gather(self, value: R) -> list[R]:
-        """Return the values of all processes."""
+        """Return the values of all processes, by rank."""
         values = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(values, value)
         return values
 
     def raise_first(self, error: UnsamError | None) -> None:
-        """Raise, in all processes, the error of the first one that has any.
-
-        Raises
-        ------
-        UnsamError
-            That of the first process with one.
-        """
+        """Raise the error of the lowest rank that has one, an `UnsamError`, in all processes."""
         for e in self.gather(error):
             if e is not None:
                 raise e
 
     def on_main(self, function: Callable[[], R]) -> R:
-        """Return, in all processes, the result of `function` in the main one.
+        """Call `function` in the main process, and return its result in all processes.
 
         Raises
         ------
         UnsamError
-            What `function` raised there.
+            The error that `function` raised; it is raised in all processes.
         """
         if self.size == 1:
             return function()
@@ -207,13 +202,15 @@ def join_world(device: str) -> Iterator[World]:
     Parameters
     ----------
     device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; a process among others takes the GPU of
-        its number on the node.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. With ``cuda``, each process uses the GPU
+        of its local rank.
 
     Raises
     ------
     UsageError
-        Several processes would share one device.
+        Several processes would share one device, or their environment is broken.
+    UnsamError
+        The other processes cannot be reached.
     """
     place = find_place(os.environ)
     chosen = accelerator(device) or "cpu"
@@ -227,7 +224,7 @@ def join_world(device: str) -> Iterator[World]:
     if chosen.startswith("cuda"):
         torch.cuda.set_device(chosen)
     if place.size > 1:
-        # Small numbers of the CPU go by gloo: the GPU need not be waited for.
+        # Tensors on the CPU are exchanged by gloo, without waiting for the GPU.
         _meet(place, "cpu:gloo,cuda:nccl" if chosen.startswith("cuda") else "gloo")
     try:
         yield World(place, chosen)

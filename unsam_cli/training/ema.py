@@ -1,4 +1,4 @@
-"""The moving average of weights."""
+"""Exponential moving average of weights."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class MovingAverage:
-    """Exponential moving average of a module's parameters, in float32 as they are; its buffers.
+    """Exponential moving average of a module's parameters, and a copy of its buffers.
 
-    After the n-th update (from 1) the decay is min(decay, (1 + n) / (10 + n)), so that short runs
-    do not remember their random start.
+    Parameters are averaged in their own dtype, float32. After the n-th update (from 1) the decay is
+    min(decay, (1 + n) / (10 + n)), so that short runs forget their random start.
 
     Parameters
     ----------
     module : nn.Module
-        Its state now is the start.
+        Its current state is the initial average.
     decay : float
-        Between 0 and 1.
+        Decay per update, between 0 and 1.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -28,7 +28,7 @@ class MovingAverage:
         self.weights = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
     def update(self, module: nn.Module, n: int) -> None:
-        """Add the state after the n-th update."""
+        """Add the state of `module` after the n-th update, from 1."""
         learnt = {name for name, _ in module.named_parameters(remove_duplicate=False)}
         averages, values = [], []
         for name, value in module.state_dict().items():
@@ -42,6 +42,6 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Continue from `weights` of an earlier run."""
+        """Continue from `weights`, the average of an earlier run."""
         for name, average in self.weights.items():
             average.copy_(weights[name])

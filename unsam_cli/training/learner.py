@@ -19,20 +19,20 @@ from unsam_cli.training.schedule import lr_factor
 from unsam_cli.training.settings import TrainerSettings
 from unsam_cli.training.task import Batch, Task
 
-NAMED = 16  # images that a message names at most
+NAMED = 16  # maximum number of images that an error message names
 
 
 class Learner:
-    """Weights, optimizer, and moving average.
+    """Weights, optimizer and moving average of a training.
 
     Parameters
     ----------
     task : Task
-        What is trained; its module is moved to the device of `world`.
+        Module and data; the module is moved to the device of `world`.
     settings : TrainerSettings
-        How.
+        Optimizer, schedule and precision.
     world : World
-        Who takes part.
+        The processes that train together.
     """
 
     def __init__(self, task: Task[Any], settings: TrainerSettings, world: World) -> None:
@@ -51,18 +51,25 @@ class Learner:
         return self.module.state_dict() if self.average is None else self.average.weights
 
     def update(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
-        """Make the update `step`, from 0, with this process's batches.
+        """Make one update of the weights.
+
+        Parameters
+        ----------
+        step : int
+            Number of the update, from 0.
+        batches : sequence of Batch
+            Batches of this process.
 
         Returns
         -------
         dict of float
-            ``loss`` of all processes together and its parts, ``gradient_norm`` before clipping,
+            ``loss`` over all processes and its parts, ``gradient_norm`` (L2, before clipping) and
             ``lr``.
 
         Raises
         ------
         UnsamError
-            A loss or a gradient is not finite; the weights are as before.
+            A loss or a gradient is not finite; the weights are not changed.
         """
         amounts = torch.stack([self.task.amounts(batch) for batch in batches]).sum(0)
         totals = self.world.sum(amounts) / self.world.size
@@ -101,7 +108,7 @@ class Learner:
         losses: Sequence[Mapping[str, Tensor]],
         norm: Tensor,
     ) -> dict[str, float]:
-        """Fetch losses from the device, the one moment of a step that waits for it."""
+        """Fetch losses from the device; nothing else in a step waits for the device."""
         names = list(losses[0])
         table = torch.stack([torch.stack([loss[n].float() for n in names]) for loss in losses])
         numbers = torch.cat([table.flatten(), norm.float().reshape(1)]).cpu().double()
@@ -127,7 +134,7 @@ class Learner:
         Raises
         ------
         CheckpointError
-            It is not one of this training; nothing has changed.
+            It does not fit this training; nothing is changed.
         """
         check_checkpoint(
             folder,

@@ -21,7 +21,7 @@ _CAN_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS
 
 
 class BatchDataset(Dataset[Any]):
-    """The batches of a task, by what they consist of; an error takes the place of a batch."""
+    """The batches of a task, indexed by lists of picks; errors are returned instead of raised."""
 
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
@@ -31,7 +31,7 @@ class BatchDataset(Dataset[Any]):
         try:
             return self.task.collate([self.task.sample(index, seed) for index, seed in picks])
         except Exception as e:
-            # Now, for the cause of an error does not get to the trainer.
+            # Checked here, because the cause of an error is lost on the way to the trainer.
             error = machine_error(e) or e
             if not isinstance(error, UnsamError):
                 raise
@@ -48,11 +48,16 @@ def load_batches(
     task : Task
         Reads and joins samples.
     picks : iterable of lists
-        What each batch consists of.
+        Index and seed of every sample of each batch.
     jobs : int
-        Worker processes, started now; 0 = read in this one.
+        Number of worker processes, which are started at once; 0 reads in this process.
     pin : bool
-        Call :meth:`Batch.pin_memory`: for a GPU.
+        Whether to call :meth:`Batch.pin_memory`, for a GPU.
+
+    Returns
+    -------
+    iterator of Batch or UnsamError
+        An error takes the place of a batch that cannot be read.
     """
     loader: DataLoader[Any] = DataLoader(
         BatchDataset(task),
@@ -62,7 +67,7 @@ def load_batches(
         num_workers=jobs,
         pin_memory=pin,
         worker_init_fn=_begin_worker,
-        # Nothing is pickled, and the weights, which workers have no use for, are not copied.
+        # With fork nothing is pickled, and the weights, which workers do not use, are not copied.
         multiprocessing_context="fork" if jobs else None,
         generator=torch.Generator(),  # else it draws from the global one
     )
@@ -72,7 +77,7 @@ def load_batches(
 
 @contextmanager
 def _sigterm_blocked() -> Iterator[None]:
-    """Let workers started meanwhile inherit a mask, for all threads they will ever have."""
+    """Block SIGTERM, so that workers started in this context inherit that in all threads."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM} if _CAN_WAIT else ())
     try:
         yield
@@ -85,7 +90,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def is_of_a_worker(error: RuntimeError) -> bool:
-    """Say whether torch tells, wherever the trainer was, that a worker process has died."""
+    """Return whether an error of torch says that a worker process has died."""
     return "DataLoader worker" in str(error)
 
 
@@ -95,19 +100,19 @@ def _begin_worker(worker: int) -> None:
 
 
 def _end_for_want(error: Exception, batch: Any) -> NoReturn:
-    """End a worker that cannot hand over a batch, for want of open files or shared memory.
+    """End a worker that cannot send a batch because open files or shared memory ran out.
 
-    The queue would drop it, and the trainer would wait forever.
+    The queue would drop the batch, and the trainer would wait forever.
     """
     os._exit(1)
 
 
 def _leave_signals_to_the_parent() -> None:
-    """Ignore what is sent to all processes of a job: the trainer still wants its batches."""
+    """Ignore signals sent to all processes of a job, because the trainer still needs batches."""
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     if _CAN_WAIT:
-        # SIGTERM is also how a parent ends its workers: only the sender tells the difference.
+        # A parent also ends its workers with SIGTERM, so the sender has to be checked.
         threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Matching of queries and masks."""
+"""Matching of queries to masks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from unsam_cli.training.recipe import LossSettings
 
 
 def assign(costs: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Assign one query to every mask at least total cost, or one mask to every query if fewer.
+    """Assign queries to masks one to one at the minimum total cost.
 
     Parameters
     ----------
     costs : (L, Q, n) float tensor
-        Of L layers.
+        Costs of Q queries against n masks in L layers.
 
     Returns
     -------
-    list of ((m,) int64 tensor, (m,) int64 tensor)
-        Of every layer queries, ascending, and their masks; on the device of the costs.
+    list of L ((m,) int64 tensor, (m,) int64 tensor)
+        Indices of queries, ascending, and of their masks, m = min(Q, n), on the device of `costs`.
     """
-    # What is no number is left to the losses, which tell of it.
+    # Values that are not finite also make the losses so, which are checked later.
     values = np.nan_to_num(costs.cpu().numpy(), nan=0.0, posinf=1e9, neginf=-1e9)
     found = [linear_sum_assignment(layer) for layer in values]
     return [
@@ -41,14 +41,16 @@ def matching_costs(
     targets: Tensor,
     settings: LossSettings,
 ) -> Tensor:
-    """Cost of each query against each mask of one image, per layer.
+    """Compute the cost of each query against each mask of one image, in every layer.
 
     Parameters
     ----------
     class_logits : (L, Q, 2) float tensor
+        Logits of "a mask" and "no mask".
     embeddings : (L, Q, C) float tensor
+        Mask embeddings.
     features : (C, P) float tensor
-        Features of pixels, at P points.
+        Pixel features at P points.
     targets : (n, P) float tensor
         Masks at these points, 0 to 1.
     settings : LossSettings
@@ -57,12 +59,14 @@ def matching_costs(
     Returns
     -------
     (L, Q, n) float tensor
+        Weighted sum of the cross-entropy (mean over points) and the dice loss, minus the weighted
+        probability of "a mask".
 
     Notes
     -----
-    With x the logit of a query at a point and t the mask, the cross entropy is softplus(x) - x t,
-    so that its sums over points are products of matrices; and since x is itself the product of an
-    embedding and features, those of x t need no logits.
+    With x the logit of a query at a point and t the mask, the cross-entropy is softplus(x) - x t.
+    Its sums over points are therefore matrix products. Since x is the product of an embedding and
+    the features, the sums of x t do not need the logits.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Logs of a training: ``metrics.jsonl``, and TensorBoard event files."""
+"""Metrics of a training: ``metrics.jsonl`` and TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsLog:
-    """Lines of JSON, each of a step; nothing in them depends on time or on interruptions.
+    """A file of JSON lines, one per logged step, independent of time and of interruptions.
 
-    The file is locked as long as it is open: it stands for the whole folder.
+    The file is locked while it is open; the lock protects the whole folder.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class MetricsLog:
     Raises
     ------
     OutputError
-        It cannot be written, or another process is writing it.
+        The file cannot be written, or another process is writing it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class MetricsLog:
             logger.info("%s cannot be locked", self.path)
 
     def rewind(self, step: int, *, tensorboard: bool) -> None:
-        """Remove the lines after `step`, from which the run continues."""
+        """Remove all lines after `step`, from which the run continues; drop damaged lines."""
         self.stream.seek(0)
         lines = self.stream.readlines()
         steps = [_step(line) for line in lines]
@@ -82,7 +82,7 @@ class MetricsLog:
         Raises
         ------
         OutputError
-            The disk is full or fails.
+            The file cannot be written, for instance because the disk is full.
         """
         try:
             self.stream.write(orjson.dumps({"step": step, **values}) + b"\n")
@@ -93,7 +93,7 @@ class MetricsLog:
                 self.board.add_scalar(name, value, step)
 
     def sync(self) -> None:
-        """Flush all lines to the disk."""
+        """Wait until all lines are on the disk."""
         os.fsync(self.stream.fileno())
 
     def __enter__(self) -> MetricsLog:
@@ -134,12 +134,12 @@ class Mean:
         return means
 
     def state(self) -> dict[str, Any]:
-        """Return what :class:`Mean` makes the same again from."""
+        """Return the keyword arguments that recreate this mean."""
         return {"sums": self.sums, "count": self.count}
 
 
 def check_tensorboard() -> None:
-    """Refuse to start if TensorBoard is requested but not installed.
+    """Check that TensorBoard is installed.
 
     Raises
     ------

@@ -13,23 +13,23 @@ from unsam_cli.training.recipe import ParameterSettings
 def parameter_groups(
     module: nn.Module, backbone: Sequence[str], settings: ParameterSettings
 ) -> list[dict[str, Any]]:
-    """Group the weights that learn.
+    """Group the trained weights by learning rate and weight decay.
 
-    Weights of normalisations and embeddings do not decay.
+    Weights of normalisations and embeddings have no weight decay.
 
     Parameters
     ----------
     module : nn.Module
-        What is trained.
+        Module that is trained; weights that need no gradient are left out.
     backbone : sequence of str
-        What names of weights of the backbone begin with.
+        Prefixes of the names of the backbone's weights.
     settings : ParameterSettings
-        Learning rate of the backbone, decay of the rest.
+        Learning rate of the backbone and weight decay.
 
     Returns
     -------
     list of dict
-        ``params``, ``lr_scale``, ``weight_decay``; in the order of the module.
+        Groups with ``params``, ``lr_scale`` and ``weight_decay``, in the order of the module.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for prefix, part in module.named_modules():
@@ -46,6 +46,6 @@ def parameter_groups(
 
 
 def _decays(part: nn.Module, name: str) -> bool:
-    """Whether a weight is part of a layer, neither of a normalisation nor an embedding."""
+    """Return whether a weight belongs neither to a normalisation nor to an embedding."""
     embedding = isinstance(part, nn.Embedding) or "embed" in name or "token" in name
     return not embedding and "norm" not in type(part).__name__.lower()

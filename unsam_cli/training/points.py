@@ -8,13 +8,13 @@ from torch.nn import functional
 
 
 def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
-    """Interpolate maps at points, bilinearly, zero outside.
+    """Interpolate maps bilinearly at points; maps are zero outside.
 
     Parameters
     ----------
     maps : (n, C, h, w) float tensor
     points : (n, P, 2) float tensor
-        x and y from 0 to 1, which are the outer borders of the outer pixels.
+        x and y as fractions of the map: 0 and 1 are the outer borders of the outer pixels.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def uniform_points(n: int, count: int, generator: torch.Generator) -> Tensor:
-    """Draw `count` points for each of `n` maps, (n, count, 2), from 0 to 1."""
+    """Draw `count` uniform points for each of `n` maps: (n, count, 2) float32, x and y, 0 to 1."""
     return torch.rand((n, count, 2), generator=generator, device=generator.device)
 
 
@@ -42,20 +42,21 @@ def uncertain_points(
     Parameters
     ----------
     logits : (n, h, w) float tensor
-        Of masks.
+        Mask logits.
     count : int
-        Points for each mask.
+        Number of points per mask.
     generator : torch.Generator
-        On the device of the logits.
+        Source of randomness, on the device of the logits.
     oversample : float
-        How many times `count` points are drawn to choose from.
+        Number of uniform candidates, as a multiple of `count`.
     importance : float
-        Fraction of `count` that is chosen, those with the smallest absolute logit. The rest is
-        uniform.
+        Fraction of `count` that is filled with the candidates of the smallest absolute logit. The
+        rest is uniform.
 
     Returns
     -------
-    (n, count, 2) float tensor
+    (n, count, 2) float32 tensor
+        x and y, 0 to 1, see `sample_maps`.
 
     References
     ----------

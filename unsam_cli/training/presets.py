@@ -1,6 +1,6 @@
 """Presets of ``unsam train``: named defaults of its options; imports nothing heavy.
 
-Options that a preset does not name have the value of the paper.
+Options that a preset does not name have the paper's values.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_masks": 200,
         "batch_size": 8,
     },
-    # From scratch, on a laptop: a quarter of an hour and a few hundred images are enough to learn
-    # more than the masks say.
+    # From scratch, on a laptop: with a quarter of an hour and a few hundred images, the network becomes
+    # better than the masks that it learns from.
     "tiny": {
         "steps": 1600,
         "architecture": "condinst",

@@ -12,10 +12,10 @@ from unsam_cli.run.progress import INTERVAL, LineReporter
 
 
 class TrainingReporter(Protocol):
-    """Receives the progress of a training; a context manager."""
+    """Context manager that receives the progress of a training."""
 
     def advance(self, values: Mapping[str, float]) -> None:
-        """Count a step: its ``loss`` and parts of it, ``lr``, and ``memory`` in bytes."""
+        """Count a step; `values` has ``loss`` and its parts, ``lr``, and ``memory`` in bytes."""
 
     def validated(self, values: Mapping[str, float]) -> None:
         """Report the results of a validation."""
@@ -31,16 +31,16 @@ TrainingReporterFactory = Callable[[str, int, int, int], TrainingReporter]
 
 
 class TrainingLines:
-    """A plain line about every 30 s and one at the end, for batch logs.
+    """Logs a plain line about every 30 s and one at the end, for batch jobs.
 
     Parameters
     ----------
     stage : str
-        What is running, for the lines.
+        Name of the command, with which lines begin.
     done, total : int
-        Steps of an earlier run, and all steps.
+        Number of steps of earlier runs, and of all steps.
     batch_size : int
-        Images in a step.
+        Images per step.
     """
 
     def __init__(self, stage: str, done: int, total: int, batch_size: int) -> None:
@@ -51,7 +51,7 @@ class TrainingLines:
         self.validation: dict[str, float] = {}
 
     def advance(self, values: Mapping[str, float]) -> None:
-        """Count a step; now and then, log a line."""
+        """Count a step; log a line if the last one is long ago."""
         self.done += 1
         self.values = dict(values)
         if time.monotonic() - self.last >= INTERVAL and self.done < self.total:
@@ -69,7 +69,7 @@ class TrainingLines:
         return (self.done - self.last_done) * self.batch_size / seconds
 
     def seconds_left(self) -> float:
-        """Return the estimated remaining time at the average speed."""
+        """Return the estimated remaining time in seconds, at the average speed."""
         seconds = time.monotonic() - self.start
         return (self.total - self.done) * seconds / max(self.done - self.first, 1)
 

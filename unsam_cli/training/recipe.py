@@ -1,4 +1,4 @@
-"""Settings of whole-image training, except the loop; imports nothing heavy."""
+"""Settings of whole-image training, except the training loop; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ training = partial(setting, group="Training")
 
 @dataclass(frozen=True)
 class LossSettings(Settings):
-    """Losses of Mask2Former, class-agnostic; the defaults are the published ones.
+    """Settings of the class-agnostic losses of Mask2Former; the defaults are the published ones.
 
-    The matching of masks to queries uses the same weights for its costs.
+    The costs of matching queries to masks have the same weights.
 
     Parameters
     ----------
@@ -53,12 +53,13 @@ class LossSettings(Settings):
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """How samples are made; the defaults are the published ones.
+    """Settings of the training samples; the defaults are the published ones.
 
     Parameters
     ----------
     scale : float
-        What images are resized by; jitter is then relative to it, and not to the crop. 0 is off.
+        Factor by which images are resized; jitter is then relative to it and not to the crop. 0 is
+        off.
     """
 
     crop: int = sample(PAPER_CROP, "Side of the square training crops, in pixels.", least=1)
@@ -131,7 +132,7 @@ class DataSettings(Settings):
 
 @dataclass(frozen=True)
 class ParameterSettings(Settings):
-    """How fast which weights learn; the defaults are the published ones."""
+    """Learning rate of the backbone, and weight decay; the defaults are the published ones."""
 
     backbone_lr_scale: float = training(
         0.1, "Learning rate of the backbone, relative to the rest of the network.", above=0
@@ -143,7 +144,7 @@ class ParameterSettings(Settings):
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a training except the network and the loop."""
+    """All settings of a training except the network and the training loop."""
 
     data: DataSettings = field(default_factory=DataSettings)
     losses: LossSettings = field(default_factory=LossSettings)

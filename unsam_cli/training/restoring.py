@@ -1,4 +1,4 @@
-"""Whether a checkpoint is one that a training can go on from, checked before anything changes."""
+"""Check whether a training can continue from a checkpoint, before anything is changed."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def check_checkpoint(
     optimizer: Mapping[str, Any],
     parameters: Sequence[Tensor],
 ) -> None:
-    """Compare a checkpoint with what learns.
+    """Compare a checkpoint with the module and the optimizer that it is to be loaded into.
 
     Parameters
     ----------
     folder : Path
-        Of the checkpoint, for messages.
+        Folder of the checkpoint, for error messages.
     checkpoint : Checkpoint
-        As it was read.
-    weights, average : mapping
-        State of the module, and of its moving average if there is one.
+        The checkpoint, see `unsam_cli.training.checkpoint_files.load_checkpoint`.
+    weights, average : mapping of str to tensor
+        State dict of the module, and its moving average or None.
     optimizer : mapping
-        State of the new optimizer: its groups of parameters.
+        State dict of the new optimizer, with its groups of parameters.
     parameters : sequence of tensor
-        Those parameters, in its order.
+        The parameters of the optimizer, in its order.
 
     Raises
     ------
     CheckpointError
-        Something is missing, of another shape or type, or not finite.
+        A value is missing, has another shape or type, or is not finite.
     """
     try:
         _check_progress(checkpoint.state)
@@ -60,7 +60,7 @@ def check_checkpoint(
 
 
 def _check_progress(state: Mapping[str, Any]) -> None:
-    """Check where the training is."""
+    """Check the step, the best validation, the mean losses and the skipped images."""
     step, best, mean, skipped = (state.get(key) for key in ("step", "best", "mean", "skipped"))
     if type(step) is not int or step < 0:
         raise ValueError(f"its step is {step!r}")
@@ -86,7 +86,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check_groups(found: Any, wanted: Mapping[str, Any]) -> None:
-    """Check that the optimizer has the same parameters, in the same groups."""
+    """Check that the optimizer has the same parameters in the same groups."""
     if not isinstance(found, dict) or not isinstance(found.get("state"), dict):
         raise ValueError("it has no optimizer")
     groups, expected = found.get("param_groups"), wanted["param_groups"]
@@ -100,7 +100,7 @@ def _check_groups(found: Any, wanted: Mapping[str, Any]) -> None:
 
 
 def _check_moments(found: Mapping[Any, Any], parameters: Sequence[Tensor], path: Path) -> None:
-    """Check what AdamW remembers of each parameter that has learnt."""
+    """Check the state of AdamW for each parameter."""
     for index, moments in found.items():
         what = f"what its optimizer remembers of parameter {index}"
         if type(index) is not int or not 0 <= index < len(parameters):

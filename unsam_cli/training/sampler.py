@@ -1,4 +1,4 @@
-"""Which samples a step takes: a function of the seed and the step, not of the processes."""
+"""The samples of each step, which depend on seed and step only, not on the processes."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ Pick = tuple[int, int]  # index of a sample, and its seed
 
 
 def derive_seed(seed: int, *path: int) -> int:
-    """Return the seed of what `path` leads to; paths of different lengths never meet.
+    """Derive a seed from `seed` and the numbers `path`; paths of other lengths give other seeds.
 
-    ``(epoch,)`` is the order of an epoch, ``(epoch, index)`` a sample, ``(step, rank, batch)``
-    whatever a network draws in a forward pass.
+    ``(epoch,)`` is used for the order of an epoch, ``(epoch, index)`` for a sample, and
+    ``(step, rank, batch)`` for the random numbers of a forward pass.
     """
     return reduce(image_seed, path, seed)
 
 
 @lru_cache(maxsize=2)  # a batch may straddle two epochs
 def epoch_order(samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return the order of the samples in an epoch, (samples,)."""
+    """Return the order of the samples in an epoch: a permutation, (samples,) int64."""
     return np.random.default_rng(derive_seed(seed, epoch)).permutation(samples)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """An endless sequence of samples, epoch after epoch, cut into steps, processes and batches.
+    """An endless sequence of samples, epoch after epoch, split into steps, processes and batches.
 
-    Step t takes places t B to (t + 1) B of the sequence, B being the samples of a step. Rank r has
-    the r-th of equal parts of them, and goes through it in batches.
+    With B samples per step, step t consists of positions t B to (t + 1) B - 1 of the sequence.
+    These are split into equal parts, one per rank, and each part into batches.
 
     Parameters
     ----------
     samples : int
-        Samples in an epoch.
+        Number of samples in an epoch.
     batch : int
-        Samples of one batch of one process.
+        Number of samples per batch, in one process.
     accumulate : int
-        Batches of one step of one process.
+        Number of batches per step, in one process.
     rank, processes : int
-        This process, of how many.
+        Rank of this process, from 0, and number of processes.
     seed : int
-        Root of all random numbers.
+        Seed of the training.
     """
 
     samples: int
@@ -58,7 +58,7 @@ class Sampler:
     seed: int = 0
 
     def batches(self, first_step: int, last_step: int) -> Iterator[list[Pick]]:
-        """Yield the batches of this process from `first_step` until before `last_step`."""
+        """Yield the batches of this process for the steps `first_step` to ``last_step - 1``."""
         share = self.batch * self.accumulate
         for step in range(first_step, last_step):
             start = (step * self.processes + self.rank) * share
@@ -66,7 +66,7 @@ class Sampler:
                 yield [self.pick(place + i) for i in range(self.batch)]
 
     def pick(self, place: int) -> Pick:
-        """Return what is at a place of the endless sequence."""
+        """Return index and seed of the sample at a position of the endless sequence."""
         epoch, i = divmod(place, self.samples)
         index = int(epoch_order(self.samples, self.seed, epoch)[i])
         return index, derive_seed(self.seed, epoch, index)

@@ -1,4 +1,4 @@
-"""Samples to learn from: a view of an image, its masks, and a seed."""
+"""Training samples: a view of an image, its masks, and a seed."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from unsam_cli.training.recipe import DataSettings
 
 T = TypeVar("T")
 
-_ATTEMPTS = 20  # images in a row that cannot be read, before the run ends
+_ATTEMPTS = 20  # the run ends after so many unreadable images in a row
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image to learn from.
+    """One augmented image and its masks.
 
     Attributes
     ----------
     name : str
-        Of the image's file.
+        File name of the image.
     image : (3, S, S) uint8 tensor
-        RGB.
+        RGB; S is the crop's side in pixels.
     masks : BitMasks
-        At most as many as are wanted, none of them empty.
+        At most `max_masks` masks, none of them empty.
     seed : int
-        All that chance depends on, in augmentations and losses.
+        Seed of the augmentations and of the losses.
     skipped : tuple of (str, str)
-        Other images that were wanted in its place, and why they could not be read.
+        Names of images that could not be read and were replaced, and the reasons.
     """
 
     name: str
@@ -50,20 +50,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleBatch:
-    """B samples.
+    """B samples of equal size; see `Sample`.
 
     Attributes
     ----------
-    names : list of str
-        Of the images' files.
+    names : list of B str
+        File names of the images.
     images : (B, 3, S, S) uint8 tensor
         RGB.
-    masks : list of BitMasks
-        Of every image.
-    seeds : list of int
-        Of every image.
+    masks : list of B BitMasks
+        Masks of each image.
+    seeds : list of B int
+        Seed of each image.
     skipped : list of (str, str)
-        Images that could not be read, and why.
+        Names of images that could not be read and were replaced, and the reasons.
     """
 
     names: list[str]
@@ -74,7 +74,7 @@ class SampleBatch:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SampleBatch:
-        """Join samples of one size."""
+        """Join samples of equal size."""
         return cls(
             names=[sample.name for sample in samples],
             images=torch.stack([sample.image for sample in samples]),
@@ -92,7 +92,7 @@ class SampleBatch:
         )
 
     def pin_memory(self) -> SampleBatch:
-        """Copy all tensors to memory that a GPU copies from fastest."""
+        """Copy all tensors to page-locked memory, from which a GPU copies fastest."""
         return replace(
             self,
             images=self.images.pin_memory(),
@@ -101,14 +101,14 @@ class SampleBatch:
 
 
 def make_sample(images: AnnotatedImages, index: int, seed: int, settings: DataSettings) -> Sample:
-    """Read and augment an image; `seed` is all that chance depends on.
+    """Read and augment the image at `index`; all randomness comes from `seed`.
 
-    With ``on_error`` "skip", another image takes the place of one that cannot be read.
+    If ``settings.on_error`` is "skip", an image that cannot be read is replaced by another one.
 
     Raises
     ------
     UnsamError
-        The image cannot be read, or is not what its annotations are for.
+        The image cannot be read or does not fit its annotations, or with "skip" 20 images in a row.
     """
 
     def read(chosen: int, rng: np.random.Generator) -> Sample:
@@ -125,14 +125,31 @@ def read_or_replace(
     seed: int,
     on_error: str,
 ) -> tuple[T, tuple[tuple[str, str], ...]]:
-    """Read an image, or with `on_error` "skip" another in place of one that cannot be read.
+    """Read an image; if that fails and `on_error` is "skip", read a random other one instead.
+
+    Parameters
+    ----------
+    read : callable
+        Reads the image at an index with a generator of random numbers.
+    images : AnnotatedImages
+        Images to choose replacements from.
+    index, seed : int
+        Index of the image, and seed of the random numbers.
+    on_error : {"fail", "skip"}
+        Whether to raise the first error, or to replace the image.
 
     Returns
     -------
     object
-        What `read` gives for an index and a generator of random numbers.
+        Result of `read`.
     tuple of (str, str)
-        Names of images that were skipped, and why.
+        Names of the skipped images, and the reasons.
+
+    Raises
+    ------
+    UnsamError
+        The image cannot be read, or with "skip" 20 images in a row, or the machine lacks a
+        resource.
     """
     skipped: list[tuple[str, str]] = []
     for attempt in range(_ATTEMPTS):
@@ -147,9 +164,9 @@ def read_or_replace(
 
 
 def _reason(error: UnsamError, on_error: str) -> str:
-    """Return why an image is skipped; raise the error if it is not.
+    """Return the reason why an image is skipped; raise the error if it is not skipped.
 
-    What the machine is short of always ends the run: other images would meet it, too.
+    A lack of resources always ends the run, because other images would fail, too.
     """
     machine = machine_error(error)
     if on_error == "fail" or (machine is not None and machine.everywhere):

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step, so that there is no state to keep."""
+"""The learning rate as a function of the step, without any state."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ GAMMA = 0.1  # the factor of a drop
 
 
 def lr_factor(step: int, total: int, settings: TrainerSettings) -> float:
-    """Return what the learning rate is multiplied by.
+    """Return the factor of the learning rate at a step.
 
     Parameters
     ----------
     step : int
-        The update, from 0.
+        Number of the update, from 0.
     total : int
-        All updates.
+        Number of all updates.
     settings : TrainerSettings
-        `schedule`, `drops`, `lr_floor` and `warmup` count.
+        `schedule`, `drops`, `lr_floor` and `warmup` are used.
 
     Returns
     -------
     float
-        During the warm-up (step + 1) / warmup times the schedule's own factor: 0.1 for each drop
-        behind, or floor + (1 - floor) (1 + cos(pi t)) / 2, where t goes from 0 at the end of the
-        warm-up to 1 after the last step.
+        For ``step``, 0.1 to the power of the number of drops so far. For ``cosine``,
+        floor + (1 - floor) (1 + cos(pi t)) / 2, where t goes from 0 at the end of the warm-up to 1
+        after the last step. During the warm-up, either is multiplied by (step + 1) / warmup.
     """
     rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
     if settings.schedule == "step":
@@ -36,5 +36,5 @@ def lr_factor(step: int, total: int, settings: TrainerSettings) -> float:
 
 
 def drop_steps(total: int, drops: tuple[float, ...]) -> list[int]:
-    """Return `drops`, fractions (below 1) or steps, as steps."""
+    """Convert `drops`, which are steps or (below 1) fractions of `total`, to steps."""
     return [round(drop * total if drop < 1 else drop) for drop in drops]

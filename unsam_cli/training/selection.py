@@ -1,4 +1,4 @@
-"""Which masks of an image are learnt: pseudo-masks are many, and half of them near-duplicates."""
+"""Selection of the masks of an image: of many pseudo-masks, about half are near-duplicates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from unsam_cli.training.recipe import DataSettings
 
 
 def select(found: Sequence[Annotation], settings: DataSettings) -> list[Annotation]:
-    """Return the masks of an image that are worth learning, the best first.
+    """Select masks of an image by area, overlap and score; return them in order of score.
 
-    Masks without a score rank last; those of equal scores keep their order.
+    Masks without a score come last; masks of equal score keep their order.
+
+    Parameters
+    ----------
+    found : sequence of Annotation
+        All masks of the image.
+    settings : DataSettings
+        `min_area`, `max_area`, `nms_iou` and `best` are used.
     """
     ranked = sorted(found, key=lambda a: np.inf if a.score is None else -a.score)
     if ranked and (settings.min_area > 0 or settings.max_area < 1):

@@ -17,7 +17,7 @@ from unsam_cli.training.progress import TrainingLines, TrainingReporterFactory
 
 PAPER_STEPS = 200_000
 PAPER_DROPS = (0.88888, 0.96296)
-"""Steps 177 776 and 192 592 of 200 000, as published for UnSAM."""
+"""Fractions of all steps: 177 776 and 192 592 of 200 000, as published for UnSAM."""
 SCHEDULES = ("step", "cosine")
 DTYPES = ("auto", "float32", "bfloat16")
 _MOST_JOBS = 8
@@ -29,28 +29,28 @@ computing = partial(setting, group="Compute", results=False)
 
 
 def images_setting() -> Any:
-    """Declare the folder of the images that are learnt from."""
+    """Declare the setting of the training images' folder."""
     return reading(REQUIRED, "Folder of the images.", folder=True)
 
 
 def validate_setting() -> Any:
-    """Declare what a training is measured on."""
+    """Declare the setting of the validation masks."""
     return reading(None, "Validate on these masks and keep the best checkpoint.", metavar="GT.json")
 
 
 def validate_images_setting() -> Any:
-    """Declare the folder of the images that a training is measured on."""
+    """Declare the setting of the validation images' folder."""
     return reading(None, "Folder of the images of --validate.  [default: --images]", folder=True)
 
 
 @dataclass(frozen=True)
 class TrainInputs(Settings):
-    """What `train` learns from.
+    """Input files of `train`.
 
     Parameters
     ----------
     annotations : sequence of str
-        Masks files, each with other images; one may be ``-``, standard input.
+        Masks files with disjoint sets of images; one may be ``-``, standard input.
     """
 
     annotations: Sequence[str]
@@ -66,14 +66,14 @@ class TrainInputs(Settings):
 
 @dataclass(frozen=True)
 class TrainingRun(Settings):
-    """Where a training goes, and whether it goes on.
+    """Output folder of a training, and whether it is resumed.
 
     Parameters
     ----------
     step : Step
-        The command and its options: they must not differ when a training is resumed.
+        The command and its options, which must be the same when a training is resumed.
     report : callable
-        Makes a progress reporter, in the main process.
+        Creates a progress reporter, in the main process.
     """
 
     step: Step
@@ -100,7 +100,7 @@ class TrainerSettings(Settings):
     Raises
     ------
     UsageError
-        A value outside its range, or both `steps` and `epochs`.
+        A value is outside its range, or both `steps` and `epochs` are given.
     """
 
     epochs: float | None = training(None, "Number of passes over the images.", above=0)
@@ -168,22 +168,22 @@ class TrainerSettings(Settings):
 
     @property
     def workers(self) -> int:
-        """Worker processes of each training process."""
+        """Number of worker processes per training process."""
         return min(usable_cpus(), _MOST_JOBS) if self.jobs is None else self.jobs
 
     def total_steps(self, samples: int) -> int:
-        """Return the number of steps of a training with `samples` in an epoch."""
+        """Return the number of steps of a training with `samples` samples per epoch."""
         if self.epochs is not None:
             return math.ceil(self.epochs * samples / self.batch_size)
         return PAPER_STEPS if self.steps is None else self.steps
 
     def per_process(self, processes: int) -> int:
-        """Return the samples of one batch of one of `processes`.
+        """Return the number of samples per batch in each of `processes` processes.
 
         Raises
         ------
         UsageError
-            The samples of a step cannot be dealt out evenly.
+            The samples of a step cannot be divided evenly.
         """
         parts = processes * self.accumulate
         if self.batch_size % parts:
@@ -194,9 +194,9 @@ class TrainerSettings(Settings):
         return self.batch_size // parts
 
     def identity(self, samples: int) -> dict[str, Any]:
-        """Return what changes the weights: it must not differ when a training is resumed.
+        """Return the settings that affect the weights, which must not change on resuming.
 
-        Left out: processes, accumulation, device, workers, checkpoints and logs.
+        Processes, accumulation, device, workers, checkpoints and logs are left out.
         """
         return {
             "samples": samples,

@@ -1,4 +1,4 @@
-"""Images that could not be read, and were replaced."""
+"""Images that could not be read and were replaced."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ logger = logging.getLogger(__name__)
 
 
 class SkippedImages:
-    """Images that were skipped, each once, in the order of the steps that met them.
+    """Images that were skipped, each once, in the order in which they were met.
 
     Parameters
     ----------
     folder : Path
         OUTPUT, the folder of the training.
     stage : str
-        The command.
+        Name of the command.
 
     Attributes
     ----------
     reasons : dict of str
-        What is wrong with each, by name.
+        Reason why each image was skipped, by file name.
     """
 
     def __init__(self, folder: Path, stage: str) -> None:
@@ -33,7 +33,7 @@ class SkippedImages:
         self.reasons: dict[str, str] = {}
 
     def add(self, skipped: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """Note images by name and what is wrong with them; return those that are new."""
+        """Add images, as pairs of name and reason; return those that are new."""
         new = {name: reason for name, reason in skipped if name not in self.reasons}
         self.reasons.update(new)
         return new
@@ -51,7 +51,7 @@ class SkippedImages:
             list_error(self._path, self._stage, name, reason)
 
     def rewrite(self) -> None:
-        """Let ``OUTPUT.errors.jsonl`` hold what is known, whatever an earlier run left there.
+        """Replace ``OUTPUT.errors.jsonl`` by the images known now.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The whole of ``unsam train``: masks and images in, a model folder out."""
+"""All of ``unsam train``: from masks and images to a model folder."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def train_whole_image(
     Parameters
     ----------
     inputs : TrainInputs
-        Files.
+        Input files.
     network : SegmenterConfig
-        What is trained, unless ``inputs.init`` says it.
+        Network to create; ignored if ``inputs.init`` is given.
     recipe, trainer, run : Recipe, TrainerSettings, TrainingRun
-        How.
+        Samples and losses, training loop, and output folder.
     checkpointing : bool
         Recompute activations in the backward pass instead of keeping them.
 
     Returns
     -------
     int
-        The exit code: 3 when images were skipped.
+        Exit code: 0, or 3 if images were skipped.
 
     Raises
     ------
     UnsamError
-        An input is missing or invalid, or the training cannot go on.
+        An input is missing or invalid, or the training cannot continue.
     """
     if list(inputs.annotations).count(STDIN) + (inputs.validate == STDIN) > 1:
         raise UsageError("only one file can be read from standard input")
@@ -100,7 +100,7 @@ def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segment
 
 
 def _tell(images: AnnotatedImages, recipe: Recipe) -> None:
-    """Say what becomes of images without masks."""
+    """Log what is done with images without masks."""
     if images.without_masks:
         fate = "left out" if recipe.data.empty_images == "skip" else "used as background"
         logger.warning(

@@ -1,4 +1,4 @@
-"""What the trainer needs to know of what it trains."""
+"""The interface between the trainer and what it trains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ S = TypeVar("S")
 
 
 class Batch(Protocol):
-    """Samples together, as :meth:`Task.collate` makes them."""
+    """Several samples, joined by :meth:`Task.collate`."""
 
     def to(self, device: str) -> Batch:
         """Move all tensors to a device."""
@@ -21,7 +21,7 @@ class Batch(Protocol):
     def pin_memory(self) -> Batch:
         """Copy large tensors to page-locked memory, from which a GPU copies while it computes.
 
-        ``DataLoader`` looks for a method of this name.
+        ``DataLoader`` calls a method of this name.
         """
         ...
 
@@ -32,26 +32,26 @@ class Batch(Protocol):
 
     @property
     def skipped(self) -> Sequence[tuple[str, str]]:
-        """Names of images that could not be read and were replaced, and why."""
+        """Names of images that could not be read and were replaced, and the reasons."""
         ...
 
 
 class Task(Protocol[S]):
     """A model, its data and its losses.
 
-    Nothing here depends on the number of processes: randomness comes from the seed of a sample
-    alone, and losses are sums over samples divided by totals over the whole step. So two processes
-    with two images each make the step that one process with four makes.
+    Results do not depend on the number of processes: randomness comes from the seed of a sample
+    alone, and losses are sums over samples divided by totals over the whole step. Two processes
+    with two images each make the same step as one process with four.
     """
 
     @property
     def module(self) -> nn.Module:
-        """What is trained: ``forward(batch, totals) -> {name: weighted loss}``.
+        """The trained module, with ``forward(batch, totals) -> {name: weighted loss}``.
 
-        The step minimises the sum of all losses. `totals` is the sum of :meth:`amounts` over all
-        batches of the step, of all processes, divided by the number of processes (gradients are
-        averaged over processes), (K,) float32 on the device of the batch; it may be 0. Every batch
-        has the same losses. torch's global generator is seeded before each call.
+        A step minimises the sum of all losses. `totals`, (K,) float32 on the device of the batch,
+        is the sum of :meth:`amounts` over all batches of the step in all processes, divided by the
+        number of processes, because gradients are averaged over processes. It may be 0. Every batch
+        has the same losses. The global generator of torch is seeded before each call.
         """
         ...
 
@@ -60,7 +60,7 @@ class Task(Protocol[S]):
         ...
 
     def sample(self, index: int, seed: int) -> S:
-        """Read and augment a sample, in a worker; `seed` is all that chance depends on."""
+        """Read and augment a sample, in a worker; all randomness comes from `seed`."""
         ...
 
     def collate(self, samples: Sequence[S]) -> Batch:
@@ -68,11 +68,11 @@ class Task(Protocol[S]):
         ...
 
     def begin(self, share: float) -> None:
-        """Prepare `module` for the next step; `share` of all steps, from 0 to 1, are made."""
+        """Prepare `module` for the next step; `share` is the fraction of steps done, 0 to 1."""
         ...
 
     def amounts(self, batch: Batch) -> Tensor:
-        """Count what the losses are divided by, (K,) float64: of masks, of weights of queries."""
+        """Return the divisors of the losses, (K,) float64, such as the number of masks."""
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -80,15 +80,15 @@ class Task(Protocol[S]):
         ...
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write a model that others can open into a folder that is there, with its history.
+        """Write a model and its history into an existing folder.
 
-        `weights` is a state of `module`, of any device.
+        `weights` is a state dict of `module`, on any device.
         """
         ...
 
     def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
-        """Measure these weights on the validation set; the first value is the one to maximise.
+        """Evaluate these weights on the validation set; the first value is the one to maximise.
 
-        Called in the first process only. `module` is left as it was.
+        This is called in the main process only. `module` is not changed.
         """
         ...

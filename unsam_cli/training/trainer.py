@@ -1,4 +1,4 @@
-"""The one trainer: steps, checkpoints, logs; what is trained is a :class:`Task`'s business."""
+"""The trainer: steps, checkpoints and logs; a :class:`Task` defines what is trained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
-    """Train `task` in this process, and those that `torchrun` or `srun` started beside it.
+    """Train `task` in this process, together with others started by `torchrun` or `srun`.
 
     Parameters
     ----------
@@ -40,18 +40,18 @@ def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
     settings : TrainerSettings
         Length, optimizer, schedule and records.
     run : TrainingRun
-        Where checkpoints, metrics and the model go, see `unsam_cli.training.checkpoints`.
+        Output folder, see `unsam_cli.training.checkpoints`.
 
     Returns
     -------
     int
-        The exit code: 3 when images were skipped, in all processes. Errors that all of them know of
-        are raised in the main one only.
+        Exit code, in all processes: 0, or 3 if images were skipped. An `UnsamError` is raised in
+        the main process only; other processes return its exit code.
 
     Raises
     ------
     UnsamError
-        A loss is not finite, a sample cannot be read, the folder cannot be written.
+        A loss is not finite, a sample cannot be read, or the folder cannot be written.
     UsageError
         The folder is in use, or was used with other settings.
     StoppedError
@@ -87,16 +87,16 @@ def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
 
 
 class Trainer(ExitStack):
-    """A training that goes on; closes its files when left.
+    """A running training; a context manager that closes its files.
 
     Attributes
     ----------
     done : int
-        Steps that are done.
+        Number of steps that are done.
     best : dict, optional
         ``step`` and ``value`` of the best validation.
     skipped : SkippedImages
-        What could not be read.
+        Images that could not be read.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Trainer(ExitStack):
         self.metrics: MetricsLog | None = None
 
     def start(self, *, resume: bool) -> None:
-        """Open the folder and set up what learns, as it was when the last checkpoint was made."""
+        """Open the folder and restore the last checkpoint, if any."""
         self.stop = self.enter_context(stop_on_signals())
         last = self.world.on_main(lambda: self._open(resume))
         self.learner = Learner(self.task, self.settings, self.world)
@@ -137,7 +137,7 @@ class Trainer(ExitStack):
         return self.folder.last()
 
     def _publish_again(self, last: Checkpoint) -> None:
-        """Write the model from its checkpoint where somebody has deleted a file of it."""
+        """If a file of the model is missing, write the model again from its checkpoint."""
         gone = self.folder.gone()
         if not gone:
             return
@@ -145,7 +145,7 @@ class Trainer(ExitStack):
         found = step != self.done and self.folder.of_step(step).exists()
         source = self.folder.of_step(step if found else self.done)
         chosen = load_checkpoint(source, self.identity) if found else last
-        # By way of the module, which knows the weights that are the same tensor.
+        # Loaded into the module, which knows which weights are the same tensor.
         self.learner.load(chosen, source)
         self.folder.publish(lambda folder: self.task.save(folder, self.learner.weights))
         self.learner.load(last, self.folder.of_step(self.done))
@@ -155,14 +155,14 @@ class Trainer(ExitStack):
         )
 
     def run(self, report: TrainingReporterFactory) -> None:
-        """Make the steps that are left.
+        """Make the remaining steps.
 
         Raises
         ------
         StoppedError
-            Asked to stop; the state is saved.
+            A signal asked to stop; the state is saved.
         """
-        batches = self._read_ahead()  # before there are threads of a live display
+        batches = self._read_ahead()  # forks, so before a live display starts threads
         progress: TrainingReporter | None = None
         if self.world.is_main:
             progress = self.enter_context(
@@ -198,7 +198,7 @@ class Trainer(ExitStack):
         )
 
     def _next(self, batches: Iterator[Batch | UnsamError]) -> list[Batch]:
-        """Return this process's batches of a step; raise in all processes if one has none."""
+        """Return this process's batches of a step; if one process has an error, all raise it."""
         fetched = [next(batches) for _ in range(self.settings.accumulate)]
         error = next((b for b in fetched if isinstance(b, UnsamError)), None)
         read = [batch for batch in fetched if not isinstance(batch, UnsamError)]
@@ -226,7 +226,7 @@ class Trainer(ExitStack):
                 self.metrics.write(self.done, {**means, "lr": values["lr"]})
 
     def _validate(self, progress: TrainingReporter | None) -> None:
-        """Measure, and note whether there was never a better one."""
+        """Evaluate the weights, and note whether they are the best so far."""
         measured = self.world.on_main(lambda: self.task.validate(self.learner.weights))
         self.learner.module.train()
         values = {name: float(value) for name, value in measured.items()}
@@ -238,10 +238,10 @@ class Trainer(ExitStack):
             progress.validated(values)
 
     def _save(self) -> None:
-        """Publish the model if it is the best or there is no best, then write a checkpoint.
+        """Publish the model if it is the best or none was validated, then write a checkpoint.
 
-        In this order: a run that is killed in between makes the steps from the last checkpoint on
-        once more, and with them this model.
+        The order matters: if a run is killed in between, the resumed one repeats the steps since
+        the last checkpoint and publishes this model again.
         """
         self.world.on_main(self._save_alone)
 

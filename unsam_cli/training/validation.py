@@ -1,4 +1,4 @@
-"""How good a segmenter is, in the middle of its training: AR and AP on annotated images."""
+"""Validation of a segmenter during its training: AR and AP on annotated images."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class _Item:
 
 
 class WholeImageValidation:
-    """Predicts masks of images and compares them with theirs, as ``unsam evaluate`` does.
+    """Predicts masks of images and evaluates them as ``unsam evaluate`` does.
 
     Parameters
     ----------
     truth : Path
         Masks file that lists its images.
     folder : Path
-        Of the images.
+        Folder of the images.
 
     Raises
     ------
     DataError
         The file lists no images, or has no masks.
     MissingInputError
-        An image is not there.
+        The file or an image does not exist.
     """
 
     def __init__(self, truth: Path, folder: Path) -> None:
@@ -58,7 +58,13 @@ class WholeImageValidation:
         ]
 
     def __call__(self, segmenter: Segmenter) -> dict[str, float]:
-        """Measure a segmenter in evaluation mode; AR at the most masks comes first.
+        """Evaluate a segmenter in evaluation mode.
+
+        Returns
+        -------
+        dict of float
+            AR@1000 first, then AR@100, AR@10, AP and AP50, each from 0 to 1; undefined ones are
+            left out.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Training of whole-image segmenters, Mask2Former and EoMT, as a task for the trainer."""
+"""Training of whole-image segmenters as a task for the trainer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from unsam_cli.training.samples import Sample, SampleBatch, make_sample
 from unsam_cli.training.task import Batch
 
 Validation = Callable[[Segmenter], dict[str, float]]
-"""Measures a segmenter; the metric to maximise first."""
+"""Evaluates a segmenter; the first metric is the one to maximise."""
 
 _PREFIX = "segmenter."
 _BACKBONES = {
@@ -37,14 +37,14 @@ _BACKBONES = {
 
 
 class _WithLosses(nn.Module):
-    """A segmenter that answers with its losses."""
+    """Module that computes the losses of a segmenter."""
 
     def __init__(self, segmenter: Segmenter, recipe: Recipe) -> None:
         super().__init__()
         self.segmenter, self.losses = segmenter, recipe.losses
 
     def forward(self, batch: SampleBatch, totals: Tensor) -> dict[str, Tensor]:
-        # Not those of the points at which masks are compared.
+        # Other seeds than for the points at which masks are compared.
         seeds = [derive_seed(seed, 1) for seed in batch.seeds]
         predictions = self.segmenter(normalise(batch.images), seeds)
         with torch.autocast(batch.images.device.type, enabled=False):
@@ -55,25 +55,27 @@ class _WithLosses(nn.Module):
 
 
 class WholeImageTask:
-    """A segmenter, annotated images, and the losses of Mask2Former.
+    """A segmenter, annotated images and losses, as a `Task` of the trainer.
+
+    The losses are those of Mask2Former, or `cell_losses` for CondInst.
 
     Parameters
     ----------
     segmenter : Segmenter
-        What is trained.
+        Segmenter to train.
     images : AnnotatedImages
-        What it learns from.
+        Images and masks.
     recipe : Recipe
-        How.
+        Samples, losses, learning rate of the backbone and weight decay.
     validation : callable, optional
-        Measures a segmenter.
+        Evaluates a segmenter; the first metric is maximised.
     history : sequence of dict
-        Steps that lead to the weights, for the model folders that are written.
+        Steps that lead to the weights, written into model folders.
 
     Raises
     ------
     UsageError
-        The crop does not suit the network.
+        The crop's side is not a multiple of ``segmenter.multiple``.
     """
 
     def __init__(
@@ -111,12 +113,12 @@ class WholeImageTask:
         return SampleBatch.of(samples)
 
     def begin(self, share: float) -> None:
-        """Take the masks of attention away from EoMT, block by block."""
+        """Anneal the masked attention of EoMT, block by block; `share` of the steps are done."""
         if self.segmenter.config.architecture == "eomt":
             anneal_masks(self.segmenter.network, share)
 
     def amounts(self, batch: Batch) -> Tensor:
-        """Count masks and weights of queries."""
+        """Return the divisors of the losses: masks and, but for CondInst, weights of queries."""
         assert isinstance(batch, SampleBatch)
         if self.segmenter.config.architecture == CONDINST:
             return torch.tensor([sum(map(len, batch.masks))], dtype=torch.float64)
@@ -134,7 +136,7 @@ class WholeImageTask:
         save_segmenter(self.segmenter, folder, weights=own, history=self._history)
 
     def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
-        """Predict masks of the validation images and compare them with theirs."""
+        """Evaluate these weights on the validation images."""
         assert self._validation is not None
         measured = copy.deepcopy(self.segmenter)
         measured.load_state_dict(_without_prefix(weights))

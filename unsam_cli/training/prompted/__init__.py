@@ -1,13 +1,13 @@
 """Training promptable segmenters: what `unsam finetune-sam` does.
 
 ==============  =================================================================================
-`settings`      what is asked, what learns, presets; imports nothing heavy
-`questions`     prompts drawn for the masks of an image, and what would be right
-`samples`       images, masks and prompts as the network takes them
-`embeddings`    what a frozen image encoder sees, from a features file
-`losses`        answers compared with masks
-`task`          the task of the trainer
-`validation`    how good answers to clicks are
-`stage`         the whole of ``unsam finetune-sam``
+`settings`      settings of prompts, losses and trained parts; presets; imports nothing heavy
+`questions`     draw prompts for the masks of an image, and their target masks
+`samples`       training samples: images, masks and prompts
+`embeddings`    precomputed embeddings of a frozen image encoder, from a features file
+`losses`        match answers to masks and compute their losses
+`task`          the task for the trainer
+`validation`    IoU of the answers to clicks
+`stage`         all of ``unsam finetune-sam``
 ==============  =================================================================================
 """

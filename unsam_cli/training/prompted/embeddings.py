@@ -1,4 +1,4 @@
-"""Embeddings of a frozen encoder from a features file; training never runs the encoder."""
+"""Embeddings of a frozen image encoder, read from a features file instead of computed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from unsam_cli.sam.model import PromptableModel
 
 
 class KeptEmbeddings:
-    """A features file of ``extract-features --backbone sam``, for several processes.
+    """A features file of ``extract-features --backbone sam``; can be used in several processes.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The features file.
     model : PromptableModel
-        Whose decoder will read them.
+        Model whose encoder the features must come from.
 
     Attributes
     ----------
     identity : str
-        What the features are: the encoder's hash and their type.
+        Identity of the features: the encoder's hash and the dtype.
 
     Raises
     ------
     MissingInputError, FeatureFileError
-        There is no such file, it is damaged, or its features are those of something else.
+        The file does not exist, is damaged, or has features of another encoder.
     """
 
     def __init__(self, path: Path, model: PromptableModel) -> None:
@@ -65,12 +65,12 @@ class KeptEmbeddings:
         return self.__dict__ | {"_open": None}
 
     def read(self, image: ImageInfo) -> Embedding:
-        """Read the features of an image.
+        """Read the embedding of an image, with B = 1.
 
         Raises
         ------
         FeatureFileError
-            They are not there, damaged, or of an image of another size.
+            The file does not have it, it is damaged, or the image had another size.
         """
         index = self._index.get(image.file_name)
         if index is None:

@@ -15,17 +15,17 @@ from unsam_cli.training.points import sample_maps, uncertain_points, uniform_poi
 from unsam_cli.training.prompted.settings import LOSS_WEIGHTS, PromptSettings
 
 TERMS = ("mask", "dice", "iou")
-_ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss, as in SAM
+_ALPHA, _GAMMA = 0.25, 2.0  # parameters of the focal loss, as in SAM
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of answers and masks to compare.
+    """Q pairs of an answer and the mask that it is compared with.
 
     Attributes
     ----------
     prompt, answer, mask : (Q,) int64 tensors
-        Indices of prompts, of their answers and of masks of the image.
+        Index of the prompt, of the answer among those to the prompt, and of the mask in the image.
     """
 
     prompt: Tensor
@@ -41,32 +41,37 @@ def match_answers(
     generator: torch.Generator,
     settings: PromptSettings,
 ) -> Pairs:
-    """Assign an answer to every target of a prompt, at least total cost.
+    """Assign an answer to every target of each prompt, at the minimum total cost.
 
     Parameters
     ----------
     logits : (P, M, h, w) float tensor
-        Answers.
+        Mask logits of M answers to each of P prompts.
     masks : BitMasks
         All masks of the image.
     targets : (P, K) int64 tensor
-        Masks that are right; -1 is none. K is at most M.
+        Indices of the target masks of each prompt, padded with -1. K is at most M.
     generator : torch.Generator
-        Of the points at which they are compared.
+        Draws the points at which costs are computed.
     settings : PromptSettings
-        Which losses are the costs.
+        `points` and `mask_loss` are used.
+
+    Returns
+    -------
+    Pairs
+        One pair per target, by prompt.
 
     References
     ----------
-    X. Wang et al., "Segment Anything without Supervision" (2024): the assignment of all clicks is
-    block diagonal, so it is one for each click.
+    X. Wang et al., "Segment Anything without Supervision" (2024). There, the assignment of all
+    clicks is block diagonal, so it is computed here for each click.
     """
     P, M = logits.shape[:2]
     points = uniform_points(1, settings.points, generator)
     found = sample_maps(logits.flatten(0, 1)[None], points)[0].reshape(P, M, -1)
     wanted = masks.take(targets.clamp(min=0).flatten()).at(points).reshape(*targets.shape, -1)
     costs = _costs(found, wanted, settings)
-    # What is no target costs every answer the same: it takes whatever is left.
+    # Padding costs the same for every answer, so it takes the remaining ones.
     costs = costs.masked_fill((targets < 0)[:, None], 0.0)
     rows = []
     for prompt, (answers, which) in enumerate(assign(costs)):
@@ -83,24 +88,29 @@ def pair_losses(
     generator: torch.Generator,
     settings: PromptSettings,
 ) -> Tensor:
-    """Sum the weighted losses `TERMS` of pairs, (3,).
+    """Compute the weighted losses of pairs.
 
     Parameters
     ----------
     found : MaskLogits
-        Answers, in single precision. Those in no pair get no gradient.
+        Answers, in float32. Answers in no pair get no gradient.
     masks : BitMasks
         All masks of the image.
     pairs : Pairs
-        What is compared.
+        Answers and masks to compare.
     generator : torch.Generator
-        Of the points at which masks are compared, most of them where the answer is least certain.
+        Draws the points at which masks are compared, most of them where the answer is uncertain.
     settings : PromptSettings
-        Which losses.
+        `points` and `mask_loss` are used.
+
+    Returns
+    -------
+    (3,) float32 tensor
+        Losses `TERMS`, summed over pairs. The last one is the squared error of the predicted IoU.
 
     References
     ----------
-    Kirillov et al., "Segment Anything" (2023), appendix A: scores learn the IoU that answers have.
+    Kirillov et al., "Segment Anything" (2023), appendix A: scores learn the IoU of the answers.
     """
     logits = found.logits[pairs.prompt, pairs.answer]
     points = uncertain_points(logits.detach(), settings.points, generator)
@@ -117,14 +127,21 @@ def pair_losses(
 
 @torch.no_grad()
 def overlap(logits: Tensor, masks: BitMasks, which: Tensor) -> Tensor:
-    """Measure the IoU of answers (Q, h, w), cut at zero, and masks (Q,), at the answers' pixels."""
+    """Compute the IoU of answers and masks at the pixels of the answers.
+
+    `logits` are (Q, h, w), thresholded at zero; `which` are (Q,) int64, indices into `masks`.
+    Returns (Q,) float32, 0 to 1.
+    """
     inside, wanted = logits > 0, at_pixels(masks, which, logits.shape[-2:])
     common, either = (inside & wanted).sum((1, 2)), (inside | wanted).sum((1, 2))
     return common / either.clamp(min=1)
 
 
 def at_pixels(masks: BitMasks, which: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Return masks (Q,) at the centres of h x w pixels, (Q, h, w) bool."""
+    """Sample masks at the centres of h x w pixels.
+
+    `which` are (Q,) int64, indices into `masks`; `size` is (h, w). Returns (Q, h, w) bool.
+    """
     distinct, back = torch.unique(which, return_inverse=True)
     y, x = ((torch.arange(n, device=which.device) + 0.5) / n for n in size)
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(1, -1, 2)
@@ -133,7 +150,7 @@ def at_pixels(masks: BitMasks, which: Tensor, size: torch.Size | tuple[int, int]
 
 
 def _costs(found: Tensor, wanted: Tensor, settings: PromptSettings) -> Tensor:
-    """Cost of each answer (P, M, N points) against each mask (P, K, N); returns (P, M, K)."""
+    """Compute costs (P, M, K) of each answer (P, M, N points) against each mask (P, K, N)."""
     count = found.shape[-1]
     yes = _pixel_loss(found, torch.ones_like(found), settings)
     no = _pixel_loss(found, torch.zeros_like(found), settings)
@@ -147,7 +164,7 @@ def _costs(found: Tensor, wanted: Tensor, settings: PromptSettings) -> Tensor:
 
 
 def _pixel_loss(logits: Tensor, wanted: Tensor, settings: PromptSettings) -> Tensor:
-    """Compare logits with masks, point by point; linear in `wanted` (0 to 1)."""
+    """Return the loss of logits at each point; it is linear in the mask `wanted` (0 to 1)."""
     if settings.mask_loss == "bce":
         return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     share = logits.sigmoid()

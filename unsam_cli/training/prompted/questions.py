@@ -1,4 +1,4 @@
-"""Training prompts for an image: clicks in masks and boxes around them, with their targets."""
+"""Training prompts for an image: clicks in masks and boxes around masks, with their targets."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.prompted.losses import at_pixels, overlap
 from unsam_cli.training.prompted.settings import PromptSettings
 
-_BOX_NOISE, _MOST_NOISE = 0.1, 20 / 1024  # of the box's side; of the picture's
+_BOX_NOISE, _MOST_NOISE = 0.1, 20 / 1024  # fraction of the box's side; of the image's side
 
 
 @dataclass(frozen=True)
 class Questions:
-    """P prompts of one kind about one image.
+    """P prompts of one kind for one image, with their target masks.
 
     Attributes
     ----------
     prompts : Prompts
-        In pixels of the network's input.
+        The prompts, in pixels of the network's input.
     multimask : bool
-        Whether each is answered with all masks of an ambiguous prompt.
+        Whether each is answered with several masks, as an ambiguous prompt.
     clicked : (P,) int64 tensor
-        The mask that each was made for.
+        Index of the mask that each prompt was drawn for.
     targets : (P, K) int64 tensor
-        Masks that are right; -1 is none. No more than there are answers.
+        Indices of the correct masks of each prompt, padded with -1; at most one per answer.
     """
 
     prompts: Prompts
@@ -43,7 +43,7 @@ class Questions:
         return len(self.clicked)
 
     def __getitem__(self, rows: slice) -> Questions:
-        """Return some of them."""
+        """Return the questions of a slice."""
         return replace(
             self,
             prompts=self.prompts[rows],
@@ -61,7 +61,7 @@ class Questions:
         )
 
     def pairs(self, corrections: int) -> int:
-        """Count answers that are compared with a mask."""
+        """Count the answers that are compared with a mask, with `corrections` further clicks."""
         return int((self.targets >= 0).sum()) + corrections * len(self)
 
 
@@ -78,24 +78,25 @@ def draw_questions(
     ----------
     masks : BitMasks
         n masks in the network's input, none of them empty.
-    fineness : (n,) float32, optional
-        Granularity of each, where it is learnt.
+    fineness : (n,) float32 or None
+        Granularity of each mask, if granularity is learnt.
     parts : PromptableConfig
-        How many masks a click is answered with.
+        `masks_per_prompt` limits the number of targets.
     settings : PromptSettings
-        How many of which kind.
+        Number and kinds of prompts.
     rng : numpy.random.Generator
-        All that chance depends on.
+        Source of all randomness.
 
     Returns
     -------
     tuple of Questions
-        By kind; those without prompts are left out.
+        One element per kind of prompt: click or box, with or without granularity. Kinds without
+        prompts are left out.
 
     References
     ----------
     X. Wang et al., "Segment Anything without Supervision" (2024): masks are shuffled and repeated,
-    the click is a uniformly random pixel, its targets are all masks that contain it.
+    a click is a uniformly random pixel, and its targets are all masks that contain the pixel.
     """
     if not len(masks):
         return ()
@@ -127,20 +128,26 @@ def correct(
     clicked: Tensor,
     generator: torch.Generator,
 ) -> Prompts:
-    """Give the model its best answers to P prompts, and click where they are wrong.
+    """Add a correction click to each of P prompts, and the logits of the best answer.
 
     Parameters
     ----------
     prompts : Prompts
-        What was asked.
+        Previous prompts.
     logits : (P, M, h, w) tensor
-        The answers.
+        Mask logits of the answers to them.
     masks : BitMasks
         All masks of the image.
     clicked : (P,) int64 tensor
-        The mask that each prompt is for.
+        Index of the mask that each prompt is for.
     generator : torch.Generator
-        Of the click, a uniformly random pixel of what is wrong; of the mask where all is right.
+        Draws the click: a uniformly random wrong pixel of the answer with the highest IoU, or a
+        pixel of the mask if none is wrong.
+
+    Returns
+    -------
+    Prompts
+        Prompts with one point more, and the best answers as mask prompts.
 
     References
     ----------
@@ -155,7 +162,7 @@ def correct(
     choice = choice + (choice.sum(dim=1, keepdim=True) == 0)  # too small a mask: anywhere
     pixel = torch.multinomial(choice, 1, generator=generator)
     scale = masks.height / h
-    # The encoder of prompts takes the upper left corner of a pixel and goes to its centre.
+    # The prompt encoder takes the upper left corner of a pixel and adds half a pixel.
     points = (torch.stack([pixel % w, pixel // w], dim=-1) + 0.5) * scale - 0.5
     labels = wanted.flatten(1).gather(1, pixel).long()
     if prompts.points is not None and prompts.labels is not None:
@@ -165,7 +172,7 @@ def correct(
 
 
 def _clicks(masks: BitMasks, chosen: Tensor, rng: np.random.Generator) -> tuple[Prompts, Tensor]:
-    """Click on a random pixel of each mask; what is right are all masks that have this pixel."""
+    """Click on a random pixel of each mask; the targets are all masks that have this pixel."""
     places = []
     for bits in masks.bits[chosen]:
         column, row = np.nonzero(np.unpackbits(bits.numpy(), axis=1)[:, : masks.height])
@@ -203,6 +210,6 @@ def _boxes(masks: BitMasks, chosen: Tensor, rng: np.random.Generator) -> tuple[P
 
 
 def _cut(targets: Tensor, most: int, rng: np.random.Generator) -> Tensor:
-    """Keep at most so many of the targets (P, K) of every prompt, at random; -1 last."""
+    """Keep at most `most` of the targets (P, K) of every prompt, drawn at random; -1 last."""
     rank = torch.from_numpy(rng.random(tuple(targets.shape))) + 2.0 * (targets < 0)
     return targets.gather(1, rank.argsort(dim=1)[:, :most])

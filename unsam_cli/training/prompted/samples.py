@@ -28,26 +28,26 @@ from unsam_cli.training.samples import read_or_replace
 
 @dataclass(frozen=True)
 class PromptedSample:
-    """One image to learn from.
+    """One image, its masks and its prompts.
 
     Attributes
     ----------
     name : str
-        Of the image's file.
+        File name of the image.
     pixels : (3, S, S) float32 tensor or None
-        As :meth:`Frame.pixels` makes them.
+        Input of the network, see :meth:`Frame.pixels`; None if `embedding` is given.
     embedding : Embedding or None
-        What the encoder sees in them, if it is known: then there are no pixels.
+        Precomputed output of the image encoder, with B = 1.
     masks : BitMasks
-        In the network's input, none of them empty.
+        Masks in the network's input, none of them empty.
     questions : tuple of Questions
-        About them.
+        Prompts and their targets, by kind.
     corrections : int
-        Further clicks of every prompt.
+        Number of correction clicks per prompt.
     seed : int
-        All that chance depends on.
+        Seed of the random numbers in the losses.
     skipped : tuple of (str, str)
-        Other images that were wanted in its place, and why they could not be read.
+        Names of images that could not be read and were replaced, and the reasons.
     """
 
     name: str
@@ -75,7 +75,7 @@ class PromptedSample:
         )
 
     def pin_memory(self) -> PromptedSample:
-        """Copy what is large, all but the questions, to memory that a GPU copies from fastest."""
+        """Copy all but the questions to page-locked memory, from which a GPU copies fastest."""
         return replace(
             self,
             pixels=None if self.pixels is None else self.pixels.pin_memory(),
@@ -92,12 +92,12 @@ class PromptedBatch:
 
     @property
     def names(self) -> list[str]:
-        """Names of the images."""
+        """File names of the images."""
         return [sample.name for sample in self.samples]
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """Images that could not be read, and why."""
+        """Names of images that could not be read and were replaced, and the reasons."""
         return [image for sample in self.samples for image in sample.skipped]
 
     def to(self, device: str) -> PromptedBatch:
@@ -105,28 +105,28 @@ class PromptedBatch:
         return PromptedBatch([sample.to(device) for sample in self.samples])
 
     def pin_memory(self) -> PromptedBatch:
-        """Copy all samples to memory that a GPU copies from fastest."""
+        """Copy large tensors to page-locked memory, from which a GPU copies fastest."""
         return PromptedBatch([sample.pin_memory() for sample in self.samples])
 
 
 @dataclass(frozen=True)
 class PromptedSamples:
-    """Makes samples of annotated images.
+    """Creates samples from annotated images.
 
     Parameters
     ----------
     images : AnnotatedImages
-        What is learnt from.
+        Images and masks.
     side : int
-        Of the network's input, pixels.
+        Side of the network's input, in pixels.
     square : bool
         Whether the network ignores the aspect ratio, see :class:`Frame`.
     parts : PromptableConfig
-        How many masks a click is answered with, and whether granularity is learnt.
+        Number of masks per click, and whether granularity is learnt.
     settings : PromptSettings
-        What is asked.
+        Number and kinds of prompts.
     kept : KeptEmbeddings, optional
-        What the encoder sees in the images, which are then neither read nor mirrored.
+        Precomputed embeddings of the images, which are then neither read nor flipped.
     """
 
     images: AnnotatedImages
@@ -140,14 +140,14 @@ class PromptedSamples:
         return len(self.images)
 
     def make(self, index: int, seed: int) -> PromptedSample:
-        """Read an image and draw its prompts; all randomness comes from `seed`.
+        """Read the image at `index` and draw its prompts; all randomness comes from `seed`.
 
-        With ``on_error`` "skip", another image takes the place of one that cannot be read.
+        If ``settings.on_error`` is "skip", an image that cannot be read is replaced by another one.
 
         Raises
         ------
         UnsamError
-            The image cannot be read, or is not what its annotations are for.
+            The image cannot be read, or does not fit its annotations.
         """
 
         def read(chosen: int, rng: np.random.Generator) -> PromptedSample:
@@ -180,7 +180,7 @@ class PromptedSamples:
 def _seen(
     annotations: Sequence[Annotation], frame: Frame, mirror: bool
 ) -> tuple[BitMasks, NDArray[np.int64]]:
-    """Masks in the network's input, and which they are: some may be too small to be seen."""
+    """Return the masks in the network's input, and their indices; masks can become empty."""
     (height, width), (h, w) = frame.size, frame.inner
     view = CropView(x=0, y=0, w=width, h=height, width=w, height=h, flip=mirror)
     found = [view_masks([a.rle], view, frame.side).bits for a in annotations]
@@ -190,7 +190,7 @@ def _seen(
 
 
 def _fineness(annotations: Sequence[Annotation]) -> NDArray[np.float32]:
-    """Granularity of masks, (n,): as annotated, or of their hierarchy where one has none."""
+    """Return the granularity of masks, (n,): as annotated, or of the hierarchy if one lacks it."""
     said = [a.granularity for a in annotations if a.granularity is not None]
     for a in annotations:
         if a.granularity is not None and not 0 < a.granularity <= 1:

@@ -18,7 +18,7 @@ from unsam_cli.training.settings import (
 )
 
 LOSS_WEIGHTS = {"bce": (5.0, 5.0), "focal": (20.0, 1.0)}
-"""Weights of the loss of pixels and of the dice loss: of UnSAM, and of SAM."""
+"""Weights of the per-pixel loss and of the dice loss, as in UnSAM and in SAM."""
 
 network = partial(setting, group="Network")
 sample = partial(setting, group="Samples")
@@ -27,12 +27,12 @@ loss = partial(setting, group="Losses")
 
 @dataclass(frozen=True)
 class TuneInputs(Settings):
-    """What `finetune-sam` learns from.
+    """Input files of `finetune-sam`.
 
     Parameters
     ----------
     annotations : sequence of str
-        Masks files, each with other images; one may be ``-``, standard input.
+        Masks files with disjoint sets of images; one may be ``-``, standard input.
     """
 
     annotations: Sequence[str]
@@ -82,18 +82,18 @@ class TuneSettings(PromptableConfig):
 
     @property
     def parts(self) -> PromptableConfig:
-        """What is added to SAM."""
+        """The parts that are added to SAM."""
         return PromptableConfig(self.masks_per_prompt, self.granularity)
 
     @property
     def encoder_learns(self) -> bool:
-        """Whether the image encoder changes."""
+        """Whether the image encoder is trained."""
         return self.train == "all" or (self.train == "lora" and self.lora_in == "both")
 
 
 @dataclass(frozen=True)
 class PromptSettings(Settings):
-    """Prompts per image, and the losses of the answers; the defaults are UnSAM's.
+    """Settings of the prompts per image and of the losses; the defaults are UnSAM's.
 
     The masks of an image are shuffled and repeated until there are `clicks` of them.
 
@@ -154,7 +154,7 @@ class PromptSettings(Settings):
 DEFAULT = "small"
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # 60 clicks an image, each with all masks that contain it, as published for UnSAM.
+    # 60 clicks per image, each with all masks that contain it, as published for UnSAM.
     "paper": {"masks_per_prompt": 6, "train": "all", "epochs": 8},
     # LR, schedule, decay, epochs, batch and numbers of prompts as published for UnSAMv2.
     "small": {

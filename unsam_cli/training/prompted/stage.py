@@ -1,4 +1,4 @@
-"""The whole of ``unsam finetune-sam``: masks, images and a SAM in, a model folder out."""
+"""All of ``unsam finetune-sam``: from masks, images and a SAM to a model folder."""
 
 from __future__ import annotations
 
@@ -38,21 +38,23 @@ def finetune_sam(
     Parameters
     ----------
     inputs : TuneInputs
-        Files.
+        Input files.
     tune : TuneSettings
-        What is trained of which network.
-    prompts, parameters, trainer, run
-        How.
+        Parts to add, and parts to train.
+    prompts : PromptSettings
+        Prompts and losses.
+    parameters, trainer, run : ParameterSettings, TrainerSettings, TrainingRun
+        Optimizer, training loop, and output folder.
 
     Returns
     -------
     int
-        The exit code: 3 when images were skipped.
+        Exit code: 0, or 3 if images were skipped.
 
     Raises
     ------
     UnsamError
-        An input is missing or invalid, or the training cannot go on.
+        An input is missing or invalid, or the training cannot continue.
     """
     _check(inputs, tune)
     with ExitStack() as stack:
@@ -110,7 +112,7 @@ def _check(inputs: TuneInputs, tune: TuneSettings) -> None:
 
 
 def _prepared(model: PromptableModel, tune: TuneSettings, seed: int) -> PromptableModel:
-    """Add new parts and adapters, and mark what learns."""
+    """Add new parts and adapters, and freeze all weights that are not trained."""
     model = with_parts(model, tune.parts, seed=seed)
     if tune.train == "lora":
         add_lora(model.network, rank=tune.lora_rank, where=tune.lora_in, seed=seed)

@@ -33,14 +33,14 @@ _ENCODER = "model.network.vision_encoder."
 
 
 class PromptedLosses(nn.Module):
-    """A promptable model that answers with its losses.
+    """Module that computes the losses of a promptable model.
 
     Parameters
     ----------
     model : PromptableModel
-        With the weights that learn marked, see :func:`unsam_cli.sam.model.trainable`.
+        Model with frozen weights marked, see :func:`unsam_cli.sam.model.trainable`.
     settings : PromptSettings
-        What is asked.
+        Losses, and number of prompts that are computed together.
     """
 
     def __init__(self, model: PromptableModel, settings: PromptSettings) -> None:
@@ -52,7 +52,7 @@ class PromptedLosses(nn.Module):
         )
 
     def forward(self, batch: PromptedBatch, totals: Tensor) -> dict[str, Tensor]:
-        """Return the losses `TERMS`, sums over pairs divided by their total."""
+        """Return the weighted losses `TERMS`: sums over pairs divided by ``totals[0]``."""
         embeddings = self._embeddings(batch.samples)
         sums = [
             self._image_losses(embedding, sample)
@@ -62,7 +62,7 @@ class PromptedLosses(nn.Module):
         return dict(zip(TERMS, losses, strict=True))
 
     def _embeddings(self, samples: Sequence[PromptedSample]) -> list[Embedding]:
-        """Run the encoder, image by image if it is frozen: the same bits at any time."""
+        """Run the encoder; if it is frozen, image by image, so that results are reproducible."""
         if self.frozen:
             return [self._embedding(sample) for sample in samples]
         pixels = [sample.pixels for sample in samples if sample.pixels is not None]
@@ -77,10 +77,10 @@ class PromptedLosses(nn.Module):
         return self.model.embed(sample.pixels[None])
 
     def _image_losses(self, embedding: Embedding, sample: PromptedSample) -> Tensor:
-        """Sum the losses of one image, (3,), a few prompts at a time."""
+        """Return the losses of one image, (3,), computed for a few prompts at a time."""
         step = self.settings.chunk
         chunks = [q[i : i + step] for q in sample.questions for i in range(0, len(q), step)]
-        # An image without masks has losses, too: a gradient of zero.
+        # An image without masks still needs losses, with a gradient of zero.
         learnt = next(p for p in self.model.parameters() if p.requires_grad)
         total = torch.zeros(len(TERMS), device=learnt.device) + 0 * learnt.sum()
         for i, questions in enumerate(chunks):
@@ -127,20 +127,20 @@ class PromptedLosses(nn.Module):
 
 
 class PromptedTask:
-    """A promptable model, annotated images, and the losses of many answers to a click.
+    """A promptable model, annotated images and losses, as a `Task` of the trainer.
 
     Parameters
     ----------
     model : PromptableModel
-        With the weights that learn marked.
+        Model with frozen weights marked, see :func:`unsam_cli.sam.model.trainable`.
     samples : PromptedSamples
-        What it learns from.
+        Training samples.
     parameters : ParameterSettings
-        How fast which weights learn.
+        Learning rate of the encoder and weight decay.
     validation : callable, optional
-        Measures a model.
+        Evaluates a model; the first metric is maximised.
     history : sequence of dict
-        Steps that lead to the weights, for the model folders that are written.
+        Steps that lead to the weights, written into model folders.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class PromptedTask:
         return len(self.samples)
 
     def sample(self, index: int, seed: int) -> PromptedSample:
-        """Read an image and ask about it."""
+        """Read an image and draw its prompts."""
         return self.samples.make(index, seed)
 
     def collate(self, samples: Sequence[PromptedSample]) -> PromptedBatch:
@@ -176,7 +176,7 @@ class PromptedTask:
         """Do nothing: all steps are alike."""
 
     def amounts(self, batch: Batch) -> Tensor:
-        """Count answers that are compared with a mask."""
+        """Count the answers that are compared with a mask, (1,) float64."""
         assert isinstance(batch, PromptedBatch)
         return torch.tensor([sum(s.pairs for s in batch.samples)], dtype=torch.float64)
 
@@ -190,7 +190,7 @@ class PromptedTask:
         save_promptable(self.model, folder, weights=own, history=self._history)
 
     def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
-        """Click on the masks of the validation images and compare the answers with them."""
+        """Evaluate these weights on the validation images."""
         assert self._validation is not None
         measured = copy.deepcopy(self.model)
         measured.load_state_dict(_without_prefix(weights))

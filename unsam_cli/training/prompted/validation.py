@@ -1,4 +1,4 @@
-"""How well a promptable model segments what is clicked, in the middle of its training."""
+"""Validation of a promptable model during its training: IoU of the answers to clicks."""
 
 from __future__ import annotations
 
@@ -25,27 +25,32 @@ class PromptedValidation:
     truth : Path
         Masks file that lists its images.
     folder : Path
-        Of the images.
+        Folder of the images.
 
     Raises
     ------
     UnsamError
-        A file is missing or invalid, or has no masks.
+        The file is missing or invalid or has no masks, or the first image does not exist.
     """
 
     def __init__(self, truth: Path, folder: Path) -> None:
         self._images = AnnotatedImages([truth], folder, DataSettings(max_masks=0))
 
     def __call__(self, model: PromptableModel) -> dict[str, float]:
-        """Measure a model in evaluation mode.
+        """Evaluate a model in evaluation mode.
 
         Returns
         -------
         dict of float
-            Means over masks: ``oracle``, IoU of the best answer; ``1-IoU``, of the one with the
-            highest score; and of a model that knows granularity ``graded``, of the answer to a
-            click with that of the mask, where it is annotated. A model that learns granularity is
-            the better the higher the last one, which then comes first.
+            Mean IoU over masks, 0 to 1. ``graded``: of the answer to a click with the mask's
+            annotated granularity, if the model supports granularity and masks have it; it then
+            comes first. ``oracle``: of the best answer to a click. ``1-IoU``: of the answer with
+            the highest score.
+
+        Raises
+        ------
+        UnsamError
+            An image cannot be read, or does not fit its annotations.
         """
         rows = np.concatenate([*self._measure(model)])
         with_grade = rows[~np.isnan(rows[:, 2])]
