@@ -1,9 +1,14 @@
-"""Compiled part of :mod:`unsam_cli.conquer.merge`: neighbour lists, the loop of merges.
+"""Compiled part of :mod:`unsam_cli.conquer.merge`: neighbour lists and the loop of merges.
 
-Neighbours of a cluster are a circular list of half-edges. Merging splices two lists in O(1); the
-walk that follows finds each target's present cluster by union-find and unlinks repeated ones, so
-memory stays O(nodes + edges). Edges that become one do so in a second union-find, which sums what
-is known of the border between two clusters; so both clusters' lists see the same sum.
+The neighbours of a cluster are a circular list of half-edges. A merge joins two lists in O(1), then
+walks the result, finds the current cluster of each target by union-find, and unlinks repeated ones.
+Edges between the same two clusters are united in a second union-find, which adds up their border
+values. Memory is O(n + E). All functions use these names, for n nodes, E edges and at most 2 n
+clusters: `sums` (n, C), features of clusters; `edges` (E, 2), the nodes of each edge; `norms`
+(2 n,), squared lengths of features; `head` (2 n,), one half-edge of each cluster's list or -1;
+`following` (2 E,), the next half-edge of a list; `root` (2 n,) and `joined` (E,), parents of the
+union-finds of clusters and of edges; `border` (E, 2), sum of border values and number of edges, or
+(0, 2) without values; `heap` (2 E + 1,), keys of :mod:`unsam_cli.conquer._merge_queue`.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from numpy.typing import NDArray
 from unsam_cli.conquer._merge_queue import STEPS, compact, pack, push, sift, unpack
 from unsam_cli.jit import kernel
 
-MAX_NODES = 1 << 19  # so that ids of clusters fit the keys of the queue
+MAX_NODES = 1 << 19  # the ids of clusters must fit into the keys of the queue
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -24,7 +29,7 @@ Keys = NDArray[np.uint64]
 
 @kernel()
 def all_finite(bits: NDArray[np.int32]) -> bool:
-    """Whether no float32 of these bits is NaN or infinite: those have all exponent bits set."""
+    """Whether no float32 with these bits is NaN or infinite, which have all exponent bits set."""
     worst = 0
     for k in range(len(bits)):
         worst = max(worst, bits[k] & 0x7F800000)
@@ -33,6 +38,7 @@ def all_finite(bits: NDArray[np.int32]) -> bool:
 
 @kernel(fastmath=True)
 def _dot(rows: Float32, i: int, j: int) -> float:
+    """Scalar product of rows i and j, summed in float64."""
     total = 0.0
     for c in range(rows.shape[1]):
         total += np.float64(rows[i, c]) * np.float64(rows[j, c])
@@ -41,7 +47,7 @@ def _dot(rows: Float32, i: int, j: int) -> float:
 
 @kernel(fastmath=True)
 def _two_dots(one: Float64, rows: Float32, i: int, j: int) -> tuple[float, float]:
-    """Two at once: the sums wait for memory, not for arithmetic."""
+    """Scalar products of `one` with rows i and j, in one pass: memory access is the bottleneck."""
     first, second = 0.0, 0.0
     for c in range(rows.shape[1]):
         first += one[c] * np.float64(rows[i, c])
@@ -51,7 +57,7 @@ def _two_dots(one: Float64, rows: Float32, i: int, j: int) -> tuple[float, float
 
 @kernel(fastmath=True)
 def _add(rows: Float32, i: int, j: int, wide: Float64) -> float:
-    """Add row j to row i in float32, copy it to `wide`, return its squared length."""
+    """Add row j to row i in float32, copy the sum to `wide`, and return its squared length."""
     norm = 0.0
     for c in range(rows.shape[1]):
         value = rows[i, c] + rows[j, c]
@@ -63,7 +69,7 @@ def _add(rows: Float32, i: int, j: int, wide: Float64) -> float:
 
 @kernel()
 def _similarity(dot: float, norms: float, weight: float) -> float:
-    """Cosine within [-1, 1], 0 for zero features; with a weight > 0 the chord's length decides."""
+    """Cosine (0 for zero features), or 1 / (1 + distance * weight) for a weight > 0."""
     cosine = 0.0
     if norms > 0.0:
         cosine = min(1.0, max(-1.0, dot / np.sqrt(norms)))
@@ -72,6 +78,7 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
 
 @kernel()
 def find(root: Int64, i: int) -> int:
+    """Find the representative of element i in a union-find, and shorten its path."""
     while root[i] != i:
         root[i] = root[root[i]]
         i = root[i]
@@ -80,7 +87,7 @@ def find(root: Int64, i: int) -> int:
 
 @kernel()
 def _join(joined: Int64, border: Float64, i: int, j: int) -> None:
-    """Make one edge of two: `border` has the sum of their values, and their number."""
+    """Unite edges i and j, and add up their entries in `border`."""
     i, j = find(joined, i), find(joined, j)
     if i != j:
         joined[j] = i
@@ -89,7 +96,7 @@ def _join(joined: Int64, border: Float64, i: int, j: int) -> None:
 
 @kernel()
 def _sharpness(joined: Int64, border: Float64, edge: int, exponent: float) -> float:
-    """Mean value along the border that an edge is part of, to the power of an exponent."""
+    """Mean value of all edges that `edge` is united with, to the power of `exponent`."""
     edge = find(joined, edge)
     mean = border[edge, 0] / border[edge, 1]
     return float(mean**exponent)
@@ -97,7 +104,7 @@ def _sharpness(joined: Int64, border: Float64, edge: int, exponent: float) -> fl
 
 @kernel()
 def _link(edges: Int64, n: int) -> tuple[Int64, Int64]:
-    """Circular lists of half-edges: half-edge 2e leaves ``edges[e, 0]``, 2e + 1 ``edges[e, 1]``."""
+    """Make `head` and `following`; half-edges 2e and 2e + 1 start at the two nodes of edge e."""
     head = np.full(2 * n, -1, dtype=np.int64)
     following = np.empty(2 * len(edges), dtype=np.int64)
     for half in range(2 * len(edges)):
@@ -113,6 +120,7 @@ def _link(edges: Int64, n: int) -> tuple[Int64, Int64]:
 
 @kernel()
 def _splice(head: Int64, following: Int64, i: int, j: int, made: int) -> None:
+    """Join the lists of clusters i and j into the list of cluster `made`."""
     a, b = head[i], head[j]
     following[a], following[b] = following[b], following[a]
     head[made] = a
@@ -131,9 +139,10 @@ def _neighbours(
     border: Float64,
     place: Int64,
 ) -> int:
-    """Walk the list of `made` once, unlink inner and repeated half-edges, collect the others.
+    """Collect the neighbours of cluster `made`, unlink inner and repeated half-edges; count them.
 
-    `found` gets pairs of a neighbour and the edge to it; `place` is where a neighbour's pair is.
+    Each row of `found`, (n + 1, 2), gets a neighbour and the edge to it. `mark` and `place` (2 n,)
+    are working memory: the cluster that last found a neighbour, and the neighbour's row in `found`.
     """
     mark[made] = made
     last = previous = head[made]
@@ -168,6 +177,7 @@ def _first_keys(
     exponent: float,
     heap: Keys,
 ) -> int:
+    """Push the keys of all edges; `weight` is for `_similarity`, `exponent` for border values."""
     count = 0
     for e in range(len(edges)):
         i, j = edges[e, 0], edges[e, 1]
@@ -182,7 +192,11 @@ def _first_keys(
 def merge_kernel(
     sums: Float32, edges: Int64, size_exponent: float, border: Float64, border_exponent: float
 ) -> tuple[Int64, Float64, Int64]:
-    """Merge all; `sums` and `border`, (M, 2) values and ones, or (0, 2), are overwritten."""
+    """Merge the most similar neighbours until no edge is left, as `merge.merge_tree` describes.
+
+    `sums` and `border`, which starts with a value and a one per edge, are overwritten. Return
+    `children`, `height` and `size` of :class:`unsam_cli.conquer.merge.MergeTree`.
+    """
     n, channels = sums.shape
     children = np.empty((n - 1, 2), dtype=np.int64)
     height = np.empty(n - 1, dtype=np.float64)
@@ -219,7 +233,7 @@ def merge_kernel(
         norms[made] = _add(sums, row[i], row[j], wide)
         _splice(head, following, i, j, made)
         near = _neighbours(head, following, edges, root, mark, made, found, joined, border, place)
-        found[near] = made, 0  # pairs the last one when their number is odd
+        found[near] = made, 0  # a partner for the last one if the number is odd
         if count + near > len(heap):
             count = compact(heap, count, root)
         for k in range(0, near, 2):

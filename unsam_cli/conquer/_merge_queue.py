@@ -4,8 +4,8 @@
     bits 39..20   complement of the lower cluster id
     bits 19..0    complement of the higher cluster id
 
-so ties go to the lowest ids. A key is stale once one of its clusters has been merged; stale keys
-are dropped when they surface, or all at once when the queue is full.
+so ties go to the lowest ids. A key is stale as soon as one of its clusters has been merged. Stale
+keys are dropped when they reach the top, or all at once when the queue is full.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Keys = NDArray[np.uint64]
 
 @kernel()
 def pack(similarity: float, i: int, j: int) -> np.uint64:
+    """Return the key of clusters i and j, whose similarity is in [-1, 1]."""
     steps = np.uint64((similarity + 1.0) * STEPS + 0.5)
     low, high = min(i, j), max(i, j)
     key = (steps << np.uint64(40)) | (np.uint64(ID_MASK - low) << np.uint64(20))
@@ -32,6 +33,7 @@ def pack(similarity: float, i: int, j: int) -> np.uint64:
 
 @kernel()
 def unpack(key: np.uint64) -> tuple[int, int]:
+    """Return the two cluster ids of a key, the lower one first."""
     low = ID_MASK - np.int64((key >> np.uint64(20)) & np.uint64(ID_MASK))
     high = ID_MASK - np.int64(key & np.uint64(ID_MASK))
     return low, high  # type: ignore[return-value]  # integers of numpy, to Python
@@ -39,6 +41,7 @@ def unpack(key: np.uint64) -> tuple[int, int]:
 
 @kernel()
 def push(heap: Keys, count: int, key: np.uint64) -> int:
+    """Add a key to a heap of `count` keys; return the new number."""
     at = count
     while at > 0:
         above = (at - 1) >> 1
@@ -52,6 +55,7 @@ def push(heap: Keys, count: int, key: np.uint64) -> int:
 
 @kernel()
 def sift(heap: Keys, count: int, at: int, key: np.uint64) -> None:
+    """Put a key at position `at` of a heap of `count` keys, and move it down to its place."""
     below = 2 * at + 1
     while below < count:
         if below + 1 < count and heap[below + 1] > heap[below]:
@@ -66,7 +70,7 @@ def sift(heap: Keys, count: int, at: int, key: np.uint64) -> None:
 
 @kernel()
 def compact(heap: Keys, count: int, root: Int64) -> int:
-    """Drop stale keys and rebuild the heap."""
+    """Drop stale keys and rebuild the heap; return the new number of keys."""
     kept = 0
     for at in range(count):
         i, j = unpack(heap[at])

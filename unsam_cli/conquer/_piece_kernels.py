@@ -15,8 +15,9 @@ IntArray = NDArray[np.int64]
 def keep_largest(offsets: IntArray, runs: IntArray, height: int) -> IntArray:
     """Keep the largest 4-connected piece of each cluster, in place.
 
-    ``offsets`` (K + 1,) and ``runs`` (R, 2) are those of `cluster_runs`, in an image of ``height``
-    rows. What is kept moves to the front of ``runs``. Returns the new offsets.
+    `offsets` (K + 1,) int64 and `runs` (R, 2) int64 are those of
+    :func:`unsam_cli.conquer.pixels.cluster_runs`, for an image of `height` rows. The runs that are
+    kept move to the front of `runs`. Return the new offsets.
     """
     kept = np.zeros_like(offsets)
     for k in range(len(offsets) - 1):
@@ -28,7 +29,7 @@ def keep_largest(offsets: IntArray, runs: IntArray, height: int) -> IntArray:
             while start < stop:
                 end = min(stop, (start // height + 1) * height)
                 if root[part] == best:
-                    if last == start:  # goes on from the column before
+                    if last == start:  # continues the run in the column before
                         runs[count - 1, 1] = end
                     else:
                         runs[count, 0], runs[count, 1] = start, end
@@ -42,7 +43,10 @@ def keep_largest(offsets: IntArray, runs: IntArray, height: int) -> IntArray:
 
 @kernel()
 def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
-    """Pieces of one mask: the root of each part of a run within one column, and areas by root."""
+    """Find the pieces of one mask, whose runs are split into parts that lie in one column each.
+
+    Return the root of each part, which names its piece, and the areas in pixels by root.
+    """
     count = 0
     for start, stop in runs:
         count += (stop - 1) // height - start // height + 1
@@ -54,7 +58,7 @@ def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
             start = parts[at, 1]
             at += 1
     root = np.arange(count)
-    before = 0  # first part that may touch this one from the column before
+    before = 0  # first part in the column before that may touch this one
     for here in range(count):
         start, stop = parts[here, 0] - height, parts[here, 1] - height
         while parts[before, 1] <= start:

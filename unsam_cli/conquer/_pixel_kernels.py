@@ -12,12 +12,17 @@ Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 MAX_LABELS = 64
-"""Most labels that compete for a pixel; the first ones met in its window."""
+"""Most labels that compete for a pixel: the first ones found in its window. Votes for any further
+label count for the pixel's own label."""
 
 
 @kernel()
 def borders(labels: Labels, reach_y: int, reach_x: int) -> NDArray[np.bool_]:
-    """Pixels within reach of another label: two running windows, rows then columns."""
+    """Mark the pixels near a change of label, (H, W) bool.
+
+    A pixel is marked if its row has a change of label within `reach_x` pixels, or its column within
+    `reach_y` pixels.
+    """
     height, width = labels.shape
     near = np.zeros((height, width), dtype=np.bool_)
     for y in range(height):
@@ -32,7 +37,7 @@ def borders(labels: Labels, reach_y: int, reach_x: int) -> NDArray[np.bool_]:
 
 @kernel()
 def _slot(names: Labels, votes: IntArray, count: int, name: int) -> int:
-    """Place of a name among the first `count`, appended without votes if new; -1 if full."""
+    """Index of a name among the first `count`; a new one is appended with 0 votes; -1 if full."""
     for k in range(count):
         if names[k] == name:
             return k
@@ -55,9 +60,13 @@ def compete(
 ) -> Labels:
     """Give every pixel near a border the label with the most votes around it.
 
-    Votes come from where ``rows`` and ``columns`` cross within the window, weighted by nearness and
-    by likeness of colour: ``closeness`` tabulates the latter over squared distance. Weights are
-    whole numbers, so their sums are exact and do not depend on the order; a tie keeps the label.
+    `labels` is (H, W) int32 and unchanged, `colours` (H, W, 3) float32 in CIELAB. Only the pixels
+    marked in `near`, (H, W) bool, can change. The pixels where `rows` and `columns` cross, both
+    ascending int64, can vote. A vote is weighted by its distance in rows (`falloff_y`) and columns
+    (`falloff_x`), whose lengths limit the window, and by its squared distance of colour, rounded
+    down (`closeness`, whose last entry also serves larger distances). Weights are integers, so
+    their sums are exact and do not depend on the order. A tie keeps the label. Return the new
+    labels.
     """
     height, width = labels.shape
     out = labels.copy()
@@ -90,7 +99,11 @@ def compete(
 
 @kernel()
 def _pieces(labels: Labels) -> tuple[Labels, Labels, IntArray]:
-    """4-connected pieces: that of each pixel, all pixels by piece, where each piece's begin."""
+    """Find the P 4-connected pieces of equal labels.
+
+    Return the piece of each pixel, (H, W); rows and columns of all pixels, piece by piece,
+    (H * W, 2); and where each piece begins in that list, (P + 1,).
+    """
     height, width = labels.shape
     piece = np.full((height, width), -1, dtype=np.int32)
     pixels = np.empty((height * width, 2), dtype=np.int32)
@@ -129,9 +142,11 @@ def _heir(
     names: Labels,
     votes: IntArray,
 ) -> int:
-    """Label that a piece has the longest border with, small pieces left out; -1 if there is none.
+    """Return the label that a piece shares its longest border with; -1 if there is none.
 
-    Of two such borders that of the label met more often around the corners counts, then the first.
+    `labels` and `piece` are (H, W) int32, `pixels` (n, 2) int32 are rows and columns of the piece.
+    Neighbours that belong to a piece marked in `small`, (P,) bool, do not count. `names` and
+    `votes`, (MAX_LABELS,), are working memory. In a tie the label that was found first is taken.
     """
     height, width = labels.shape
     count = 0
@@ -152,8 +167,8 @@ def _heir(
 def remove_specks(labels: Labels, least: int) -> None:
     """Give 4-connected pieces of fewer than `least` pixels to their neighbours, in place.
 
-    All pieces beside large ones go at once, then those beside these, and so on; so the order in
-    which they are found does not count.
+    All small pieces that touch a large one change together, then those that touch these, and so
+    on; so the result does not depend on the order of the pieces. `labels` is (H, W) int32.
     """
     piece, pixels, begin = _pieces(labels)
     small = begin[1:] - begin[:-1] < least
@@ -186,14 +201,18 @@ def outline_runs(
     out: IntArray,
     fill: IntArray,
 ) -> None:
-    """Column-major runs of every cluster of a label image scaled to a box of an image.
+    """Find the column-major runs of every cluster of a label image scaled to a box of an image.
 
-    ``rows`` and ``columns`` say which labels the box takes; ``corner`` is its first pixel.
+    `labels` (h, w) and `up` (K + 1,) are those of :class:`unsam_cli.conquer.levels.Partition`.
+    `rows` and `columns` hold the row and column of `labels` for each row and column of the box.
+    `corner` is the column-major index of the box's first pixel in the image, which has `height`
+    rows. `out`, (R, 2) int64, gets start and end (exclusive) of each run.
 
-    Called twice: with empty `out` it counts runs into `fill`; then `fill` holds the place of each
-    cluster's first run in `out`. Walking down a column, a change of label ends the runs of the
-    clusters around the old one and begins those around the new one, but for common ones; so the
-    the cost grows with the runs written.
+    The function is called twice. With an empty `out` it counts the runs of each cluster into
+    `fill`, (K + 1,) int64; then `fill` holds the index of each cluster's first run in `out`, and is
+    increased in place. At a change of label down a column, the clusters that contain only the old
+    label end a run, and those that contain only the new label begin one. So the cost grows with the
+    number of runs.
     """
     wide, tall = len(columns), len(rows)
     count_only = len(out) == 0
@@ -210,7 +229,7 @@ def outline_runs(
                 continue
             a, b = old, new
             while a != b:
-                if a > b:  # pre-order: the higher id is not an ancestor of the lower
+                if a > b:  # pre-order: the higher id is no ancestor of the lower one
                     stopped[a] = base + y
                     if not count_only:
                         out[fill[a] - 1, 1] = base + y

@@ -12,7 +12,7 @@ IntArray = NDArray[np.int64]
 
 @kernel()
 def owners(children: IntArray, leaves: int) -> IntArray:
-    """Cluster that each leaf is in after the given merges."""
+    """Cluster of each of the leaves after the merges `children`, (M, 2): (leaves,) int64."""
     owner = np.arange(leaves + len(children))
     for merge in range(len(children) - 1, -1, -1):  # parents come after their children
         owner[children[merge, 0]] = owner[leaves + merge]
@@ -22,7 +22,7 @@ def owners(children: IntArray, leaves: int) -> IntArray:
 
 @kernel()
 def sums(children: IntArray, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of leaf values in every cluster."""
+    """Sum of the leaves' `values`, (leaves,), in every cluster: (leaves + M,) float64."""
     leaves = len(values)
     total = np.empty(leaves + len(children), dtype=np.float64)
     total[:leaves] = values
@@ -33,7 +33,10 @@ def sums(children: IntArray, values: NDArray[np.float64]) -> NDArray[np.float64]
 
 @kernel()
 def first_places(children: IntArray, size: IntArray, parent: IntArray) -> IntArray:
-    """First place of every cluster in an order of leaves in which clusters are contiguous."""
+    """First place of every cluster in an order of leaves in which clusters are contiguous.
+
+    `children` is (M, 2); `size`, `parent` (-1 for roots) and the result are (leaves + M,) int64.
+    """
     first = np.zeros(len(size), dtype=np.int64)
     leaves = len(size) - len(children)
     used = 0
@@ -52,7 +55,11 @@ def first_places(children: IntArray, size: IntArray, parent: IntArray) -> IntArr
 def number_cells(
     begin: IntArray, stop: IntArray, position: IntArray
 ) -> tuple[NDArray[np.int32], IntArray, IntArray]:
-    """Labels of leaves, ends and enclosing clusters of nested intervals in pre-order."""
+    """Assign numbers to the cells of K nested intervals, which are given in pre-order.
+
+    Interval k covers the places ``begin[k]:stop[k]``, and `position` is the place of each leaf.
+    Return `label`, `end` and `up` of :class:`unsam_cli.conquer.levels.Partition`.
+    """
     count = len(begin)
     place = np.zeros(len(position), dtype=np.int32)
     end = np.full(count + 1, count + 1, dtype=np.int64)

@@ -18,13 +18,13 @@ FloatArray = NDArray[np.float64]
 Labels = NDArray[np.int32]
 
 SMOOTHING = 2.0
-"""Standard deviation of the Gaussian that colours are averaged with, pixels."""
+"""Standard deviation of the Gaussian that smooths the colours, in pixels."""
 GAP = 2
-"""Pixels from an edge to where colours are compared on its two sides."""
+"""Distance in pixels from an edge to the colours that are compared on its two sides."""
 USUAL = 5.0
-"""Contrast of a usual border between objects, in units of CIELAB."""
+"""Typical contrast of a border between objects, in units of CIELAB."""
 SEEN = 1.0
-"""Least contrast of a border that is seen at all."""
+"""Least contrast of a border that counts as visible, in units of CIELAB."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Contrast:
     Attributes
     ----------
     across : (H, W + 1) float32
-        ``across[y, x]`` is the edge to the left of pixel x; -1 on the border of the image.
+        ``across[y, x]`` is the contrast at the left edge of pixel x; -1 on the image border.
     down : (H + 1, W) float32
-        ``down[y, x]`` is the edge above pixel y; -1 on the border of the image.
+        ``down[y, x]`` is the contrast at the upper edge of pixel y; -1 on the image border.
     """
 
     across: Floats
     down: Floats
 
     def window(self, rows: slice, columns: slice) -> Contrast:
-        """Edges of the pixels of a rectangle, those around it included."""
+        """Return the edges of the pixels of a rectangle, including those around it."""
         return Contrast(
             self.across[rows, columns.start : columns.stop + 1],
             self.down[rows.start : rows.stop + 1, columns],
@@ -51,7 +51,7 @@ class Contrast:
 
 
 def contrast_of(picture: NDArray[np.uint8]) -> Contrast:
-    """Compare the colours on both sides of every edge of a picture, (H, W, 3) uint8."""
+    """Measure the contrast at every edge between pixels of a picture, (H, W, 3) uint8."""
     height, width, _ = picture.shape
     smooth = gaussian_filter(rgb_to_lab(picture), (SMOOTHING, SMOOTHING, 0), mode="nearest")
     across: Floats = np.full((height, width + 1), -1, dtype=np.float32)
@@ -64,13 +64,13 @@ def contrast_of(picture: NDArray[np.uint8]) -> Contrast:
 
 
 def _sides(length: int) -> tuple[IntArray, IntArray]:
-    """Pixels compared for the edges before pixels 1, 2, ..., kept inside the picture."""
+    """Return the pixels to compare at the edges before pixels 1, 2, ..., inside the picture."""
     edges = np.arange(1, length)
     return np.maximum(edges - GAP, 0), np.minimum(edges + GAP - 1, length - 1)
 
 
 def no_contrast(height: int, width: int) -> Contrast:
-    """Where there is no picture: all edges alike, as usual ones."""
+    """Return the contrast to use without a picture: all edges are equal and typical."""
     return Contrast(
         np.full((height, width + 1), USUAL, dtype=np.float32),
         np.full((height + 1, width), USUAL, dtype=np.float32),
@@ -78,12 +78,12 @@ def no_contrast(height: int, width: int) -> Contrast:
 
 
 def sharpness_of_edges(contrast: Contrast, h: int, w: int) -> FloatArray:
-    """Compare the contrast between neighbouring patches with a usual one.
+    """Compare the contrast between neighbouring patches with a typical one.
 
     Parameters
     ----------
     contrast : Contrast
-        Of the rectangle that the patches cover.
+        Contrast in the rectangle that the patches cover.
     h, w : int
         Rows and columns of patches.
 
@@ -103,29 +103,30 @@ def sharpness_of_edges(contrast: Contrast, h: int, w: int) -> FloatArray:
 def measure(
     labels: Labels, end: IntArray, up: IntArray, contrast: Contrast
 ) -> tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
-    """Measure all clusters of a partition.
+    """Measure area and border of all clusters of a partition.
 
     Parameters
     ----------
     labels : (h, w) int32
-        Cell of each pixel, numbered as in `Cells`.
+        Cell of each pixel, numbered as in :class:`unsam_cli.conquer.levels.Partition`.
     end, up : (K + 1,) int64
-        As in `Cells`.
+        Ends of the clusters and the clusters around them, as in the same class.
     contrast : Contrast
-        Of the same rectangle of (h, w) pixels.
+        Contrast in the same rectangle of (h, w) pixels.
 
     Returns
     -------
     area : (K,) int64
-        Pixels.
+        Area in pixels.
     length : (K,) int64
-        Edges between a pixel of the cluster and one outside; the border of the image has none.
+        Number of edges between a pixel of the cluster and one outside. Edges on the image border
+        do not count.
     mean : (K,) float64
-        Mean contrast of those edges; 0 where there are none.
+        Mean contrast of these edges; 0 if there are none.
     cut : (K,) float64
-        Fraction of those edges that lie on the sides of the rectangle.
+        Fraction of these edges that lie on the sides of the rectangle.
     blank : (K,) float64
-        Fraction of those edges with a contrast under `SEEN`.
+        Fraction of these edges with a contrast below `SEEN`.
     """
     count = len(up)
     before = np.concatenate([[0], np.bincount(labels.ravel(), minlength=count).cumsum()])
@@ -147,7 +148,13 @@ def _walk(
     length: IntArray,
     sums: FloatArray,
 ) -> None:
-    """Add every edge between two cells to the clusters that hold one of them."""
+    """Add every edge between two cells to the clusters that contain only one of them.
+
+    `labels` (h, w), `end` and `up` (K + 1,) are those of `measure`; `across` (h, w + 1) and `down`
+    (h + 1, w) are those of `Contrast`. The sums of each cluster are increased in place: `length`
+    (K + 1,) by the number of edges, and `sums` (K + 1, 3) by their contrast, by those on a side of
+    the rectangle and by those below `SEEN`.
+    """
     height, width = labels.shape
     for y in range(height):
         for x in range(width + 1):
@@ -174,6 +181,11 @@ def _add(
     length: IntArray,
     sums: FloatArray,
 ) -> None:
+    """Add one edge between cells a and b.
+
+    `value` is its contrast, negative on the image border; `side` says whether it lies on a side of
+    the rectangle. The arrays are those of `_walk`.
+    """
     if a == b or value < 0:
         return
     while a > 0 and not a <= b < end[a]:
@@ -182,7 +194,7 @@ def _add(
         sums[a, 1] += side
         sums[a, 2] += value < SEEN
         a = up[a]
-    while b > 0 and not b <= a < end[b]:  # a is now what holds both, which does as well
+    while b > 0 and not b <= a < end[b]:  # a now contains both cells, which gives the same test
         length[b] += 1
         sums[b, 0] += value
         sums[b, 1] += side

@@ -20,9 +20,9 @@ from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 SPARE = 6
-"""Clusters brought to pixels for each mask that can stay: many repeat others."""
+"""Clusters drawn as pixels per mask that can be kept, since many clusters repeat others."""
 LEAST_POOL = 1000
-"""Clusters brought to pixels in any case: the best of several trees repeat each other most."""
+"""Least number of clusters drawn as pixels: the best ones of several trees often agree."""
 
 
 def conquer_image(
@@ -40,13 +40,13 @@ def conquer_image(
     records : sequence of Record
         The image's regions with their patch features.
     preview : (h, w, 3) uint8, optional
-        The image at any size, whose edges the borders follow; without it they follow patches.
+        The image at any size. Borders of masks follow its edges; without it they follow patches.
     size : (H, W)
-        The image's size, pixels; masks have it.
+        Height and width of the image and of the masks, in pixels.
     settings : ConquerSettings, optional
-        The defaults are those of the command.
+        How to conquer. The defaults are those of the command.
     mapper : callable
-        Like `map`, the built-in; that of a thread pool works on several trees at once.
+        A function like the built-in `map`. That of a thread pool works on several trees at once.
 
     Returns
     -------
@@ -68,7 +68,10 @@ def conquer_image(
 
 
 def own_mask(record: Record, size: tuple[int, int]) -> Rle:
-    """Mask of a region itself, its rectangle where it has none."""
+    """Return the mask of a region itself, or its rectangle if it has no mask.
+
+    `size` is the height and width of the image, in pixels.
+    """
     if record.rle is not None:
         return record.rle
     x, y, w, h = record.bbox

@@ -1,4 +1,4 @@
-"""The merge trees of an image's regions, and the clusters that are drawn as masks."""
+"""The merge trees of an image's regions, and the clusters that become masks."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ IntArray = NDArray[np.int64]
 Picture = NDArray[np.uint8]
 
 SEVERED = 0.15
-"""Most of what a cluster has in `leaks`, over the root of its size: more goes on beyond the box,
-and its mask would end in a straight line where nothing ends."""
+"""Largest sum of `leaks` over the patches of a cluster, relative to the root of its size. With
+more, the object continues beyond the box, and the mask would end in an arbitrary straight line."""
 
 
 @dataclass(frozen=True)
 class Grown:
-    """A merge tree of a region and the clusters picked from it.
+    """A merge tree of a region, and the clusters selected from it.
 
     Attributes
     ----------
@@ -45,9 +45,10 @@ class Grown:
     tree : MergeTree
         Merges of its patches.
     candidates : Candidates
-        Clusters, (K,).
+        The K selected clusters.
     distance : (K,) float64
-        See `separation`.
+        Distance of each cluster from its surroundings, see
+        :func:`~unsam_cli.conquer.ranking.separation`.
     """
 
     record: Record
@@ -69,7 +70,10 @@ class Guide:
         return cls(picture, contrast_of(picture))
 
     def within(self, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Guide:
-        """Return what a box of the original covers; `size` is that of the original, pixels."""
+        """Return the part that a box (x, y, w, h) of the original covers.
+
+        `size` is the height and width of the original; both are in pixels.
+        """
         rows, columns = window(self.picture.shape[:2], bbox, size)
         return Guide(self.picture[rows, columns], self.contrast.window(rows, columns))
 
@@ -77,23 +81,23 @@ class Guide:
 def grow(
     record: Record, guide: Guide | None, size: tuple[int, int], settings: ConquerSettings
 ) -> list[Grown]:
-    """Merge the patches of a region, a tree for each rule, and pick the clusters inside it.
+    """Merge the patches of a region, one tree per rule, and select the clusters inside it.
 
     Parameters
     ----------
     record : Record
         The region.
     guide : Guide, optional
-        The whole image; without it all borders are equally sharp.
+        The whole image. Without it all borders count as equally sharp.
     size : (H, W)
-        The image's size, pixels.
+        Height and width of the image, in pixels.
     settings : ConquerSettings
         Rules, thresholds, least size and coverage.
 
     Returns
     -------
     list of Grown
-        As many as rules.
+        One tree per rule.
     """
     h, w, channels = record.features.shape
     features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
@@ -136,7 +140,7 @@ def thin(forest: Sequence[Grown], most: int) -> list[Grown]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Clusters as pixels: their scores (K,), and their runs as of `cluster_runs`."""
+    """Clusters as pixels: their scores (K,), and their runs as from `cluster_runs`."""
 
     candidates: Candidates
     score: FloatArray
@@ -152,9 +156,9 @@ def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
     grown : Grown
         A tree and its clusters.
     guide : Guide, optional
-        The whole image; without it borders are those of patches.
+        The whole image. Without it borders are those of patches.
     size : (H, W)
-        The image's size, pixels.
+        Height and width of the image, in pixels.
 
     Returns
     -------
@@ -193,26 +197,28 @@ def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray
     Returns
     -------
     (h, w) float64
+        Fractions from 0 to 1.
     """
     return means(means(inside.astype(np.float32), grid[0]).T, grid[1]).T
 
 
 def leaks(shares: FloatArray, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> FloatArray:
-    """Share of each patch that lies outside of a region where its box ends but not the image.
+    """Fraction of each patch outside of a region, at the sides of its box that cut the image.
 
     Parameters
     ----------
     shares : (h, w) float64
-        Those of the region, see `patch_shares`.
+        Fraction of each patch in the region, see `patch_shares`.
     bbox : (x, y, w, h)
-        The region's box, pixels.
+        Box of the region, in pixels.
     size : (H, W)
-        The image's size, pixels.
+        Height and width of the image, in pixels.
 
     Returns
     -------
     (h, w) float64
-        0 for patches that are not on such a side.
+        The fractions; 0 for patches that are not at a side of the box, or at one that is also a
+        side of the image.
     """
     x, y, wide, tall = bbox
     on_side = np.zeros(shares.shape, dtype=np.bool_)
@@ -226,7 +232,11 @@ def leaks(shares: FloatArray, bbox: tuple[int, int, int, int], size: tuple[int, 
 def window(
     picture: tuple[int, int], bbox: tuple[int, int, int, int], size: tuple[int, int]
 ) -> tuple[slice, slice]:
-    """Rows and columns of a picture that a box of the original covers, at least one pixel."""
+    """Rows and columns of a picture that a box of the original covers, at least one pixel.
+
+    `picture` and `size` are (height, width) of the picture and of the original, and `bbox` is
+    (x, y, w, h) in pixels of the original.
+    """
     x, y, w, h = bbox
     scale_y, scale_x = picture[0] / size[0], picture[1] / size[1]
     top, bottom = _nearest(y * scale_y, (y + h) * scale_y, picture[0])
@@ -235,6 +245,6 @@ def window(
 
 
 def _nearest(start: float, stop: float, length: int) -> tuple[int, int]:
-    """Round a range of pixels within a length to whole ones; halves go outwards, as in a mirror."""
+    """Round a range to whole pixels within a length; halves go outwards, on both sides alike."""
     first = min(math.ceil(start - 0.5), length - 1)
     return first, max(first + 1, math.floor(stop + 0.5))

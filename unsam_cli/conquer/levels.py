@@ -1,4 +1,4 @@
-"""Select the clusters of a merge tree that become masks, and their nesting."""
+"""Select the clusters of a merge tree that become masks, and find how they nest."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Clusters picked from a merge tree.
+    """K clusters selected from a merge tree.
 
     Attributes
     ----------
     node : (K,) int64
         Cluster ids of the tree.
     level : (K,) float64
-        The highest threshold at which the cluster exists, or has existed.
+        Highest threshold at which the cluster exists, or has existed.
     death : (K,) float64
-        The similarity at which the cluster merges into a larger one, at most its own birth;
-        -1 for a cluster that never does.
+        Similarity at which the cluster merges into a larger one; -1 for one that never merges. It
+        is at most the similarity at which the cluster was made.
     size : (K,) int64
-        Patches of the cluster.
+        Number of patches.
     """
 
     node: IntArray
@@ -47,22 +47,22 @@ class Candidates:
 def level_clusters(
     tree: MergeTree, thresholds: Sequence[float], min_patches: int
 ) -> list[IntArray]:
-    """Clusters that the paper's loop emits after each threshold.
+    """Clusters that the loop of the paper emits after each threshold.
 
     Parameters
     ----------
     tree : MergeTree
         Merges of one region.
     thresholds : sequence of float
-        Similarities, falling.
+        Similarities, in falling order.
     min_patches : int
-        Least size.
+        Least number of patches of a cluster.
 
     Returns
     -------
     list of (K,) int64
-        Cluster ids at each threshold: those large enough that still have a neighbour, so never
-        the root. A cluster that lasts through several thresholds is in several lists.
+        Cluster ids at each threshold: clusters that are large enough and still have a neighbour,
+        so never the root. A cluster that exists at several thresholds is in several lists.
     """
     linked = tree.parents() >= 0
     found = (tree.clusters(theta) for theta in thresholds)
@@ -79,14 +79,14 @@ def persistent_clusters(
     tree : MergeTree
         Merges of one region.
     thresholds : sequence of float
-        Similarities, falling.
+        Similarities, in falling order.
     min_patches : int
-        Least size.
+        Least number of patches of a cluster.
 
     Returns
     -------
     Candidates
-        Each cluster once, ids ascending, roots included.
+        Each cluster once, by ascending id, including roots.
     """
     steps = np.asarray(thresholds, dtype=np.float64)
     birth = np.concatenate([np.full(tree.leaves, np.inf), tree.height])
@@ -100,10 +100,11 @@ def persistent_clusters(
 
 @dataclass(frozen=True)
 class Partition:
-    """The partition that nested clusters induce, numbered so that each cluster is a range.
+    """Partition into cells by nested clusters, numbered so that each cluster is a range of cells.
 
-    Cell 0 is outside all clusters. Cell k > 0 belongs to cluster k, in pre-order: what none of
-    the clusters within it covers. Cluster k is the union of cells ``k .. end[k]``.
+    Cell 0 lies outside of all clusters. Cell k > 0 is the part of cluster k that no cluster within
+    it covers. Clusters are numbered in pre-order, and cluster k is the union of the cells from k up
+    to ``end[k] - 1``.
 
     Attributes
     ----------
@@ -112,9 +113,9 @@ class Partition:
     order : (K,) int64
         Cluster k is candidate ``order[k - 1]``.
     end : (K + 1,) int64
-        End (exclusive) of each cluster's cells; ``end[0]`` is K + 1.
+        End (exclusive) of the cells of each cluster; ``end[0]`` is K + 1.
     up : (K + 1,) int64
-        The cluster around each cluster, 0 for outermost ones; ``up[0]`` is -1.
+        The smallest cluster around each cluster, 0 for outermost ones; ``up[0]`` is -1.
     """
 
     label: NDArray[np.int32]
@@ -136,6 +137,7 @@ def cells(tree: MergeTree, node: IntArray) -> Partition:
     Returns
     -------
     Partition
+        The cells, and how the clusters nest.
     """
     position, first = tree.intervals()
     begin, stop = first[node], first[node] + tree.size[node]

@@ -1,4 +1,4 @@
-"""Agglomerative merging of patches by cosine similarity: the whole merge tree, computed once."""
+"""Agglomerative merging of patches by cosine similarity; the complete tree is computed once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from unsam_cli.errors import DataError
 class MergeTree:
     """The history of merges of a graph's nodes.
 
-    Node ids below ``leaves`` are the graph's nodes; ``leaves + t`` is the cluster that merge ``t``
-    made. A connected graph of n nodes has n - 1 merges, one with k components n - k.
+    Ids below ``leaves`` are the graph's nodes, and ``leaves + t`` is the cluster made by merge
+    ``t``. A graph of n nodes with k connected components has n - k merges.
 
     Attributes
     ----------
@@ -26,8 +26,8 @@ class MergeTree:
     children : (M, 2) int64
         The two clusters that each merge joins, lower id first.
     height : (M,) float64
-        Running minimum of the similarities of the merges, so never rising: the clusters at
-        threshold theta are those after all merges whose height is at least theta.
+        Running minimum of the similarities of the merges, which therefore never rises. The
+        clusters at threshold theta are those after all merges with a height of at least theta.
     size : (leaves + M,) int64
         Number of graph nodes in each cluster.
     """
@@ -76,14 +76,14 @@ class MergeTree:
         return owners(self.children[:done], self.leaves)
 
     def intervals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Order of the graph's nodes in which every cluster is contiguous.
+        """Order the graph's nodes so that every cluster is contiguous.
 
         Returns
         -------
         position : (leaves,) int64
             Place of each graph node in that order.
         first : (nodes,) int64
-            A cluster holds the places ``first .. first + size``.
+            First place of each cluster, which takes the places ``first:first + size``.
         """
         first = first_places(self.children, self.size, self.parents())
         return first[: self.leaves].copy(), first
@@ -118,25 +118,25 @@ def merge_tree(
 ) -> MergeTree:
     """Merge the most similar neighbours of a graph until no edge is left.
 
-    A cluster's feature is the sum of its members'; the similarity of two neighbours is the cosine
-    of their features, 0 when one of them is zero. The most similar pair of all merges first.
+    The feature of a cluster is the sum of its members' features. The similarity of two neighbours
+    is the cosine of their features, 0 if one of them is zero. The most similar pair merges first.
 
     Parameters
     ----------
     features : (N, C) floating
-        One row per graph node, not normalised: its length is its weight in sums.
+        One row per graph node. Rows are not normalised: the length is the weight in sums.
     edges : (M, 2) int
-        Pairs of neighbouring nodes in any order; repeated pairs and loops do no harm.
+        Pairs of neighbouring nodes in any order. Repeated pairs and loops are allowed.
     size_exponent : float
-        Above 0, small clusters merge first: the similarity of a pair becomes
+        If above 0, small clusters merge first: the similarity of a pair becomes
         ``1 / (1 + d * size ** size_exponent)``, where d is the distance of their normalised
-        features and size the number of nodes of the smaller one.
+        features and size the number of nodes of the smaller cluster.
     sharpness : (M,) floating, optional
-        How sharp the border is at each edge, 1 for a usual one: borders that are sharp all along
-        give way late. Distances are multiplied by the mean over all edges between two clusters to
-        the power of `border_exponent`, also when `size_exponent` is 0.
+        Sharpness of the border at each edge, 1 for a typical one. Clusters with a sharp border
+        between them merge late: d is multiplied by the mean sharpness of all edges between the two
+        clusters to the power of `border_exponent`, also if `size_exponent` is 0.
     border_exponent : float
-        See `sharpness`.
+        Exponent of the mean sharpness.
 
     Returns
     -------
@@ -150,21 +150,21 @@ def merge_tree(
 
     Notes
     -----
-    Similarities are compared after rounding to steps of 2**-22, which leaves exact ties (flat parts
-    of an image) as ties whatever the order of summation; among them the pair with the lowest
-    lower id wins, then the lowest higher id. New clusters have higher ids than all before, so a
-    flat area merges evenly rather than as one growing cluster.
+    Similarities are rounded to steps of 2**-22 before they are compared. So exact ties, as in flat
+    parts of an image, remain ties whatever the order of summation. Among ties the pair with the
+    lowest lower id is taken, then the one with the lowest higher id. A new cluster has a higher id
+    than all before, so a flat area merges evenly and not as one growing cluster.
 
-    The size-aware rule lies between the paper's (exponent 0) and Ward's (0.5: the cost of a merge
-    grows with the smaller cluster), and 1 / (1 + d) keeps apart what differs by orders of
-    magnitude, as small and large clusters do.
+    The rule with sizes lies between that of the paper (exponent 0) and Ward's (exponent 0.5, where
+    the cost of a merge grows with the smaller cluster). The form 1 / (1 + d) distinguishes weighted
+    distances over several orders of magnitude, as small and large clusters have them.
 
     References
     ----------
     Wang et al., "Segment Anything without Supervision" (2024), section 3.2: iterative merging.
     Ward, "Hierarchical Grouping to Optimize an Objective Function" (1963).
     Arbelaez et al., "Contour Detection and Hierarchical Image Segmentation" (2011), section 4: the
-    mean strength of the common border as the distance of two regions.
+    distance of two regions is the mean strength of their common border.
     """
     rows = np.ascontiguousarray(features, dtype=np.float32)
     if rows.ndim != 2 or len(rows) == 0:

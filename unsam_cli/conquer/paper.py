@@ -1,4 +1,4 @@
-"""The published conquer step, quirks included: ``--preset paper``."""
+"""The published conquer step with its quirks: ``--preset paper``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unsam_cli.rle import Rle, RunTable, encode_window, intersections, suppress
 def paper_masks(
     tree: MergeTree, record: Record, size: tuple[int, int], settings: ConquerSettings
 ) -> tuple[Candidates, list[Rle]]:
-    """Masks of one region: all clusters at all thresholds, thinned by a windowed NMS.
+    """Find the masks of one region: all clusters at all thresholds, thinned by a windowed NMS.
 
     Parameters
     ----------
@@ -25,22 +25,22 @@ def paper_masks(
     record : Record
         The region.
     size : (H, W)
-        The image's size, pixels.
+        Height and width of the image, in pixels.
     settings : ConquerSettings
         Thresholds and limits.
 
     Returns
     -------
     candidates : Candidates
-        The clusters that stay, largest mask first; one that lasts through many thresholds may be
-        there twice.
+        The clusters that are kept, by falling area of the mask. A cluster that exists at many
+        thresholds may occur twice.
     masks : list of Rle
-        Their masks at the image's size.
+        Their masks at the size of the image.
 
     Notes
     -----
-    A patch mask is enlarged on its own, bicubically, and cut at half of its maximum. The published
-    code loses the last row and column of each box; here boxes are exact.
+    Each mask of patches is enlarged separately, by bicubic interpolation, and cut at half of its
+    maximum. The published code loses the last row and column of each box; here boxes are exact.
 
     References
     ----------

@@ -1,8 +1,11 @@
 """From a partition of patches to one of pixels, and to the runs of all clusters at once.
 
-Only the finest partition is refined: each of its labels competes for every pixel near its border.
-Coarser clusters are unions of those labels, so masks nest exactly and leave no gaps, and the cost
-does not depend on how many masks there are.
+Conquer assigns all pixels of a partition to clusters at once, so that neighbours share their
+borders. Divide refines the soft map of one object at a time: see :mod:`unsam_cli.divide.guided`.
+
+Only the finest partition is refined: its labels compete for the pixels near their borders. Coarser
+clusters are unions of these labels, so masks nest exactly and leave no gaps, and the cost does not
+depend on the number of masks.
 """
 
 from __future__ import annotations
@@ -24,22 +27,23 @@ IntArray = NDArray[np.int64]
 Labels = NDArray[np.int32]
 
 REACH = 1.5
-"""Half side of the window of votes, patches: a border is at most about one patch off."""
+"""Half side of the window of votes, in patches. A border is off by about one patch at most."""
 SAMPLES = 2
-"""Votes along a patch's side: more add cost, not accuracy."""
+"""Votes along the side of a patch. More of them take longer and are not more accurate."""
 CONTRAST = 8.0
-"""Distance in CIELAB at which a neighbour's vote has lost 1 - exp(-1/2)."""
+"""Distance in CIELAB at which the weight of a vote falls to exp(-1/2)."""
 ROUNDS = 2
 WEIGHT = 1 << 14
-"""Whole number that stands for a weight of 1."""
+"""Integer that represents a weight of 1."""
 
 
 def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROUNDS) -> Labels:
     """Upsample a label image so that its borders follow the edges of a picture.
 
-    Joint bilateral upsampling of labels: a pixel takes the label for which most pixels around it
-    vote, near ones and ones of its own colour counting more. A second round votes with the result
-    of the first. Specks smaller than half a patch go to their neighbours.
+    Joint bilateral upsampling of labels: a pixel near a border takes the label with the most votes
+    of pixels around it, and votes of near pixels and of similar colours weigh more. Later rounds
+    vote with the result of the round before. Pieces smaller than half a patch are then given to
+    their neighbours.
 
     Parameters
     ----------
@@ -48,7 +52,7 @@ def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROU
     guide : (H, W, 3) uint8
         The picture that the grid covers, at any size.
     rounds : int
-        Rounds of votes; 0 only enlarges.
+        Number of rounds of votes. With 0 the labels are only enlarged.
 
     Returns
     -------
@@ -81,29 +85,30 @@ def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROU
 
 
 def sample(labels: Labels, height: int, width: int) -> Labels:
-    """Shrink a label image to at most (height, width), taking every n-th label."""
+    """Shrink a label image (h, w) to at most (height, width), by nearest neighbour."""
     h, w = min(height, labels.shape[0]), min(width, labels.shape[1])
     return _enlarge(labels, h, w)
 
 
 def _enlarge(labels: Labels, height: int, width: int) -> Labels:
+    """Resize a label image by nearest neighbour."""
     return labels[nearest(height, labels.shape[0])[:, None], nearest(width, labels.shape[1])]
 
 
 def _falloff(patch: float) -> IntArray:
-    """Weights of a vote by its distance in pixels along one axis."""
+    """Weight of a vote by its distance in pixels along one axis; `patch` is a patch's side."""
     reach = max(2, round(REACH * patch))
     return _weights(np.exp(-0.5 * (np.arange(reach + 1) / (0.6 * reach)) ** 2))
 
 
 def _every(step: int, length: int) -> IntArray:
-    """Every `step`-th of some pixels, counted from both ends to the middle."""
+    """Every `step`-th of `length` pixels, counted from both ends to the middle."""
     half = np.arange(step // 2, (length + 1) // 2, step)
     return np.unique(np.concatenate([half, length - 1 - half])).astype(np.int64)
 
 
 def _weights(values: NDArray[np.float64]) -> IntArray:
-    """From 0..1 to whole numbers: three of them multiplied and summed up stay below 2**63."""
+    """Turn weights 0..1 into integers. Sums of products of three of them stay below 2**63."""
     return np.rint(values * WEIGHT).astype(np.int64)
 
 
@@ -112,27 +117,26 @@ def cluster_runs(
 ) -> tuple[IntArray, IntArray]:
     """List the runs of all clusters of a partition, scaled to their place in an image.
 
-    A cluster is in one piece on the grid, but borders that follow a picture can cut it in two: its
-    mask is the largest 4-connected piece. So of two clusters one still holds the other, or they
-    have nothing in common.
+    A cluster is one piece on the grid, but borders that follow a picture can cut it in two. Its
+    mask is the largest 4-connected piece. Two clusters still either nest or are disjoint.
 
     Parameters
     ----------
     labels : (h, w) int32
-        Cell of each pixel, numbered as in `Cells`.
+        Cell of each pixel, numbered as in :class:`~unsam_cli.conquer.levels.Partition`.
     up : (K + 1,) int64
-        The cluster around each cluster, as in `Cells`.
+        The cluster around each cluster, as in the same class.
     box : (x, y, w, h)
-        Where the label image lies, pixels of the image.
+        Box of the label image in the image, in pixels.
     size : (H, W)
-        The image's size, pixels.
+        Height and width of the image, in pixels.
 
     Returns
     -------
     offsets : (K + 1,) int64
         Cluster k has rows ``offsets[k - 1]:offsets[k]`` of the runs.
     runs : (R, 2) int64
-        Start and end (exclusive) of every run as column-major pixel indices.
+        Start and end (exclusive) of every run, as column-major pixel indices.
     """
     x, y, wide, tall = box
     rows, columns, corner = (

@@ -11,7 +11,7 @@ from unsam_cli.conquer.settings import Rule
 FloatArray = NDArray[np.float64]
 
 FURTHEST = 2.0
-"""Largest distance of normalised features."""
+"""Largest possible distance of two normalised features."""
 
 # Exponents of `prominence` and `merit`, chosen on the training images of BSDS500.
 SIZE_EXPONENT = 0.15
@@ -20,7 +20,7 @@ CONTRAST_EXPONENT = 0.8
 CUT_EXPONENT = 4.0
 BLANK_EXPONENT = 2.0
 BLANK = 0.9
-"""Weight of the part of a border that is not seen: a band of a sky is no object."""
+"""Weight of the invisible part of a border, so that bands of a sky do not rank as objects."""
 
 
 def separation(candidates: Candidates, rule: Rule) -> FloatArray:
@@ -31,26 +31,27 @@ def separation(candidates: Candidates, rule: Rule) -> FloatArray:
     candidates : Candidates
         Clusters of a merge tree.
     rule : Rule
-        The tree's.
+        Rule of the tree.
 
     Returns
     -------
     (K,) float64
-        The distance of normalised features at which each cluster is given up, 0 to 2: the same
-        measure for all trees, but that a sharp border counts where the tree goes by it.
+        Distance of normalised features at which each cluster merges into a larger one, 0 to 2. It
+        is the same measure for all trees, except that it includes the sharpness of borders if the
+        rule does.
     """
     death = candidates.death
     if rule != Rule():  # undo 1 / (1 + distance * size ** exponent)
         distance = (1.0 / np.maximum(death, 1e-6) - 1.0) * candidates.size**-rule.size
     else:
         distance = np.sqrt(2.0 - 2.0 * death)
-    distance[death == -1.0] = FURTHEST  # never given up
+    distance[death == -1.0] = FURTHEST  # never merges
     result: FloatArray = np.minimum(distance, FURTHEST)
     return result
 
 
 def prominence(candidates: Candidates, distance: FloatArray) -> FloatArray:
-    """Score clusters by their distance and size alone, (K,) float64 from 0 to 1."""
+    """Score clusters by distance and size only, (K,) float64 in 0..1; `distance` is (K,)."""
     return _squash(distance * candidates.size**SIZE_EXPONENT)
 
 
@@ -67,18 +68,18 @@ def merit(
     Parameters
     ----------
     distance : (K,) float64
-        See `separation`.
+        Distance from the surroundings, see `separation`.
     share : (K,) float64
         Area as a fraction of the image.
     roughness : (K,) float64
-        Length of the border over the root of the area.
+        Length of the border divided by the root of the area.
     contrast : (K,) float64
         Mean difference of colour across the border, in units of CIELAB.
     cut : (K,) float64
-        Fraction of the border that lies on a side of the region's box, where the crop ended and
-        not the object.
+        Fraction of the border that lies on a side of the region's box, where the crop ends and
+        not necessarily the object.
     blank : (K,) float64
-        Fraction of the border that has no contrast.
+        Fraction of the border without visible contrast.
 
     Returns
     -------

@@ -12,13 +12,13 @@ Refine = Literal["none", "guided"]
 Preset = Literal["default", "paper"]
 
 PAPER_WINDOW = 5
-"""The published code compares a mask with the next four by area."""
+"""Window of the NMS: the published code compares a mask with the next four by area."""
 
 
 class Rule(NamedTuple):
-    """Terms of a merge tree beside the similarity of features: exponents of `merge_tree`.
+    """The exponents `size_exponent` and `border_exponent` of `merge_tree`, which make one tree.
 
-    With both 0 it is the published rule.
+    If both are 0, it is the published rule.
     """
 
     size: float = 0.0
@@ -29,15 +29,15 @@ class Rule(NamedTuple):
 class ConquerSettings(Settings):
     """Settings of the conquer step.
 
-    The ``paper`` preset emits the clusters at each of the thresholds, compares masks within a
-    window of 5, grows the plain tree alone and keeps all masks; ``default`` emits what exists
-    anywhere between the highest and the lowest threshold.
+    The preset ``paper`` emits the clusters at each of the thresholds, compares masks within a
+    window of 5, makes only the tree of the published rule, and keeps all masks. ``default`` emits
+    the clusters that exist anywhere between the highest and the lowest threshold.
 
     Attributes
     ----------
     rules : tuple of Rule
-        How strongly small clusters merge first, and clusters without a sharp border between them.
-        Each rule gives one tree; different trees find different objects.
+        How strongly the size of clusters and the sharpness of borders between them delay merges.
+        Each rule gives one tree. Different trees find different objects.
     """
 
     thresholds: tuple[float, ...] = setting(

@@ -37,12 +37,17 @@ def conquer(
     settings : ConquerSettings
         How to conquer.
     images : Path, optional
-        Folder of the originals, to refine with instead of the previews.
+        Folder of the original images, which refine borders instead of the previews.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------
     UnsamError
-        The file is missing or damaged, or an original is.
+        The file or an original image is missing or damaged.
     """
     with open_features(features) as file:
         items = feature_items(file)
@@ -56,20 +61,20 @@ def conquer(
 
         def sources(item: FeatureItem) -> list[Path]:
             found = lasting(file)
-            with suppress(UnsamError):  # one that is gone is told where it is needed
+            with suppress(UnsamError):  # a missing one is reported where it is needed
                 found += [] if images is None else [find_image(images, item.file_name)]
             return found
 
         if len(items) >= run.jobs:
             work = partial(ordered_map, one, jobs=run.jobs)
             return run_items(items, work, sink, run, content=content, sources=sources)
-        with ThreadPoolExecutor(run.jobs) as pool:  # a few images: the cores share their regions
+        with ThreadPoolExecutor(run.jobs) as pool:  # few images: the cores share their regions
             work = partial(ordered_map, partial(one, mapper=pool.map), jobs=1)
             return run_items(items, work, sink, run, content=content, sources=sources)
 
 
 def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int | None:
-    """Return a checksum of an image's records, and of the original."""
+    """Return a checksum of an image's records and of the original image."""
     features = file.checksum(item.index)
     if images is None:
         return features

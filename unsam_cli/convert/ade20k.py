@@ -1,4 +1,4 @@
-"""The full ADE20K: objects, parts and parts of parts as colours of PNG files."""
+"""Read the full ADE20K: objects, parts and parts of parts as colours of PNG files."""
 
 from __future__ import annotations
 
@@ -39,12 +39,18 @@ class Ade20k:
 
     @property
     def files(self) -> Iterator[Path]:
-        """All files of it."""
+        """Return all files of the dataset."""
         for path in self.paths:
             yield from (path, _description(path), *_part_levels(path))
 
     def load(self, image: SourceImage) -> Picture:
-        """Read the objects of an image, then their parts, level by level."""
+        """Read the objects of an image, then their parts, level by level.
+
+        Raises
+        ------
+        DataError
+            A file has another size than the others, or is not of the full ADE20K.
+        """
         path = self.paths[image.index]
         names = _category_names(_description(path))
         masks, size = _level(path, 0, names)
@@ -70,7 +76,7 @@ def _description(path: Path) -> Path:
 
 
 def _part_levels(path: Path) -> Iterator[Path]:
-    """Yield the files of parts, of parts of parts..., as far as there are any."""
+    """Yield the existing files of parts, of parts of parts, and so on."""
     stem = path.name.removesuffix(_SEG)
     names = (path.with_name(f"{stem}_parts_{level}.png") for level in count(1))
     return takewhile(Path.exists, names)
@@ -79,7 +85,7 @@ def _part_levels(path: Path) -> Iterator[Path]:
 def _level(
     path: Path, level: int, names: dict[tuple[int, int], str]
 ) -> tuple[list[Truth], tuple[int, int]]:
-    """Masks of a PNG: R / 10 * 256 + G is the class, B tells its instances apart.
+    """Read the masks of a PNG: R / 10 * 256 + G is the class, B distinguishes its instances.
 
     References
     ----------
@@ -103,7 +109,7 @@ def _level(
 
 
 def _category_names(path: Path) -> dict[tuple[int, int], str]:
-    """Names by (part level, class), from the file that describes an image; {} without one."""
+    """Read names by (part level, class) from the file that describes an image; {} without one."""
     if not path.exists():
         return {}
     with open_regular(path, error=MaskFileError) as stream:

@@ -1,4 +1,4 @@
-"""BSDS500: segmentations of several annotators, in MATLAB files."""
+"""Read BSDS500: segmentations of several annotators, in MATLAB files."""
 
 from __future__ import annotations
 
@@ -34,11 +34,17 @@ class Bsds500:
 
     @property
     def files(self) -> Sequence[Path]:
-        """All files of it."""
+        """Return all files of the dataset."""
         return self.paths
 
     def load(self, image: SourceImage) -> Picture:
-        """Read the segments that each annotator drew; every connected piece is a mask."""
+        """Read the segments of each annotator; every connected piece is a mask.
+
+        Raises
+        ------
+        MaskFileError
+            The file is not of BSDS500, or its segmentations differ in size.
+        """
         path = self.paths[image.index]
         drawn = _segmentations(path)
         h, w = drawn[0].shape
@@ -65,7 +71,7 @@ def _segmentations(path: Path) -> list[LabelArray]:
         found = [np.asarray(cell["Segmentation"].ravel()[0], dtype=np.int64) for cell in cells]
         if not found or any(labels.ndim != 2 for labels in found):
             raise ValueError("no segmentation in it")
-    except Exception as error:  # hostile bytes raise anything
+    except Exception as error:  # damaged files may raise any error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MaskFileError(
             f"{path}: not a file of BSDS500 ({reason}); it needs groundTruth with a "

@@ -13,21 +13,30 @@ from unsam_cli.run.settings import RunSettings
 
 
 def convert_weights(request: Request, run: RunSettings) -> int:
-    """Convert a whole-image checkpoint, as UnSAM publishes them, and write it as `run` says.
+    """Convert a whole-image checkpoint of detectron2, as published for UnSAM, to a model folder.
 
     Parameters
     ----------
     request : Request
-        Names the file.
+        Gives the file.
+    run : RunSettings
+        Gives the output and whether it may be replaced.
+
+    Returns
+    -------
+    int
+        The exit code.
 
     Raises
     ------
     UsageError
-        The output is no folder, or exists and shall not be replaced.
+        The output is not a folder, or it exists and must not be replaced.
+    DataError
+        The source is a folder.
     MissingInputError
-        There is no such file.
+        The file does not exist.
     CheckpointError
-        It is damaged, incomplete or something else.
+        The file is damaged, incomplete or not a checkpoint.
     OutputError
         The folder cannot be written.
     """

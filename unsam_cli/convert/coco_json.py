@@ -1,7 +1,7 @@
-"""Datasets that are one large JSON file: COCO, LVIS, PACO, EntitySeg, PartImageNet.
+"""Read datasets that are one large JSON file: COCO, LVIS, PACO, EntitySeg, PartImageNet.
 
-Only the images, the categories and the place of every annotation are kept; annotations are read
-when their image is asked for, so a file may be larger than the memory.
+Only images, categories and positions of annotations are in memory. Annotations are read when their
+image is needed, so a file may be larger than the memory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Spool, open_path
 
 Extra = Callable[[dict[str, Any], Annotation, "CocoRecords"], dict[str, Any]]
-_FIELDS = 4  # of a row: image, number of the record, first byte, length
+_FIELDS = 4  # numbers in a row: image, number of the record, first byte, length
 
 
 class CocoRecords:
-    """Images, categories, and the places of the annotations, of a COCO-like file.
+    """Images, categories and positions of annotations of a COCO-like file.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ class CocoRecords:
     Attributes
     ----------
     images : dict
-        `ImageInfo` by id; a size that the file does not tell is 0 x 0.
+        `ImageInfo` by id; an unknown size is 0 x 0.
     categories : dict
         Records of ``categories`` and ``part_categories`` by id.
 
     Raises
     ------
     MaskFileError
-        Not such a file, or one of its records is invalid.
+        The file has another form, or one of its records is invalid.
     """
 
     def __init__(self, path: Path) -> None:
@@ -140,9 +140,9 @@ class _Profile:
     Attributes
     ----------
     extra : callable
-        Makes the further keys of an annotation.
+        Returns additional keys of an annotation.
     parent : str
-        The key that holds the id of the annotation it is a part of.
+        Key that holds the id of the annotation that contains this one.
     """
 
     extra: Extra
@@ -161,7 +161,7 @@ class CocoDataset:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The steps that made a file of our own."""
+        """The steps that made the file, if this program wrote it."""
         own = self.file.info.get("unsam", {})
         found = own.get("history", []) if isinstance(own, dict) else []
         return found if isinstance(found, list) else []
@@ -190,7 +190,7 @@ class CocoDataset:
         return Picture(info.height, info.width, masks)
 
     def content(self, image: SourceImage) -> int:
-        """Return a checksum of the size of an image, which the file does not contain."""
+        """Return a checksum of the size of an image, which the file may not contain."""
         return zlib.crc32(repr(self._sized(self.file.images[image.id])).encode())
 
     def _sized(self, info: ImageInfo) -> ImageInfo:
@@ -214,7 +214,7 @@ def _category(record: dict[str, Any], _: Annotation, file: CocoRecords) -> dict[
 
 
 def _everything(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dict[str, Any]:
-    """Keep what a masks file says of a mask; name its category if there are several."""
+    """Keep all metadata of a mask; add the name of its category if there are several."""
     said = {key: getattr(found, key) for key in ("score", "stage", "level", "granularity")}
     known = {key: value for key, value in said.items() if value is not None or key in record}
     named = _category(record, found, file) if len(file.categories) > 1 else {}
@@ -222,7 +222,7 @@ def _everything(record: dict[str, Any], found: Annotation, file: CocoRecords) ->
 
 
 def _entity(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dict[str, Any]:
-    """EntitySeg's own category is class-agnostic; the other one stands beside it."""
+    """Return the original category of EntitySeg, whose own category is class-agnostic."""
     original = record.get("category_id_ori")
     if original is None:
         return _category(record, found, file)
@@ -231,7 +231,7 @@ def _entity(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dic
 
 
 def _paco(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dict[str, Any]:
-    """Tell parts from objects: by their category, or by being of another annotation."""
+    """Distinguish parts from objects by the category, or by the annotation that contains them."""
     category = file.categories.get(found.category_id, {})
     own = record.get("obj_ann_id", found.id) == found.id
     part = category.get("supercategory") == "PART" or not own
@@ -248,5 +248,5 @@ _PROFILES = {
 
 
 def open_coco_json(name: str, path: Path, settings: ReadSettings) -> CocoDataset:
-    """Open one of the datasets that are a JSON file, by its format's name."""
+    """Open a dataset that is a JSON file, by the name of its format."""
     return CocoDataset(path, _PROFILES[name], settings)

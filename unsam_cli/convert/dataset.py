@@ -22,7 +22,7 @@ from unsam_cli.run.items import Item
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An image of a dataset; `index` is its position there."""
+    """An image of a dataset; `index` is its position in the dataset."""
 
     id: int
     file_name: str
@@ -38,15 +38,15 @@ class Truth:
     rle : Rle
         The mask.
     extra : dict
-        Further keys of the annotation.
+        Additional keys of the annotation.
     parent : int or None
         Index of the mask of the same image that contains it.
     iscrowd : bool
         Whether it is a region of many objects, ignored by evaluation.
     area : float or None
-        Pixels, as the source says; None where it does not.
+        Area in pixels as stated in the source, or None.
     bbox : tuple or None
-        x, y, w, h, as the source says; None where it does not.
+        Box x, y, w, h in pixels as stated in the source, or None.
     """
 
     rle: Rle
@@ -67,7 +67,7 @@ class Picture:
 
 
 class Dataset(Protocol):
-    """A dataset, opened. `load` may be called from several threads."""
+    """An opened dataset. Several threads may call `load`."""
 
     @property
     def images(self) -> Sequence[SourceImage]:
@@ -76,12 +76,12 @@ class Dataset(Protocol):
 
     @property
     def history(self) -> Sequence[dict[str, Any]]:
-        """The steps that made it, for files of our own."""
+        """The steps that made the files, if this program wrote them."""
         ...
 
     @property
     def files(self) -> Iterable[Path]:
-        """All files of it that are read, but the images."""
+        """Return all files of the dataset that are read, without the images."""
         ...
 
     def load(self, image: SourceImage) -> Picture:
@@ -89,10 +89,10 @@ class Dataset(Protocol):
         ...
 
     def content(self, image: SourceImage) -> int | None:
-        """Return a checksum of everything that :meth:`load` reads for an image.
+        """Return a checksum of all data that :meth:`load` reads for an image.
 
-        What is in the one file of a source is in the history of the output, by its identity, and
-        may be left out.
+        Data in the single file of a source may be left out, since the history of the output has the
+        identity of this file.
         """
         ...
 
@@ -143,12 +143,14 @@ def _plain(number: float) -> float:
 
 
 def files_below(folder: Path, suffix: str, *, what: str) -> list[Path]:
-    """All files below `folder` whose names end with `suffix`, sorted bytewise, no hidden ones.
+    """Return the files below `folder` whose names end with `suffix`, sorted bytewise.
+
+    Hidden files are left out. `what` is the name of the files in messages.
 
     Raises
     ------
     MissingInputError
-        There is none, or `folder` is not a folder.
+        There is no such file, or `folder` is not a folder.
     """
     found = []
     if folder.is_dir():
@@ -160,19 +162,19 @@ def files_below(folder: Path, suffix: str, *, what: str) -> list[Path]:
 
 
 def numbered(names: Sequence[str]) -> list[SourceImage]:
-    """Give ids from 1 in the order of `names`."""
+    """Assign ids from 1 in the order of `names`."""
     return [SourceImage(i + 1, name, i) for i, name in enumerate(names)]
 
 
 def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]:
-    """Height and width of an image whose size is not in the source.
+    """Return height and width, in pixels, of an image whose size is not in the source.
 
     Raises
     ------
     DataError
         No folder of images is given.
     MissingInputError
-        The image is not there.
+        The image does not exist.
     """
     if images is None:
         raise DataError(f"{source}: height and width of {file_name} are missing; give --images DIR")

@@ -31,21 +31,21 @@ WRITE = {
     "yolo": "a folder of outlines as text, for Ultralytics YOLO",
 }
 CHECKPOINT = "checkpoint"
-"""Not masks: weights of a network, into a model folder."""
+"""Format of weights of a network, which become a model folder."""
 FOLDERS = frozenset({"sa1b", "labelmap", "yolo"})
-"""What is written as a folder."""
+"""Formats that are written as a folder."""
 BSDS_MIN_AREA = 64
-"""Pixels that a segment of BSDS500 needs: hand-drawn borders leave slivers between segments."""
+"""Least area of a segment of BSDS500 in pixels: hand-drawn borders leave slivers between them."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to convert into what.
+    """Source and target of a conversion.
 
     Attributes
     ----------
     source_format, target : str
-        Keys of `READ` and `WRITE`; or `CHECKPOINT`, of which `target` says nothing.
+        Keys of `READ` and `WRITE`. If the source format is `CHECKPOINT`, `target` is not used.
     source : str
         A file or folder; ``-`` is standard input.
     """
@@ -58,13 +58,13 @@ class Request:
 def parse_request(words: Sequence[str], to: str | None) -> Request:
     """Parse ``[FORMAT] SOURCE`` and ``--to``.
 
-    A format that can only be written may stand in the place of FORMAT, too: ``convert results
-    MASKS.json`` is ``convert --to results MASKS.json``.
+    FORMAT may also be a format that can only be written: ``convert results MASKS.json`` is the same
+    as ``convert --to results MASKS.json``.
 
     Raises
     ------
     UsageError
-        Not so many words, or an unknown format; the known ones are listed.
+        The number of words is wrong, or a format is unknown; the message lists the known ones.
     """
     if not 1 <= len(words) <= 2:
         raise UsageError(f"give FORMAT and SOURCE, got {len(words)} words")

@@ -1,4 +1,4 @@
-"""Pictures whose pixels are labels: any folder of them, and DAVIS."""
+"""Read pictures whose pixels are labels: any folder of them, and DAVIS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from unsam_cli.rle import Rle, from_runs
 from unsam_cli.run.provenance import checksum
 
 LabelArray = NDArray[np.int64]
-_VOID = 255  # of DAVIS
+_VOID = 255  # label of DAVIS for pixels that do not count
 
 
 def read_labels(path: Path) -> LabelArray:
@@ -36,20 +36,20 @@ def read_labels(path: Path) -> LabelArray:
     Returns
     -------
     (H, W) int64
-        Indices of a palette, grey values of 8 or 16 bits, or R + 256 G + 65536 B.
+        Labels: indices of a palette, grey values of 8 or 16 bits, or R + 256 G + 65536 B.
 
     Raises
     ------
     MissingInputError
-        No such file.
+        The file does not exist.
     ImageFileError
-        Not a picture, damaged, or of a kind that cannot hold labels.
+        The file is not a picture, is damaged, or is of a kind that cannot hold labels.
     """
     return read_pixels(path)[0]
 
 
 def read_pixels(path: Path) -> tuple[LabelArray, str]:
-    """Read the labels of a picture, (H, W) int64, and its mode as Pillow calls it."""
+    """Read the labels of a picture, (H, W) int64, and its mode in Pillow; see `read_labels`."""
     check_regular(path, error=ImageFileError)
     if text := mistaken_file(path, "image"):
         raise ImageFileError(f"{path}: {text}")
@@ -62,7 +62,7 @@ def read_pixels(path: Path) -> tuple[LabelArray, str]:
         raise
     except FileNotFoundError:
         raise MissingInputError(f"{path}: no such file") from None
-    except Exception as error:  # hostile bytes raise anything
+    except Exception as error:  # damaged files may raise any error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageFileError(f"{path}: not a label map ({reason}); copy it again") from error
     if pixels.ndim == 3 and mode in ("RGB", "RGBA"):
@@ -76,12 +76,17 @@ def read_pixels(path: Path) -> tuple[LabelArray, str]:
 
 
 def label_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
-    """Return each label of a picture with its pixels, by ascending label.
+    """Return each label of a picture with its mask, by ascending label.
 
     Parameters
     ----------
     labels : (H, W) int64
-        A label for each pixel.
+        Label of each pixel.
+
+    Returns
+    -------
+    list of (int, Rle)
+        Labels and masks.
     """
     h, w = labels.shape
     flat = labels.T.ravel()  # column by column, as runs go
@@ -94,7 +99,7 @@ def label_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
 
 
 def component_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
-    """Return each 4-connected piece of a label with its label, by ascending label."""
+    """Return the 4-connected pieces of each label in (H, W) int64, by ascending label."""
     from scipy import ndimage
 
     pieces = np.zeros(labels.shape, dtype=np.int64)
@@ -125,7 +130,7 @@ class LabelMaps:
 
     @property
     def files(self) -> Sequence[Path]:
-        """All files of it."""
+        """Return all files of the dataset."""
         return self.paths
 
     def load(self, image: SourceImage) -> Picture:
@@ -182,15 +187,15 @@ class Davis:
 
     @property
     def files(self) -> Sequence[Path]:
-        """All files of it."""
+        """Return all files of the dataset."""
         return self.paths
 
     def load(self, image: SourceImage) -> Picture:
-        """Read the objects of a frame; without the pixels that the annotators left open."""
+        """Read the objects of a frame, without pixels that the annotators did not decide."""
         labels, mode = read_pixels(self.paths[image.index])
         h, w = labels.shape
         found = [(value, rle) for value, rle in label_masks(labels) if value]
-        # DAVIS 2016 has one object, in white; with a palette, 255 are pixels that do not count.
+        # DAVIS 2016 has one object, in white. With a palette, pixels of label 255 do not count.
         if mode == "P" or len(found) > 1:
             found = [(value, rle) for value, rle in found if value != _VOID]
         sequence = Path(image.file_name).parent.as_posix()

@@ -1,8 +1,8 @@
 """Masks as polygons.
 
-Outlines run along the edges of pixels, so polygons of tolerance 0 rasterise, by COCO's rule, to
-exactly the mask they were made of. Holes are joined to the outline around them by a cut of no
-width, since polygons of COCO are united and none can take away from another.
+Outlines run along the edges of pixels. So polygons with tolerance 0 rasterise, by COCO's rule, to
+exactly the original mask. Holes are joined to the outline around them by a cut of zero width, since
+COCO takes the union of polygons and cannot subtract one.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from unsam_cli.rle import Rle, boxes, decode_window
 
 PointArray = NDArray[np.int64]
 
-_NEAREST = 100  # loops, up to which each is joined where it is nearest
+_NEAREST = 100  # most loops that are joined at the nearest point
 
 
 def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
-    """Outlines of a mask, one for each 4-connected piece, holes joined to it.
+    """Trace the outlines of a mask, one per 4-connected piece, with its holes joined to it.
 
     Parameters
     ----------
     rle : Rle
         The mask.
     tolerance : float
-        Pixels by which points may leave the outline they are thought to lie on; 0 is exact.
+        Largest distance in pixels of a dropped point from the simplified outline; 0 is exact.
 
     Returns
     -------
     list of (n, 2) int64
-        x, y of corners of pixels, 0..W and 0..H; closed, the first point is not repeated. None for
-        an empty mask.
+        x, y of corners of pixels, 0..W and 0..H. Outlines are closed, without repeating the first
+        point. The list is empty for an empty mask.
     """
     x, y, w, h = boxes([rle])[0].tolist()
     if not w:
@@ -49,7 +49,7 @@ def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
 def _by_piece(
     window: NDArray[np.bool_], loops: list[PointArray], lines: list[PointArray], starts: PointArray
 ) -> list[PointArray]:
-    """Join the lines of each piece: the loop around it turns right, those of its holes left."""
+    """Join the lines of each piece: its outer loop turns right, and those of its holes left."""
     from scipy import ndimage
 
     pieces, count = ndimage.label(window)
@@ -61,10 +61,10 @@ def _by_piece(
 
 
 def join(loops: list[PointArray]) -> PointArray:
-    """One closed line through all of `loops`, which are joined by cuts of no width.
+    """Join closed lines `loops`, each (n, 2), to one closed line by cuts of zero width.
 
-    Filled by the even-odd rule, it covers what the loops cover together. A loop hangs on the point
-    nearest to it; many hang on one another, which takes time in proportion to their points.
+    Filled by the even-odd rule, the line covers the same pixels as the loops. A loop is joined at
+    the nearest point of the line. More than 100 loops are joined in a chain, in linear time.
     """
     if len(loops) > _NEAREST:
         there = [np.concatenate([loop, loop[:1]]) for loop in loops]
@@ -79,19 +79,19 @@ def join(loops: list[PointArray]) -> PointArray:
 
 
 def simplify(loop: PointArray, tolerance: float) -> PointArray:
-    """Leave out points of a closed line, by Douglas and Peucker's rule.
+    """Simplify a closed line by the Douglas-Peucker algorithm.
 
     Parameters
     ----------
     loop : (n, 2) int64
         Points of a closed line.
     tolerance : float
-        Pixels by which a point left out may be off the line.
+        Largest distance of a dropped point from the line, in pixels.
 
     Returns
     -------
     (m, 2) int64
-        At least three of the points; all of them where less would not enclose anything.
+        At least three of the points; all points if fewer would not enclose an area.
     """
     if tolerance <= 0 or len(loop) < 5:
         return loop
@@ -108,7 +108,7 @@ def _twice_area(loop: PointArray) -> int:
 
 @kernel()
 def _important(line: PointArray, middle: int, tolerance: float) -> NDArray[np.bool_]:
-    """Whether each point is needed, with the ends and `middle` given; the line may be closed."""
+    """Whether each point is needed if both ends and `middle` are kept; the line may be closed."""
     count = len(line)
     keep = np.zeros(count, dtype=np.bool_)
     keep[0] = keep[middle] = keep[count - 1] = True
@@ -142,9 +142,9 @@ def _trace(mask: NDArray[np.bool_]) -> tuple[PointArray, PointArray, PointArray]
     Returns
     -------
     points : (P, 2) int64
-        Corners x, y of all borders; the mask lies to the right of them.
+        Corners x, y of all borders, with the mask on the right-hand side.
     ends : (L,) int64
-        Where each border ends in `points`.
+        End (exclusive) of each border in `points`.
     starts : (L, 2) int64
         Row and column of a pixel of the mask at each border.
     """
@@ -154,7 +154,7 @@ def _trace(mask: NDArray[np.bool_]) -> tuple[PointArray, PointArray, PointArray]
         for column in range(w):
             edges += mask[row, column] != mask[row - 1, column]
             loops += mask[row, column] and not mask[row - 1, column]
-    # A border turns at most twice for each of its horizontal edges.
+    # A border has at most two corners per horizontal edge.
     points = np.empty((2 * edges, 2), dtype=np.int64)
     ends = np.empty(loops, dtype=np.int64)
     starts = np.empty((loops, 2), dtype=np.int64)
@@ -179,10 +179,10 @@ def _follow(
     points: PointArray,
     at: int,
 ) -> int:
-    """Follow the border that begins along the top of a pixel; return the end of its points."""
+    """Follow the border that begins at the top of pixel (y, x); return the end of its points."""
     step = ((1, 0), (0, 1), (-1, 0), (0, -1))  # east, south, west, north
-    # Row and column, from a corner, of the pixel ahead to the right of each direction; that to
-    # its left is ahead to the right of the direction before.
+    # Row and column, relative to a corner, of the pixel ahead on the right for each direction. The
+    # pixel ahead on the left is that for the direction before.
     right = ((0, 0), (0, -1), (-1, -1), (-1, 0))
     heading = 0
     while heading != 0 or not seen[y, x]:
@@ -192,7 +192,7 @@ def _follow(
         y += step[heading][1]
         left = (heading + 3) % 4
         if not mask[y + right[heading][0], x + right[heading][1]]:
-            turn = 1  # pieces that touch in a corner are apart
+            turn = 1  # pieces that touch only at a corner are separate
         elif mask[y + right[left][0], x + right[left][1]]:
             turn = 3
         else:

@@ -1,4 +1,4 @@
-"""COCO panoptic: a JSON file that describes segments, and PNG files that hold them."""
+"""Read COCO panoptic: a JSON file that describes segments, and PNG files with their pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unsam_cli.run.provenance import checksum
 
 
 class CocoPanoptic:
-    """COCO's things and stuff; see :class:`~unsam_cli.convert.dataset.Dataset`."""
+    """Things and stuff of COCO; see :class:`~unsam_cli.convert.dataset.Dataset`."""
 
     history: Sequence[dict[str, Any]] = ()
 
@@ -32,7 +32,7 @@ class CocoPanoptic:
 
     @property
     def files(self) -> Iterator[Path]:
-        """The file, and all pictures of its folder."""
+        """Return the JSON file and all pictures of its folder."""
         yield self.path
         yield from self.folder.rglob("*.png")
 

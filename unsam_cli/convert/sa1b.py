@@ -1,4 +1,4 @@
-"""SA-1B: one JSON file per image."""
+"""Read SA-1B: one JSON file per image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sa1b:
 
     def __init__(self, path: Path, settings: ReadSettings) -> None:
         self.paths = json_files(path) if path.is_dir() else [path]
-        # Of files named as SA-1B names them, only the name is looked at here: there are millions.
+        # Files with names as in SA-1B are not opened here, since there are millions.
         found = [(*_identity(p), i) for i, p in enumerate(self.paths)]
         found.sort()
         for one, other in pairwise(found):
@@ -41,7 +41,7 @@ class Sa1b:
 
     @property
     def files(self) -> Sequence[Path]:
-        """All files of it."""
+        """Return all files of the dataset."""
         return self.paths
 
     def load(self, image: SourceImage) -> Picture:
@@ -66,21 +66,21 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
     Parameters
     ----------
     record : object
-        As parsed: `image` and `annotations`.
+        Parsed JSON with the keys `image` and `annotations`.
     where : str
-        What messages call it.
+        Name of the record in messages.
 
     Returns
     -------
     picture : Picture
-        The masks, with all further keys they have.
+        The masks with all their additional keys.
     identity : (int, str)
         Id and file name of the image.
 
     Raises
     ------
     MaskFileError
-        Something is missing or invalid.
+        A key is missing or has an invalid value.
     """
     try:
         info = image_info(_member(record, "image", dict))

@@ -17,7 +17,7 @@ class ReadSettings(Settings):
     Parameters
     ----------
     images : Path, optional
-        Folder of the images: provides sizes and names that the source lacks.
+        Folder of the images, for sizes and names that the source lacks.
     png : Path, optional
         Folder of the PNG files of ``coco-panoptic``.
     """

@@ -34,19 +34,19 @@ class FolderSink(JournalSink):
     Parameters
     ----------
     settings : RunSettings
-        The run's settings; the output is a folder, made where it does not exist.
+        The settings of the run. The output is a folder, which is created if it does not exist.
     history : list of dict
         The steps that made the input.
     kind : {'sa1b', 'labelmap', 'yolo'}
-        What is in the files: it gives their subfolder and suffix.
+        Format of the files, which determines their subfolder and suffix.
     items : iterable of Item
-        All images, which get their files' names from it.
+        All images, which the names of the files come from.
 
     Raises
     ------
     UsageError
-        Standard output, a folder with something in it and `no_clobber` is set, or a file that is
-        read, or a photograph, would be replaced.
+        The output is standard output, or a folder with files while `no_clobber` is set; or an input
+        or a photograph would be replaced.
     DataError
         The name of an image leads out of the folder.
     OutputError
@@ -58,7 +58,7 @@ class FolderSink(JournalSink):
     ) -> None:
         if settings.output == "-":
             raise UsageError(f"{kind} is a folder of files; give -o DIR")
-        folder = Path(os.path.abspath(settings.output))  # "." has no name to put others beside
+        folder = Path(os.path.abspath(settings.output))  # "." has no name to derive others from
         if not folder.name:
             raise UsageError(f"{folder}: the root cannot be the output; give another folder")
         if folder.exists() and not folder.is_dir():
@@ -109,19 +109,19 @@ def _save(path: Path, data: bytes) -> None:
 
 
 class TsvSink(JournalSink):
-    """A training shard, and the index of its rows beside it.
+    """A training shard, and the index of its rows next to it.
 
     Parameters
     ----------
     settings : RunSettings
-        The run's settings; the output is a file that ends with ``.tsv``.
+        The settings of the run. The output is a file whose name ends with ``.tsv``.
     history : list of dict
         The steps that made the input.
 
     Raises
     ------
     UsageError
-        Standard output, or another suffix: the index would have no name.
+        The output is standard output or has another suffix, so the index would have no name.
     """
 
     def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:

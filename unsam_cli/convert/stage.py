@@ -66,9 +66,16 @@ def convert(request: Request, read: ReadSettings, write: WriteSettings, run: Run
     Parameters
     ----------
     request : Request
-        What to convert into what.
+        Source and target.
     read, write : ReadSettings, WriteSettings
         How to read and how to write.
+    run : RunSettings
+        Output and the other settings that all commands share.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------
@@ -96,7 +103,7 @@ def convert(request: Request, read: ReadSettings, write: WriteSettings, run: Run
 
 
 def _content(image: SourceImage, *, dataset: Dataset, images: Path | None) -> int | None:
-    """Return a checksum of the masks of an image, and of the image where it is written, too."""
+    """Return a checksum of the masks of an image, and of the image if that is written, too."""
     found = dataset.content(image)
     return found if images is None else checksum(find_image(images, image.file_name), found)
 
@@ -115,7 +122,7 @@ def _convert_image(
 
 
 def _with_source(run: RunSettings, request: Request, path: Path, dataset: Dataset) -> RunSettings:
-    """Name the formats and the source in the history."""
+    """Add the formats and the source to the history."""
     options = {"format": request.source_format, **run.step.options, "to": request.target}
     step = replace(run.step, options=options)
     if request.source_format == "coco":

@@ -24,7 +24,7 @@ _RESULT_KEYS = ("image_id", "category_id", "segmentation", "score")
 
 
 def to_results(image: SourceImage, result: MaskResult, settings: WriteSettings) -> MaskResult:
-    """Keep what a result has; without `bbox`, from which pycocotools would take the area."""
+    """Keep the keys of a result, without `bbox`, from which pycocotools would take the area."""
     kept = [
         {key: {"score": 1.0, **a}[key] for key in _RESULT_KEYS}
         for a in result.annotations
@@ -34,7 +34,7 @@ def to_results(image: SourceImage, result: MaskResult, settings: WriteSettings) 
 
 
 def to_polygons(image: SourceImage, result: MaskResult, settings: WriteSettings) -> MaskResult:
-    """Replace RLE by polygons; crowd regions stay RLE, as COCO wants, and so do empty masks."""
+    """Replace RLE by polygons, except for crowd regions, as in COCO, and for empty masks."""
     changed = []
     for a in result.annotations:
         loops = [] if a["iscrowd"] else outlines(_rle(a), tolerance=settings.tolerance)
@@ -44,12 +44,12 @@ def to_polygons(image: SourceImage, result: MaskResult, settings: WriteSettings)
 
 
 def to_sa1b(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
-    """One file of SA-1B, with all keys that the masks have."""
+    """Write one file of SA-1B, with all keys of the masks."""
     return orjson.dumps(_record(image, result))
 
 
 def to_tsv(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
-    """One row of a training shard: name, JSON, base64 of a JPEG.
+    """Write one row of a training shard: name, JSON, base64 of a JPEG.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def to_tsv(image: SourceImage, result: MaskResult, settings: WriteSettings) -> b
     if settings.images is None:
         raise DataError(f"{image.file_name}: a training shard contains images; give --images DIR")
     path = find_image(settings.images, image.file_name)
-    rgb = read_image(path)  # also of a JPEG, so that no shard holds a damaged one
+    rgb = read_image(path)  # JPEGs are decoded, too, so that no shard has a damaged one
     if rgb.shape[:2] != (result.height, result.width):
         raise DataError(
             f"{path}: has {rgb.shape[0]}x{rgb.shape[1]} pixels, but its masks have "
@@ -80,7 +80,7 @@ def to_label_map(image: SourceImage, result: MaskResult, settings: WriteSettings
     Raises
     ------
     DataError
-        More masks than a label map can tell apart.
+        There are more masks than values of a label map.
     """
     found = result.annotations
     if len(found) > 65535:
@@ -99,7 +99,7 @@ def to_label_map(image: SourceImage, result: MaskResult, settings: WriteSettings
 
 
 def painting_order(annotations: list[dict[str, Any]], areas: list[int], order: str) -> list[int]:
-    """Order masks from the lowest to the one on top; equal ones as they stand in the file."""
+    """Order masks from the bottom to the top; ties keep the order of the file."""
     places = range(len(annotations))
     if order == "area":
         return sorted(places, key=lambda k: -areas[k])
@@ -109,7 +109,7 @@ def painting_order(annotations: list[dict[str, Any]], areas: list[int], order: s
 
 
 def to_yolo(image: SourceImage, result: MaskResult, settings: WriteSettings) -> bytes:
-    """Class 0 and the outline of every mask, in fractions of width and height, one a line."""
+    """Write a line per mask: class 0 and its outline, in fractions of width and height."""
     lines = []
     for a in result.annotations:
         loops = [] if a["iscrowd"] else outlines(_rle(a), tolerance=settings.tolerance)
@@ -125,7 +125,7 @@ def _rle(annotation: dict[str, Any]) -> Rle:
 
 
 def _record(image: SourceImage, result: MaskResult) -> dict[str, Any]:
-    """Describe an image as SA-1B does; `id`, too, which readers of UnSAM's want."""
+    """Describe an image as in SA-1B, and with `id`, which readers of UnSAM's shards need."""
     entry = {
         "image_id": image.id,
         "id": image.id,
@@ -140,7 +140,7 @@ def _record(image: SourceImage, result: MaskResult) -> dict[str, Any]:
 
 
 def _sa1b_annotation(number: int, annotation: dict[str, Any], result: MaskResult) -> dict[str, Any]:
-    """Complete an annotation by what SA-1B's have."""
+    """Add the keys of SA-1B to an annotation."""
     kept = {k: v for k, v in annotation.items() if k not in ("image_id", "parent")}
     score = annotation.get("score", 1.0)
     parent = annotation["parent"]
@@ -155,7 +155,7 @@ def _sa1b_annotation(number: int, annotation: dict[str, Any], result: MaskResult
 
 
 def _inner_point(rle: Rle) -> list[float]:
-    """Return x, y of the middle of the longest run, which lies in the mask; 0, 0 without one."""
+    """Return x, y of the middle of the longest run, a point of the mask; 0, 0 if it is empty."""
     runs = to_runs(rle)
     if not len(runs):
         return [0.0, 0.0]

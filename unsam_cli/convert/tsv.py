@@ -1,7 +1,7 @@
 """Training shards of Semantic-SAM and UnSAM: one row per image with name, JSON and base64 JPEG.
 
-``NAME.lineidx`` beside ``NAME.tsv`` holds the first byte of every row; where it is missing, the
-rows are looked for.
+``NAME.lineidx`` next to ``NAME.tsv`` holds the first byte of every row. Without it the file is
+scanned for rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import FileSource
 
-_HEAD = 2**14  # bytes of a row in which the image's entry is looked for
+_HEAD = 2**14  # bytes at the start of a row that are searched for the image entry
 _CHUNK = 2**20
 _IMAGE = re.compile(rb'"image"\s*:\s*(\{[^{}]*\})')
 
@@ -44,7 +44,7 @@ class Tsv:
 
     @property
     def files(self) -> Iterator[Path]:
-        """The shards and their indices."""
+        """Return the shards and their indices."""
         for path in {path for path, _, _ in self.rows}:
             yield from (path, path.with_suffix(".lineidx"))
 
@@ -60,7 +60,7 @@ class Tsv:
 
 
 def _named(record: Any, image: SourceImage) -> Any:
-    """Complete an image's entry by what the row's name told."""
+    """Add the file name from the row to an image entry that has none."""
     if isinstance(record, dict) and isinstance(record.get("image"), dict):
         return {**record, "image": {"file_name": image.file_name, **record["image"]}}
     return record
@@ -128,7 +128,7 @@ def _columns(path: Path, row: int, start: int) -> tuple[str, bytes]:
 
 
 def _identity(path: Path, row: int, start: int) -> tuple[int, str]:
-    """Id and name of a row's image; mostly its first bytes tell."""
+    """Return id and name of a row's image, usually from the first bytes of the row."""
     head = FileSource(path).read_at(start, _HEAD)
     found = _IMAGE.search(head)
     if found and b"\t" in head[: found.start()]:

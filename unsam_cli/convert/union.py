@@ -1,4 +1,4 @@
-"""UnSAM+: all masks of one file, and those of another that the first has nothing like.
+"""UnSAM+: all masks of one file, and the masks of another that overlap none of them.
 
 References
 ----------
@@ -31,22 +31,22 @@ from unsam_cli.run.progress import LineReporter
 from unsam_cli.run.provenance import Step
 from unsam_cli.run.resources import usable_cpus
 
-# How many masks came from where is said by default, as progress is.
+# The numbers of masks from each file are logged by default, as progress is.
 logger = logging.getLogger(LineReporter.logger_name)
 
 
 @dataclass(frozen=True)
 class UnionCounts:
-    """What a union took.
+    """Numbers of images and masks in a union.
 
     Attributes
     ----------
     images : int
-        Images in the output.
+        Number of images in the output.
     first : int
-        Masks of the first file, all of them kept.
+        Number of masks of the first file, which are all kept.
     kept, second : int
-        Masks of the second file: kept, and in all.
+        Numbers of masks of the second file that are kept, and of all its masks.
     """
 
     images: int
@@ -68,39 +68,39 @@ def union(
 ) -> UnionCounts:
     """Write all masks of one file, and those of another that overlap none of them.
 
-    Images are matched by id. Parents and granularity are recomputed among all masks of an image;
-    `source` names the file that a mask comes from; all other keys are kept.
+    Images are matched by id. Parents and granularity are recomputed among all masks of an image.
+    The key `source` is the name of the file that a mask comes from. All other keys are kept.
 
     Parameters
     ----------
     first, second : Path
         Masks files of any form.
     max_iou : float
-        A mask of `second` is kept if its highest IoU with any mask of the same image in `first` is
-        at most this, 0..1.
+        Largest IoU, 0..1, of a mask of `second` that is kept with any mask of the same image in
+        `first`.
     ranked : bool
-        Rank all masks of `first` above those of `second`: scores become (1 + score) / 2 and
-        score / 2; masks without a score count as 1.
+        Rank all masks of `first` above those of `second`: their scores become (1 + score) / 2 and
+        score / 2. A mask without a score counts as 1.
     output : str
-        Where to write; ``-`` is standard output.
+        Path of the output; ``-`` is standard output.
     no_clobber : bool
         Refuse to replace an existing output.
     step : Step, optional
         The command, for the history of the output.
     jobs : int, optional
-        Worker threads; by default the CPUs this process may use.
+        Number of worker threads; by default the CPUs that this process may use.
 
     Returns
     -------
     UnionCounts
-        How many masks came from where.
+        Numbers of masks from each file.
 
     Raises
     ------
     UsageError
-        One file is given twice.
+        The same file is given twice.
     DataError
-        An image has another name or size in the other file, or neither file lists it; with
+        An image has different names or sizes in the two files, or neither file lists it; with
         `ranked`, a score is outside 0..1.
     """
     if first.resolve() == second.resolve():
@@ -136,16 +136,16 @@ def union(
 
 
 def novel(first: list[Rle], second: list[Rle], max_iou: float) -> NDArray[np.bool_]:
-    """Tell which masks overlap none of some others.
+    """Find the masks that overlap none of the masks in another list.
 
     Parameters
     ----------
     first : list of Rle, n
         The masks to compare with.
     second : list of Rle, m
-        The masks in question, of the same image.
+        The masks to check, of the same image.
     max_iou : float
-        Highest IoU, 0..1, that still counts as no overlap.
+        Largest IoU, 0..1, that counts as no overlap.
 
     Returns
     -------
@@ -250,7 +250,7 @@ def _said(a: Annotation) -> dict[str, Any]:
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:
-    """Names of the files, with as many folders as it takes to tell them apart."""
+    """Names of the files, with as many folders as needed to distinguish them."""
     one, two = first.resolve().parts, second.resolve().parts
     length = next(k for k in range(1, max(len(one), len(two)) + 1) if one[-k:] != two[-k:])
     return Path(*one[-length:]).as_posix(), Path(*two[-length:]).as_posix()

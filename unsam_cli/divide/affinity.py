@@ -1,8 +1,9 @@
 """The graph that a cut divides: patches joined where the cosine of their features exceeds tau.
 
-Weights take two values only, so the graph is kept as bits: 1.6 MB for 3600 patches, where the
-matrix in float64 takes 104 MB. A product with a vector reads eight rows a byte and looks their sum
-up in a table of the 256 possible ones ("four Russians"); it is exact to float64 rounding.
+Weights take only two values, so the graph is stored as bits: 1.6 MB for 3600 patches, where the
+float64 matrix takes 104 MB. The product with a vector handles eight rows per byte: it looks up
+their sum in a table of all 256 possible sums (the "method of the Four Russians"). The result is
+exact up to float64 rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from unsam_cli.jit import kernel
 
 EPS = 1e-5
-"""Weight of the pairs that are not joined; it keeps the graph connected."""
+"""Weight of pairs of patches that are not joined. It keeps the graph connected."""
 
 Array = NDArray[Any]
 
@@ -35,7 +36,7 @@ class Affinity:
     joined : (n,) int64
         Number of nodes that each node is joined with, itself included.
     eps : float
-        Weight of the pairs that are not joined, with an erased node's own among them.
+        Weight of pairs that are not joined. An erased node has this weight with itself, too.
     """
 
     bits: NDArray[np.uint8]
@@ -54,39 +55,39 @@ class Affinity:
         return self.nodes * self.eps + (1 - self.eps) * joined
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Multiply the weights by a vector (n,) float64."""
+        """Multiply the weights by a vector (n,) float64; the result has the same shape and type."""
         return (1 - self.eps) * _multiply(self.bits, x) + self.eps * x.sum()  # type: ignore[no-any-return]
 
     def erased(self, nodes: NDArray[np.bool_]) -> Affinity:
-        """Graph whose given nodes, (n,) bool, are joined with nothing, not even themselves."""
+        """Return a copy whose given nodes, (n,) bool, are not joined with any node."""
         keep = np.packbits(~nodes, bitorder="little")
         bits = self.bits & keep[:, None]
         bits[:, nodes] = 0
         return Affinity(bits, _count(bits), self.eps)
 
     def dense(self) -> NDArray[np.float64]:
-        """Weights as a matrix, (n, n) float64: for small graphs."""
+        """Return the weights as an (n, n) float64 matrix, for small graphs."""
         joined = np.unpackbits(self.bits, axis=0, count=self.nodes, bitorder="little")
         return np.where(joined, 1.0, self.eps)
 
 
 def affinity(features: ArrayLike, *, tau: float, eps: float = EPS) -> Affinity:
-    """Join the patches whose features have a cosine over `tau`.
+    """Join the pairs of patches whose features have a cosine above `tau`.
 
     Parameters
     ----------
     features : (n, C) float32
-        One vector a patch, of any length; a zero vector is joined with nothing.
+        One vector per patch, of any length. A patch with a zero vector is joined with nothing.
     tau : float
         Threshold on the cosine, in [-1, 1).
     eps : float
-        Weight of the pairs that are not joined, in (0, 1).
+        Weight of pairs that are not joined, in (0, 1).
 
     Returns
     -------
     Affinity
-        The graph. It does not depend on the number of BLAS threads: pairs that float32 cannot tell
-        from `tau` are decided in float64.
+        The graph. It does not depend on the number of BLAS threads: where float32 cannot tell
+        whether a cosine is above `tau`, it is recomputed in float64.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def affinity(features: ArrayLike, *, tau: float, eps: float = EPS) -> Affinity:
 
 @kernel()
 def _normalise(features: Array) -> tuple[Array, Array]:
-    """Scale vectors but zero ones to length 1 in float32; return the lengths in float64 too."""
+    """Scale nonzero vectors to length 1, in float32; also return the lengths, in float64."""
     n, channels = features.shape
     unit = np.zeros((n, channels), np.float32)
     length = np.zeros(n, np.float64)
@@ -155,7 +156,7 @@ def _pack(
 def _decide_ties(
     row: Array, start: int, i: int, tau: float, features: Array, length: Array, out: Array
 ) -> None:
-    """Decide the pairs of row `i` of a strip that float32 cannot tell from `tau` in float64."""
+    """Decide in float64 the pairs of row `i` of a strip whose cosine is too close to `tau`."""
     bit = np.uint8(1 << (i % 8))
     a = features[start + i]
     for j in range(row.shape[0]):
@@ -173,7 +174,7 @@ def _decide_ties(
 
 @kernel()
 def _mirror(bits: Array, strip: int) -> None:
-    """Fill the blocks below the strips of the diagonal from those above, 8 x 8 bits at a time."""
+    """Copy the blocks above the diagonal strips to those below, 8 x 8 bits at a time."""
     groups, n = bits.shape
     for g in range(groups):
         for h in range((g // strip + 1) * strip, groups):
@@ -203,7 +204,7 @@ def _count(bits: Array) -> Array:
 
 @kernel()
 def _multiply(bits: Array, x: Array) -> Array:
-    """Multiply the 0/1 matrix by a vector, four tables of 256 sums at a time: 8 kB of L1 cache."""
+    """Multiply the 0/1 matrix by a vector, with four tables of 256 sums (8 kB of L1 cache)."""
     groups, n = bits.shape
     result = np.zeros(n, np.float64)
     table = np.zeros((4, 256), np.float64)

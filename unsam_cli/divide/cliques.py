@@ -1,4 +1,4 @@
-"""Small cliques of a graph that are joined with nothing else, grouped by size."""
+"""Small cliques of a graph that are not joined with any other node, grouped by size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ _LARGEST = 6
 
 
 def small_cliques(graph: Affinity) -> list[NDArray[np.int64]]:
-    """Find groups of at least two unconnected cliques of one size.
+    """Find groups of at least two isolated cliques of the same size.
 
-    Nodes of a group can be exchanged without changing the graph.
+    Exchanging two cliques of a group does not change the graph.
+
+    Parameters
+    ----------
+    graph : Affinity
+        A graph with n nodes.
 
     Returns
     -------
     list of (k, size) int64
-        One array a size, from 1 to 6: the nodes of its k cliques, one clique a row.
+        One array per size that occurs, from 1 to 6: the nodes of k cliques, one clique per row.
     """
     small = (graph.joined > 0) & (graph.joined <= _LARGEST)
     if not small.any():
@@ -31,7 +36,7 @@ def small_cliques(graph: Affinity) -> list[NDArray[np.int64]]:
     groups = []
     for size in range(1, _LARGEST + 1):
         sets = neighbours[graph.joined[nodes] == size, :size]
-        # A clique is a set of `size` nodes that each of them has as its neighbours.
+        # A clique is a set of `size` nodes, each of which has exactly this set as its neighbours.
         cliques, count = np.unique(sets, axis=0, return_counts=True)
         cliques = cliques[count == size]
         if len(cliques) > 1:

@@ -1,4 +1,4 @@
-"""Detections instead of cuts: the masks of any detector, filtered and ranked."""
+"""Detections instead of cuts: filter and rank the masks of any detector."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ def select_detections(
     rles : sequence of Rle, n
         Masks of the image.
     scores : (n,) float
-        Their scores; NaN counts as below any threshold.
+        Scores of the masks. NaN counts as below any threshold.
     min_score : float
-        Masks that score less are left out: UnSAM keeps those over 0.3.
+        Lowest score of a mask that is kept. UnSAM keeps masks with scores above 0.3.
 
     Returns
     -------
     (k,) int64
-        Indices of the masks kept, from the highest score down; equal scores keep their order.
+        Indices of the masks that are kept, by falling score; equal scores keep their order. Empty
+        masks are left out.
 
     Raises
     ------
     ValueError
-        There are not as many scores as masks.
+        The numbers of scores and masks differ.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != (len(rles),):

@@ -1,7 +1,11 @@
 """Guided filter with a colour guide: smooth a mask so that its borders follow the image.
 
-The statistics of the guide are computed once and serve any number of masks; every box sum is a
-running sum, so the cost of a pixel does not depend on the radius.
+Divide refines the soft map of one object at a time against the photograph, with this filter.
+Conquer assigns all pixels of a partition to clusters at once, so that neighbours share their
+borders: see :func:`unsam_cli.conquer.pixels.refine_labels`.
+
+The statistics of the guide are computed once and serve any number of masks. Every box sum is a
+running sum, so the cost per pixel does not depend on the radius.
 """
 
 from __future__ import annotations
@@ -19,19 +23,19 @@ Array = NDArray[Any]
 class GuidedFilter:
     """Edge-aware smoothing of soft masks under one RGB image.
 
-    Within every box of side ``2 * radius + 1`` the output is an affine function of the guide's
-    colour, fitted to the input by ridge regression; a pixel averages the functions of all the boxes
-    that hold it. Boxes are clipped at the image border.
+    In every box of side ``2 * radius + 1`` an affine function of the guide's colour is fitted to
+    the input by ridge regression. The output at a pixel is the average of the functions of all
+    boxes that contain it. Boxes are clipped at the image border.
 
     Parameters
     ----------
     guide : (H, W, 3) uint8
         The image.
     radius : int
-        Half side of the boxes, pixels, at least 1.
+        Half side of the boxes in pixels, 1 to 1024.
     eps : float
-        Regularisation: the variance of colour (channels in [0, 1]) under which a box counts as
-        flat and is only averaged. 1e-2 smooths strongly, 1e-6 follows the faintest edge.
+        Regularisation, as a variance of colour (channels in [0, 1]): a box with a smaller variance
+        counts as flat and is only averaged. 1e-2 smooths strongly, 1e-6 follows faint edges.
 
     Raises
     ------
@@ -40,7 +44,8 @@ class GuidedFilter:
 
     Notes
     -----
-    Instances are immutable after construction: threads may share one. They hold 39 bytes a pixel.
+    Instances do not change after construction, so threads may share one. An instance takes 39
+    bytes per pixel.
 
     References
     ----------
@@ -71,7 +76,12 @@ class GuidedFilter:
         Returns
         -------
         (H, W) float32
-            The filtered mask, which may overshoot the range of the input a little.
+            The filtered mask. Its values may leave the range of the input a little.
+
+        Raises
+        ------
+        ValueError
+            The mask has another size than the guide, or a value is not finite.
         """
         p = np.ascontiguousarray(mask, dtype=np.float32)
         if p.shape != self.shape:
@@ -83,9 +93,9 @@ class GuidedFilter:
 
 @kernel()
 def _guide_statistics(guide: Array, radius: int, eps: float) -> tuple[Array, Array]:
-    """Box sums of the colours (H, W, 3) int32 and the inverse covariances (H, W, 6) float32.
+    """Box sums of the colours (H, W, 3) int32 and inverse covariances (H, W, 6) float32.
 
-    Sums are integers, hence exact: no variance is lost to cancellation, however long the image.
+    The sums are integers and therefore exact: no variance is lost to cancellation.
     """
     height, width, _ = guide.shape
     sums = np.empty((height, width, 3), np.int32)
@@ -126,13 +136,13 @@ def _row_statistics(
 
 @kernel()
 def _length(x: int, radius: int, width: int) -> int:
-    """Pixels of a box around x that are in the image, along one axis."""
+    """Length of a box around x inside the image, in pixels along one axis."""
     return min(x + radius, width - 1) - max(x - radius, 0) + 1
 
 
 @kernel()
 def _invert(box: Array, n: float, eps: float, out: Array) -> None:
-    """Invert the regularised covariance of one box: `out` is rr rg rb gg gb bb."""
+    """Invert the regularised covariance of one box; `out` gets rr rg rb gg gb bb, float32."""
     scale = 1.0 / (n * n * 65025.0)  # colours in [0, 1]
     rr = (n * box[3] - box[0] * box[0]) * scale + eps
     rg = (n * box[4] - box[0] * box[1]) * scale
@@ -154,7 +164,7 @@ def _invert(box: Array, n: float, eps: float, out: Array) -> None:
 
 @kernel()
 def _add_colours(columns: Array, row: Array, sign: int) -> None:
-    """Add (or take away) one image row's colours and their products to the column sums."""
+    """Add the colours of one image row and their products to the column sums, or subtract them."""
     for x in range(row.shape[0]):
         r = np.int64(row[x, 0])
         g = np.int64(row[x, 1])
@@ -172,7 +182,11 @@ def _add_colours(columns: Array, row: Array, sign: int) -> None:
 
 @kernel()
 def _filter(guide: Array, sums: Array, inverse: Array, p: Array, radius: int) -> Array:
-    """Fit an affine function of the colours to `p` in every box, and average them."""
+    """Fit an affine function of the colours to `p` in every box, and average the functions.
+
+    `guide` is (H, W, 3) uint8, `sums` and `inverse` come from `_guide_statistics`, `p` and the
+    result are (H, W) float32.
+    """
     height, width = p.shape
     coefficients = np.empty((height, width, 4), np.float32)
     columns = np.zeros((width, 4), np.float64)  # p, r p, g p, b p over the box's rows
@@ -221,7 +235,7 @@ def _filter(guide: Array, sums: Array, inverse: Array, p: Array, radius: int) ->
 
 @kernel()
 def _add_products(columns: Array, colours: Array, p: Array, sign: float) -> None:
-    """Add (or take away) one row of p and of colour times p to the column sums."""
+    """Add one row of p and of colour times p to the column sums, or subtract it."""
     for x in range(p.shape[0]):
         value = sign * p[x]
         scaled = value / 255.0
@@ -269,7 +283,7 @@ def _average(guide: Array, coefficients: Array, radius: int) -> Array:
 
 @kernel()
 def _add_row(columns: Array, row: Array, sign: float) -> None:
-    """Add (or take away) one row of coefficients to the column sums."""
+    """Add one row of coefficients to the column sums, or subtract it."""
     for x in range(row.shape[0]):
         for k in range(4):
             columns[x, k] += sign * row[x, k]

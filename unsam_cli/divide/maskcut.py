@@ -1,4 +1,4 @@
-"""MaskCut: cut an image's grid of features into objects, one normalised cut after another."""
+"""MaskCut: find the objects in an image's grid of features, one normalised cut at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unsam_cli.divide.problem import CutProblem, pose
 from unsam_cli.divide.regions import component
 
 MAX_NODES = 3600
-"""Patches of a cut: the 60 x 60 grid that the published masks were made on."""
+"""Most patches of a cut: the 60 x 60 grid that the published masks were made on."""
 
 _CORNERS = 3  # corners of the grid that only background touches
 _SAME = 0.5  # IoU with the mask before, over which a mask is a repetition
@@ -30,13 +30,13 @@ class Cut:
     Attributes
     ----------
     mask : (h, w) bool
-        The object's patches; no patch belongs to two objects of an image.
+        The object's patches. No patch belongs to two objects of an image.
     eigenvector : (h, w) float32
-        The cut it comes from, of length 1 on the grid that was cut; the object's side is above the
-        mean.
+        Eigenvector of the cut, of length 1 on the grid that was cut. The object's side has the
+        entries above the mean.
     score : float
-        1 - Ncut / 2 of the mask against all the rest, in (0, 1]: 1 when nothing outside resembles
-        it, about 1/2 for a random set of patches.
+        1 - Ncut / 2 of the mask against the rest of the image, in (0, 1]. It is 1 if no patch
+        outside resembles the object, and about 1/2 for a random set of patches.
     """
 
     mask: BoolArray
@@ -57,22 +57,22 @@ def maskcut(
     Parameters
     ----------
     features : (h, w, C) float32
-        Patch features of any scale; zero vectors resemble nothing.
+        Patch features of any scale. A zero vector resembles nothing.
     max_masks : int
         Number of cuts, at least 1.
     tau : float
-        Cosine over which two patches are joined: 0.15 suits DINO keys.
+        Cosine above which two patches are joined. 0.15 suits DINO keys.
     seed : int
         Seed of the solver, see :func:`unsam_cli.divide.ncut.ncut`.
     max_nodes : int
-        A larger grid is averaged down to about this many patches first, and its masks are brought
-        back by nearest neighbour. Time and memory of a cut grow with its square.
+        Most patches of a cut. A larger grid is first averaged down to about this many patches, and
+        its masks are enlarged by nearest neighbour. Time and memory grow with the square.
 
     Returns
     -------
     list of Cut
-        In the order found. Empty when the features have no structure: fewer than two patches, or
-        all of them alike, or none.
+        The objects in the order found. The list is empty if the features have no structure: the
+        grid has fewer than two patches, or all patches are alike, or no two resemble each other.
 
     Raises
     ------
@@ -81,10 +81,11 @@ def maskcut(
 
     Notes
     -----
-    Where the published description leaves a choice: the eigenvector's sign, which a solver may
-    return either way, makes its entry of largest magnitude positive, so that only the corner rule
-    can turn it. Entries within 1e-4 of the largest count as equal, and the first wins. A dropped
-    mask is the empty mask that the next one is compared with, as in the reference.
+    Choices that the published description leaves open: a solver may return either sign of the
+    eigenvector; here its entry of largest magnitude is made positive, so that only the corner rule
+    can change the sign. Entries within 1e-4 of the largest count as equal, and the first one is
+    taken. A mask that is dropped counts as empty when the next mask is compared with it, as in the
+    reference implementation.
 
     References
     ----------
@@ -113,26 +114,26 @@ def maskcut_batch(
     seed: int = 0,
     max_nodes: int = MAX_NODES,
 ) -> list[list[Cut]]:
-    """Find the objects of several images, the eigenvectors of all solved at once.
+    """Find the objects of several images; the eigenvectors of all are computed together.
 
     Parameters
     ----------
     grids : sequence of (h, w, C) float32
-        Patch features, all of one shape.
+        Patch features of each image. All grids have the same shape.
     device : str
-        An accelerator as torch names it, such as ``cuda``.
+        Device as torch names it, such as ``cuda``.
     max_masks, tau, seed, max_nodes
         See :func:`maskcut`.
 
     Returns
     -------
     list of list of Cut
-        For each image what `maskcut` finds, up to the rounding of float32.
+        For each image the objects that `maskcut` finds, up to float32 rounding.
 
     Raises
     ------
     ValueError
-        As for `maskcut`, or the shapes differ.
+        An input that `maskcut` refuses, or grids of different shapes.
     """
     from unsam_cli.divide.ncut_batch import ncut_batch
 
@@ -160,7 +161,7 @@ def maskcut_batch(
 
 
 def _enlarged(cuts: list[Cut], problem: CutProblem) -> list[Cut]:
-    """Bring cuts back to the grid that was given."""
+    """Enlarge cuts to the grid that was given, by nearest neighbour."""
     fine = problem.fine
     return [Cut(cut.mask[fine], cut.eigenvector[fine], cut.score) for cut in cuts]
 
@@ -168,10 +169,10 @@ def _enlarged(cuts: list[Cut], problem: CutProblem) -> list[Cut]:
 def _search(
     problem: CutProblem, max_masks: int
 ) -> Generator[BoolArray, tuple[NDArray[np.float64], float], list[Cut]]:
-    """Cut a grid again and again.
+    """Apply the rules of MaskCut to one grid, as a generator.
 
-    Yields the patches taken so far, (h, w) bool; is sent the eigenvector and eigenvalue of the
-    rest; returns the objects. So the same rules serve one image and a batch.
+    It yields the patches taken so far, (h, w) bool, receives the eigenvector and eigenvalue of the
+    rest, and returns the objects. So the same rules serve one image and a batch of images.
     """
     if max_masks < 1:
         raise ValueError(f"max_masks must be at least 1, not {max_masks}")
@@ -198,7 +199,7 @@ def _search(
 
 
 def foreground(v: NDArray[np.float64]) -> tuple[BoolArray, NDArray[np.float64]]:
-    """Choose the object of a cut.
+    """Choose the side of a cut that is the object.
 
     Parameters
     ----------
@@ -208,8 +209,8 @@ def foreground(v: NDArray[np.float64]) -> tuple[BoolArray, NDArray[np.float64]]:
     Returns
     -------
     (h, w) bool, (h, w) float64
-        The 4-connected component of the foreground around the seed, and the eigenvector with the
-        sign that makes its foreground the high side.
+        The 4-connected component of the foreground that contains the seed, and the eigenvector
+        with the sign for which the foreground has the entries above the mean.
     """
     inside = v > v.mean()
     seed = first_largest(np.abs(v).ravel())
@@ -221,7 +222,7 @@ def foreground(v: NDArray[np.float64]) -> tuple[BoolArray, NDArray[np.float64]]:
 
 
 def _score(graph: Affinity, mask: BoolArray) -> float:
-    """1 - Ncut / 2 of a set of nodes and its complement."""
+    """1 - Ncut / 2 of the set of nodes in `mask`, (n,) bool, and its complement; in (0, 1]."""
     inside = mask.astype(np.float64)
     degree = graph.degree
     volume, total = float(degree @ inside), float(degree.sum())

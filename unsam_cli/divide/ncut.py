@@ -1,8 +1,8 @@
 """The normalised cut: the second smallest generalised eigenvector of (D - W) v = lambda D v.
 
-Solved as the second largest eigenvector u = D^1/2 v of the normalised weights D^-1/2 W D^-1/2, by
-Lanczos in float64. The largest one, D^1/2 1, is known and projected out, so that a single vector
-has to converge.
+It is computed as u = D^1/2 v, the eigenvector of the normalised weights D^-1/2 W D^-1/2 with the
+second largest eigenvalue, by the Lanczos method in float64. The eigenvector with the largest
+eigenvalue, D^1/2 1, is known and projected out, so that only one vector has to converge.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Vector = NDArray[np.float64]
 
 _BASIS = 96  # Lanczos vectors before a restart
 _KEPT = 24  # Ritz vectors that survive a restart
-_CHECK = 6  # steps between two looks at the residual
+_CHECK = 6  # steps between two checks of the residual
 _ANGLE = 1e-6  # bound on the angle to the eigenvector, radians
-_RESIDUAL = 1e-12  # what is small enough whatever the gap: the eigenvalue counts as multiple
-_PRODUCTS = 3000  # then the dense solver takes over
-_DENSE = 32  # graphs up to this size are solved densely at once
+_RESIDUAL = 1e-12  # residual that is small enough for any gap: the eigenvalue counts as multiple
+_PRODUCTS = 3000  # products after which the dense solver takes over
+_DENSE = 32  # most nodes of a graph that goes to the dense solver at once
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class NormalisedCut:
     vector : (n,) float64
         Eigenvector v of length 1; its entry of largest magnitude is positive.
     value : float
-        Eigenvalue lambda in [0, 2]: the lower, the better the graph falls apart. 1 and more means
-        that no partition is better than a random one.
+        Eigenvalue lambda in [0, 2]. The lower it is, the better the graph separates. A value of 1
+        or more means that no partition is better than a random one.
     residual : float
-        Norm of (D - W) v - lambda D v in normalised coordinates.
+        Norm of the residual (D - W) v - lambda D v, in normalised coordinates.
     products : int
-        Products with the weights that were needed; 0 for the dense solver.
+        Number of products with the weights; 0 for the dense solver.
     """
 
     vector: Vector
@@ -62,25 +62,26 @@ def ncut(graph: Affinity, *, seed: int = 0) -> NormalisedCut:
     graph : Affinity
         Any graph with at least two nodes.
     seed : int
-        Seed of the start vector. It changes rounding errors, and which vector of a multiple
-        eigenvalue is found: the projection of the start vector on the eigenspace.
+        Seed of the start vector. It changes rounding errors. If the eigenvalue is multiple, it
+        also decides which eigenvector is found: the projection of the start vector.
 
     Returns
     -------
     NormalisedCut
-        The vector, within 1e-6 radians where the eigenvalue is simple.
+        The eigenvector, accurate to 1e-6 radians if the eigenvalue is simple.
 
     Raises
     ------
     ValueError
-        The graph has one node only.
+        The graph has only one node.
 
     Notes
     -----
-    Groups of equal, otherwise unconnected cliques (single patches unlike any other, mostly) differ
-    in their eigenvalue by about eps only from the same groups taken apart, which would cost
-    Lanczos thousands of steps. By symmetry the vector wanted is constant on such groups, or it is
-    zero elsewhere and known: the start vector is made constant there and the known one compared.
+    Several isolated cliques of the same size (mostly single patches that resemble no other) give
+    many eigenvalues that differ only by about eps, and Lanczos would need thousands of steps. By
+    symmetry, the wanted eigenvector either is constant on each group of such cliques, or is zero
+    outside of one group and known in closed form. So the start vector is made constant on each
+    group, and the result is compared with the known vectors.
 
     References
     ----------
@@ -104,7 +105,7 @@ def ncut(graph: Affinity, *, seed: int = 0) -> NormalisedCut:
 
 
 def cut_value(graph: Affinity, vector: Vector) -> float:
-    """Return the eigenvalue of an eigenvector, its Rayleigh quotient: in [0, 2]."""
+    """Return the eigenvalue of an eigenvector (n,), its Rayleigh quotient, in [0, 2]."""
     degree = graph.degree
     return 1 - float(vector @ graph.times(vector)) / float(vector @ (degree * vector))
 
@@ -112,7 +113,7 @@ def cut_value(graph: Affinity, vector: Vector) -> float:
 def _solve(
     graph: Affinity, normalised: Callable[[Vector], Vector], trivial: Vector, start: Vector
 ) -> tuple[Vector, int]:
-    """Second eigenvector of the normalised weights, and the products spent."""
+    """Second eigenvector of the normalised weights, (n,), and the number of products."""
     if graph.nodes <= _DENSE:
         return _dense(graph, trivial, start), 0
     groups = small_cliques(graph)
@@ -140,21 +141,21 @@ def _solve(
 def lanczos(
     matrix: Callable[[Vector], Vector], trivial: Vector, start: Vector
 ) -> tuple[Vector, float, int] | None:
-    """Find the largest eigenpair of a symmetric matrix across a known eigenvector.
+    """Find the largest eigenpair of a symmetric matrix that is orthogonal to a known eigenvector.
 
     Parameters
     ----------
     matrix : callable
-        Multiplies by the matrix, whose spectrum lies in [-1, 1].
+        Function that multiplies a vector by the matrix. The spectrum must lie in [-1, 1].
     trivial : (n,) float64
-        The eigenvector to leave out, of length 1.
+        The known eigenvector, of length 1, which is left out.
     start : (n,) float64
         Start vector.
 
     Returns
     -------
     (n,) float64, float, int
-        Vector, eigenvalue and products used; None when it has not converged.
+        Eigenvector, eigenvalue and number of products; None if the method did not converge.
     """
     n = len(start)
     basis = np.empty((_BASIS + 2, n))  # row 0 is the trivial vector
@@ -188,9 +189,10 @@ def lanczos(
 
 @kernel(fastmath=True)
 def _orthogonal(w: Vector, basis: Vector) -> tuple[Vector, Vector]:
-    """Take the components along the rows of `basis` out of `w`, twice to be safe; return both.
+    """Remove the components along the rows of `basis` from `w`, twice; return both.
 
-    BLAS is no faster here, and its rounding errors depend on the number of its threads.
+    The second time removes rounding errors. BLAS is not used: it is no faster here, and its
+    rounding errors depend on the number of threads.
     """
     k, n = basis.shape
     w = w.copy()
@@ -210,7 +212,7 @@ def _orthogonal(w: Vector, basis: Vector) -> tuple[Vector, Vector]:
 
 
 def _dense(graph: Affinity, trivial: Vector, start: Vector) -> Vector:
-    """Solve by a dense decomposition: the projection of `start` on the second eigenspace."""
+    """Solve by a dense decomposition; return the projection of `start` on the second eigenspace."""
     root = np.sqrt(graph.degree)
     matrix = graph.dense() / root / root[:, None]
     matrix -= 2 * np.outer(trivial, trivial)  # moves the eigenvalue 1 to -1, below all others
@@ -222,12 +224,12 @@ def _dense(graph: Affinity, trivial: Vector, start: Vector) -> Vector:
 
 
 def first_largest(x: Vector) -> int:
-    """Index of the largest entry; of those equal up to errors of the solver, the first."""
+    """Index of the first entry that equals the largest one up to errors of the solver."""
     largest = float(x.max())
     return int(np.argmax(x >= largest - 1e-4 * abs(largest)))
 
 
 def _oriented(v: Vector) -> Vector:
-    """Scale to length 1 with a positive entry of largest magnitude."""
+    """Scale a vector to length 1 and make its entry of largest magnitude positive."""
     sign = float(np.sign(v[first_largest(np.abs(v))]))
     return v * (sign / np.linalg.norm(v))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BLOCK = 4  # vectors iterated together; the wanted one converges first
-_DEPTH = 12  # blocks of a basis
+_DEPTH = 12  # number of blocks in a basis
 _RESTARTS = 12
 _ANGLE = 1e-3  # bound on the angle to the eigenvector, radians; its cosine is over 1 - 1e-6
 
@@ -32,19 +32,19 @@ def ncut_batch(
     Parameters
     ----------
     features : (B, n, C) float32
-        Features of n patches of B images; a zero vector is joined with nothing.
+        Features of the n patches of B images. A patch with a zero vector is joined with nothing.
     tau, eps : float
-        As in :func:`unsam_cli.divide.affinity.affinity`.
+        Threshold and weight, as in :func:`unsam_cli.divide.affinity.affinity`.
     seed : int
         Seed of the start vectors, the same for every image.
     device : str
-        Where to compute: ``cpu``, ``cuda:0``... Needs 8 n^2 bytes an image there.
+        Device to compute on, such as ``cpu`` or ``cuda:0``. It takes 8 n^2 bytes per image.
 
     Returns
     -------
     (B, n) float32
-        Eigenvectors of length 1 whose entry of largest magnitude is positive, as
-        :func:`unsam_cli.divide.ncut.ncut` gives.
+        Eigenvectors of length 1 whose entry of largest magnitude is positive, as from
+        :func:`unsam_cli.divide.ncut.ncut`.
 
     Raises
     ------
@@ -53,8 +53,8 @@ def ncut_batch(
 
     Notes
     -----
-    Block Krylov iteration in float32. A gap between eigenvalues that float32 does not resolve,
-    as in a graph that falls apart, is left to the float64 solver, image by image.
+    The method is block Krylov iteration in float32. If float32 does not resolve the gap between
+    eigenvalues of an image, as in a graph of separate parts, the float64 solver does this image.
     """
     if features.ndim != 3 or features.shape[1] < 2 or not features.shape[2]:
         raise ValueError(f"features must be (B, n, C) with n at least 2, not {features.shape}")
@@ -75,7 +75,7 @@ def ncut_batch(
 def _iterate(
     features: NDArray[np.float32], tau: float, eps: float, seed: int, device: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Vectors (B, n) float32, up to scale, and which of them are accurate, (B,) bool."""
+    """Compute eigenvectors (B, n) float32, up to scale, and which are accurate, (B,) bool."""
     import torch
 
     x = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).to(device)
@@ -85,7 +85,7 @@ def _iterate(
     # Zero vectors have cosine 0 with everything, which a negative tau would join.
     joined = (weights > tau) & (weights.diagonal(dim1=1, dim2=2) > 0.5)[:, :, None]
     weights = joined.to(x.dtype).mul_(1 - eps).add_(eps)
-    # Counted, not added up, which would need float64: MPS has none.
+    # Pairs are counted: a sum of weights would need float64, which MPS does not have.
     counts = joined.sum(dim=2).to(x.dtype)
     root = ((1 - eps) * counts + eps * len(joined[0])).sqrt()[:, :, None]
     weights.div_(root).div_(root.mT)
@@ -106,7 +106,7 @@ def _expand(weights: Tensor, trivial: Tensor, block: Tensor) -> tuple[Tensor, Te
 
     basis, images = trivial, []
     for _ in range(_DEPTH):
-        for _ in range(2):  # once more, as the first time leaves rounding errors
+        for _ in range(2):  # the second time removes rounding errors of the first
             block = torch.linalg.qr(block - basis @ (basis.mT @ block)).Q
         basis = torch.cat([basis, block], dim=2)
         block = torch.bmm(weights, block)

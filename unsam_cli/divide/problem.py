@@ -1,4 +1,4 @@
-"""The cut problem: the graph of a grid of patches, downsampled if the grid is large."""
+"""The graph that is cut: that of a grid of patches, downsampled if the grid is large."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CutProblem:
-    """A grid of at most as many patches as may be cut at once.
+    """A grid of patches that is small enough to be cut.
 
-    `features` are (n, C), `shape` is that of the grid, `fine` the indices that bring a mask of it
-    back to the grid that was given.
+    `features` has shape (n, C), and `shape` is (rows, columns) of the grid. Indexing a mask of this
+    grid with `fine` enlarges it to the grid that was given.
     """
 
     features: NDArray[Any]
@@ -29,16 +29,20 @@ class CutProblem:
     fine: tuple[NDArray[np.int64], ...]
 
     def rest(self, taken: BoolArray) -> Affinity:
-        """Graph without the patches that were taken."""
+        """Return the graph without the patches that were taken, (h, w) bool."""
         return self.graph.erased(taken.ravel()) if taken.any() else self.graph
 
     def rest_features(self, taken: BoolArray) -> NDArray[np.float32]:
-        """Features with zeros for the patches that were taken."""
+        """Return the features, (n, C), with zeros for the patches that were taken, (h, w) bool."""
         return np.where(taken.reshape(-1, 1), 0, self.features).astype(np.float32)
 
 
 def pose(features: ArrayLike, tau: float, max_nodes: int) -> CutProblem | None:
-    """Check and, if it is large, average a grid; None if there is nothing to cut."""
+    """Check a grid (h, w, C), and downsample it to at most `max_nodes` patches if it is larger.
+
+    Return None if there is nothing to cut: fewer than two patches. Raise a ValueError if the grid
+    has another shape or is empty, or if `max_nodes` is less than 2.
+    """
     grid = np.asarray(features)
     if grid.ndim != 3 or not grid.size:
         raise ValueError(f"features must be (h, w, C) and not empty, not shape {grid.shape}")
@@ -57,9 +61,9 @@ def pose(features: ArrayLike, tau: float, max_nodes: int) -> CutProblem | None:
 
 
 def _coarse_shape(h: int, w: int, max_nodes: int) -> tuple[int, int]:
-    """Rows and columns of a grid of at most `max_nodes` patches with nearly the same aspect.
+    """Rows and columns of a grid of at most `max_nodes` patches with nearly the same aspect ratio.
 
-    Where a side is odd it stays odd: its middle is that of a patch, not a border of two.
+    An odd side stays odd, so that its middle is still the middle of a patch.
     """
     if h * w <= max_nodes:
         return h, w
@@ -73,7 +77,7 @@ def _like(count: int, length: int) -> int:
 
 
 def _pool(grid: NDArray[Any], rows: int, columns: int) -> NDArray[np.float32]:
-    """Average the patches (h, w, C) that fall into one coarse patch, by the shares that do."""
+    """Average the patches (h, w, C) in each coarse patch, weighted by the area that overlaps."""
     h, w, channels = grid.shape
     down = means(grid.reshape(h, -1), rows).astype(np.float32).reshape(rows, w, channels)
     across = means(down.transpose(1, 0, 2).reshape(w, -1), columns)

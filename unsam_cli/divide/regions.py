@@ -13,14 +13,17 @@ BoolArray = NDArray[np.bool_]
 
 
 def component(mask: BoolArray, seed: int) -> BoolArray:
-    """Component of a mask (h, w) bool that holds a pixel, given by its flat index."""
+    """Return the 4-connected component of a mask (h, w) bool that contains pixel `seed`.
+
+    `seed` is the flat, row-major index of the pixel. Outside of the mask the result is empty.
+    """
     labels, _ = label(mask)
     chosen = labels.flat[seed]
     return np.zeros_like(mask) if chosen < 0 else labels == chosen
 
 
 def fill_holes(mask: BoolArray) -> BoolArray:
-    """Add the background (h, w) bool that is not 4-connected with the border of the image."""
+    """Fill the background of a mask (h, w) bool that is not 4-connected with the image border."""
     labels, sizes = label(~mask)
     open_ = np.zeros(len(sizes) + 1, np.bool_)  # the last entry serves label -1, the mask itself
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
@@ -41,9 +44,10 @@ def label(mask: BoolArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     Returns
     -------
     (h, w) int32
-        0, 1... in the order of the components' first pixels; -1 outside the mask.
+        Label of each pixel: 0, 1... in the order of the components' first pixels; -1 outside the
+        mask.
     (k,) int64
-        Areas of the components.
+        Areas of the components in pixels.
     """
     labels, sizes = _label(np.ascontiguousarray(mask))
     return labels, sizes
@@ -51,7 +55,7 @@ def label(mask: BoolArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
 
 @kernel()
 def _label(mask: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Flood each component in turn."""
+    """Label a mask by flooding one component after the other."""
     h, w = mask.shape
     labels = np.full((h, w), -1, np.int32)
     stack = np.empty(h * w, np.int64)

@@ -37,11 +37,18 @@ def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSe
     Parameters
     ----------
     features : str
-        A features file with a record for each whole image; ``-`` is standard input.
+        Features file with a record of each whole image; ``-`` is standard input.
     settings : DivideSettings
         How to divide.
     compute : Compute
-        Where to divide.
+        Device that the eigenvectors are computed on.
+    run : RunSettings
+        Output and the other settings that all commands share.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------
@@ -126,7 +133,7 @@ def _divide_batches(
 def _to_result(
     image: ImageEntry, record: Record, cuts: Sequence[Cut], settings: DivideSettings
 ) -> MaskResult:
-    """Bring cuts to pixels."""
+    """Turn cuts into masks at the resolution of the image."""
     guide, refine = None, settings.refine
     if refine != "none" and image.preview:
         guide = guide_filter(decode_preview(image.preview), record.features.shape)
@@ -167,14 +174,21 @@ def divide_detections(
     detections : str
         A COCO file or a bare list of results.
     settings : DivideSettings
-        How to divide; `min_score` counts.
+        How to divide. Only `min_score` is used.
+    run : RunSettings
+        Output and the other settings that all commands share.
     features : str, optional
-        A features file that lists the images, needed where `detections` is a bare list.
+        Features file that lists the images. It is needed if `detections` is a bare list.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------
     DataError
-        Nothing tells the names and sizes of the images.
+        The names and sizes of the images are unknown.
     """
     with local_file(detections) as path:
         name = name_of(detections)

@@ -13,9 +13,9 @@ from unsam_cli.divide.settings import Refine
 from unsam_cli.rle import Axis, Rle, Step
 
 _EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel
-_RADIUS = 1.5  # of the filter's box, in patches
-_SURE = 0.05  # least distance from 1/2 of a patch's soft value, on its own side
-_CHANGED = 0.5  # a refinement whose IoU with the mask before is lower is undone
+_RADIUS = 1.5  # half side of the filter's box, in patches
+_SURE = 0.05  # least distance of a patch's soft value from 1/2
+_CHANGED = 0.5  # a refined mask needs a higher IoU with the mask before
 
 
 def to_pixels(
@@ -25,36 +25,36 @@ def to_pixels(
     *,
     refine: Refine = "guided",
 ) -> Rle:
-    """Bring a cut to the resolution of its image.
+    """Enlarge the mask of a cut to the resolution of its image.
 
     Parameters
     ----------
     cut : Cut
-        The cut; its grid covers the whole image.
-    guide : (gh, gw, 3) uint8 or GuidedFilter
-        The image at any size, such as its preview; or what :func:`guide_filter` made of it, for
-        several cuts of one image. Not used without refinement.
+        The cut. Its grid covers the whole image.
+    guide : (gh, gw, 3) uint8 or GuidedFilter, optional
+        The image at any size, such as its preview; or the result of :func:`guide_filter`, which
+        serves several cuts of one image. It is not used if `refine` is "none".
     size : (H, W)
-        Size of the image, pixels.
+        Height and width of the image, in pixels.
     refine : "guided" or "none"
-        Whether the border follows the edges of the guide, or those of the patches.
+        Whether the border follows the edges of the guide or those of the patches.
 
     Returns
     -------
     Rle
-        The mask. It is empty only if the image has fewer pixels than the grid has patches.
+        The mask. It can be empty only if the image has fewer pixels than the grid has patches.
 
     Raises
     ------
     ValueError
-        A guide is needed and missing, or an option is unknown.
+        `refine` is unknown, or it is "guided" and there is no guide.
 
     Notes
     -----
-    MaskCut refines with a dense CRF. Here a guided filter smooths the eigenvector, squashed to
-    [0, 1] and cut off one patch outside the mask, under the guide; as there, holes are then filled,
-    the piece around the seed is kept, and a result whose IoU with the mask before is under 0.5 is
-    not taken: the mask before is kept.
+    The published MaskCut refines with a dense CRF. Here the eigenvector is mapped to [0, 1], set to
+    0 from one patch outside the mask on, and smoothed by a guided filter. The next steps are those
+    of MaskCut: holes are filled and one piece is kept. If the IoU of the result with the mask
+    before is at most 0.5, the mask before is kept.
     """
     coarse = rle.encode(cut.mask)
     if refine == "none":
@@ -83,13 +83,13 @@ def to_pixels(
 
 
 def guide_filter(guide: NDArray[np.uint8], grid: tuple[int, ...]) -> GuidedFilter:
-    """Prepare a guide (gh, gw, 3) uint8 for cuts on a grid (h, w)."""
+    """Prepare the filter of a guide (gh, gw, 3) uint8 for cuts on a grid (h, w) of patches."""
     patch = max(guide.shape[0] / grid[0], guide.shape[1] / grid[1])
     return GuidedFilter(guide, radius=min(max(round(_RADIUS * patch), 1), 1024), eps=_EPS)
 
 
 def _core(cut: Cut) -> NDArray[np.bool_]:
-    """Component (h, w) bool of a cut that holds its seed; of equal seeds the largest one's."""
+    """Component (h, w) bool of a cut with the highest eigenvector; the largest one of a tie."""
     labels, sizes = label(cut.mask)
     peaks = np.where(cut.mask, cut.eigenvector, -np.inf)
     held = np.unique(labels[peaks >= peaks.max() - 1e-4 * abs(peaks.max())])
@@ -98,7 +98,7 @@ def _core(cut: Cut) -> NDArray[np.bool_]:
 
 
 def _piece(mask: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Component of a mask that has most in common with another one: an object is in one piece."""
+    """Component of a mask that shares most pixels with `core`, since an object is one piece."""
     labels, sizes = label(mask)
     if not len(sizes):
         return mask
@@ -108,9 +108,10 @@ def _piece(mask: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_
 
 
 def _soft(cut: Cut) -> NDArray[np.float32]:
-    """How surely each patch (h, w) belongs to the mask, in [0, 1]: over 1/2 inside, below outside.
+    """Confidence that each patch belongs to the mask, (h, w) float32 in [0, 1].
 
-    Patches that the cut was unsure of let the filter move the border across them.
+    It is above 1/2 inside the mask and below 1/2 outside. Where it is close to 1/2, the filter can
+    move the border.
     """
     mask, v = cut.mask, cut.eigenvector
     deviation = float(v.std())

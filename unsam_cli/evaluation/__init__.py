@@ -1,15 +1,15 @@
-"""Numbers that can be trusted: class-agnostic COCO evaluation of masks, and of prompts.
+"""Class-agnostic COCO evaluation of masks, and evaluation of masks from prompts.
 
 ======================  =========================================================================
-`pairing`               ground truth and predictions, image by image; refuses what would mislead
+`pairing`               ground truth and predictions, image by image; refuses wrong combinations
 `matching`              the greedy matching of COCO, on exact intersections
-`matches`               what one image contributes, in a few bytes a prediction
+`matches`               the contribution of one image, in a few bytes per prediction
 `metrics`               precision and recall over all images: AP and AR
-`bootstrap`             how sure the difference of two sets of predictions is
-`points` `clicks`       masks from prompts: 1-IoU; where to click, until a mask is good: NoC
+`bootstrap`             confidence intervals for the difference of two sets of predictions
+`points` `clicks`       masks from prompts: 1-IoU; simulated clicks and their number: NoC
 `report` `partial`      the JSON report; parts of it that can be merged
-`sinks`                 both as outputs that can be interrupted and resumed
-`table` `files` `plot`  the report as text, as CSV, as a picture
+`sinks`                 report and parts as outputs that can be interrupted and resumed
+`table` `files` `plot`  the report as text, as CSV, and as a picture
 `images` `stage`        the whole of ``unsam evaluate``
 ======================  =========================================================================
 """

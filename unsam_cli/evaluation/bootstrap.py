@@ -25,28 +25,28 @@ def compare(
     repeats: int,
     seed: int,
 ) -> list[dict[str, Interval]]:
-    """Differences of every other file from the first, with their 95 % intervals.
+    """Compute differences of every other file from the first, with 95 % confidence intervals.
 
-    Images are drawn with replacement, the same ones for all files, and everything is measured
-    again; the interval is between the 2.5th and the 97.5th percentile of the differences.
+    Images are drawn with replacement, the same images for all files, and all metrics are
+    recomputed. An interval is from the 2.5th to the 97.5th percentile of the differences.
 
     Parameters
     ----------
     metrics : sequence of Metrics
-        What was measured on all images, of every file.
+        Metrics of every file over all images.
     draw : callable
-        Measures every file with every image counted as often as ``weights``, (I,) int64, says.
+        Returns the metrics of every file if image i counts ``weights[i]`` times, (I,) int64.
     images : int
-        Their number I.
+        Number of images I.
     repeats : int
-        Draws; 0 leaves the intervals out.
+        Number of draws; 0 omits the intervals.
     seed : int
-        Seeds the draws.
+        Seed of the draws.
 
     Returns
     -------
     list of dict
-        For every other file and metric `difference`, `low` and `high`; None where it is undefined.
+        `difference`, `low` and `high` for every other file and metric; None if it is undefined.
 
     References
     ----------
@@ -79,13 +79,13 @@ def _interval(first: float | None, other: float | None, drawn: NDArray[np.float6
 
 
 def masks_draw(images: Sequence[Sequence[Matches]], max_dets: Sequence[int]) -> Draw:
-    """How to measure files of masks, each given by the matches of every image."""
+    """Return the function `draw` of `compare` for masks, given the matches per file and image."""
     files = [_Resampled(pool(found), len(found), max_dets) for found in images]
     return lambda weights: [file.measure(weights) for file in files]
 
 
 def points_draw(images: Sequence[Sequence[PointResult]]) -> Draw:
-    """How to measure files of masks from prompts, each given by the segments of every image."""
+    """Return the function `draw` of `compare` for masks from prompts, per file and image."""
     files = []
     for found in images:
         width = len(POINT_METRICS)
@@ -100,11 +100,11 @@ def points_draw(images: Sequence[Sequence[PointResult]]) -> Draw:
 
 
 class _Resampled:
-    """Predictions of one file, measured with a weight per image."""
+    """Predictions of one file, whose metrics can be computed with a weight per image."""
 
     def __init__(self, pooled: Pool, count: int, max_dets: Sequence[int]) -> None:
         self.pooled, self.max_dets = pooled, max_dets
-        # (I, T) for every kind of recall: predictions of each image that are right.
+        # (I, T) for every kind of recall: number of correct predictions of each image.
         self.right = {f"AR@{k}": (0, self._right(0, k, count)) for k in max_dets}
         for a, name in enumerate(RANGES):
             if name in SIZES:
@@ -150,17 +150,32 @@ def mean_precisions(
     recalls: NDArray[np.float64],
     thresholds: int,
 ) -> NDArray[np.float64]:
-    """Mean interpolated precision at every IoU threshold, images counted `weights` times.
+    """Mean interpolated precision at every IoU threshold, with a weight per image.
+
+    Parameters
+    ----------
+    image : (N,) int64
+        Index of the image of each prediction; predictions are sorted by falling score.
+    matched, ignored : (N,) uint16
+        Bit t refers to the t-th threshold, see :class:`unsam_cli.evaluation.matches.Matches`.
+    weights : (I,) int64
+        How often each image counts.
+    positives : int
+        Number of masks of the ground truth, with weights.
+    recalls : (R,) float64
+        Recalls at which the precision is interpolated.
+    thresholds : int
+        Number of IoU thresholds T, at most 16.
 
     Returns
     -------
     (T,) float64
-        nan if there is nothing to find.
+        The precisions; nan if `positives` is 0.
     """
     result = np.full(thresholds, np.nan)
     if positives == 0:
         return result
-    # Precision rises, and recall grows, only where a prediction is right: keep those places.
+    # Precision and recall rise only at correct predictions, so only these are kept.
     precision = np.empty(positives + 1)
     reached = np.empty(positives + 1)
     for t in range(thresholds):

@@ -1,4 +1,4 @@
-"""Where to click for a mask, and clicks until it is good: NoC, for any promptable model."""
+"""Simulated clicks on objects, and the number of clicks (NoC), for any promptable model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from unsam_cli.evaluation.settings import MAX_CLICKS
 from unsam_cli.rle import Rle, boxes, decode_window
 
 NOC_LEVELS = (0.8, 0.9)
-"""IoU of a mask that is good enough, ascending; at the last, clicking ends."""
-_SOFTNESS = 0.35  # of the approximate distance, in pixels
+"""IoU thresholds of the number of clicks, ascending; clicking ends at the last one."""
+_SOFTNESS = 0.35  # softness of the approximate distance, in pixels
 
 
 class Promptable(Protocol):
@@ -27,12 +27,12 @@ class Promptable(Protocol):
         points : (n, 2) int64
             x, y of all clicks so far, in pixels.
         labels : (n,) int64
-            1: belongs to it; 0: does not.
+            1 for a click on the object, 0 for one on the background.
 
         Returns
         -------
         (H, W) bool
-            The mask.
+            The predicted mask.
         """
         ...
 
@@ -43,14 +43,14 @@ def centre_click(rle: Rle, *, approximate: bool = False) -> tuple[int, int]:
     Parameters
     ----------
     rle : Rle
-        The mask; not empty.
+        The mask, which must not be empty.
     approximate : bool
-        Take the distance of :func:`approximate_distance`, as UnSAM's evaluation did.
+        Use the distance of :func:`approximate_distance`, as in UnSAM's evaluation.
 
     Returns
     -------
     x, y : int
-        Of the first such pixel in reading order. The border of the image counts as one.
+        Coordinates of the first such pixel in reading order. The image border counts as a border.
 
     Raises
     ------
@@ -70,27 +70,28 @@ def next_click(
     mask: NDArray[np.bool_],
     clicked: NDArray[np.bool_] | None = None,
 ) -> tuple[int, int, int] | None:
-    """Choose where a user would click next: the middle of the largest error.
+    """Choose where a user would click next: the centre of the largest error.
 
-    That is the pixel farthest from the border of what is missing, or of what is too much, whichever
-    is farther; the first one in reading order among equals.
+    Errors are the missing pixels and the surplus pixels of the mask. The click is on the pixel that
+    is farthest from the border of its error region. In a tie missing pixels have priority, then the
+    first pixel in reading order.
 
     Parameters
     ----------
     target, mask : (H, W) bool
-        What is wanted, and what there is.
+        The correct mask, and the current mask.
     clicked : (H, W) bool, optional
-        Pixels clicked before, which are not clicked again.
+        Pixels of earlier clicks, which are not clicked again.
 
     Returns
     -------
     (x, y, label) or None
-        Pixels; label 1 adds, 0 removes. None if there is nothing left to click.
+        Coordinates in pixels; label 1 adds, 0 removes. None if no pixel is left to click.
 
     References
     ----------
     Sofiiuk, Petrov and Konushin, Reviving Iterative Training with Mask Guidance for Interactive
-    Segmentation, 2021, section 3.3; distances are exact, and the image's border is a border.
+    Segmentation, 2021, section 3.3. Here distances are exact, and the image border is a border.
     """
     missing, excess = _depth(target & ~mask), _depth(mask & ~target)
     if clicked is not None:
@@ -114,7 +115,10 @@ def _depth(region: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _depth_in_box(inside: NDArray[np.bool_], *, approximate: bool = False) -> NDArray[np.floating]:
-    """Measure it in the box of a region: no pixel outside of the ring around the box is nearer."""
+    """Distance to the nearest pixel outside of a region, for the box of the region.
+
+    A ring of pixels around the box suffices, since no pixel farther outside is nearer.
+    """
     measure = approximate_distance if approximate else distance_transform_edt
     return np.ascontiguousarray(measure(np.pad(inside, 1))[1:-1, 1:-1])
 
@@ -125,17 +129,18 @@ def approximate_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     Parameters
     ----------
     inside : (H, W) bool
+        The region.
 
     Returns
     -------
     (H, W) float32
-        Pixels; 0 outside.
+        Distance in pixels; 0 outside.
 
     References
     ----------
     Pham et al., Differentiable Distance Transform via Convolution, 2021; the kernel of 3 x 3 and
-    the constant are those of kornia's ``distance_transform``. Computed in float32: with half
-    precision, as published, ties break at random.
+    the constant are those of kornia's ``distance_transform``. It is computed in float32; with half
+    precision, as published, the choice among ties is random.
     """
     steps = np.hypot(*np.mgrid[-1:2, -1:2])
     kernel = np.exp(-steps / _SOFTNESS).astype(np.float32)
@@ -157,23 +162,23 @@ def approximate_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
 def simulate_clicks(
     model: Promptable, target: NDArray[np.bool_], *, max_clicks: int = MAX_CLICKS, stop: float = 1.0
 ) -> NDArray[np.float64]:
-    """Click until the mask is good enough.
+    """Simulate clicks until the mask is good enough.
 
     Parameters
     ----------
     model : Promptable
-        It looks at the image.
+        The model, which has already encoded the image.
     target : (H, W) bool
-        The mask wanted; not empty.
+        The correct mask, which must not be empty.
     max_clicks : int
-        Most clicks.
+        Largest number of clicks.
     stop : float
-        IoU to stop at.
+        IoU at which clicking ends.
 
     Returns
     -------
     (n,) float64
-        IoU after every click.
+        IoU after each click.
     """
     mask = np.zeros_like(target)
     clicked = np.zeros_like(target)

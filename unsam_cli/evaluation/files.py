@@ -1,4 +1,4 @@
-"""Metrics of every image as CSV."""
+"""Write the metrics of every image as CSV."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unsam_cli.evaluation.report import Header
 def write_per_image(path: Path, header: Header, images: Sequence[Contribution]) -> None:
     """Write one line for every image and file of predictions.
 
-    AR of an image is the recall of its own masks, the mean over IoU thresholds; empty where it has
-    none.
+    The AR of an image is the recall of its own masks, averaged over IoU thresholds. It is empty if
+    the image has no masks.
     """
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")

@@ -15,7 +15,7 @@ from unsam_cli.io.masks import ImageInfo, MasksFile
 
 @dataclass(frozen=True)
 class Inputs:
-    """The opened files, and what is measured."""
+    """The opened files, and the settings of the evaluation."""
 
     truth: MasksFile
     predictions: list[Predictions]
@@ -28,7 +28,7 @@ def evaluate_image(image: ImageInfo, inputs: Inputs) -> Contribution:
     Raises
     ------
     UnsamError
-        A mask is invalid, or lacks what is needed.
+        A mask is invalid, or lacks a key that is needed.
     """
     return (_points if inputs.settings.protocol == "point" else _whole)(image, inputs)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-# As in pycocotools, computed by the same expressions.
+# Thresholds as in pycocotools, computed by the same expressions.
 THRESHOLDS = np.linspace(0.5, 0.95, int(np.round((0.95 - 0.5) / 0.05)) + 1, endpoint=True)
 RECALLS = np.linspace(0.0, 1.00, int(np.round((1.00 - 0.0) / 0.01)) + 1, endpoint=True)
 RANGES = {
@@ -16,7 +16,7 @@ RANGES = {
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e5**2),
 }
-"""Areas in pixels, both ends included, so that 32 x 32 pixels are small and medium."""
+"""Size ranges as areas in pixels, both ends included: 32 x 32 pixels are small and medium."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Matches:
     Attributes
     ----------
     scores : (n,) float64
-        Descending.
+        Scores, descending.
     matched : (A, n) uint16
-        Bit t: matched to some mask at the t-th IoU threshold.
+        Bit t is set if the prediction is matched to a mask at the t-th IoU threshold.
     ignored : (A, n) uint16
-        Bit t: counts neither as right nor as wrong: matched to an ignored mask, or unmatched and
-        outside of the size range.
+        Bit t is set if the prediction counts neither as correct nor as wrong: it is matched to an
+        ignored mask, or it is unmatched and outside of the size range.
     positives : (A,) int64
-        Masks of the ground truth that count: no crowds, and of the size range.
+        Number of masks of the ground truth in each size range, without crowd regions.
     """
 
     scores: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Matches:
 
 
 def unpack(bits: NDArray[np.uint16], threshold: int) -> NDArray[np.bool_]:
-    """Take the flags of one threshold out of the bits."""
+    """Return the flags of one threshold, as a bool array of the same shape."""
     return np.asarray((bits >> np.uint16(threshold)) & np.uint16(1), dtype=bool)
 
 
@@ -60,15 +60,15 @@ class FileResult:
     Attributes
     ----------
     predictions : int
-        All predictions of the image, also those beyond the largest of ``--max-dets``.
+        Number of predictions of the image, including those beyond the largest ``--max-dets``.
     category_zero : int
-        How many of them are of category 0.
+        Number of predictions with category 0.
     matches : Matches
-        All masks of the ground truth count.
+        Matches if all masks of the ground truth count.
     by : dict
-        Only masks with this value of the key of ``--by`` count; values of this image.
+        Matches if only masks with one value of the key ``--by`` count, by the values in this image.
     rest : Matches, optional
-        No mask counts: for all other values.
+        Matches if no mask counts, which serve all other values.
     """
 
     predictions: int
@@ -85,14 +85,14 @@ class PointResult:
     Attributes
     ----------
     predictions : int
-        All masks of the image.
+        Number of masks of the image.
     segments : list of [max, oracle, clicks80, clicks90]
-        For every target: IoU of the mask with the highest score, best IoU, and clicks until the IoU
-        reached 0.8 and 0.9.
+        For every target the IoU of the mask with the highest score, the best IoU, and the numbers
+        of clicks until the IoU reaches 0.8 and 0.9.
     clicks : bool
-        Whether the predictions tell with how many clicks they were made.
+        Whether the predictions contain their number of clicks.
     missed : int
-        Targets without predictions.
+        Number of targets without predictions.
     """
 
     predictions: int
@@ -108,17 +108,17 @@ class Contribution:
     Attributes
     ----------
     image_id : int
-        As the ground truth calls it.
+        Id of the image in the ground truth.
     file_name : str
-        As the ground truth calls it.
+        Name of the image in the ground truth.
     truths, crowds : int
-        Masks of the ground truth without crowds, and crowds.
+        Numbers of masks and of crowd regions in the ground truth.
     odd_areas : int
-        Masks of the ground truth whose stated area is far from the pixels they cover.
+        Number of masks of the ground truth whose stated area differs much from their pixels.
     files : list of FileResult
-        For every file of predictions, of whole images.
+        One result per file of predictions, for whole images.
     points : list of PointResult
-        For every file of predictions, of prompts.
+        One result per file of predictions, for prompts.
     """
 
     image_id: int

@@ -1,8 +1,8 @@
 """The greedy matching of COCO, image by image, on exact intersections.
 
-Of a thousand predictions few reach half the union with any mask of the ground truth. Areas and
-boxes rule out most pairs that cannot match, intersections of runs the others; the rest is matched
-as in pycocotools.
+Few of a thousand predictions reach an IoU of 1/2 with any mask of the ground truth. Areas and boxes
+exclude most pairs that cannot match, and intersections of runs exclude the others. The remaining
+pairs are matched as in pycocotools.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Bits = NDArray[np.uint16]
 
-NO_VALUE = "\0"  # no annotation has it
+NO_VALUE = "\0"  # a value that no annotation has
 _EVERY = np.uint16(2 ** len(THRESHOLDS) - 1)
 
 
@@ -38,7 +38,7 @@ class Candidates:
     partner : (P,) int64
         Index of the mask of the ground truth, ascending for each prediction.
     iou : (P,) float64
-        Intersection over union; with a crowd region, over the area of the prediction.
+        Intersection over union; for a crowd region, intersection over area of the prediction.
     """
 
     truth: TruthSet
@@ -68,14 +68,19 @@ def match(pairs: Candidates, *, value: str | None = None) -> Matches:
     Parameters
     ----------
     pairs : Candidates
-        The image.
+        The pairs of the image.
     value : str, optional
-        Only masks with this value count; all others are ignored, as are masks of other sizes.
-        `NO_VALUE`: none counts.
+        Value of masks that count. Masks with other values are ignored, as are masks outside of a
+        size range. With `NO_VALUE` no mask counts.
+
+    Returns
+    -------
+    Matches
+        The matches for all size ranges and thresholds.
 
     References
     ----------
-    pycocotools.cocoeval.COCOeval.evaluateImg, to the last bit.
+    pycocotools.cocoeval.COCOeval.evaluateImg, with exactly the same results.
     """
     truth, areas = pairs.truth, pairs.found.table.areas
     counted = ~truth.crowd
@@ -105,13 +110,16 @@ def _match(
 ) -> tuple[Bits, Bits]:
     """Match greedily, the best prediction first, once per size range and threshold.
 
-    A prediction takes the free mask with the highest IoU, the last one among equals. Masks that
-    count go before ignored ones, (A, m), whatever their IoU. Crowd regions, (m,), are always free.
+    A prediction takes the free mask with the highest IoU, the last one in a tie. Masks that count
+    have priority over ignored ones, whatever their IoU. Crowd regions are always free. `starts`,
+    `partner` and `iou` are those of `Candidates`; `crowd` is (m,), `ignored` is (A, m) and
+    `thresholds` is (T,).
 
     Returns
     -------
     matched, unsure : (A, n) uint16
-        Bit t: matched at the t-th threshold; matched to an ignored mask.
+        Bit t is set if a prediction is matched at the t-th threshold, and if it is matched to an
+        ignored mask.
     """
     size = (len(ignored), len(starts) - 1)
     matched, unsure = np.zeros(size, np.uint16), np.zeros(size, np.uint16)
@@ -143,14 +151,14 @@ def _iou(common: IntArray, found: IntArray, truth: IntArray, crowd: Flags) -> ND
 
 
 def _box_overlap(a: IntArray, b: IntArray) -> IntArray:
-    """Pixels that the boxes of each pair have in common, (n, m)."""
+    """Area of the intersection of the boxes of each pair in pixels, (n, m)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
     return np.asarray(np.maximum(high - low, 0).prod(axis=-1))
 
 
 def _joined(a: RunTable, b: RunTable) -> RunTable:
-    """Table of the masks of two tables of one image."""
+    """Concatenate the tables of masks of one image."""
     return RunTable(
         size=a.size,
         offsets=np.concatenate([a.offsets, a.offsets[-1] + b.offsets[1:]]),

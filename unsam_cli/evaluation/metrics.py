@@ -16,20 +16,20 @@ SIZES = tuple(name for name in RANGES if name != "all")
 
 @dataclass(frozen=True)
 class Pool:
-    """All predictions of all images, best first; N in all.
+    """All N predictions of all I images, by falling score.
 
     Attributes
     ----------
     order : (N,) int64
-        Turns the order of the images into the order of the scores; equals stay in order.
+        Permutation from the order of the images to that of the scores; ties keep their order.
     image : (N,) int64
-        Index of the image of each.
+        Index of the image of each prediction.
     rank : (N,) int64
-        Place among the predictions of its image, from 0.
+        Rank among the predictions of the same image, from 0.
     matched, ignored : (A, N) uint16
-        As in `Matches`.
+        Flags as in `Matches`.
     positives : (I, A) int64
-        As in `Matches`, of every image.
+        Numbers of masks as in `Matches`, for every image.
     """
 
     order: NDArray[np.int64]
@@ -40,14 +40,14 @@ class Pool:
     positives: NDArray[np.int64]
 
     def counts(self, area: int, threshold: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which predictions are right, and which wrong, (N,) bool each."""
+        """Return which predictions are correct, and which are wrong, (N,) bool each."""
         matched = unpack(self.matched[area], threshold)
         ignored = unpack(self.ignored[area], threshold)
         return matched & ~ignored, ~matched & ~ignored
 
 
 def pool(images: Sequence[Matches]) -> Pool:
-    """Sort the predictions of all images by score; equals stay in the order of the images."""
+    """Sort the predictions of all images by score; ties keep the order of the images."""
     sizes = np.array([len(m.scores) for m in images], dtype=np.int64)
     scores = np.concatenate([m.scores for m in images])
     order = np.argsort(-scores, kind="stable")
@@ -63,19 +63,20 @@ def pool(images: Sequence[Matches]) -> Pool:
 
 
 def measure(images: Sequence[Matches], max_dets: Sequence[int]) -> Metrics:
-    """AP and AR of class-agnostic masks.
+    """Compute AP and AR of class-agnostic masks.
 
     Parameters
     ----------
     images : sequence of Matches
         Every image of the evaluation, in order; at least one.
     max_dets : sequence of int
-        Ascending; numbers of predictions kept per image. AP uses the last.
+        Numbers of predictions kept per image, ascending. AP uses the last one.
 
     Returns
     -------
     dict
-        None where no mask of the ground truth counts, for which pycocotools says -1.
+        Values from 0 to 1 by metric. A metric is None if no mask of the ground truth counts, where
+        pycocotools gives -1.
     """
     pooled = pool(images)
     most = max_dets[-1]
@@ -108,7 +109,7 @@ def _precision(pooled: Pool, area: int) -> NDArray[np.float64] | None:
 
     References
     ----------
-    pycocotools.cocoeval.COCOeval.accumulate, to the last bit.
+    pycocotools.cocoeval.COCOeval.accumulate, with exactly the same results.
     """
     positives = int(pooled.positives[:, area].sum())
     if not positives:

@@ -22,11 +22,11 @@ class Predictions:
     Attributes
     ----------
     name : str
-        Its name in messages and tables.
+        Name of the file in messages and tables.
     masks : MasksFile
         The predictions.
     ids : dict
-        Its image id by that of the ground truth, for the images in common.
+        Image id in this file by image id in the ground truth, for the images in both.
     """
 
     name: str
@@ -39,10 +39,25 @@ def pair(
 ) -> Predictions:
     """Find the images that predictions have in common with the ground truth.
 
+    Parameters
+    ----------
+    truth, masks : MasksFile
+        The ground truth, and the predictions.
+    truth_name, name : str
+        Names of the two files in messages.
+    match : {'id', 'file-name'}
+        How images are matched.
+
+    Returns
+    -------
+    Predictions
+        The predictions with the ids of the images in both files.
+
     Raises
     ------
     DataError
-        There is none, images differ in size, or ids are those of other images.
+        The ground truth has no images or no masks, no image is in both files, images differ in
+        size, or ids belong to different images.
     """
     if not truth.images:
         raise DataError(
@@ -67,7 +82,7 @@ def _ids_by_id(truth: MasksFile, masks: MasksFile) -> dict[int, int]:
 
 
 def _ids_by_name(truth: MasksFile, truth_name: str, masks: MasksFile, name: str) -> dict[int, int]:
-    """Match by whole file names, or by the last part of them where that finds nothing."""
+    """Match by complete file names, or by their last parts if that finds nothing."""
     if not masks.images:
         raise DataError(
             f"{name}: lists no images, so file names cannot be matched; give a full COCO file"

@@ -63,18 +63,20 @@ def merge_reports(
     files : sequence of Path
         The parts.
     output : str
-        Where to write; ``-`` is standard output.
+        Path of the report; ``-`` is standard output.
     no_clobber : bool
         Refuse to replace an existing output.
     partial : bool
-        Join what there is into a larger part, which can be merged with the rest later.
+        Join parts although some are missing. The result is a larger part, which can be merged with
+        the rest later.
 
     Raises
     ------
     MissingInputError
         A file does not exist.
     DataError
-        Parts of different evaluations, or one is missing, given twice, or damaged; it is named.
+        Parts belong to different evaluations, or one is missing, given twice, or damaged. The
+        message names it.
     """
     check_output(output, binary=False, no_clobber=no_clobber)
     found = [read_part(file) for file in files]
@@ -100,15 +102,15 @@ def write_part(
     Parameters
     ----------
     path : Path
-        Where to write.
+        Path of the part.
     header : Header
-        What was evaluated.
+        The evaluation.
     marks : mapping
-        Which part of a run it is, see :class:`~unsam_cli.run.shards.Parts`.
+        Marks of the part of a run, see :class:`~unsam_cli.run.shards.Parts`.
     lines : iterable of bytes
-        The images.
+        The images as JSON.
     skipped : int
-        Images that were left out because of an error.
+        Number of images that were left out because of an error.
     """
     own = {"format": FORMAT, "version": VERSION, **asdict(header), **marks, "skipped": skipped}
     with path.open("wb") as stream:
@@ -126,9 +128,9 @@ def read_part(path: Path) -> Part:
     Raises
     ------
     MissingInputError
-        No such file.
+        The file does not exist.
     DataError
-        Not a part of an evaluation, of another version, or damaged.
+        The file is not a part of an evaluation, has another version, or is damaged.
     """
     if not path.exists():
         raise MissingInputError(f"{path}: no such file; is a shard missing?")
@@ -170,7 +172,7 @@ def packed(image: Contribution) -> bytes:
 
 
 def unpacked(entry: dict[str, Any]) -> Contribution:
-    """Return the image whose JSON object this is."""
+    """Return the image that a JSON object made by :func:`packed` describes."""
     files = []
     for f in entry.pop("files"):
         scores = _array(f.pop("scores"), "f8")

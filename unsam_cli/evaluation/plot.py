@@ -18,7 +18,7 @@ def check_plot(path: Path) -> None:
     Raises
     ------
     UsageError
-        Another suffix than .png and .svg, or matplotlib is not installed.
+        The suffix is neither .png nor .svg, or matplotlib is not installed.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--plot {path}: give a file name that ends in .png or .svg")
@@ -32,9 +32,9 @@ def draw(path: Path, report: dict[str, Any], *, kind: str) -> None:
     Parameters
     ----------
     path : Path
-        Where to write.
+        Path of the picture.
     report : dict
-        As :func:`~unsam_cli.evaluation.report.build_report` makes it.
+        Report from :func:`~unsam_cli.evaluation.report.build_report`.
     kind : {'png', 'svg'}
         Format of the picture.
     """
@@ -42,7 +42,7 @@ def draw(path: Path, report: dict[str, Any], *, kind: str) -> None:
     from matplotlib.figure import Figure
 
     files = report.get("files", [{"name": "", **report}])
-    # Neither dates nor random ids: the same report is the same picture.
+    # No dates or random ids, so that equal reports give equal pictures.
     with matplotlib.rc_context({"svg.hashsalt": "unsam"}):
         figure = Figure(figsize=(9, 4), layout="constrained")
         over_iou, by_size = figure.subplots(1, 2)

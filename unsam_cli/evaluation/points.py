@@ -1,4 +1,4 @@
-"""Metrics of masks from prompts, compared with the prompted masks."""
+"""Metrics of masks from prompts, compared with the masks that were prompted for."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ def point_result(
 ) -> PointResult:
     """Measure the masks of one image against the masks they were prompted for.
 
-    Every mask of the ground truth but crowds is a segment. A segment without predictions counts as
-    missed; one with several prompts as their mean.
+    Every mask of the ground truth except crowd regions is a segment. A segment without predictions
+    counts as missed. The result of a segment with several prompts is their mean.
 
     Parameters
     ----------
     truth : sequence of Annotation
         Ground truth of the image.
     masks : MasksFile
-        Predictions with the keys `target_id`, the annotation that was meant, and, where there are
-        several prompts for one, `prompt_id`; `clicks` is the number of clicks, 1 by default.
+        Predictions with the key `target_id`, the annotation that the prompt was for. `prompt_id`
+        distinguishes several prompts of a target, and `clicks` is the number of clicks, by default
+        1.
     image_id : int, optional
-        The image, as `masks` calls it; None if it has none.
+        Id of the image in `masks`; None if `masks` does not have it.
     size : (H, W)
-        Of the image.
+        Height and width of the image, in pixels.
     score_key : str, optional
-        What ranks the masks of one prompt.
+        Key that ranks the masks of a prompt.
 
     Raises
     ------
     DataError
-        A prediction has no target, or one that is not in this image; or its mask is invalid.
+        A prediction has no target, its target is not in this image, or its mask is invalid.
 
     References
     ----------
@@ -74,7 +75,7 @@ def point_result(
 
 
 def measure_points(images: Sequence[PointResult]) -> Metrics:
-    """Mean over the segments of all images; clicks only where the file tells them, else None."""
+    """Average over the segments of all images; clicks are None if the file does not have them."""
     rows = np.array([row for image in images for row in image.segments], dtype=np.float64)
     if not len(rows):
         return dict.fromkeys(POINT_METRICS)
@@ -92,7 +93,7 @@ def _prompts(
     size: tuple[int, int],
     score_key: str | None,
 ) -> dict[Prompt, list[tuple[float, int, Rle]]]:
-    """Score, clicks (0: not told) and mask of every answer, by prompt."""
+    """Collect score, clicks (0 if unknown) and mask of every prediction, by prompt."""
     prompts: dict[Prompt, list[tuple[float, int, Rle]]] = defaultdict(list)
     records = [] if image_id is None else masks.records_of(image_id)
     rles = [rle_of(name, record, size) for name, record in records]
@@ -127,7 +128,7 @@ def _whole(name: str, record: dict[str, Any], key: str, *, default: int | None =
 
 
 def _measure(answers: Sequence[tuple[float, int, Rle]], target: Rle) -> list[float]:
-    """Max, Oracle and clicks of one prompt."""
+    """Return Max, Oracle and numbers of clicks of one prompt."""
     ious = iou([rle for _, _, rle in answers], [target])[:, 0]
     scores = np.array([score for score, _, _ in answers])
     clicks = np.maximum([click for _, click, _ in answers], 1)
@@ -141,7 +142,7 @@ def _measure(answers: Sequence[tuple[float, int, Rle]], target: Rle) -> list[flo
 def _after_every_click(
     ious: NDArray[np.float64], scores: NDArray[np.float64], clicks: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """IoU of the mask with the highest score after every click; 0 where there is none."""
+    """IoU of the mask with the highest score after every click; 0 if there is no mask."""
     after = np.zeros(MAX_CLICKS)
     for click in np.unique(clicks[clicks <= MAX_CLICKS]):
         mine = clicks == click

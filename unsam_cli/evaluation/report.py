@@ -20,18 +20,18 @@ from unsam_cli.io.files import open_regular
 
 @dataclass(frozen=True)
 class Header:
-    """What was evaluated, of all images.
+    """Description of an evaluation.
 
     Attributes
     ----------
     history : list of dict
         The command, its options and the identities of its inputs.
     names : list of str
-        What the files of predictions are called, without folders.
+        Names of the files of predictions, without folders.
     settings : EvaluateSettings
-        What was measured.
+        The metrics, and how they are computed.
     seed : int
-        Of the bootstrap samples.
+        Seed of the bootstrap samples.
     """
 
     history: list[dict[str, Any]]
@@ -43,22 +43,22 @@ class Header:
 def build_report(
     header: Header, images: Sequence[Contribution], *, skipped: int = 0
 ) -> dict[str, Any]:
-    """Measure over all images.
+    """Compute the metrics over all images.
 
     Parameters
     ----------
     header : Header
-        What was evaluated.
-    images : sequence of ImageResult
+        The evaluation.
+    images : sequence of Contribution
         All images, in order.
     skipped : int
-        Images that were left out because of an error.
+        Number of images that were left out because of an error.
 
     Returns
     -------
     dict
-        Plain JSON values; with several files of predictions, `predictions` and `metrics` are those
-        of the first, and `files` has all of them.
+        Plain JSON values. With several files of predictions, `predictions` and `metrics` are those
+        of the first file, and `files` has all of them.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def read_report(path: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        It is none.
+        The file is not a report.
     """
     with open_regular(path) as stream:
         try:

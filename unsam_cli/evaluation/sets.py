@@ -1,4 +1,4 @@
-"""The masks of one image in one file, ready to be compared."""
+"""The masks of one image in one file, prepared for comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unsam_cli.io.annotations import Annotation, number_or_none, whole
 from unsam_cli.io.masks import MasksFile
 from unsam_cli.rle import Rle, RunTable, from_segmentation
 
-_AREA_TOLERANCE = 0.1  # polygons and the pixels they cover differ by less
+_AREA_TOLERANCE = 0.1  # areas of polygons and of their pixels differ by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class TruthSet:
     table : RunTable
         The masks.
     areas : (n,) float64
-        Pixels as given in the file, which size ranges use, as in pycocotools.
+        Areas in pixels as stated in the file. Size ranges use them, as in pycocotools.
     crowd : (n,) bool
-        Regions of many objects.
+        Whether a mask is a region of many objects.
     values : list
-        Of the key that metrics are split by; None without one.
+        Values of the key that metrics are split by; None for a mask without a value.
     odd_areas : int
-        Masks whose stated area is far from the pixels they cover.
+        Number of masks whose stated area differs much from their pixels.
     """
 
     table: RunTable
@@ -43,18 +43,18 @@ class TruthSet:
 
 @dataclass(frozen=True, slots=True)
 class PredictionSet:
-    """Predictions of an image, best first, up to the number that the evaluation keeps.
+    """Predictions of an image by falling score, up to the number that the evaluation keeps.
 
     Attributes
     ----------
     table : RunTable
-        The masks; size ranges use its areas, not the boxes or areas of the file.
+        The masks. Size ranges use the areas of this table, not boxes or areas of the file.
     scores : (n,) float64
-        Descending.
+        Scores, descending.
     total : int
-        All predictions of the image, also those not kept.
+        Number of predictions of the image, including those that are not kept.
     category_zero : int
-        How many of them are of category 0.
+        Number of predictions with category 0.
     """
 
     table: RunTable
@@ -72,7 +72,7 @@ def truth_set(truth: MasksFile, image_id: int, *, by: str | None = None) -> Trut
         An annotation is invalid.
     """
     image = truth.images[image_id]
-    # Among equals the first wins, and pycocotools goes through the categories one by one.
+    # In a tie the first one is taken, and pycocotools processes one category after the other.
     found = sorted(truth.annotations_of(image_id), key=lambda a: a.category_id)
     table = RunTable.from_rles([a.rle for a in found], size=(image.height, image.width))
     areas = np.array([a.area for a in found], dtype=np.float64)
@@ -116,13 +116,13 @@ def prediction_set(
     masks : MasksFile
         The predictions.
     image_id : int, optional
-        The image, as this file calls it; None if it has none.
+        Id of the image in this file; None if the file does not have it.
     size : (H, W)
-        Of the image, in pixels.
+        Height and width of the image, in pixels.
     keep : int
-        Most predictions wanted: those with the highest scores.
+        Largest number of predictions to keep, those with the highest scores.
     score_key : str, optional
-        The key that ranks them; without one they rank as they stand in the file.
+        Key that ranks predictions. Without it they are ranked by their order in the file.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def prediction_set(
 
 
 def score_of(name: str, record: dict[str, Any], key: str | None) -> float:
-    """Score of a record, 0 without a key; a DataError where it is missing."""
+    """Return the score of a record, 0 without a key; raise a DataError if it is missing."""
     if key is None:
         return 0.0
     try:
@@ -165,7 +165,13 @@ def _category(name: str, record: dict[str, Any]) -> int:
 
 
 def rle_of(name: str, record: dict[str, Any], size: tuple[int, int]) -> Rle:
-    """Mask of a record; compressed RLE, by far the most frequent, is checked later, all at once."""
+    """Return the mask of a record; compressed RLEs, the usual form, are checked later together.
+
+    Raises
+    ------
+    DataError
+        The record has no mask, or the mask is invalid; `name` is its name in the message.
+    """
     mask = record.get("segmentation")
     if mask is None:
         raise DataError(f"{name}: has no segmentation; evaluate needs masks, not only boxes")
@@ -178,7 +184,7 @@ def rle_of(name: str, record: dict[str, Any], size: tuple[int, int]) -> Rle:
 
 
 def table_of(names: list[str], rles: list[Rle], size: tuple[int, int]) -> RunTable:
-    """Return the runs of masks; a DataError names the first malformed one, or of another size."""
+    """Return the runs of masks; a DataError names the first one that is malformed or not `size`."""
     try:
         return RunTable.from_rles(rles, size=size)
     except ValueError:

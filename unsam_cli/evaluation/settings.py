@@ -12,7 +12,7 @@ from unsam_cli.settings import Settings, setting
 Protocol = Literal["whole-image", "point"]
 Match = Literal["id", "file-name"]
 MAX_CLICKS = 20
-"""Clicks that are simulated for a mask; NoC counts as many where they do not suffice."""
+"""Most clicks simulated for a mask; this is its NoC if the IoU is still too low."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class EvaluateSettings(Settings):
 
 @dataclass(frozen=True)
 class ReportRun(RunSettings):
-    """How to run, where a report is an output only if it is wanted."""
+    """Settings of a run whose report is an output only if the user asks for it."""
 
     output: str = writing(
         STDOUT,

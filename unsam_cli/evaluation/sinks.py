@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluateOutputs:
-    """What is written besides what ``evaluate`` returns.
+    """Files that ``evaluate`` writes.
 
     Parameters
     ----------
     report : bool
-        The report as JSON, at the output of the run; a part of it is always written.
+        Whether to write the report as JSON to the output of the run. A part is always written.
     per_image, plot : Path, optional
-        Metrics of every image as CSV; a picture.
+        Paths of the metrics of every image as CSV, and of a picture.
     """
 
     report: bool = False
@@ -43,18 +43,18 @@ class EvaluateOutputs:
 
 
 class ReportSink(FileSink):
-    """The report, or of a shard a part of it.
+    """The report, or for a shard a part of it.
 
     Parameters
     ----------
     run : RunSettings
-        The run's settings.
+        The settings of the run.
     names : sequence of str
         The files of predictions.
     settings : EvaluateSettings
-        What is measured.
+        The metrics, and how they are computed.
     outputs : EvaluateOutputs
-        What is written.
+        The files to write.
     """
 
     binary = False
@@ -78,7 +78,7 @@ class ReportSink(FileSink):
         return super().done if self.report is None else frozenset(self.ids)
 
     def begin(self, items: Sequence[Item]) -> None:
-        """Take note of all images of the run."""
+        """Record all images of the run."""
         super().begin(items)
         self.ids = [item.id for item in items]
 
@@ -100,14 +100,14 @@ class ReportSink(FileSink):
             return
         report = read_report(path)
         self._refuse_other_history(path, report["unsam"]["history"])
-        # It has no results of images: where those are needed they are computed again.
+        # It has no results of single images: if they are needed, they are recomputed.
         if self.settings.shard.count > 1 or report["skipped"] or self.outputs.per_image:
             self.made_at = 0
         else:
             self.report = report
 
     def finish(self, order: Iterable[int]) -> None:
-        """Measure over the given images, and write what is wanted."""
+        """Compute the metrics over the given images, and write the outputs."""
         ids = list(order)
         skipped = len(self.settings.shard.take(self.ids)) - len(ids)
         images = [] if self.report else [self._image(i) for i in ids]
@@ -131,7 +131,7 @@ class ReportSink(FileSink):
         return unpacked(orjson.loads(self.journal.read_blob(image_id)))
 
     def _warn(self, images: Iterable[Contribution]) -> None:
-        """Log what is odd about the files, with a count."""
+        """Log oddities of the files with their numbers."""
         notes: Counter[str] = Counter()
         for image in images:
             notes[
@@ -150,7 +150,7 @@ class ReportSink(FileSink):
 
 
 def labels(names: Sequence[str]) -> list[str]:
-    """Name files by their last part, or by as much of the path as tells them apart."""
+    """Name files by their last part, or by as much of the path as distinguishes them."""
     parts = [Path(name).parts for name in names]
     for count in range(1, max(map(len, parts)) + 1):
         found = ["/".join(p[-count:]) for p in parts]

@@ -23,13 +23,13 @@ from unsam_cli.run.settings import RunSettings
 
 
 class Evaluation(NamedTuple):
-    """What :func:`evaluate` gives.
+    """The result of :func:`evaluate`.
 
     Attributes
     ----------
     report : dict or None
-        As :func:`~unsam_cli.evaluation.report.build_report` makes it; None for a shard, of which a
-        part was written.
+        Report from :func:`~unsam_cli.evaluation.report.build_report`; None for a shard, which
+        writes a part.
     code : int
         The exit code.
     """
@@ -52,13 +52,13 @@ def evaluate(
     truth : str
         Masks file of any form that lists its images; ``-`` is standard input.
     predictions : sequence of str
-        Masks files of any form; one of all files may be ``-``.
+        Masks files of any form. Only one of all files may be ``-``.
     settings : EvaluateSettings
-        What is measured.
+        The metrics, and how they are computed.
     run : RunSettings
-        How to run and where to write.
+        Output and the other settings that all commands share.
     outputs : EvaluateOutputs
-        What is written.
+        The files to write.
 
     Raises
     ------

@@ -12,14 +12,14 @@ Rows = list[list[str]]
 
 
 def as_text(report: dict[str, Any], *, terminal: bool) -> str:
-    """Lay out a report.
+    """Format a report as text.
 
     Parameters
     ----------
     report : dict
-        As :func:`~unsam_cli.evaluation.report.build_report` makes it.
+        Report from :func:`~unsam_cli.evaluation.report.build_report`.
     terminal : bool
-        Draw lines and colours for a terminal; else plain columns.
+        Use lines and colours for a terminal, or else plain columns.
     """
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, no_color=None if terminal else True)

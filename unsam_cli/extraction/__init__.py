@@ -2,8 +2,9 @@
 
 ============  ===================================================================================
 `plan`        which rectangles of an image become records, at which size
-`prepare`     decoding, cropping and resizing one image; and the finished features of one image
-`project`     fewer channels with the same inner products, as nearly as can be
+`prepare`     decode, crop and resize one image; project and convert its features
+`project`     fewer channels with nearly the same inner products
 `pipeline`    many images at once: decoding threads, batches, results in order
+`stage`       the whole of ``unsam extract-features``
 ============  ===================================================================================
 """

@@ -13,16 +13,16 @@ from unsam_cli.backbones import Backbone
 
 @dataclass
 class Meter:
-    """Work that a backbone has done so far.
+    """The work that a backbone has done so far.
 
     Attributes
     ----------
     crops : int
-        Crops computed.
+        Number of crops computed.
     seconds : float
-        Time spent in the backbone, summed over threads.
+        Time in the backbone, in seconds, summed over threads.
     flops : float
-        Operations of the matrix products; 0 for a backbone that does not count them.
+        Number of operations in matrix products; 0 for a backbone that does not count them.
     """
 
     crops: int = 0
@@ -44,5 +44,5 @@ class Meter:
             self.flops += flops
 
     def fraction_of(self, rate: float) -> float:
-        """Return the operations per second as a fraction of a measured `rate`; 0 if none."""
+        """Return the operations per second as a fraction of a measured `rate`; 0 without work."""
         return self.flops / self.seconds / rate if self.seconds > 0 else 0.0

@@ -50,20 +50,21 @@ def extract(
     Parameters
     ----------
     items : iterable
-        Anything with a `path`; consumed a bounded number ahead.
+        Items with a `path`. Only a bounded number is read ahead.
     backbone : Backbone
-        One with a `frame`, as that of SAM, resizes images itself; `settings.plan` does not
-        count.
+        The network. One with a `frame`, as that of SAM, sets the size of images itself, and
+        `settings.plan` is not used.
     settings : ExtractSettings
+        Records and their sizes, and what is stored.
     batch_size : int
-        Crops of equal size per network batch.
+        Number of crops of equal size per batch of the network.
     jobs : int
-        Threads for all work outside the network.
+        Number of threads for all work outside the network.
     regions : callable, optional
-        Gives the masks and scores of an item; called in a worker thread. Without it, and where it
-        returns None, the record is the whole image.
+        Returns the masks and scores of an item; called in a worker thread. Without it, or if it
+        returns None, the only record is the whole image.
     meter : Meter, optional
-        Counts what the network does.
+        Counts the work of the network.
 
     Yields
     ------
@@ -72,8 +73,8 @@ def extract(
 
     Notes
     -----
-    Batches are made in the order of the items, whatever thread is ready first, so they depend on
-    `batch_size` but neither on `jobs` nor on timing.
+    Batches are filled in the order of the items, whichever thread is ready first. So they depend on
+    `batch_size`, but neither on `jobs` nor on timing.
     """
     meter = meter or Meter()
 

@@ -14,7 +14,7 @@ from unsam_cli.rle import Rle, RunTable
 logger = logging.getLogger(__name__)
 
 Regions = Sequence[tuple[Rle, float]]
-"""Masks of one image with their scores."""
+"""The masks of one image with their scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class RecordPlan(Region):
     Attributes
     ----------
     size : tuple of int
-        Height and width in pixels at which the rectangle is shown to the network; multiples of the
+        Height and width of the rectangle as input of the network, in pixels: multiples of the
         patch size.
     """
 
@@ -44,23 +44,24 @@ def plan_records(
     Parameters
     ----------
     height, width : int
-        Of the image in pixels.
+        Height and width of the image, in pixels.
     patch_size : int
-        Of the backbone, in pixels.
+        Side of a patch of the backbone, in pixels.
     settings : PlanSettings
+        Sizes of records, and whether the whole image is one of them.
     regions : sequence of (Rle, float), optional
-        Masks and scores; without them there is one record, the whole image.
+        Masks and scores. Without them the only record is the whole image.
 
     Returns
     -------
     list of RecordPlan
-        The whole image first, then the regions in their order. Empty masks have no rectangle and
-        are left out, with a warning.
+        The whole image, if it is a record, then the regions in their order. Empty masks have no
+        rectangle and are left out, with a warning.
 
     Raises
     ------
     MaskFileError
-        A mask is damaged or not of the image's size.
+        A mask is damaged or has another size than the image.
     """
     plans = []
     if regions is None or settings.whole_image:
@@ -87,18 +88,18 @@ def plan_records(
 def fit_size(
     height: int, width: int, *, size: int, patch_size: int, square: bool = False
 ) -> tuple[int, int]:
-    """Return the height and width at which a whole image is shown to the network.
+    """Return the height and width of a whole image as input of the network, in pixels.
 
     Parameters
     ----------
     height, width : int
-        Of the image in pixels.
+        Height and width of the image, in pixels.
     size : int
-        Longest side after resizing, smaller images are enlarged to it.
+        Longest side after resizing, in pixels. Smaller images are enlarged.
     patch_size : int
-        Both sides are rounded to the nearest multiple of it, at least one patch.
+        Side of a patch, in pixels. Both sides are rounded to its nearest multiple, at least one.
     square : bool
-        Both sides are `size`.
+        Resize both sides to `size`.
     """
     scale = size / max(height, width)
     sides = (size, size) if square else (height * scale, width * scale)
@@ -106,5 +107,5 @@ def fit_size(
 
 
 def nearest_multiple(length: float, patch_size: int) -> int:
-    """Round to a multiple of `patch_size`, half up, at least one."""
+    """Round to the nearest multiple of `patch_size`, half up, but at least one patch."""
     return max(1, int(length / patch_size + 0.5)) * patch_size

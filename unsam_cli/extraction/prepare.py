@@ -28,10 +28,13 @@ class PreparedImage:
     Attributes
     ----------
     height, width : int
+        Height and width of the image, in pixels.
     preview : bytes
+        A small JPEG, see :func:`~unsam_cli.io.previews.encode_preview`.
     plans : list of RecordPlan
+        The records.
     crops : list of (h, w, 3) uint8
-        One for each plan, of the plan's size.
+        The input of the network for each plan, in the size of the plan.
     """
 
     height: int
@@ -48,7 +51,14 @@ def prepare_image(
     patch_size: int,
     settings: PlanSettings,
 ) -> PreparedImage:
-    """Decode an image and cut its records out.
+    """Decode an image and crop its records.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    regions, patch_size, settings
+        See :func:`~unsam_cli.extraction.plan.plan_records`.
 
     Raises
     ------
@@ -72,7 +82,9 @@ def prepare_image(
 
 
 def prepare_framed(path: Path, frame_of: FrameOf) -> PreparedImage:
-    """Decode an image and resize it to its place in the input of a network of one size.
+    """Decode an image and resize it for a network with a fixed input size.
+
+    `frame_of` returns where an image of a size (H, W) lies in the input.
 
     Raises
     ------
@@ -87,7 +99,7 @@ def prepare_framed(path: Path, frame_of: FrameOf) -> PreparedImage:
 
 
 def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:
-    """Return the longest side from which an image can be shrunk to `size` and to a preview."""
+    """Return the least longest side, in pixels, that suffices for `size` and for a preview."""
     scale = max(size[0] / height, size[1] / width)
     return max(math.ceil(scale * max(height, width)), PREVIEW)
 
@@ -104,12 +116,13 @@ def finish_image(
     Parameters
     ----------
     image : PreparedImage
+        The image.
     grids : sequence of (h, w, C) float32
-        One for each plan.
+        Features of each plan.
     rank : int
-        Channels to keep, 0 = all.
+        Number of channels to keep; 0 keeps all.
     dtype : {"float16", "float32"}
-        What is stored.
+        Type of the stored features.
 
     Raises
     ------

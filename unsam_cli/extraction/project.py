@@ -9,30 +9,30 @@ from numpy.typing import NDArray
 
 
 def project(features: NDArray[np.floating[Any]], rank: int) -> NDArray[np.float32]:
-    """Keep the best approximation of the Gram matrix of one record in `rank` channels.
+    """Reduce the features of one record to `rank` channels with nearly the same Gram matrix.
 
-    With the singular value decomposition F = U S V' of the patches (rows), the result is U S cut to
-    the `rank` largest singular values. Of all matrices of that rank its Gram matrix is nearest to
-    F F' in the Frobenius norm [1]_, so cosine similarities and affinities suffer least. Channels
-    of different records cannot be compared with each other.
+    With the singular value decomposition F = U S V' of the features (one patch per row), the result
+    is U S, cut to the `rank` largest singular values. Of all matrices of this rank, its Gram matrix
+    is nearest to F F' in the Frobenius norm [1]_, so cosine similarities and affinities change
+    least. Channels of different records cannot be compared with each other.
 
     Parameters
     ----------
     features : (h, w, C) floating point
         Patch features of one record.
     rank : int
-        Channels to keep, at least 1.
+        Number of channels to keep, at least 1.
 
     Returns
     -------
     (h, w, rank) float32
-        Channels by falling singular value; zeros from min(h w, C) on. The entry of largest
-        magnitude in a channel is positive, so signs do not depend on the solver.
+        Channels by falling singular value. Channels from min(h w, C) on are zero. The entry of
+        largest magnitude in a channel is positive, so signs do not depend on the solver.
 
     Notes
     -----
-    The eigenvectors come from the smaller of F'F and FF', in float64: its squared condition costs
-    nothing that float32 features could show.
+    The eigenvectors are those of the smaller of F'F and FF', in float64. Its condition number is
+    squared, but the loss of precision is below that of float32 features.
 
     References
     ----------

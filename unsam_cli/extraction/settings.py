@@ -40,7 +40,7 @@ class PlanSettings(Settings):
     References
     ----------
     X. Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation",
-    2023, section 4, for `square`.
+    2023, section 4: source of `square`.
     """
 
     whole_image: bool = setting(

@@ -55,9 +55,16 @@ def extract_features(
     settings : ExtractSettings
         Records and their sizes.
     compute : Compute
-        Where the network runs.
+        Device that the network runs on.
+    run : RunSettings
+        Output and the other settings that all commands share.
     regions : str, optional
-        A masks file, ``-`` for standard input: one record a mask.
+        Masks file, or ``-`` for standard input. Each mask becomes a record.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------

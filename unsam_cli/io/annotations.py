@@ -23,11 +23,11 @@ class ImageInfo:
     Attributes
     ----------
     id : int
-        As annotations refer to it.
+        Id that annotations refer to.
     file_name : str
-        As stored; see :func:`~unsam_cli.io.images.find_image`.
+        Name as stored in the file, see :func:`~unsam_cli.io.images.find_image`.
     height, width : int
-        Pixels, after EXIF rotation.
+        Height and width in pixels, after EXIF rotation.
     """
 
     id: int
@@ -43,25 +43,25 @@ class Annotation:
     Attributes
     ----------
     id : int
-        Unique in its file; the number of the record where the file gives none.
+        Id, unique in its file; the number of the record if the file has no ids.
     image_id : int
-        Its image.
+        Id of the image.
     rle : Rle
-        The mask, of the image's size, in canonical form; also called `segmentation`.
+        Mask of the size of the image, in canonical form; also available as `segmentation`.
     area : float
-        Pixels, as the file says; counted where it does not say.
+        Area in pixels as in the file, or else the number of pixels of the mask.
     bbox : tuple of float
-        x, y, w, h in pixels, as the file says; measured where it does not say.
+        Box x, y, w, h in pixels as in the file, or else that of the mask.
     category_id : int
-        1 where the file gives none.
+        Category; 1 if the file has none.
     iscrowd : bool
         Whether it is a region of many objects, ignored by evaluation.
     score : float or None
-        What ranks masks.
+        Score that masks are ranked by.
     parent_id : int or None
-        Annotation that contains this one.
+        Id of the annotation that contains this one.
     level : float or None
-        Merge threshold at which the mask appeared.
+        Merge threshold at which the mask appears.
     stage : str or None
         ``divide``, ``conquer`` or ``predict``.
     granularity : float or None
@@ -96,7 +96,7 @@ def image_info(record: dict[str, Any]) -> ImageInfo:
     Raises
     ------
     ValueError
-        If a key is missing or has an impossible value.
+        A key is missing or has an invalid value.
     """
     image_id = whole(record, "id" if "id" in record else "image_id")
     name = file_name_of(record)
@@ -107,14 +107,14 @@ def image_info(record: dict[str, Any]) -> ImageInfo:
 
 
 def file_name_of(record: dict[str, Any]) -> str:
-    """Return the name of an image; without one, folder and name of its `coco_url`.
+    """Return the name of an image; without one, folder and file name of its `coco_url`.
 
-    The folder, since a part of LVIS's validation images are COCO's training images.
+    The folder is needed, since some validation images of LVIS are training images of COCO.
 
     Raises
     ------
     ValueError
-        If there is neither.
+        The record has neither.
     """
     name, url = record.get("file_name"), record.get("coco_url")
     if not name and isinstance(url, str):
@@ -132,18 +132,18 @@ def annotation(
     Parameters
     ----------
     record : dict
-        As parsed.
+        The parsed record.
     number : int
-        The id where the record has none.
+        Id of the annotation if the record has none.
     image_id : int
-        Its image.
+        Id of its image.
     image : ImageInfo, optional
-        Its image's entry. Without it, the mask must be an RLE, which knows its size.
+        Entry of its image. Without it, the mask must be an RLE, which includes its size.
 
     Raises
     ------
     ValueError
-        If a key is missing or has an impossible value.
+        A key is missing or has an invalid value.
     """
     rle = _mask(record, image)
     crowd = record.get("iscrowd", 0)
@@ -171,12 +171,12 @@ def annotation(
 
 
 def whole(record: dict[str, Any], key: str, *, default: int | None = None) -> int:
-    """Whole number of a record, within 64 bits.
+    """Return an integer of a record, within 64 bits.
 
     Raises
     ------
     ValueError
-        If it is something else, or missing without a default.
+        The value is something else, or missing without a default.
     """
     value = record.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
@@ -185,12 +185,12 @@ def whole(record: dict[str, Any], key: str, *, default: int | None = None) -> in
 
 
 def number_or_none(record: dict[str, Any], key: str) -> float | None:
-    """Finite number of a record, or None.
+    """Return a finite number of a record, or None if it has none.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        The value is something else.
     """
     value = record.get(key)
     if value is None:

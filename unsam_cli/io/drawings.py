@@ -1,4 +1,4 @@
-"""PNG files that unsam writes, marked so that they are not mistaken for photographs."""
+"""PNG files that unsam writes, with a mark that distinguishes them from photographs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ def save_drawing(picture: Image.Image, target: Path | BinaryIO, *, level: int = 
     Parameters
     ----------
     picture : PIL.Image.Image
+        The picture.
     target : Path or binary stream
+        Where to write.
     level : int
-        Of compression: photographs gain little from more than 1, at several times the time.
+        Level of compression, 0 to 9. On photographs, levels above 1 gain little and take several
+        times as long.
     """
     mark = PngInfo()
     mark.add_text(_KEY, _NAME)
@@ -31,5 +34,5 @@ def is_drawing(path: Path) -> bool:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return picture.info.get(_KEY) == _NAME
-    except Exception:  # hostile bytes raise anything
+    except Exception:  # damaged files may raise any error
         return False

@@ -29,9 +29,9 @@ from unsam_cli.rle.runs import MAX_PIXELS, Rle, to_runs
 FORMAT = "unsam-features"
 VERSION = 1
 PROMPT = "prompt"
-"""Facet of features for a mask decoder: their grid covers the padding of its input, too."""
-_LONGEST_HISTORY = 2**24  # parsed, it takes several times as much
-_ROWS = 64  # of a record, that its checksum is of
+"""Facet of features for a mask decoder, whose grid includes the padding of the input."""
+_LONGEST_HISTORY = 2**24  # bytes; the parsed history takes several times as much
+_ROWS = 64  # rows of a record that its checksum covers
 
 T = TypeVar("T")
 
@@ -54,9 +54,9 @@ class Region:
     Attributes
     ----------
     bbox : tuple of int
-        x, y, w, h in original pixels.
+        Rectangle x, y, w, h in pixels of the original image.
     rle : Rle or None
-        The mask at the image's full size; None is the whole rectangle.
+        Mask at the full size of the image; None stands for the whole rectangle.
     score : float
         The mask's score; 1 for the whole image.
     """
@@ -70,7 +70,7 @@ class Region:
 class Record(Region):
     """A region with its grid of patch features, (h, w, C).
 
-    They are float32 when read, whatever is stored; and as they are stored when written.
+    They are float32 when read, whatever the file stores. Before writing they have the stored type.
     """
 
     features: npt.NDArray[Any]
@@ -83,9 +83,9 @@ class RegionEntry:
     Parameters
     ----------
     bbox : tuple of int
-        x, y, w, h in original pixels: the rectangle that the grid covers.
+        Rectangle x, y, w, h that the grid covers, in pixels of the original image.
     counts : bytes
-        Compressed COCO counts of the region's mask at the image's full size; empty = the rectangle.
+        Compressed COCO counts of the mask at the full size of the image; empty for a rectangle.
     score : float
         The mask's score; 1 for the whole image.
     grid : tuple of int
@@ -99,7 +99,7 @@ class RegionEntry:
 
     @classmethod
     def of(cls, record: Record) -> RegionEntry:
-        """Return what is stored of a record beside its features."""
+        """Return what the file stores of a record besides its features."""
         rows, columns, _ = record.features.shape
         counts = record.rle["counts"] if record.rle else b""
         return cls(record.bbox, counts, record.score, (rows, columns))
@@ -112,10 +112,10 @@ class RegionEntry:
 
 @dataclass(frozen=True)
 class FeatureAttributes:
-    """Attributes of the root: which features these are and who made them.
+    """Attributes of the root: what the features are and how they were made.
 
-    `shard` is ``K/N`` in a part of a run, and `image_list` the identity of all its images; both are
-    empty, and not stored, in a whole one.
+    In a part of a run `shard` is ``K/N`` and `image_list` is the identity of all images of the run.
+    In a complete output both are empty and not stored.
     """
 
     backbone: str
@@ -134,7 +134,7 @@ class FeatureAttributes:
 
     @property
     def marks(self) -> dict[str, object]:
-        """What marks the file as a part of a run."""
+        """The keys that mark the file as a part of a run."""
         return {"shard": self.shard, "image_list": self.image_list}
 
     def marked(self, marks: Mapping[str, str]) -> FeatureAttributes:
@@ -151,15 +151,15 @@ class FeatureFile:
     path : Path
         The file.
     name : str, optional
-        What messages call it; its path by default.
+        Name in messages; its path by default.
 
     Raises
     ------
     MissingInputError
         No such file.
     FeatureFileError
-        Not a features file, of an unknown version, incomplete, or damaged: the first bad record is
-        named.
+        The file is not a features file, has an unknown version, is incomplete or damaged. The
+        message names the first bad record.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
@@ -171,7 +171,7 @@ class FeatureFile:
         if text := mistaken_file(path, "features"):
             raise FeatureFileError(f"{self.name}: {text}")
         try:
-            # Files appear whole and never change: locks, which fail or hang on NFS, add nothing.
+            # Files appear complete and never change, so locks, which fail or hang on NFS, are off.
             self._file = h5py.File(path, "r", locking=False)
         except OSError as e:
             raise self._error(f"not a readable HDF5 file ({_first_line(e)})") from e
@@ -356,7 +356,7 @@ class FeatureFile:
         return numbers
 
     def _masks(self, numbers: npt.NDArray[np.int64]) -> list[bytes]:
-        """Return compressed counts of records: in one read, if they are neighbours as ours are."""
+        """Return compressed counts of records, in one read if the records are neighbours."""
         if not len(numbers):
             return []
         first, last = int(numbers[0]), int(numbers[-1])
@@ -408,7 +408,7 @@ class FeatureFile:
     def checksum(self, index: int) -> int:
         """Return a checksum that changes when image `index` or its features change.
 
-        Of the features of each record the beginning counts: another picture differs everywhere.
+        It covers only the first rows of each record: another picture differs everywhere.
         """
 
         def read() -> int:
@@ -428,7 +428,7 @@ class FeatureFile:
 
     @property
     def patch_count(self) -> int:
-        """Number of patches in all."""
+        """Number of patches of all records."""
         return int(self._offset[-1])
 
     @property

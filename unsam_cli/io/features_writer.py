@@ -1,7 +1,7 @@
-"""Writing the features file in one pass, in constant memory, the same bytes every time.
+"""Write the features file in one pass, with constant memory and reproducible bytes.
 
-All sizes are known before the first byte is written (the run's journal, or the shards to merge,
-tell them), so every dataset is contiguous and the features are copied straight to their place.
+All sizes are known before the first byte is written, from the run's journal or from the shards to
+merge. So every dataset is contiguous, and the features are copied directly to their place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import orjson
 from unsam_cli.io.features import FORMAT, VERSION, FeatureAttributes, ImageEntry, RegionEntry
 
 Described = tuple[ImageEntry, list[RegionEntry]]
-_SLICE = 256  # images whose index entries are written at once
+_SLICE = 256  # number of images whose index entries are written at once
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def write_features(
     Parameters
     ----------
     path : Path
-        Where; an existing file is overwritten. ``complete`` is set last.
+        Path of the file, which is overwritten. Its attribute ``complete`` is set last.
     attributes : FeatureAttributes
-        The root's attributes.
+        Attributes of the root.
     totals : FeatureTotals
-        Must match what follows.
+        Sizes, which must match `described` and `chunks`.
     described : iterable of (ImageEntry, list of RegionEntry)
-        All images in order. Consumed in slices: memory does not grow with their number.
+        All images in order. They are read in slices, so memory does not grow with their number.
     chunks : iterable of bytes
         All features, little-endian, record after record in the order of `described`.
 
@@ -79,7 +79,7 @@ def _open(path: Path, mode: str) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, mode, libver=("v110", "v110"), locking=False) as file:
             yield file
-    except RuntimeError as e:  # what h5py raises when a file cannot be written as it is closed
+    except RuntimeError as e:  # raised by h5py if writing fails when it closes a file
         found = re.search(r"errno = (\d+)", str(e))
         number = int(found[1]) if found else errno.EIO
         raise OSError(number, os.strerror(number)) from e
@@ -151,8 +151,8 @@ def _batches(described: Iterable[Described]) -> Iterator[list[Described]]:
 
 
 def _write_ragged(dataset: h5py.Dataset, start: int, items: list[bytes]) -> None:
-    # By the lower interface: the higher one mistakes items of one length for a matrix, and takes
-    # ten times as long for each.
+    # This uses the low-level interface: the high-level one takes ten times as long per item, and
+    # treats items of equal length as a matrix.
     values = np.empty(len(items), dtype=dataset.dtype)
     for i, item in enumerate(items):
         values[i] = np.frombuffer(item, dtype=np.uint8)

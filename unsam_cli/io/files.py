@@ -1,7 +1,7 @@
-"""Read regular files, checking what they are before opening them.
+"""Read regular files, and check the kind of a file before it is opened.
 
-Opening a named pipe waits for whoever writes to it, and a device may never end. Only
-:func:`chunks` reads pipes, for input that is read once.
+Opening a named pipe waits for a writer, and reading a device may never end. Only :func:`chunks`
+reads pipes, for input that is read once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS = (
     (stat.S_ISCHR, "device"),
     (stat.S_ISBLK, "device"),
 )
-_PATIENCE = 2.0  # seconds until somebody has to have opened the other end of a pipe
+_PATIENCE = 2.0  # seconds to wait until the other end of a pipe is opened
 _CHUNK = 2**20
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
@@ -38,7 +38,7 @@ def what_it_is(path: Path | str) -> str | None:
     Raises
     ------
     OSError
-        It cannot be found out.
+        The kind cannot be determined.
     """
     mode = os.stat(path).st_mode
     return next((kind for holds, kind in _KINDS if holds(mode)), None)
@@ -54,16 +54,16 @@ def check_regular(
     path : Path or str
         The file.
     name : str, optional
-        What messages call it instead of its path.
+        Name in messages; its path by default.
     error : type of UnsamError
-        What to raise of a folder, pipe, socket or device.
+        Error to raise for a folder, pipe, socket or device.
 
     Raises
     ------
     MissingInputError
         No such file.
     UnsamError
-        It is something else.
+        It is not a regular file.
     """
     name = name or str(path)
     try:
@@ -80,7 +80,7 @@ def open_regular(
     """Open a regular file for reading; never wait for it. See :func:`check_regular`."""
     check_regular(path, name, error)
     try:
-        # What has been exchanged for a pipe since then does not block, either.
+        # Does not block even if the file has been replaced by a pipe since the check.
         return open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))
     except (OSError, ValueError) as e:
         raise unreadable(name or str(path), e, error) from e
@@ -89,7 +89,7 @@ def open_regular(
 def refuse_special(path: Path | str, error: type[UnsamError] = DataError) -> None:
     """Refuse a pipe, socket or device in the place of a file or folder.
 
-    What does not exist, or cannot be looked at, is left to whoever reads it.
+    A path that does not exist or cannot be checked passes: the function that reads it reports this.
     """
     try:
         kind = what_it_is(path)
@@ -100,9 +100,9 @@ def refuse_special(path: Path | str, error: type[UnsamError] = DataError) -> Non
 
 
 def unreadable(name: str, e: Exception, error: type[UnsamError] = DataError) -> UnsamError:
-    """Return the error of a file that cannot be opened or read, as whoever reads it calls it.
+    """Return an error of type `error` for a file, `name`, that cannot be opened or read.
 
-    Raised from `e`: :func:`~unsam_cli.errors.machine_error` looks there for a lack of something.
+    Raise it from `e`: :func:`~unsam_cli.errors.machine_error` looks there for a lack of resources.
     """
     number = getattr(e, "errno", None)
     if number in _ABSENT:
@@ -112,12 +112,12 @@ def unreadable(name: str, e: Exception, error: type[UnsamError] = DataError) -> 
 
 
 def chunks(path: Path | str) -> Iterator[bytes]:
-    """Yield the content of a regular file or of a pipe, such as ``<(...)`` of a shell makes.
+    """Yield the content of a regular file, or of a pipe such as ``<(...)`` in a shell.
 
     Raises
     ------
     UnsamError
-        As for :func:`check_regular`; or nobody writes to the pipe.
+        See :func:`check_regular`; or no process writes to the pipe.
     """
     try:
         kind = what_it_is(path)
@@ -163,7 +163,7 @@ def read_small(path: Path | str, most: int) -> bytes:
     Raises
     ------
     UnsamError
-        It is larger; or as for :func:`chunks`.
+        The content is larger; or see :func:`chunks`.
     """
     content = bytearray()
     for chunk in chunks(path):
@@ -174,22 +174,23 @@ def read_small(path: Path | str, most: int) -> bytes:
 
 
 def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Yield the files below a folder, by paths relative to it, in no order.
+    """Yield the files below a folder, as paths relative to it, in no particular order.
 
-    Hidden files and folders are ignored; other files that are not regular, with a warning.
-    Links to files are followed, links to folders are not; a link to nowhere is a file that is
-    missing, not one to leave out.
+    Hidden files and folders are ignored. Other files that are not regular are ignored with a
+    warning. Links to files are followed, links to folders are not. A broken link is yielded, so
+    that it is reported as a missing file.
 
     Parameters
     ----------
     folder : Path or str
+        The folder.
     suffixes : tuple of str
         Ends of names in lower case, such as ``.json``.
 
     Raises
     ------
     MissingInputError
-        A folder cannot be read: files must not be missing silently.
+        A folder cannot be read, so files would be missing without notice.
     """
     pending, strange = [""], []
     while pending:
@@ -206,7 +207,7 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(name)
             elif entry.name.lower().endswith(suffixes):
-                # The system says what most entries are; only links have to be looked at.
+                # The system knows the kind of most entries; only links need another call.
                 if entry.is_file(follow_symlinks=False) or _file_or_nothing(entry.path):
                     yield name
                 elif not os.path.isdir(entry.path):

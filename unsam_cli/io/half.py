@@ -11,17 +11,17 @@ from unsam_cli.jit import kernel
 
 
 def widen(array: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], bool]:
-    """Convert an array, and tell whether all its numbers are finite.
+    """Convert an array, and check whether all its numbers are finite.
 
     Parameters
     ----------
     array : (...) float16 or float32
-        Native byte order.
+        Numbers in native byte order.
 
     Returns
     -------
     (...) float32, bool
-        The same numbers, exactly where they are finite.
+        The same numbers, exact if they are finite; and whether all of them are finite.
     """
     if array.dtype != np.float16:
         same = np.ascontiguousarray(array, dtype=np.float32)
@@ -29,7 +29,7 @@ def widen(array: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], bool]:
     halves = np.ascontiguousarray(array).view(np.uint16).ravel()
     bits = np.empty(len(halves), dtype=np.uint32)
     largest = _spread(halves, bits)
-    # What was spread has exponents that are 112 too small, of subnormal numbers as well.
+    # After spreading, exponents are too small by 112, also those of subnormal numbers.
     numbers = bits.view(np.float32)
     numbers *= np.float32(2.0**112)
     return numbers.reshape(array.shape), largest < 0x7C00
@@ -37,7 +37,7 @@ def widen(array: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], bool]:
 
 @kernel()
 def _spread(halves: NDArray[np.uint16], bits: NDArray[np.uint32]) -> int:
-    """Put sign, exponent and mantissa where float32 has them; the largest value without sign."""
+    """Move sign, exponent and mantissa to their place in float32; return the largest magnitude."""
     largest = np.uint16(0)
     for i in range(len(halves)):
         magnitude = halves[i] & np.uint16(0x7FFF)

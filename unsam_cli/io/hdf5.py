@@ -1,8 +1,8 @@
-"""Datasets of an HDF5 file that may come from a stranger.
+"""Read datasets of an HDF5 file that may come from an untrusted source.
 
-The format can point to other files, and to devices; say that a dataset is larger than the memory;
-unpack a few bytes into gigabytes; and refer to one long text a million times. Features files are
-simple: every dataset lies in them in one piece, and each of its bytes is used once.
+An HDF5 file can point to other files and to devices, declare a dataset that is larger than the
+memory, decompress a few bytes to gigabytes, and refer to one long text a million times. Features
+files are simple: every dataset is stored in the file in one piece, and each byte is used once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import h5py
 import numpy as np
 
-# How a file stores a text or bytes of any length: where in the file these are.
+# Reference to a text or bytes of variable length: their place in the file.
 _REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
 
 
@@ -24,19 +24,20 @@ def contained(file: h5py.File, name: str) -> h5py.Dataset:
     file : h5py.File
         An open file.
     name : str
-        The dataset's name, with its group's.
+        Name of the dataset, including its group.
 
     Raises
     ------
     KeyError
-        There is none.
+        The file has no such dataset.
     ValueError
-        It is something else, elsewhere, packed, or claims more than the file holds.
+        It is not a dataset, is stored elsewhere or compressed, or declares more than the file
+        contains.
     """
     dataset = _follow(file, name)
     layout = dataset.id.get_create_plist().get_layout()
     if layout == h5py.h5d.CHUNKED:
-        # A chunk may unpack to a thousand times its size, whatever the header says.
+        # A chunk may decompress to a thousand times its size, whatever the header says.
         raise ValueError(
             f"/{name} is chunked; convert it with h5repack -f NONE -l CONTI IN.h5 OUT.h5"
         )
@@ -56,7 +57,8 @@ def single_values(file: h5py.File) -> h5py.AttributeManager:
     Raises
     ------
     ValueError
-        One is an array, whose entries may all be one long text, or claims more than the file holds.
+        An attribute is an array, whose entries may share one long text, or declares more than the
+        file contains.
     """
     there = os.path.getsize(file.filename)
     for name in file.attrs:

@@ -1,7 +1,7 @@
-"""Read photographs upright as RGB, or refuse them in one line.
+"""Read photographs upright as RGB, or refuse them with an error of one line.
 
-An image is told by its content, not by its name. Nothing is decoded before the size in its header
-has been checked.
+The format of an image is recognised by its content, not by its name. Nothing is decoded before the
+size in the header has been checked.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ IMAGE_SUFFIXES = frozenset(
 """Lower-case suffixes by which images are found in folders."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-"""The formats of photographs; others that Pillow opens (EPS, WMF...) run foreign programs."""
+"""Formats that are read. Others that Pillow opens (EPS, WMF...) would run external programs."""
 
-_STRIP = 512  # rows
-_LONGEST_NAME = 4096  # characters, as of Linux: what is longer would only fill the message
+_STRIP = 512  # rows copied at once
+_LONGEST_NAME = 4096  # characters, the limit of Linux; longer names would only fill the message
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,7 +43,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow checks some formats again while it decodes. Its own limit is below what a panorama has.
+# Pillow checks some formats again while it decodes. Its own limit is too low for panoramas.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
@@ -55,46 +55,46 @@ def read_image(path: Path, *, longest: int | None = None) -> NDArray[np.uint8]:
     path : Path
         The file.
     longest : int, optional
-        The longest side wanted in pixels. A JPEG of more than twice that size is then decoded at a
-        half, quarter or eighth of its size, never below what is wanted: much faster, and the
-        caller resizes anyway. Other formats come in full size.
+        Longest side that the caller needs, in pixels. A JPEG of more than twice this size is then
+        decoded at 1/2, 1/4 or 1/8 of its size, never below this size, which is much faster. Other
+        formats are read in full size.
 
     Returns
     -------
     (H, W, 3) uint8
-        RGB, upright by the EXIF orientation, the first frame of an animation; see
-        :func:`~unsam_cli.io.pixels.to_rgb` for other kinds of pixels. Writable.
+        RGB, rotated by the EXIF orientation; the first frame of an animation. For other kinds of
+        pixels see :func:`~unsam_cli.io.pixels.to_rgb`. The array is writable.
 
     Raises
     ------
     MissingInputError
         No such file.
     ImageFileError
-        Not an image, damaged, truncated, or of more than `MAX_PIXELS` pixels.
+        The file is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
     with _open_file(path) as stream:
         return _read(stream, str(path), longest)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image in pixels, upright, from its header alone.
+    """Return height and width of an image, upright, in pixels, from its header only.
 
     Raises
     ------
     MissingInputError
         No such file.
     ImageFileError
-        As for `read_image`, as far as the header tells.
+        See `read_image`; only errors in the header are found.
     """
     with _open_file(path) as stream:
         try:
             image = _open_image(stream, str(path))
             width, height = image.size
-            # Pillow has turned the size of a TIFF already.
+            # Pillow has already rotated the size of a TIFF.
             turned = image.format != "TIFF" and _orientation(image) >= 5
         except ImageFileError:
             raise
-        except Exception as error:  # hostile bytes raise anything
+        except Exception as error:  # damaged files may raise any error
             raise _damaged(str(path), error) from error
     return (width, height) if turned else (height, width)
 
@@ -105,32 +105,32 @@ def decode_image(data: bytes, name: str, most: int = MAX_PIXELS) -> NDArray[np.u
     Raises
     ------
     ImageFileError
-        If they are no image, or one that is larger; `name` says which in the message.
+        The bytes are not an image, or the image is larger. The message calls it `name`.
     """
     return _read(io.BytesIO(data), name, None, most=most)
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize an image, bicubic, with antialiasing where it shrinks.
+    """Resize an image by bicubic interpolation, with antialiasing if it shrinks.
 
     Parameters
     ----------
     rgb : (H, W, 3) uint8
         The image.
     size : (h, w)
-        The size wanted in pixels.
+        Height and width of the result, in pixels.
 
     Returns
     -------
     (h, w, 3) uint8
-        The image itself if it has that size.
+        The resized image; the image itself if it already has this size.
     """
     height, width, _ = rgb.shape
     h, w = size
     if (height, width) == (h, w):
         return rgb
-    # Pillow shrinks rows first and rounds in between: here what is longer goes first, so that a
-    # turned image gives the turned result; of a square, the mean of both.
+    # Pillow shrinks rows first and rounds in between. Here the longer side is first, so that a
+    # rotated image gives the rotated result; a square gives the mean of both orders.
     across_first, down_first = (width, w) >= (height, h), (width, w) <= (height, h)
     results = []
     if across_first:
@@ -156,14 +156,19 @@ def find_image(root: Path, file_name: str) -> Path:
     root : Path
         Folder of the images.
     file_name : str
-        As stored: relative to the folder, or to one above it; its last part is tried, too.
+        Name as stored, relative to the folder or to a folder above it. Its last part is tried, too.
+
+    Returns
+    -------
+    Path
+        Path of the existing image.
 
     Raises
     ------
     DataError
-        If the name is absolute, climbs out of the folder, or is no name at all.
+        The name is absolute, leads out of the folder, or is not a name.
     MissingInputError
-        If there is no such file.
+        There is no such file.
     """
     sound = isinstance(file_name, str) and "\0" not in file_name and len(file_name) <= _LONGEST_NAME
     name = PurePath(file_name) if sound else None
@@ -228,12 +233,12 @@ def _read(
         return _pixels(rgb if turn is None else rgb.transpose(turn))
     except ImageFileError:
         raise
-    except Exception as error:  # hostile bytes raise anything
+    except Exception as error:  # damaged files may raise any error
         raise _damaged(name, error) from error
 
 
 def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
-    """Copy an image strip by strip: of a large one, Pillow would make two copies more."""
+    """Copy an image in strips, since Pillow would make two more copies of a large image."""
     pixels = np.empty((rgb.height, rgb.width, 3), dtype=np.uint8)
     for top in range(0, rgb.height, _STRIP):
         bottom = min(top + _STRIP, rgb.height)
@@ -242,10 +247,10 @@ def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1..8; 1 where there is none or it cannot be read."""
+    """EXIF orientation, 1..8; 1 if it is missing or cannot be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged appendix does not spoil the picture
+    except Exception:  # damaged metadata does not affect the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

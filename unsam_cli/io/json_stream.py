@@ -1,8 +1,8 @@
 """Find the records of a JSON file without parsing them.
 
-A masks file may exceed the memory. One pass of a small automaton over its bytes, about as fast as
-the file can be read, finds the extent of every member of the top-level object, and of every element
-of the lists in it. A record is parsed when it is wanted.
+A masks file may be larger than the memory. A small automaton passes once over its bytes, about as
+fast as the file can be read, and finds the extent of every member of the top-level object and of
+every element of the lists in it. A record is parsed only when it is needed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from unsam_cli.jit import kernel
 
 ReadAt = Callable[[int, int], bytes]
-"""``read_at(start, size)``: the bytes from `start` on, fewer at the end."""
+"""``read_at(start, size)`` returns `size` bytes from `start` on, fewer at the end."""
 
 LONGEST = 2**27
-"""Bytes of JSON that are parsed at once. No record is that long; a stranger's, unpacked, may be."""
+"""Most bytes of JSON that are parsed at once. Only a malicious record would be longer."""
 
 _CHUNK = 2**20
 _ROWS = 2**12
@@ -42,7 +42,7 @@ for _kind, _bytes in {
 _BRACE, _BRACE_END = ord("{"), ord("}")
 
 # Where the automaton is: before all, in the top-level list or object, in a list that is a member of
-# the top-level object, in a file of one value a line, or past the end.
+# the top-level object, in a file of one value per line, or past the end.
 _ROOT, _LIST, _OBJECT, _MEMBER_LIST, _LINES, _DONE = range(6)
 # What may come next.
 _VALUE, _VALUE_OR_END, _COMMA_OR_END, _KEY, _KEY_OR_END, _COLON_NEXT = range(6)
@@ -62,14 +62,14 @@ class JsonRecord(NamedTuple):
     Attributes
     ----------
     kind : {'key', 'value', 'element'}
-        A key of the top-level object, its value, or an element of a list that is its value. The
-        elements of a top-level list, and lines, are elements.
+        A key of the top-level object, its value, or an element of a list that is its value.
+        Elements of a top-level list and single lines are elements, too.
     key : str
-        The key that it is or belongs to; empty where there is no top-level object.
+        The key itself, or the key that the value belongs to; empty without a top-level object.
     start : int
-        Its first byte in the file.
+        Position of its first byte in the file.
     text : bytes
-        Its JSON text, not yet checked beyond brackets and quotes.
+        Its JSON text, of which only brackets and quotes have been checked.
     """
 
     kind: str
@@ -86,12 +86,12 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[JsonRecord]:
     read_at : callable
         Reads a part of the file.
     lines : bool
-        Whether the file holds one value a line instead of a single list or object.
+        Whether the file holds one value per line instead of a single list or object.
 
     Raises
     ------
     ValueError
-        If the text is not JSON as far as the automaton tells.
+        The automaton finds that the text is not JSON.
     """
     state = np.zeros(6, dtype=np.int64)
     state[_PLACE] = _LINES if lines else _ROOT
@@ -113,12 +113,12 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[JsonRecord]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Parse a JSON text; also one with NaN or Infinity, as Python writes them.
+    """Parse a JSON text; NaN and Infinity, as Python writes them, are accepted.
 
     Raises
     ------
     ValueError
-        If it is not JSON, longer than `LONGEST`, or has a text that is no Unicode.
+        The text is not JSON, is longer than `LONGEST`, or contains invalid Unicode.
     """
     if len(text) > LONGEST:
         raise ValueError(f"a record of {len(text)} bytes exceeds the limit of {LONGEST}")
@@ -139,7 +139,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def _texts(read_at: ReadAt, spans: list[list[int]]) -> Iterator[tuple[int, int, bytes]]:
-    """Read spans that lie close together at once."""
+    """Yield kind, start and text of spans that lie close together, which are read at once."""
     if spans:
         first, last = spans[0][1], spans[-1][2]
         block = read_at(first, last - first)
@@ -155,16 +155,19 @@ def _scan(
     state: NDArray[np.int64],
     rows: NDArray[np.int64],
 ) -> tuple[int, int, bool]:
-    """Advance through a chunk until it ends, `rows` are full, or a byte is out of place.
+    """Advance through a chunk until it ends, `rows` are full, or a byte is invalid.
+
+    `at` is the index in the chunk `data` to start from, `position` that of the chunk in the file.
+    `state` is the state of the automaton, which is updated, and `rows` (n, 3) gets the spans.
 
     Returns
     -------
     at : int
-        Where in the chunk to go on, or the byte that is out of place.
+        Index in the chunk to continue from, or that of the invalid byte.
     count : int
-        Rows written: what a span is, start, end.
+        Number of rows written: kind, start and end of a span.
     ok : bool
-        False if the byte is out of place.
+        False if a byte is invalid.
     """
     count = 0
     while at < len(data) and count < len(rows):
@@ -272,7 +275,7 @@ def _close(byte: int, state: NDArray[np.int64]) -> bool:
 
 @kernel()
 def _begin(kind: int, position: int, state: NDArray[np.int64]) -> None:
-    """Begin to skip a value."""
+    """Start to skip a value."""
     state[_START] = position
     state[_DEPTH] = kind == _OPEN
     state[_SKIP] = _BRACKETS if kind == _OPEN else _STRING if kind == _QUOTE else _WORD

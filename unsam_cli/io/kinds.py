@@ -1,7 +1,7 @@
 """Recognise a file by its first bytes, for messages about a wrong file.
 
-No reader decides by this whether it can read a file. It only lets the message say what the file is,
-and which command makes the right one.
+No reader uses this to decide whether it can read a file. It only lets the message say what the
+file is, and which command makes the right one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAD = 4096
-"""Bytes that are looked at."""
+"""Number of bytes that are examined."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ _HINTS = {
 
 
 def kind_of(head: bytes) -> Kind:
-    """Tell what a file is by its first bytes.
+    """Recognise the kind of a file by its first bytes.
 
     Parameters
     ----------
     head : bytes
-        The first `HEAD` bytes, or all.
+        The first `HEAD` bytes, or all bytes of a shorter file.
     """
     if not head:
         return Kind("empty", "empty")
@@ -127,19 +127,20 @@ def _text(head: bytes) -> Kind:
 
 
 def mistaken(head: bytes, wanted: str) -> str | None:
-    """Return what a file is, and how to make the right one; None if it may be right.
+    """Describe a file of a wrong kind, and how to make the right one; None if it may be right.
 
     Parameters
     ----------
     head : bytes
         The first `HEAD` bytes of the file.
     wanted : str
-        What is needed: features, masks, image, checkpoint, prompts, shard, table, list or config.
+        Kind that is needed: features, masks, image, checkpoint, prompts, shard, table, list or
+        config.
 
     Returns
     -------
     str or None
-        What follows the name in the message; None if the file may well be damaged only.
+        Text that follows the name in the message; None if the file may just be damaged.
     """
     kind = kind_of(head)
     families, needed = _NEEDED[wanted]
@@ -149,7 +150,7 @@ def mistaken(head: bytes, wanted: str) -> str | None:
 
 
 def mistaken_file(path: Path | str, wanted: str) -> str | None:
-    """Return the same for a path; None if it cannot be read or is not a file."""
+    """Return the same text for a path; None if the file cannot be read or is not a file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:

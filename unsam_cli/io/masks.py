@@ -1,7 +1,7 @@
 """Read masks files, COCO JSON in all common forms, image by image.
 
-Read are full COCO objects, bare lists of results, one annotation a line, and SA-1B files or folders
-of them; compressed with gzip or not; masks as polygons or RLE, compressed or not.
+These forms are full COCO objects, bare lists of results, one annotation per line, and SA-1B files
+or folders of them, with or without gzip. Masks are polygons or RLE, compressed or not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unsam_cli.io.masks_index import Index, add_source, check_image_ids
 from unsam_cli.io.sources import Spool, json_files, open_path
 
 Row = list[int]  # as in masks_index.Index
-_GAP = 4096  # bytes
+_GAP = 4096  # bytes between two records that are still read at once
 
 __all__ = ["Annotation", "ImageInfo", "ImageMasks", "MasksFile", "read_masks"]
 
@@ -34,7 +34,7 @@ class ImageMasks:
     Attributes
     ----------
     image : dict
-        `id`, and `file_name`, `height` and `width` where the file lists images.
+        `id`, and `file_name`, `height` and `width` if the file lists images.
     annotations : list of Annotation
         In the order of the file.
     """
@@ -44,16 +44,16 @@ class ImageMasks:
 
 
 class MasksFile:
-    """An indexed masks file; annotations are read and checked when they are asked for.
+    """An indexed masks file, whose annotations are read and checked on demand.
 
-    May be used from several threads.
+    Several threads may use it.
 
     Attributes
     ----------
     images : dict
-        `ImageInfo` by id; empty for files that list no images, such as lists of results.
+        `ImageInfo` by id; empty if the file lists no images, as a bare list of results.
     info : dict
-        The file's `info`; `unsam` in it is the provenance.
+        The object `info` of the file, whose key `unsam` is the provenance.
     """
 
     def __init__(self, index: Index, spool: Spool) -> None:
@@ -62,7 +62,7 @@ class MasksFile:
         self._sources = index.sources
         self._rows = index.table()
         self._crowds = index.crowds
-        self._spool = spool  # lives as long as this, for the sources
+        self._spool = spool  # kept alive for the sources
 
     def __len__(self) -> int:
         """Count the annotations."""
@@ -75,7 +75,7 @@ class MasksFile:
         return sorted(self.images.keys() | set(found))
 
     def counts(self, *, crowds: bool = True) -> dict[int, int]:
-        """Count the annotations of every image that has any, crowds among them or not."""
+        """Count the annotations of every image that has any, with or without crowd regions."""
         ids, found = np.unique(self._rows[:, 0], return_counts=True)
         every = dict(zip(ids.tolist(), found.tolist(), strict=True))
         return every if crowds else {i: n - self._crowds[i] for i, n in every.items()}
@@ -86,7 +86,7 @@ class MasksFile:
         Raises
         ------
         MaskFileError
-            If one of them is invalid; the message names it.
+            An annotation is invalid; the message names it.
         """
         image = self.images.get(image_id)
         return [self._annotation(row, text, image) for row, text in self._texts(image_id)]
@@ -104,12 +104,12 @@ class MasksFile:
         Returns
         -------
         list of (name, record)
-            In the order of the file; the name says which file and annotation, for messages.
+            Records in the order of the file. The name identifies file and annotation in messages.
 
         Raises
         ------
         MaskFileError
-            If the file has changed since it was opened.
+            The file has changed since it was opened.
         """
         return [self._parse(row, text) for row, text in self._texts(image_id)]
 
@@ -121,12 +121,12 @@ class MasksFile:
         Parameters
         ----------
         on_error : callable, optional
-            Takes an image entry and what is wrong with its annotations; the image is then left out.
+            Called with an image entry and the error of its annotations; the image is left out.
 
         Raises
         ------
         MaskFileError
-            If an annotation is invalid and `on_error` is not given; the message names it.
+            An annotation is invalid and `on_error` is not given; the message names it.
         """
         for image_id in self.image_ids:
             info = self.images.get(image_id)
@@ -182,7 +182,7 @@ class MasksFile:
 
 
 def _neighbours(row: Row, following: Row) -> bool:
-    """Whether two rows lie so close in one file that the gap may be read too."""
+    """Whether two rows lie so close in one file that the gap is read, too."""
     gap = following[3] - (row[3] + row[4])
     return row[2] == following[2] and 0 <= gap < _GAP
 
@@ -190,21 +190,21 @@ def _neighbours(row: Row, following: Row) -> bool:
 def read_masks(source: Path, *, name: str | None = None) -> MasksFile:
     """Open a masks file of any form.
 
-    All records are found, and their ids checked, at once; masks are checked as they are read.
+    All records are found now, and their ids are checked. Masks are checked when they are read.
 
     Parameters
     ----------
     source : Path
         A file, or a folder of ``.json`` files.
     name : str, optional
-        What messages call a single file.
+        Name of a single file in messages; its path by default.
 
     Raises
     ------
     MissingInputError
-        No such file, or a folder without any.
+        The file does not exist, or the folder has no files.
     MaskFileError
-        Not a masks file, or one of its records is invalid.
+        It is not a masks file, or one of its records is invalid.
     """
     index, spool = Index(), Spool()
     if os.path.isdir(source):

@@ -1,7 +1,7 @@
 """Index of the records of a masks file and their positions, without their content.
 
-Of an annotation only its image and its place in the file are remembered, 40 bytes; it is read again
-when its image is asked for. So a file may be larger than the memory, and the annotations of an
+The index holds only the image and the position of each annotation, 40 bytes. The annotation is read
+again when its image is needed. So a file may be larger than the memory, and the annotations of an
 image may lie anywhere in it.
 """
 
@@ -22,28 +22,28 @@ from unsam_cli.io.json_stream import JsonRecord, parse_json, records
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.sources import Source
 
-_BLANK = b"\xef\xbb\xbf \t\r\n"  # with the mark that Windows programs put first
-_FIELDS = 5  # numbers of a row
-_LATER = -(2**63)  # an annotation's image that the file names elsewhere
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # including the byte order mark that Windows programs write
+_FIELDS = 5  # numbers in a row
+_LATER = -(2**63)  # stands for an image that the file names elsewhere
 
 
 @dataclass(slots=True)
 class Index:
-    """Images, and places of the annotations, of some files.
+    """Images and positions of annotations of one or more files.
 
     Attributes
     ----------
     images : dict
         Image entries by id.
     info : dict
-        The `info` object; of several files, the last one's.
+        The object `info`; that of the last file if there are several.
     sources : list of Source
         The files.
     rows : array of int64
-        Of every annotation: its image, its number in its file from 1, its file, its first byte and
-        its length.
+        Five numbers per annotation: its image, its number in its file from 1, the index of the
+        file, its first byte and its length.
     crowds : Counter
-        Annotations with ``iscrowd`` by image.
+        Number of annotations with ``iscrowd`` by image.
     """
 
     images: dict[int, ImageInfo] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Index:
     crowds: Counter[int] = field(default_factory=Counter)
 
     def table(self) -> NDArray[np.int64]:
-        """Return the rows, (n, 5) int64, sorted by image and else in the order of the files."""
+        """Return the rows, (n, 5) int64, sorted by image and then in the order of the files."""
         rows = np.array(self.rows, dtype=np.int64).reshape(-1, _FIELDS)
         return rows[np.argsort(rows[:, 0], kind="stable")]
 
@@ -64,7 +64,7 @@ def add_source(index: Index, source: Source) -> None:
     Raises
     ------
     MaskFileError
-        If it is not a masks file, or a record has no id, no image, or one of each too many.
+        It is not a masks file, or a record lacks an id or an image, or repeats an id.
     """
     begin, seen = len(index.rows), set[str]()
     ids = array("q")
@@ -96,7 +96,7 @@ def add_source(index: Index, source: Source) -> None:
 
 
 def check_image_ids(index: Index) -> None:
-    """Raise MaskFileError if an annotation's image is not listed although images are."""
+    """Raise a MaskFileError if images are listed, but not that of an annotation."""
     if not index.images:
         return
     table = index.table()
@@ -189,7 +189,7 @@ def _checked_info(info: dict[str, Any], source: Source) -> dict[str, Any]:
 
 
 def _assign_image(index: Index, begin: int, single: ImageInfo | None, source: Source) -> None:
-    """Give annotations without an image that of their SA-1B file."""
+    """Give annotations without an image the image of their SA-1B file."""
     for at in range(begin, len(index.rows), _FIELDS):
         if index.rows[at] == _LATER:
             if single is None:

@@ -1,8 +1,8 @@
-"""Reading back, losslessly and as a stream, the COCO files that this program writes.
+"""Read the COCO files that this program writes as a stream, without loss.
 
-Such a file has one image or annotation a line, and annotations in the order of the images. Resuming
-and merging copy records with every key they have, which the general reader
-(:mod:`unsam_cli.io.masks`) does not promise.
+Such a file has one image or annotation per line, and its annotations are in the order of the
+images. Resuming and merging must copy every key of a record, which the general reader
+(:mod:`unsam_cli.io.masks`) does not guarantee.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MaskLines:
     MissingInputError
         No such file.
     MaskFileError
-        Not laid out as this program writes it.
+        The layout is not that of this program.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class MaskLines:
 
     @property
     def marks(self) -> dict[str, Any]:
-        """What the file says of itself; ``shard`` is in it if it is a part of a run."""
+        """The metadata of the file; it has the key ``shard`` if the file is a part of a run."""
         own: dict[str, Any] = self.info["unsam"]
         return own
 
@@ -62,7 +62,7 @@ class MaskLines:
         return self._section(b'"images":')
 
     def groups(self) -> Iterator[Group]:
-        """Yield each image with its annotations, `parent` being an index into them.
+        """Yield each image with its annotations, whose `parent` is an index into them.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class MaskLines:
 
 
 def marks_of(path: Path) -> dict[str, Any]:
-    """Return what a masks file of any form says of itself; nothing of any other file."""
+    """Return the metadata of a masks file of any form; an empty dict for any other file."""
     try:
         with open_regular(path, error=MaskFileError) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
@@ -125,7 +125,7 @@ def marks_of(path: Path) -> dict[str, Any]:
 
 
 def _with_local_parents(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn ids into positions: what :func:`number_annotations` undoes."""
+    """Replace ids of parents by positions, the inverse of `number_annotations`."""
     place = {annotation.pop("id"): i for i, annotation in enumerate(group)}
     for annotation in group:
         annotation["parent"] = place.get(annotation.pop("parent_id"))

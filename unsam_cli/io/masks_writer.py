@@ -1,6 +1,6 @@
-"""Writing masks as COCO JSON, as a stream: one image or annotation a line.
+"""Write masks as COCO JSON, as a stream: one image or annotation per line.
 
-The lines make a file of any size readable record by record, and friendly to ``grep`` and ``diff``.
+So a file of any size can be read record by record, and ``grep`` and ``diff`` work on it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ def number_annotations(groups: ImageAnnotations) -> Iterator[dict[str, Any]]:
     Parameters
     ----------
     groups : iterable of list of dict
-        The annotations of one image after the other. `parent` of an annotation is an index into its
-        own list, or None.
+        The annotations of each image in turn. `parent` of an annotation is an index into its own
+        list, or None.
+
+    Yields
+    ------
+    dict
+        Annotations with `id` and `parent_id`.
     """
     base = 1
     for group in groups:
@@ -47,9 +52,9 @@ def write_masks(
     Parameters
     ----------
     stream : binary stream
-        Where.
+        The stream to write to.
     kind : {'coco', 'results', 'ndjson'}
-        A full COCO object, the bare list of annotations (without boxes), or one annotation a line.
+        A full COCO object, a bare list of annotations (without boxes), or one annotation per line.
     history : list of dict
         The steps that made the masks, for ``info.unsam``.
     marks : mapping of str, optional
@@ -64,7 +69,7 @@ def write_masks(
         for annotation in annotations:
             stream.write(orjson.dumps(annotation) + b"\n")
     elif kind == "results":
-        # A result with a box would be ranged by size by its box, not by its mask.
+        # With a box, the size range of a result would depend on the box, not on the mask.
         _write_list(stream, ({k: v for k, v in a.items() if k != "bbox"} for a in annotations))
         stream.write(b"\n")
     else:

@@ -1,4 +1,4 @@
-"""Any kind of pixel that Pillow knows, as 8-bit RGB."""
+"""Convert all kinds of pixels that Pillow supports to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any mode.
+        Image of any mode.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The image in mode RGB.
 
     Notes
     -----
-    What is transparent is laid over white, as browsers show it. Grey of 16 bits is scaled by its
-    full range. Wider integers and floats carry no range: they are scaled by the smallest of 1
-    (floats only), 255 (floats only) and 65535 that holds them, otherwise by their own minimum and
-    maximum. Colour profiles are ignored.
+    Transparent pixels are blended with white, as in browsers. Grey values of 16 bits are scaled by
+    their full range. Wider integers and floats have no fixed range: they are scaled by the smallest
+    of 1 (floats only), 255 (floats only) and 65535 that is large enough, or else by their own
+    minimum and maximum. Colour profiles are ignored.
     """
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_grey(image)).convert("RGB")
@@ -36,7 +41,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
-    """Grey values of more than 8 bits as 8 bits, (H, W) uint8."""
+    """Scale grey values of more than 8 bits to 8 bits, (H, W) uint8."""
     values = np.asarray(image)
     if values.dtype.itemsize == 2:
         table = np.rint(np.arange(65536) / 257).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Small JPEGs of photographs: what borders are refined with when the originals are elsewhere."""
+"""Small JPEGs of photographs, which refine borders if the originals are not available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from unsam_cli.io.images import decode_image, resize
 
 PREVIEW = 640
-"""Most pixels a side of a preview."""
+"""Longest side of a preview, in pixels."""
 
 _ORIENTATIONS = {
     (False, False, False): 1,
@@ -23,11 +23,11 @@ _ORIENTATIONS = {
     (True, True, True): 7,
     (True, False, True): 8,
 }
-"""EXIF orientation of what was mirrored across (second), down (third), then transposed (first)."""
+"""EXIF orientation by three steps: mirrored across (second), down (third), transposed (first)."""
 
 
 def encode_preview(rgb: NDArray[np.uint8]) -> bytes:
-    """JPEG of an image, no larger than `PREVIEW` pixels a side and never enlarged.
+    """Encode an image as JPEG with sides of at most `PREVIEW` pixels; it is never enlarged.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def encode_preview(rgb: NDArray[np.uint8]) -> bytes:
 
     Notes
     -----
-    The blocks of a JPEG begin in one corner. The picture decides in which: it is stored mirrored
-    and turned as `_settled` says, and its EXIF orientation undoes that. So a turned image has the
-    turned preview, to the pixel.
+    The blocks of a JPEG begin in one corner. The content of the picture decides which corner this
+    is: the picture is stored mirrored and rotated by `_settled`, and its EXIF orientation reverses
+    this. So the preview of a rotated image is exactly the rotated preview.
     """
     stored, orientation = _settled(_shrunk(rgb, PREVIEW))
     exif = Image.Exif()
@@ -47,7 +47,7 @@ def encode_preview(rgb: NDArray[np.uint8]) -> bytes:
 
 
 def encode_small(rgb: NDArray[np.uint8], longest: int) -> bytes:
-    """JPEG of an image (H, W, 3) uint8 as it is, no larger than `longest` pixels a side."""
+    """Encode an image (H, W, 3) uint8 as JPEG with sides of at most `longest` pixels."""
     return _jpeg(_shrunk(rgb, longest), Image.Exif())
 
 
@@ -62,7 +62,7 @@ def decode_preview(data: bytes) -> NDArray[np.uint8]:
     Raises
     ------
     ImageFileError
-        If it is not an image, or larger than a preview may be.
+        The data is not an image, or is larger than a preview may be.
     """
     return decode_image(data, "preview", most=PREVIEW**2)
 
@@ -74,16 +74,16 @@ def _shrunk(rgb: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 
 
 def _jpeg(rgb: NDArray[np.uint8], exif: Image.Exif) -> bytes:
-    """Quality 90 without chroma subsampling: borders between colours stay where they are."""
+    """Encode with quality 90 and no chroma subsampling, so that borders of colours do not move."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=90, subsampling=0, exif=exif)
     return buffer.getvalue()
 
 
 def _settled(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-    """Mirror and turn an image: wide, and most light to the right and below; and the way back.
+    """Mirror and rotate an image so that it is wide, and brightest to the right and below.
 
-    The way back is an EXIF orientation, 1 to 8.
+    Return the image and the EXIF orientation, 1 to 8, that reverses this.
     """
     light = rgb.sum(axis=2, dtype=np.int64)
     height, width = light.shape

@@ -1,4 +1,4 @@
-"""Temporary files: what cannot be read in parts, or not yet be written, where it is."""
+"""Temporary files, for data that cannot be read in parts or written in place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scratch_error(what: str, e: OSError) -> MachineError:
     """Return an error of a temporary file as one line that names its folder."""
     try:
         folder = tempfile.gettempdir()
-    except FileNotFoundError:  # none can be written to
+    except FileNotFoundError:  # no folder is writable
         folder = os.environ.get("TMPDIR", "/tmp")
     reason = (shortage(e) or e.strerror or str(e)).split("; ")[0]
     return MachineError(
@@ -29,16 +29,16 @@ def scratch_error(what: str, e: OSError) -> MachineError:
 
 @contextmanager
 def scratch(what: str) -> Iterator[None]:
-    """Turn an OSError, of a temporary file that holds `what`, into one line.
+    """Turn an OSError of a temporary file that holds `what` into an error of one line.
 
     Raises
     ------
     MachineError
-        No space, no permission, too many open files.
+        There is no space or no permission, or too many files are open.
     """
     try:
         yield
-    except OutputError as e:  # an output of this program that is kept for a while
+    except OutputError as e:  # an output that is stored temporarily
         if isinstance(e.__cause__, OSError):
             raise scratch_error(what, e.__cause__) from e
         raise
@@ -50,12 +50,12 @@ def scratch(what: str) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(what: str) -> Iterator[Path]:
-    """Give a temporary folder that holds `what`.
+    """Create a temporary folder for `what`, which is removed afterwards.
 
     Raises
     ------
     MachineError
-        It cannot be made.
+        The folder cannot be created.
     """
     with ExitStack() as stack:
         with scratch(what):
@@ -64,7 +64,7 @@ def scratch_folder(what: str) -> Iterator[Path]:
 
 
 def pieces(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the content of a stream in pieces of no more than a mebibyte."""
+    """Yield the content of a stream in pieces of at most 1 MiB."""
     return iter(lambda: stream.read(_CHUNK), b"")
 
 
@@ -74,7 +74,7 @@ def keep(source: Iterable[bytes], target: IO[bytes], what: str) -> int:
     Raises
     ------
     MachineError
-        The temporary file cannot be written; what `source` raises is left as it is.
+        The temporary file cannot be written. Errors of `source` are not changed.
     """
     total = 0
     for chunk in source:

@@ -1,4 +1,4 @@
-"""JSON texts that can be read in parts: plain files, and what was compressed."""
+"""JSON texts that can be read in parts: plain files, and decompressed copies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A file, open only while it is read: a folder may hold thousands."""
+    """A file that is open only while it is read, since a folder may hold thousands."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path
@@ -60,7 +60,7 @@ class SpoolSource:
 
 
 class Spool:
-    """A temporary file for all that cannot be read in parts where it is; removed with this."""
+    """A temporary file for texts that cannot be read in parts in place; removed with the object."""
 
     _file: IO[bytes] | None = None
 
@@ -70,9 +70,9 @@ class Spool:
         Raises
         ------
         MaskFileError
-            If it is damaged or cannot be read.
+            The file is damaged or cannot be read.
         MachineError
-            There is no room for it.
+            There is no space for the temporary file.
         """
         with scratch(name):
             if self._file is None:
@@ -93,14 +93,14 @@ class Spool:
 
 
 def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
-    """Open a file, plain or compressed; `name` is what messages call it instead of its path.
+    """Open a file, plain or compressed; `name` is its name in messages instead of its path.
 
     Raises
     ------
     MissingInputError
-        No such file.
+        The file does not exist.
     MaskFileError
-        It cannot be read.
+        The file cannot be read.
     """
     plain = FileSource(path, name)
     check_regular(path, name, MaskFileError)
@@ -108,12 +108,12 @@ def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
 
 
 def json_files(folder: Path) -> list[Path]:
-    """All ``.json`` and ``.json.gz`` files below a folder, sorted bytewise, hidden ones left out.
+    """Return all ``.json`` and ``.json.gz`` files below a folder, sorted bytewise, none hidden.
 
     Raises
     ------
     MissingInputError
-        There is none.
+        The folder has no such file.
     """
     found = [folder / name for name in files_below(folder, (".json", ".json.gz"))]
     if not found:

@@ -1,13 +1,13 @@
-"""Segmenters at work: what `unsam predict` does.
+"""Prediction with trained segmenters: what `unsam predict` does.
 
 ================  ===============================================================================
 `settings`        how to predict; imports nothing heavy
-`views`           what the network is shown of an image: all of it, and tiles
-`masks`           from the factors of masks to runs: chosen first, enlarged in slices
-`tiles`           masks of tiles joined across borders
+`views`           the inputs of the network for an image: the whole image, and tiles
+`masks`           from queries and features to runs: select masks, then enlarge them in slices
+`tiles`           join the masks of tiles across borders
 `predict`         one image: pixels in, masks out
-`pipeline`        many images: threads before and after the network's
+`pipeline`        many images: threads before and after the thread of the network
 `checkpoints`     which of the two kinds of network a checkpoint holds
-`prompted`        promptable models: a room of its own
+`prompted`        promptable models, in a folder of their own
 ================  ===============================================================================
 """

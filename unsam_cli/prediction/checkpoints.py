@@ -1,4 +1,4 @@
-"""Which kind of network a checkpoint holds, told without loading it."""
+"""Find out which kind of network a checkpoint holds, without loading it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ from unsam_cli.io.files import open_regular, refuse_special
 from unsam_cli.sam.loading import FORMAT
 
 _PARTS = ("image_encoder.", "prompt_encoder.")
-"""Names of SAM's parts in its original checkpoints."""
+"""Prefixes of the names of tensors in original checkpoints of SAM."""
 
 
 def is_promptable(checkpoint: str) -> bool:
-    """Whether a checkpoint is a SAM or a relative; else a whole-image segmenter is expected.
+    """Whether a checkpoint is promptable, as SAM is; otherwise it is a whole-image segmenter.
 
     Parameters
     ----------
     checkpoint : str
-        A folder, a file, or a hub id. What cannot be read is left to whoever loads it.
+        A folder, a file, or a hub id.
+
+    Returns
+    -------
+    bool
+        False also for a checkpoint that cannot be read: the function that loads it reports this.
 
     Raises
     ------
+    CheckpointError
+        The path is a pipe, a socket or a device.
     WeightsUnavailableError
-        A hub id that is neither in the cache nor to be had from the hub.
+        A hub id that is not in the cache and cannot be downloaded.
     """
     path, repository = Path(checkpoint), hub_id(checkpoint)
     refuse_special(path, CheckpointError)
@@ -55,7 +62,7 @@ def _names(path: Path) -> Iterable[object]:
             with safetensors.safe_open(path, "pt") as file:
                 return list(file.keys())
         content = torch.load(path, map_location="meta", weights_only=True)
-    # Whatever is wrong with the file is told by whoever loads it.
+    # The function that loads the file reports what is wrong with it.
     except Exception:
         return []
     return unwrap(content) if isinstance(content, dict) else []

@@ -1,4 +1,4 @@
-"""From the factors of an image's masks to runs: chosen first, enlarged in slices."""
+"""From queries and features of an image to runs: select masks, then enlarge them in slices."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.prediction.views import View
 from unsam_cli.rle import Axis, Factors, Rle, RunTable, enlarge
 
-_SLICE = 2**24  # bytes of logits at once
-_DRAWN = 128  # masks at once where there are windows
+_SLICE = 2**24  # bytes of logits in memory at once
+_DRAWN = 128  # masks drawn at once if masks have windows
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Slice:
     Attributes
     ----------
     maps : (n, h, w) float32
-        Logits, contiguous by columns, as runs are; or with factors features (C, h, w).
+        Logits, contiguous by columns, as runs are. With `factors` these are features (C, h, w).
     scores : (n,) float32
         Class scores.
     factors : Factors, optional
-        What features are multiplied with to get logits, and where.
+        Embeddings that the features are multiplied with to get logits, and windows for this.
     """
 
     maps: NDArray[np.float32]
@@ -41,13 +41,14 @@ class Slice:
 
 @dataclass(frozen=True)
 class Masks:
-    """Masks of an image, compressed as they wait for each other, and how good they are.
+    """Masks of an image, which are compressed until all of them are found, and their scores.
 
     Attributes
     ----------
     rles : list of Rle
-        n masks.
+        The n masks.
     scores : (n,) float64
+        Scores of the masks, 0 to 1.
     """
 
     rles: list[Rle]
@@ -64,18 +65,24 @@ class Masks:
 def choose(
     class_logits: Tensor, settings: PredictSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the queries that become masks, ascending, and their class scores.
+    """Select the queries that become masks.
 
     Parameters
     ----------
     class_logits : (Q, 2) tensor
-        Of "a mask" and of "nothing".
+        Logits of the classes "mask" and "no mask" for each of Q queries.
     settings : PredictSettings
+        How to predict.
+
+    Returns
+    -------
+    (n,) int64, (n,) float32
+        Ascending indices of the queries, and their class scores.
 
     Notes
     -----
-    The score of a mask is the class score times a number below 1, so that queries below the least
-    score wanted can be left out at once.
+    The score of a mask is the class score times a number of at most 1. So queries with a class
+    score below `min_score` can be dropped at once.
     """
     scores = class_logits.float().softmax(-1)[:, 0].cpu().numpy()
     check_output(scores, settings.dtype)
@@ -91,9 +98,9 @@ def choose(
 
 @torch.inference_mode()
 def slices(predictions: Predictions, index: int, settings: PredictSettings) -> Iterator[Slice]:
-    """Yield the logits of the chosen masks of one input of a batch, a bounded number at once.
+    """Yield the logits of the selected masks of input `index` of a batch, in bounded slices.
 
-    If masks have windows, their logits are not computed yet: that takes longer than drawing them.
+    If masks have windows, a slice holds factors, and `draw` computes the logits inside the windows.
     """
     chosen, scores = choose(predictions.class_logits[-1, index], settings)
     features = predictions.features[index].float()
@@ -109,7 +116,7 @@ def slices(predictions: Predictions, index: int, settings: PredictSettings) -> I
             yield Slice(maps, scores[begin : begin + _DRAWN], Factors(factors[part], windows[part]))
         return
     _, h, w = features.shape
-    pixels = features.flatten(1)  # turning what comes out is dearer, but needs no copy of 0.1 GB
+    pixels = features.flatten(1)  # transposing the result is slower, but avoids a copy of 0.1 GB
     count = max(1, _SLICE // (4 * h * w))
     for begin in range(0, len(chosen), count):
         queries = torch.from_numpy(chosen[begin : begin + count]).to(embeddings.device)
@@ -119,17 +126,17 @@ def slices(predictions: Predictions, index: int, settings: PredictSettings) -> I
 
 
 def _by_columns(maps: Tensor) -> NDArray[np.float32]:
-    """Bring maps (n, h, w) to the CPU, where columns are contiguous."""
+    """Copy maps (n, h, w) to the CPU, with contiguous columns."""
     turned: NDArray[np.float32] = maps.transpose(1, 2).contiguous().cpu().numpy()
     return turned.transpose(0, 2, 1)
 
 
 def draw(part: Slice, view: View, size: tuple[int, int]) -> Masks:
-    """Turn logits into masks of an image of `size` (H, W), without those that are empty.
+    """Turn logits into masks of an image of `size` (H, W), and drop empty masks.
 
-    A mask is where its logits are positive, once they have been resized to the network's input,
-    freed from its padding, and resized to the view. Its score is the class score times the mean
-    probability inside of it.
+    Logits are resized to the input of the network, cropped to remove the padding, and resized to
+    the view; a mask is where they are positive. Its score is the class score times the mean
+    probability inside the mask.
     """
     _, h, w = part.maps.shape
     (height, width), (tall, wide) = view.inner, view.padded

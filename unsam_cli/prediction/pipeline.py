@@ -1,4 +1,4 @@
-"""Many images: decoded and finished in threads, with one thread for the network."""
+"""Many images: threads decode them and draw masks, and one thread runs the network."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ def predict_images(
     Parameters
     ----------
     items : iterable
-        Anything with a `path`; consumed a bounded number ahead.
+        Items with a `path`. Only a bounded number is read ahead.
     predictor : Predictor
+        The network and how it is used.
     use : callable
-        Makes a result of an item and its masks, in a thread.
+        Turns an item and its masks into a result, in a worker thread.
     jobs : int
-        Threads for all work outside the network.
+        Number of threads for all work outside the network.
 
     Yields
     ------
@@ -44,13 +45,13 @@ def predict_images(
 
     Notes
     -----
-    On a CPU images are computed one by one: it gains nothing from batches, and results then depend
-    on nothing but the image. On an accelerator inputs of one size share batches, and the last bits
-    of logits may depend on the size of a batch.
+    On a CPU images are computed one by one, since batches gain nothing there; so a result depends
+    only on its image. On an accelerator inputs of the same size share batches, and the last bits of
+    logits may depend on the batch size.
 
-    The network's thread also multiplies the factors, slice by slice, so that what an image leaves
-    on the device is free before the next one is computed. It waits while more than `jobs`
-    slices are not drawn yet.
+    The thread of the network also computes the logits, slice by slice, so that the memory that an
+    image takes on the device is free before the next one. It waits while more than `jobs` slices
+    are not drawn yet.
     """
     running: deque[Future[Masks]] = deque()
 
@@ -67,7 +68,7 @@ def predict_images(
             yield running[-1]
             if len(running) > jobs:
                 wait([running.popleft()])
-                release_memory()  # activations and runs of all sizes leave 0.6 GB of holes
+                release_memory()  # buffers of all sizes fragment the memory: 0.6 GB is unused
 
     def finish(prepared: tuple[T, list[Input]], parts: Sequence[Sequence[Future[Masks]]]) -> R:
         # The parts were given to the pool before this, so they are running or done.

@@ -31,10 +31,11 @@ class Input:
     Attributes
     ----------
     view : View
+        The rectangle of the image, and its size as input.
     pixels : (h, w, 3) uint8
-        Of the view's inner size.
+        RGB of the view, resized to its `inner` size.
     size : (H, W)
-        Of the image in pixels.
+        Height and width of the image, in pixels.
     """
 
     view: View
@@ -43,13 +44,14 @@ class Input:
 
 
 class Predictor:
-    """A whole-image segmenter and how it is used.
+    """A whole-image segmenter, and how it is used.
 
     Parameters
     ----------
     segmenter : Segmenter
-        In evaluation mode.
+        The network, in evaluation mode.
     settings : PredictSettings
+        How to predict.
     """
 
     def __init__(self, segmenter: Segmenter, settings: PredictSettings) -> None:
@@ -61,7 +63,7 @@ class Predictor:
         self.dtype = getattr(torch, precision(wanted, str(self.device)))
 
     def prepare(self, rgb: NDArray[np.uint8]) -> list[Input]:
-        """Return what the network is to see of an image (H, W, 3) uint8."""
+        """Return the inputs of the network for an image (H, W, 3) uint8."""
         config, multiple = self.segmenter.config, self.segmenter.multiple
         size = height, width = rgb.shape[0], rgb.shape[1]
         short, longest = self.settings.size or (config.short_side, config.longest_side)
@@ -81,7 +83,7 @@ class Predictor:
     @torch.inference_mode()
     def forward(self, inputs: Sequence[Input]) -> Predictions:
         """Run the network on inputs whose padded sizes are equal."""
-        # Copied: arrays of Pillow are read-only, which torch cannot express.
+        # Copied, since arrays of Pillow are read-only, which torch does not support.
         images = [torch.tensor(one.pixels, device=self.device).permute(2, 0, 1) for one in inputs]
         pixels = batch_pixels(images, self.segmenter.multiple, self.segmenter.config.least_side)
         half = self.dtype != torch.float32
@@ -90,9 +92,9 @@ class Predictor:
         return predictions
 
     def finish(self, inputs: Sequence[Input], parts: Sequence[Sequence[Masks]]) -> FoundMasks:
-        """Put the masks of an image together, of each of its inputs, the best first.
+        """Put together the masks of all inputs of an image, by falling score.
 
-        Of equal scores the first query comes first.
+        Masks of equal scores keep the order of the queries.
         """
         views, size = [one.view for one in inputs], inputs[0].size
         found = [concatenate(part) for part in parts]
@@ -118,21 +120,21 @@ def predict_image(
     Parameters
     ----------
     segmenter : Segmenter
-        In evaluation mode.
+        The network, in evaluation mode.
     rgb : (H, W, 3) uint8
         The image in full size.
     settings : PredictSettings, optional
-        How to predict; by default as published: the best 1000 queries, no suppression.
+        How to predict. The default is as published: the best 1000 queries, no suppression.
 
     Returns
     -------
     FoundMasks
-        At the size of the image, the best first.
+        Masks at the size of the image, by falling score.
 
     References
     ----------
     B. Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", CVPR
-    2022: class score times mean probability inside of the mask.
+    2022: the score is the class score times the mean probability inside the mask.
     """
     settings = settings or PredictSettings()
     predictor = Predictor(segmenter, settings)

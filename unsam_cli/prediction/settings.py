@@ -56,15 +56,15 @@ class PredictSettings(KeptMasks):
     min_score : float
         See `KeptMasks`.
     dtype : {"auto", "float32", "bfloat16", "float16"}
-        Precision of the network; ``auto`` is float32, or bfloat16 for CondInst if the device
+        Precision of the network. ``auto`` is float32, or bfloat16 for CondInst if the device
         supports it.
     batch_size : int
-        Inputs per batch on an accelerator; a CPU takes one at a time.
+        Number of inputs per batch on an accelerator. A CPU takes one at a time.
 
     Raises
     ------
     UsageError
-        A number outside its range.
+        A number is outside its range.
     """
 
     min_score: float = 0.0
@@ -125,5 +125,5 @@ class PredictSettings(KeptMasks):
 
     @property
     def shared(self) -> int:
-        """Pixels that neighbouring tiles share at least."""
+        """Least number of pixels that neighbouring tiles share, along one axis."""
         return (self.tile or 0) // 4 if self.overlap is None else self.overlap

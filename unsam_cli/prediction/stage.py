@@ -30,13 +30,20 @@ def predict(
     Parameters
     ----------
     checkpoint : str
-        What :func:`~unsam_cli.models.loading.load_segmenter` opens.
+        A folder, a file or a hub id, see :func:`~unsam_cli.models.loading.load_segmenter`.
     query : ImageQuery
         The images.
     settings : PredictSettings
         How to predict.
     compute : PredictCompute
-        Where the network runs, see :func:`~unsam_cli.backbones.accelerator`.
+        Device of the network, see :func:`~unsam_cli.backbones.accelerator`.
+    run : RunSettings
+        Output and the other settings that all commands share.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Masks of tiles and of the whole image at reduced size, joined to masks of the image.
+"""Join the masks of tiles and of the whole image at reduced size to masks of the image.
 
-Two masks of neighbouring tiles are one if they agree where both tiles see. What a tile's border
-cuts off and no neighbour goes on with is no object, and dropped: what is too large for tiles
-comes from the pass over the whole image.
+Masks of two neighbouring tiles are parts of one mask if they agree in the strip that both tiles
+contain. A mask that is cut by the border of its tile and has no counterpart in the neighbouring
+tile is dropped: objects that are too large for tiles come from the pass over the whole image.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from unsam_cli.rle import RunTable, intersections, suppress
 from unsam_cli.rle.geometry import crop_runs
 
 AGREE = 0.5
-"""Two masks are one if their IoU, in the strip that both tiles see, is higher."""
+"""Two masks are parts of one if their IoU, in the strip that both tiles contain, is higher."""
 
 SAME = 0.7
-"""A mask of the whole image whose IoU with a mask of the tiles is higher is that mask again."""
+"""A mask of the whole image repeats a mask of the tiles if their IoU is higher."""
 
 IntArray = NDArray[np.int64]
 
@@ -35,19 +35,19 @@ def join(
     Parameters
     ----------
     parts : sequence of Masks
-        Of each view, in pixels of the image.
+        Masks of each view, in pixels of the image.
     views : sequence of View
         The whole image, then its tiles.
     size : (H, W)
-        Of the image in pixels.
+        Height and width of the image, in pixels.
     shared : int
-        Pixels that neighbouring tiles share at least. What is not larger is seen whole by a tile,
-        at full resolution, so that the whole image's masks of that size are not needed.
+        Least number of pixels that neighbouring tiles share. A smaller object lies completely in
+        a tile, at full resolution, so masks of that size from the whole image are not needed.
 
     Returns
     -------
     Masks
-        A joined mask has the mean score of its pieces, by their pixels.
+        The joined masks. The score of one is the mean of its pieces' scores, weighted by area.
     """
     pieces = concatenate(parts[1:])
     table = RunTable.from_rles(pieces.rles, size=size)
@@ -65,12 +65,12 @@ def join(
 
 
 def _groups(table: RunTable, tile: IntArray, tiles: Sequence[View]) -> list[list[int]]:
-    """Return the pieces of each mask, at most one of a tile; those that agree best come first."""
+    """Group the pieces of each mask, at most one per tile; pairs that agree best join first."""
     agreeing = sorted(_agreeing(table, tile, tiles), key=lambda pair: (-pair[0], *pair[1:]))
     group = {i: [i] for i in range(len(tile))}
     taken: set[tuple[int, int]] = set()
     for _, a, b in agreeing:
-        # Within a pair of tiles, a piece has one counterpart.
+        # In a pair of tiles, a piece has one counterpart at most.
         ends = {(a, int(tile[b])), (b, int(tile[a]))}
         if ends & taken or {tile[i] for i in group[a]} & {tile[i] for i in group[b]}:
             continue
@@ -83,7 +83,7 @@ def _groups(table: RunTable, tile: IntArray, tiles: Sequence[View]) -> list[list
 def _agreeing(
     table: RunTable, tile: IntArray, tiles: Sequence[View]
 ) -> Iterator[tuple[float, int, int]]:
-    """Yield the IoU, where both tiles see, of pieces of neighbouring tiles, and their indices."""
+    """Yield the IoU of pieces of neighbouring tiles in the shared strip, and their indices."""
     ends = np.searchsorted(tile, np.arange(len(tiles) + 1))
     for i, j, strip in _strips(tiles):
         a, b = (_cropped(table, np.arange(ends[t], ends[t + 1]), *strip) for t in (i, j))
@@ -97,7 +97,7 @@ def _agreeing(
 
 
 def _strips(tiles: Sequence[View]) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
-    """Yield pairs of neighbouring tiles, in rows, and the rectangles x, y, w, h they share."""
+    """Yield pairs of neighbouring tiles, and the rectangle (x, y, w, h) that each pair shares."""
     for i, a in enumerate(tiles):
         bottom = a.y + a.height
         for j in range(i + 1, len(tiles)):
@@ -112,7 +112,7 @@ def _strips(tiles: Sequence[View]) -> Iterator[tuple[int, int, tuple[int, int, i
 def _cropped(
     table: RunTable, pieces: IntArray, x: int, y: int, w: int, h: int
 ) -> dict[int, IntArray]:
-    """Return the runs, in a rectangle, of the pieces that reach into it."""
+    """Return the runs inside a rectangle of the pieces that overlap it, by index."""
     left, top = table.boxes[pieces, 0], table.boxes[pieces, 1]
     right, bottom = left + table.boxes[pieces, 2], top + table.boxes[pieces, 3]
     near = (left < x + w) & (right > x) & (top < y + h) & (bottom > y)
@@ -122,7 +122,7 @@ def _cropped(
 
 
 def _is_whole(group: list[int], table: RunTable, tile: IntArray, views: Sequence[View]) -> bool:
-    """Whether a neighbour goes on with every piece that is cut off by a border of its tile."""
+    """Whether every piece that a border of its tile cuts continues in a neighbouring tile."""
     image, tiles = views[0], [views[1 + tile[i]] for i in group]
     for i, own in zip(group, tiles, strict=True):
         x, y, w, h = table.boxes[i].tolist()
@@ -152,6 +152,6 @@ def _runs(table: RunTable, index: int) -> NDArray[np.int32]:
 
 
 def _stack(runs: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
-    """Offsets and runs of masks."""
+    """Offsets (n + 1,) and runs (R, 2) of n masks, of which `runs` holds one array each."""
     offsets = np.cumsum([0, *map(len, runs)])
     return offsets, np.concatenate([np.empty((0, 2), dtype=np.int64), *runs])

@@ -1,4 +1,4 @@
-"""What of an image the network is shown: all of it, and tiles of it."""
+"""The inputs of the network for an image: the whole image, and tiles."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from unsam_cli.prediction.settings import PredictSettings
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A rectangle of an image, as the network sees it.
+    """A rectangle of an image that becomes an input of the network.
 
     Attributes
     ----------
     x, y, width, height : int
         The rectangle in pixels of the image.
     inner : (h, w)
-        Its size in pixels after resizing.
+        Height and width of the rectangle after resizing, in pixels.
     padded : (H, W)
-        Size of the network's input, padded on the right and below.
+        Height and width of the network's input, which is padded on the right and below.
     """
 
     x: int
@@ -47,23 +47,24 @@ def plan_views(
 ) -> list[View]:
     """Return the whole image at reduced size, then, if there are any, its tiles row by row.
 
-    Tiles keep the image's resolution, times `scale`, are equally large, share at least
-    ``settings.shared`` pixels with their neighbours, and cover the image. One that fits into a
-    tile has none.
+    Tiles have the image's resolution, times `scale` if that is not 0. They have equal sizes, share
+    at least ``settings.shared`` pixels with their neighbours, and cover the image. An image that
+    fits into one tile has no tiles.
 
     Parameters
     ----------
     height, width : int
-        Of the image in pixels.
+        Height and width of the image, in pixels.
     settings : PredictSettings
+        How to predict; only the settings of tiles are used.
     short, longest : int
-        Sides of the network's input for the whole image, in pixels.
+        Length of the short side of the whole image as input, and limit of the long side, in pixels.
     multiple : int
-        Sides of the input are multiples of it.
+        Both sides of the input are padded to multiples of this number.
     least : int
         Least height and width of the input, in pixels.
     scale : float
-        If not 0, what the whole image is resized by instead, up to `longest`, and tiles are.
+        If not 0, factor by which tiles and the whole image are resized; it replaces `short`.
     """
 
     def view(x: int, y: int, w: int, h: int, inner: tuple[int, int]) -> View:
@@ -86,7 +87,7 @@ def plan_views(
 
 
 def _starts(length: int, tile: int, shared: int) -> list[int]:
-    """Where the fewest tiles begin that cover `length` pixels, evenly spread."""
+    """Return the first pixel of each of the fewest tiles that cover `length`, evenly spread."""
     if tile == length:
         return [0]
     gaps = -(-(length - tile) // (tile - shared))
@@ -98,7 +99,7 @@ def see(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
 
     Notes
     -----
-    Pillow's bilinear filter, as at inference of the published model.
+    The filter is Pillow's bilinear one, as in the inference of the published model.
     """
     pixels = rgb[view.y : view.y + view.height, view.x : view.x + view.width]
     if pixels.shape[:2] == view.inner:

@@ -1,11 +1,11 @@
 """Run many items through one network: batches across items, in one separate thread.
 
-A network has one thread, so that it waits neither for what makes its inputs nor for whoever uses
-what comes out::
+A network has one thread of its own, so that it waits neither for the threads that prepare inputs
+nor for those that use its outputs::
 
     items -> prepare (threads) -> batches (one thread) -> finish (threads) -> results in order
 
-At most a window of items is under way; memory does not grow with their number.
+Only a limited number of items is in progress, so memory does not grow with the number of items.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Network(Generic[P, I, O, R]):
     Attributes
     ----------
     inputs : callable
-        Gives the inputs of a prepared item.
+        Returns the inputs of a prepared item.
     key : callable
-        Of an input: inputs with equal keys may be computed together.
+        Returns the key of an input. Inputs with equal keys may be computed together.
     compute : callable
-        Turns inputs with equal keys into as many outputs. Only ever called by one thread.
+        Turns inputs with equal keys into as many outputs. Only one thread calls it.
     finish : callable
-        Makes the result of an item from its outputs, in a thread of the pool.
+        Turns the outputs of an item into its result, in a thread of the pool.
     """
 
     inputs: Callable[[P], Sequence[I]]
@@ -52,7 +52,7 @@ class Network(Generic[P, I, O, R]):
 
 
 class _Job(Generic[P, I, O, R]):
-    """An item on its way through the network."""
+    """An item in progress."""
 
     def __init__(self, prepared: Future[P]) -> None:
         self.prepared = prepared
@@ -63,7 +63,7 @@ class _Job(Generic[P, I, O, R]):
 
 @dataclass(frozen=True, slots=True)
 class _Slot(Generic[P, I, O, R]):
-    """One input of a job, waiting for its batch; `turn` is the number of its item."""
+    """One input of a job that waits for its batch; `turn` is the number of its item."""
 
     job: _Job[P, I, O, R]
     index: int
@@ -73,17 +73,17 @@ class _Slot(Generic[P, I, O, R]):
 class Batcher(Generic[P, I, O, R]):
     """The thread that runs the network.
 
-    Inputs with equal keys wait for each other until they fill a batch, but no longer than until
-    `lag` items later. Both are counted in items and not in time, so the same items always make the
-    same batches.
+    Inputs with equal keys wait for each other until they fill a batch, but only for the next `lag`
+    items. The waiting time is counted in items, so the same items always form the same batches.
 
     Parameters
     ----------
     network : Network
+        The computation.
     pool : Executor
         Runs ``network.finish``.
     batch_size : int
-        Inputs in a full batch.
+        Number of inputs in a full batch.
     """
 
     def __init__(self, network: Network[P, I, O, R], pool: Executor, batch_size: int) -> None:
@@ -117,11 +117,11 @@ class Batcher(Generic[P, I, O, R]):
         Parameters
         ----------
         items : iterable
-            Consumed a bounded number ahead.
+            The items. Only a bounded number is read ahead.
         prepare : callable
-            Begins to prepare an item.
+            Starts to prepare an item.
         ahead : int
-            Items under way at most, besides those that wait for their batch.
+            Most items in progress, besides those that wait for their batch.
         """
         pending: deque[tuple[T, Future[R]]] = deque()
         for item in items:
@@ -131,7 +131,7 @@ class Batcher(Generic[P, I, O, R]):
             if len(pending) >= self.lag + ahead:
                 first, future = pending.popleft()
                 yield first, attempt(future.result)
-        self._queue.put(None)  # nothing follows: what waits for its batch need not wait any longer
+        self._queue.put(None)  # no item follows, so incomplete batches can run now
         while pending:
             first, future = pending.popleft()
             yield first, attempt(future.result)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _RANKS = ("options", "trainer", "inputs", "", "version", "command")
-"""What is told first: a command line repeats its options, other weights come of other options."""
+"""Order in which differences are reported: those of options often cause the others."""
 _INPUTS = {
     "source": "the source",
     "guide": "--images",
@@ -23,7 +23,7 @@ _WORDS = {
     ("trainer", "steps"): "the number of steps",
     ("", "images"): "the number of images",
 }
-"""Settings that are no options."""
+"""Settings that are not options."""
 
 
 class Difference(NamedTuple):
@@ -32,9 +32,9 @@ class Difference(NamedTuple):
     Attributes
     ----------
     what : str
-        Its name, such as ``--size of extract-features``.
+        Name of the setting, such as ``--size of extract-features``.
     before, now : str
-        Its values.
+        Values in the old and in the new run.
     """
 
     what: str
@@ -48,8 +48,8 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Differen
     Parameters
     ----------
     old, new : mapping
-        Plain JSON values. Under ``history`` there may be a list of steps; a step, or a mapping that
-        is one itself, has ``command``, ``version``, ``options`` and ``inputs``.
+        Plain JSON values. ``history`` may hold a list of steps. A step, or a mapping that is a step
+        itself, has ``command``, ``version``, ``options`` and ``inputs``.
     """
     steps = _commands(old), _commands(new)
     if steps[0] != steps[1]:
@@ -60,7 +60,7 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Differen
         return None
     key = min(differing, key=_rank)
     texts = [_text(values.get(key)) for values in (before, now)]
-    if texts[0] == texts[1]:  # a flag that is not set, and one that another version does not have
+    if texts[0] == texts[1]:  # a flag that is off, and one that another version lacks
         texts = [_text(values[key]) if key in values else "unknown" for values in (before, now)]
     return Difference(_name(key, steps[0]), *texts)
 
@@ -90,7 +90,7 @@ def _flat(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
 
 
 def _rank(path: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-    """Order differences."""
+    """Return a key that sorts differences by how informative they are."""
     kinds = [_RANKS.index(key) for key in path[-2:] if key in _RANKS[:3]]
     kinds += [_RANKS.index(path[-1])] if path and path[-1] in _RANKS[4:] else []
     return (kinds[0] if kinds else _RANKS.index("")), path

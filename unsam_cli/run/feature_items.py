@@ -23,12 +23,12 @@ class FeatureItem:
 
 @contextmanager
 def open_features(argument: str) -> Iterator[FeatureFile]:
-    """Open a features file by its name, ``-`` being standard input.
+    """Open a features file by its name; ``-`` is standard input.
 
     Raises
     ------
     FeatureFileError
-        It is damaged, or its features are not those of patches of the image.
+        The file is damaged, or its features are not those of patches of the image.
     """
     with local_file(argument) as path, FeatureFile(path, name=name_of(argument)) as file:
         if file.attributes.facet == PROMPT:
@@ -40,7 +40,7 @@ def open_features(argument: str) -> Iterator[FeatureFile]:
 
 
 def lasting(file: FeatureFile) -> list[Path]:
-    """Return the file as a list, which is empty if it came from standard input."""
+    """Return the path in a list, which is empty if the file came from standard input."""
     return [] if file.name == STDIN_NAME else [file.path]
 
 

@@ -1,9 +1,9 @@
-"""Identity of a list of images: tells lists apart when only a part of each is known.
+"""Identity of a list of images: distinguishes lists of which only parts are known.
 
-Every shard of a run carries the identity of the whole list that it is a part of: how many images it
-has, and the sum of a hash of each image, block by block. Sums of blocks add up to those of larger
-blocks, so lists of other lengths can be compared, too, and the identities tell where two lists
-differ first. They take about 1 KB, however long the list.
+Every shard of a run has the identity of the complete list: the number of images, and sums of hashes
+of the images, block by block. Sums of blocks add up to sums of larger blocks, so lists of different
+lengths can be compared, and the identities show where two lists first differ. An identity takes
+about 1 KB for lists of any length.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _MODULUS = 1 << 64
 
 
 def list_identity(items: Sequence[Item]) -> str:
-    """Identify a list of images, their ids and names, in their order.
+    """Identify a list of images by their ids and names in this order.
 
     Returns
     -------
     str
-        ``COUNT:SUM,SUM...``, sums of 16 hex digits.
+        ``COUNT:SUM,SUM...``, where each sum has 16 hex digits.
     """
     size = _block_size(len(items))
     sums = [0] * -(-len(items) // size)
@@ -36,7 +36,7 @@ def list_identity(items: Sequence[Item]) -> str:
 
 
 def is_list_identity(text: object) -> bool:
-    """Tell whether `text` has the form that :func:`list_identity` writes."""
+    """Whether `text` has the form that :func:`list_identity` writes."""
     if not isinstance(text, str) or not re.fullmatch(r"\d{1,12}:([0-9a-f]{16}(,|$))*", text):
         return False
     count, sums = _parsed(text)
@@ -44,7 +44,7 @@ def is_list_identity(text: object) -> bool:
 
 
 def count_of(identity: str) -> int:
-    """Return how many images a list has."""
+    """Return the number of images of a list."""
     return _parsed(identity)[0]
 
 

@@ -31,11 +31,11 @@ class ImageQuery:
     arguments : tuple of str
         Files, folders, ``@list.txt``, or ``-`` for a list on standard input.
     null : bool
-        Names in lists end with NUL, not with a newline.
+        Whether names in lists end with NUL instead of a newline.
     coco : Path, optional
-        A COCO file whose images, and ids, are taken.
+        COCO file that gives the images and their ids.
     image_root : Path, optional
-        The folder that the file names of `coco` are relative to.
+        Folder that the file names in `coco` are relative to.
     """
 
     arguments: tuple[str, ...] = ()
@@ -45,9 +45,9 @@ class ImageQuery:
 
 
 def images_of(query: ImageQuery, run: RunSettings) -> tuple[list[ImageItem], RunSettings]:
-    """Return the images of a run, see :func:`list_images`, and the run, which reads them.
+    """Return the images of a run, see :func:`list_images`, and the run with them as its inputs.
 
-    A COCO file that names them may be a shard of an earlier run: then the run is one of it, too.
+    If the COCO file that names the images is a shard of an earlier run, so is this run.
     """
     items = list_images(query, keep_missing=run.on_error == "skip")
     parts = WHOLE
@@ -61,21 +61,26 @@ def images_of(query: ImageQuery, run: RunSettings) -> tuple[list[ImageItem], Run
 def list_images(query: ImageQuery, *, keep_missing: bool = False) -> list[ImageItem]:
     """Return all images in the order of their ids.
 
-    Ids are 1..N over the whole list sorted by path, bytewise, or those of the COCO file.
+    Ids are those of the COCO file, or else 1..N over the complete list sorted bytewise by path.
 
     Parameters
     ----------
     query : ImageQuery
-        What the user said.
+        The user's options.
     keep_missing : bool
-        Return also what a list names and does not exist, to fail when it is read.
+        Also return images that a list names but that do not exist; they fail when they are read.
+
+    Returns
+    -------
+    list of ImageItem
+        The images.
 
     Raises
     ------
     UsageError
-        Nothing was named, or two images would be stored under one name.
+        No input is named, or two images would be stored under one name.
     MissingInputError
-        A path does not exist, or there is no image at all.
+        A path does not exist, or there is no image.
     """
     if query.coco is not None:
         if query.arguments:
@@ -97,9 +102,9 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
     Raises
     ------
     DataError
-        The file lists no images, or one by a name that leaves the folder.
+        The file lists no images, or the name of one leads out of the folder.
     MissingInputError
-        An image does not exist; not with `keep_missing`.
+        An image does not exist, and `keep_missing` is not set.
     """
     from unsam_cli.io.images import find_image
     from unsam_cli.io.masks import read_masks
@@ -121,7 +126,7 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
 
 
 def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[str | None, str]]:
-    """Yield (name in a given folder or None, path) of the images of each argument."""
+    """Yield (name relative to a given folder, or None; path) of the images of each argument."""
     for argument in query.arguments:
         if argument == STDIN:
             for name in _split(sys.stdin.buffer.read(), query.null):
@@ -194,7 +199,7 @@ def _named(found: Iterable[tuple[str | None, str]]) -> dict[str, str]:
 
 
 def _absolute(path: str) -> str:
-    """Absolute and without ``..``, which no stored name may have."""
+    """Make a path absolute and remove ``..``, which stored names must not contain."""
     return os.path.abspath(path)
 
 
@@ -209,12 +214,14 @@ def name_of(argument: str) -> str:
 
 @contextmanager
 def local_file(argument: str) -> Iterator[Path]:
-    """Give a file argument as a seekable file; standard input (``-``) is spooled to one.
+    """Provide a file argument as a seekable file; standard input (``-``) is copied to one.
 
     Raises
     ------
     MissingInputError
-        No such file, or nothing arrives on standard input.
+        The file does not exist, or standard input is empty.
+    DataError
+        Standard input cannot be read.
     """
     if argument != STDIN:
         try:
@@ -245,7 +252,7 @@ def local_file(argument: str) -> Iterator[Path]:
 
 
 def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:
-    """Raise a DataError unless the images known to both lists by id have the same names."""
+    """Raise a DataError if images with the same id in both lists have different names."""
     for item in mine:
         other = theirs.get(item.id)
         if other is not None and other != item.file_name:

@@ -9,9 +9,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """An image to work on: its id, its name as stored in outputs, and where it is.
+    """An image to process: its id, its name as stored in outputs, and its path as text.
 
-    There may be millions of them, and a Path takes several times the memory of its text.
+    There may be millions of items, and a Path takes several times the memory of its text.
     """
 
     id: int
@@ -25,23 +25,23 @@ class ImageItem:
 
 
 class Item(Protocol):
-    """An image as an item of the loop."""
+    """An image as an item of a run."""
 
     @property
     def id(self) -> int:
-        """Id in the outputs."""
+        """Id of the image in outputs."""
         ...
 
     @property
     def file_name(self) -> str:
-        """Name in the outputs."""
+        """Name of the image in outputs."""
         ...
 
 
 class OnDisk(Protocol):
-    """What has a file."""
+    """An object that has a file."""
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the file."""
         ...

@@ -1,11 +1,11 @@
 """The partial output: the finished images of a run, safe even if the run is killed.
 
-Beside its target ``OUT`` a run keeps the folder ``OUT.part``: ``journal.ndjson``, a line for the
-settings and then a line an image, and ``blob.bin``, the raw arrays that the lines point into. An
-image is done when its whole line is there, so a half-written one is simply dropped. Each line ends
-with a checksum of itself and its array: one that is damaged on the disk is dropped, too, and its
-image computed again. The final file is composed from the journal in the order of the images and
-renamed into place: whatever was interrupted, skipped or resumed on the way, the bytes are the same.
+Next to its target ``OUT`` a run keeps the folder ``OUT.part`` with two files: ``journal.ndjson``
+has a line for the settings and then a line per image, and ``blob.bin`` has the raw arrays that the
+lines refer to. An image is done when its line is complete; an incomplete line is dropped. Each line
+ends with a checksum of itself and its array. A line that is damaged on the disk is dropped, too,
+and its image is recomputed. The final file is composed from the journal in the order of the images
+and renamed to its place, so its bytes do not depend on interruptions.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ class Journal:
     Parameters
     ----------
     target : Path or None
-        The output it belongs to; None (standard output) keeps it in a temporary folder.
+        The output that the journal belongs to. None (standard output) uses a temporary folder.
     settings : dict
-        What must not differ when resuming: plain JSON values.
+        Settings that must be the same when a run is resumed, as plain JSON values.
     resume : bool
-        Keep the results of an earlier run; otherwise start over.
+        Whether to keep the results of an earlier run or to start over.
 
     Raises
     ------
     UsageError
-        Resuming with other settings; the first difference is named.
+        A run is resumed with other settings; the message names the first difference.
     OutputError
-        The folder cannot be written, or another process is writing it.
+        The folder cannot be written, or another process is writing to it.
     """
 
     def __init__(self, target: Path | None, settings: dict[str, Any], *, resume: bool) -> None:
@@ -90,7 +90,7 @@ class Journal:
             raise self._another_writer() from e
         except OSError:  # a file system without locks
             logger.info("%s cannot be locked", self.folder)
-        if not os.fstat(self._lines.fileno()).st_nlink:  # deleted by its last owner, who is done
+        if not os.fstat(self._lines.fileno()).st_nlink:  # deleted by its last owner
             raise self._another_writer()
 
     def _another_writer(self) -> OutputError:
@@ -112,7 +112,7 @@ class Journal:
         with os.fdopen(os.dup(self._lines.fileno()), "rb") as stream:  # with a buffer
             stream.seek(0)
             for line in stream:
-                if not line.endswith(b"\n"):  # the run was killed in this moment
+                if not line.endswith(b"\n"):  # the run was killed while it wrote the line
                     break
                 record = self._sound(line, blob_end)
                 if position == 0:
@@ -146,7 +146,7 @@ class Journal:
     def _sound(self, line: bytes, begin: int) -> dict[str, Any] | None:
         """Return the record of a line, or None if the line or its blob is damaged.
 
-        Blobs follow each other in the order of the lines; none begins before `begin`.
+        Blobs are stored in the order of the lines, so the blob cannot begin before `begin`.
         """
         body, _, end = line.rpartition(_SUM)
         if not end.endswith(b"}\n") or not end[:-2].isdigit():
@@ -181,12 +181,12 @@ class Journal:
         return start, len(line)
 
     def append(self, image_id: int, record: dict[str, Any], blob: bytes | memoryview = b"") -> None:
-        """Store the result of one image; it survives even if the run is killed right after.
+        """Store the result of one image; it is safe if the run is killed right afterwards.
 
         Raises
         ------
         OutputError
-            The disk is full or fails; what was stored before is intact.
+            The disk is full or fails. Earlier results are intact.
         """
         try:
             end = self._blob.seek(0, os.SEEK_END)
@@ -198,7 +198,7 @@ class Journal:
         self.entries[image_id] = line
 
     def read(self, image_id: int) -> dict[str, Any]:
-        """Return the record of an image; `blob` in it is for :meth:`read_blob`."""
+        """Return the record of an image; its key `blob` is used by :meth:`read_blob`."""
         record: dict[str, Any] = orjson.loads(self._line(image_id))
         return record
 
@@ -208,7 +208,7 @@ class Journal:
         Raises
         ------
         OutputError
-            It is not what was written.
+            The blob has changed since it was written.
         """
         line = self._line(image_id)
         record = orjson.loads(line)
@@ -226,7 +226,7 @@ class Journal:
 
     def close(self, *, discard: bool) -> None:
         """Close the files; delete them with `discard`, or if there is no target to resume."""
-        if discard or self.target is None:  # while the lock is held, and nothing of others
+        if discard or self.target is None:  # while this process still holds the lock
             for name in (_LINES, _BLOB):
                 Path(self.folder, name).unlink(missing_ok=True)
         self._lines.close()
@@ -283,7 +283,7 @@ def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path)
 
 
 def output_error(target: Path | None, e: OSError) -> OutputError:
-    """Return `e` as one line about the output, with a fix for its cause."""
+    """Return `e` as an error of one line about the output, with a way to fix it."""
     name = "standard output" if target is None else str(target)
     number = errno_of(e)
     if isinstance(e, ForeignFileError):

@@ -1,4 +1,4 @@
-"""Joining the shards of one run into the file that one run would have written."""
+"""Join the shards of a run into the file that the complete run would have written."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def merge(
     files : sequence of Path
         The shards.
     output : str
-        Where to write; ``-`` is standard output.
+        Path of the output; ``-`` is standard output.
     no_clobber : bool
         Refuse to replace an existing output.
     partial : bool
-        Join what there is. The output is marked as the parts that it holds, and can be merged with
-        the rest later.
+        Join shards although some are missing. The output is marked with the parts that it holds,
+        and can be merged with the rest later.
 
     Raises
     ------
     MissingInputError
         A file does not exist.
     DataError
-        Shards of different runs or lists of images, a shard that is missing or given twice, or one
-        image in two files; it is named.
+        The shards belong to different runs or lists of images, a shard is missing or given twice,
+        or two files have the same image. The message names it.
     """
     allow_files(2 * len(files))  # a masks file is read in two places at once
     kinds = {_is_hdf5(file) for file in files}

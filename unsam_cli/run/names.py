@@ -17,24 +17,24 @@ _MOST_TOLD = 10
 
 
 def unique_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
-    """Choose a file name for each image, and log the images whose usual name was taken.
+    """Choose a file name for each image, and log the images whose usual name is taken.
 
-    ``a/b.jpg`` becomes ``a/b.png``; where another image has taken that name ``a/b.jpg.png``, else
-    ``a/b.jpg.ID.png``. Names that differ in case only, or in how an accent is encoded, are one
-    name: on some file systems they are.
+    ``a/b.jpg`` becomes ``a/b.png``. If another image has this name, it becomes ``a/b.jpg.png``, or
+    else ``a/b.jpg.ID.png``. Names that differ only in case or in the encoding of accents count as
+    equal, since they are on some file systems.
 
     Parameters
     ----------
     items : iterable of Item
-        All images of the run, in the order of their ids: names depend on all of them, so that
-        shards, and a resumed run, agree.
+        All images of the run, in the order of their ids. Names depend on all of them, so that
+        shards and resumed runs use the same names.
     suffix : str
-        Of the files, with its dot.
+        Suffix of the files, with its dot.
 
     Returns
     -------
     dict of PurePath
-        By id; relative to the folder.
+        File names by image id, relative to the folder.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def name_below(file_name: str) -> PurePath:
     Raises
     ------
     DataError
-        It leads out of the folder, or is none.
+        The name leads out of the folder, or is not a name.
     """
     name = PurePath(file_name)
     if not name.name or name.is_absolute() or ".." in name.parts or "\0" in file_name:

@@ -30,11 +30,11 @@ class ShardFile:
     path : Path
         The file.
     history : list of dict
-        The steps that made it.
+        The steps that made the file.
     parts : Parts
-        What of a run it holds.
+        The parts of the run that the file holds.
     images : callable
-        Yields id and file name of its images, in the order of the file.
+        Yields id and file name of the images, in the order of the file.
     """
 
     path: Path
@@ -49,15 +49,15 @@ def united(shards: Sequence[ShardFile], *, partial: bool) -> Parts:
     Parameters
     ----------
     shards : sequence of ShardFile
-        In any order.
+        The shards, in any order.
     partial : bool
-        Accept that some are missing.
+        Accept that some shards are missing.
 
     Raises
     ------
     DataError
-        They are of different runs or lists of images, one is missing or there twice, or an image
-        is.
+        The shards belong to different runs or lists of images, a shard is missing or given twice,
+        or two files have the same image.
     """
     _refuse_other_list(shards)
     for shard in shards[1:]:
@@ -68,10 +68,10 @@ def united(shards: Sequence[ShardFile], *, partial: bool) -> Parts:
 
 
 def _refuse_other_list(shards: Sequence[ShardFile]) -> None:
-    """Compare the lists of images that the shards are of; those that do not tell are passed over.
+    """Refuse shards of different lists of images; shards without an identity are ignored.
 
-    A shard holds but a few images of its list. So what tells most is looked for first: an image
-    that had another place in the other list.
+    A shard holds only some images of its list. For the message, an image with different places in
+    the two lists is looked for first.
     """
     marked = [shard for shard in shards if shard.parts.image_list]
     other = next((s for s in marked if s.parts.image_list != marked[0].parts.image_list), None)
@@ -149,7 +149,7 @@ def _joined(shards: Sequence[ShardFile], *, partial: bool) -> Parts:
 
 
 def _some(numbers: Sequence[int], between: str) -> str:
-    """List the first numbers: there may be thousands."""
+    """List the first numbers, since there may be thousands."""
     more = ["..."] if len(numbers) > 8 else []
     return between.join([*map(str, numbers[:8]), *more])
 
@@ -175,7 +175,7 @@ def _refuse_doubles(shards: Sequence[ShardFile]) -> None:
 
 def _refuse_renumbered(shards: Sequence[ShardFile]) -> None:
     """Refuse an image that has another id in another file, or twice in one; the first is named."""
-    # Of a million names only the hashes are kept; names with equal ones are compared after.
+    # To save memory only hashes of names are kept; names with equal hashes are compared later.
     hashes = [np.fromiter((hash(n) for _, n in shard.images()), np.int64) for shard in shards]
     suspects = _repeated(np.concatenate(hashes))
     if not suspects:

@@ -1,4 +1,4 @@
-"""Output: a file that appears complete or not at all, or standard output."""
+"""Outputs: files that appear complete or not at all, and standard output."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STDOUT = "-"
 
 
 def output_path(output: str) -> Path | None:
-    """Return the output as the path of a file, None for a stream.
+    """Return the path of the output file, or None for a stream.
 
-    Standard output is a stream, and so is anything that exists and is no regular file: a device
-    such as ``/dev/null``, or a named pipe. It is written to, never replaced. A symbolic link stays
-    a link: the file it points to is replaced.
+    Streams are standard output and everything that exists and is not a regular file: a device such
+    as ``/dev/null``, or a named pipe. A stream is written to and never replaced. A symbolic link is
+    kept, and the file that it points to is replaced.
     """
     if output == STDOUT or is_special(output):
         return None
@@ -31,7 +31,7 @@ def output_path(output: str) -> Path | None:
 
 
 def is_special(output: str) -> bool:
-    """Tell whether a path is a device, a pipe or a socket."""
+    """Whether a path is a device, a pipe or a socket."""
     try:
         mode = os.stat(output).st_mode
     except OSError:
@@ -45,7 +45,7 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
     Raises
     ------
     UsageError
-        Binary data for a terminal, or the file exists and `no_clobber` is set.
+        Binary data would go to a terminal, or the file exists and `no_clobber` is set.
     OutputError
         The folder does not exist, or the output is a folder.
     """
@@ -64,14 +64,14 @@ def check_output(output: str, *, binary: bool, no_clobber: bool) -> None:
 
 
 def refuse_folder(output: str) -> None:
-    """Refuse the name of a folder where that of a file is needed.
+    """Refuse the name of a folder where the name of a file is needed.
 
-    A :class:`~pathlib.Path` has no slash at its end any more: what was typed is looked at.
+    The argument is the text that was typed, since a :class:`~pathlib.Path` drops a final slash.
 
     Raises
     ------
     OutputError
-        It ends with a slash or a dot, or a folder is there.
+        The name ends with a slash or a dot, or is that of a folder.
     """
     if os.path.isdir(output) or os.path.basename(output) in ("", ".", ".."):
         raise OutputError(f"{output or '.'}: is a folder; give a file name")
@@ -87,16 +87,16 @@ def publish(output: str, write: Callable[[Path], None], *, follow: bool = True) 
     output : str
         A path, or ``-`` for standard output.
     write : callable
-        Fills the empty file at the path that it gets; it may not put another one there.
+        Fills the empty file at the given path; it must not replace this file.
     follow : bool
-        Replace the file that a symbolic link points to. Without, the link itself is replaced: for
-        files of a folder, whose names the user has not typed.
+        Replace the file that a symbolic link points to. If False, the link itself is replaced. This
+        is for files in a folder, whose names the user has not typed.
 
     Raises
     ------
     OutputError
-        The file cannot be written, or another process is writing it; an earlier output is
-        untouched.
+        The file cannot be written, or another process is writing it. An earlier output is not
+        changed.
     BrokenPipeError
         The reader of standard output is gone.
     """
@@ -119,9 +119,9 @@ def publish(output: str, write: Callable[[Path], None], *, follow: bool = True) 
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
-    """Open a temporary file beside `target` that only this process writes; delete it on errors.
+    """Open a temporary file next to `target` for this process only; delete it on errors.
 
-    Its name is fixed, so that a run takes over what one that was killed has left.
+    Its name is fixed, so that a run replaces the file that a killed run has left.
     """
     try:
         temporary, held = claim(target.with_name(f".{target.name}.tmp"))

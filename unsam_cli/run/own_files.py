@@ -1,8 +1,8 @@
-"""Temporary files and folders beside outputs, safe from links and pipes at their names.
+"""Temporary files and folders next to outputs, safe from links and pipes with their names.
 
-Temporary names are known beforehand, so that what a killed run has left is found and removed.
-Others know them, too, and may put a link, a pipe or a second name of another file there. Such a
-thing is never followed, never waited for and never written to.
+Temporary names are predictable, so that files of a killed run are found and removed. Other users
+can predict them, too, and may create a link, a pipe or a hard link to another file there. Such a
+file is never followed, waited for or written to.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ class ForeignFileError(OSError):
 
 
 def claim(path: Path, *, folder: bool = False) -> tuple[Path, int]:
-    """Make an empty file, or an empty folder, that only this process uses.
+    """Create an empty file, or an empty folder, that only this process uses.
 
-    What stands at its name is removed, unless another process holds it.
+    An existing file at this path is removed, unless another process holds it.
 
     Parameters
     ----------
     path : Path
-        Where.
+        Path of the file or folder.
     folder : bool
-        Make a folder.
+        Create a folder.
 
     Returns
     -------
     place : Path
-        Where it is: `path`, or beside it under a name that nobody can guess, where files cannot be
-        locked or where the name cannot be had (a file of another user, a folder in its place).
+        Path of the result: `path`, or an unpredictable name next to it if files cannot be locked or
+        the name is not available (a file of another user, or a folder in the place of a file).
     held : int
-        A descriptor that holds the lock. The caller closes it.
+        File descriptor that holds the lock. The caller closes it.
 
     Raises
     ------
     BlockingIOError
         Another process holds it.
     OSError
-        It cannot be made.
+        It cannot be created.
     """
     for _ in range(_TRIES):
         try:
@@ -69,7 +69,7 @@ def claim(path: Path, *, folder: bool = False) -> tuple[Path, int]:
             os.close(held)
             remove(path)
             return _claim_unguessable(path, folder)
-        if is_at(held, path):  # and not removed by another before it was locked
+        if is_at(held, path):  # and not removed by another process before it was locked
             return path, held
         os.close(held)
     raise BlockingIOError
@@ -88,9 +88,9 @@ def _claim_unguessable(path: Path, folder: bool) -> tuple[Path, int]:
 
 
 def _remove_leftover(path: Path, folder: bool) -> None:
-    """Remove what stands at a temporary name; raise BlockingIOError if a process holds it.
+    """Remove the file at a temporary name; raise a BlockingIOError if a process holds it.
 
-    A PermissionError is raised for what is another user's, in a folder such as ``/tmp``; an
+    A PermissionError is raised for a file of another user, in a folder such as ``/tmp``; and an
     IsADirectoryError or NotADirectoryError for a folder in the place of a file, or the reverse.
     """
     try:
@@ -115,7 +115,7 @@ def _remove_leftover(path: Path, folder: bool) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link, but not what that points to."""
+    """Remove a file, a folder with its content, or a link, but not the target of a link."""
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
             shutil.rmtree(path)
@@ -124,7 +124,7 @@ def remove(path: Path) -> None:
 
 
 def is_at(held: int, path: Path) -> bool:
-    """Say whether an open file or folder is the one at a name."""
+    """Whether an open file or folder is the one at a path."""
     try:
         return os.path.samestat(os.fstat(held), os.lstat(path))
     except FileNotFoundError:
@@ -132,12 +132,12 @@ def is_at(held: int, path: Path) -> bool:
 
 
 def open_own(path: Path) -> BinaryIO:
-    """Open an own file for reading and appending; create it if it is missing.
+    """Open a file of this user for reading and appending; create it if it is missing.
 
     Raises
     ------
     ForeignFileError
-        It is a link or no regular file, has a second name, or belongs to another user.
+        It is a link, is not a regular file, has a second name, or belongs to another user.
     OSError
         It cannot be opened.
     """
@@ -169,14 +169,14 @@ def write_all(stream: BinaryIO, data: bytes | memoryview) -> None:
 
 
 def make_own_folder(path: Path) -> None:
-    """Make a folder that others cannot write to, or accept an existing own one.
+    """Create a folder that others cannot write to, or accept an existing one of this user.
 
     Raises
     ------
     ForeignFileError
-        It is a link or no folder, or belongs to another user.
+        It is a link, is not a folder, or belongs to another user.
     OSError
-        It cannot be made.
+        It cannot be created.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -187,10 +187,10 @@ def make_own_folder(path: Path) -> None:
 
 
 def _refuse_stranger(path: Path, found: os.stat_result) -> None:
-    """Raise a ForeignFileError for what belongs to another user.
+    """Raise a ForeignFileError for a file that belongs to another user.
 
-    The owner of the folder it is in may do there what he likes; and on some file systems all that
-    one makes belongs to him.
+    Files of root and of the owner of the folder are accepted: the owner has full control there, and
+    on some file systems owns all files that are created in it.
     """
     if found.st_uid not in (os.geteuid(), 0, os.stat(path.parent).st_uid):
         raise ForeignFileError(f"{path} belongs to another user")
@@ -208,9 +208,9 @@ def _name_of_kind(mode: int) -> str:
 
 
 def mode_for(held: int, target: Path) -> int:
-    """Return the mode of a new file in the place of `target`: that of the old one, if there is one.
+    """Return the mode for a new file in the place of `target`: that of the old file, if any.
 
-    The owner and the group are taken over as well, where that is allowed.
+    The owner and the group are kept as well, if the system allows it.
     """
     try:
         old = os.stat(target)

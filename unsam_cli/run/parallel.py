@@ -1,4 +1,4 @@
-"""Working on several images at once, in threads, with results in order."""
+"""Process several images at once, in threads, with results in order."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def ordered_map(
 ) -> Generator[tuple[T, R | UnsamError], None, None]:
     """Yield (item, result or error) in the order of `items`.
 
-    Kernels release the GIL, so threads use the cores without copying data. Linear algebra runs on
-    one thread each, which also makes results independent of `jobs`.
+    Kernels release the GIL, so threads use the cores without copying data. Linear algebra uses one
+    thread per item, so that results do not depend on `jobs`.
     """
     with threadpool_limits(limits=1):
         yield from in_order(function, items, jobs=jobs)
@@ -35,9 +35,9 @@ def ordered_map(
 def in_order(
     function: Callable[[T], R], items: Iterable[T], *, jobs: int
 ) -> Generator[tuple[T, R | UnsamError], None, None]:
-    """Yield (item, result or error) in the order of `items`; keep the threads of linear algebra.
+    """Like :func:`ordered_map`, without a limit on the threads of linear algebra.
 
-    Only a few items are ahead of the one being yielded: memory does not grow with their number.
+    Only a few items are read ahead, so memory does not grow with the number of items.
     """
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         pending: deque[tuple[T, Future[R | UnsamError]]] = deque()

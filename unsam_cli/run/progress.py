@@ -39,11 +39,11 @@ class LineReporter:
     Parameters
     ----------
     stage : str
-        What is running, for the lines.
+        Name of the command in the lines.
     total : int
-        Items to do.
+        Number of items to process.
     kept : int
-        Items that an earlier run has done.
+        Number of items that an earlier run has finished.
     """
 
     logger_name = "unsam_cli.progress"
@@ -54,7 +54,7 @@ class LineReporter:
         self.start = self.last = time.monotonic()
 
     def advance(self, skipped: bool = False) -> None:
-        """Count an item; now and then, log a line."""
+        """Count an item, and log a line if the last one was long enough ago."""
         self.done += 1
         self.skipped += skipped
         now = time.monotonic()

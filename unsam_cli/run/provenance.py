@@ -1,7 +1,7 @@
 """Provenance of a file: the steps that made it, with all options that change results.
 
-Left out on purpose: shards, jobs, paths and times. So merged shards equal one run byte for byte,
-and two outputs can be compared by their bytes.
+Shards, jobs, paths and times are left out. So merged shards equal a complete run byte for byte, and
+two outputs can be compared by their bytes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unsam_cli.io.files import file_identity, open_regular
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the history of a file.
+    """One command in the history of a file.
 
     Parameters
     ----------
     command : str
-        The subcommand's name.
+        Name of the subcommand.
     options : dict
-        Every option that changes results, defaults included, with plain JSON values.
+        All options that change results, including defaults, as plain JSON values.
     inputs : dict
         Identities (hashes or ids) of further inputs, such as weights.
     """
@@ -42,7 +42,7 @@ class Step:
         return replace(self, inputs={**self.inputs, **inputs})
 
     def with_options(self, values: Mapping[str, Any]) -> Step:
-        """Return a copy with other values of the options among `values`, which has parameters."""
+        """Return a copy in which options have the values in `values`, by parameter name."""
         named = {name.replace("_", "-"): value for name, value in values.items()}
         return replace(self, options={k: named.get(k, v) for k, v in self.options.items()})
 
@@ -69,7 +69,7 @@ class Step:
 def checksum(path: Path, before: int | None = 0) -> int | None:
     """Return a checksum of the content of a file; None if it cannot be read.
 
-    It goes on from `before`, that of something else: where there is none, there is none of both.
+    `before` is the checksum of earlier data, which is continued. If it is None, so is the result.
     """
     if before is None:
         return None

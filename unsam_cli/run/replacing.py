@@ -1,10 +1,10 @@
-"""No command replaces its inputs: outputs are compared with inputs before the run.
+"""Make sure that no command replaces its inputs: compare outputs with inputs before the run.
 
-Files are told apart by device and inode, so a link is the file that it points to. Only what is
-there already can be replaced: where nothing of an output exists, no input is looked at.
+Files are identified by device and inode, so a link counts as the file that it points to. Only
+existing files can be replaced: if no part of an output exists, inputs are not checked.
 
-What the options name is compared before a command starts, see :mod:`unsam_cli.cli.command`. Images
-that a list names, and files of a folder, are known to the command alone: it says so with
+Files that options name are compared before a command starts, see :mod:`unsam_cli.cli.command`. Only
+the command knows the images in a list and the files in a folder: it registers them with
 :meth:`~unsam_cli.run.settings.RunSettings.reading`, or calls :func:`refuse_replacing`.
 """
 
@@ -33,13 +33,13 @@ def refuse_replacing(writes: Places, reads: Places) -> None:
     Parameters
     ----------
     writes, reads : iterable of str or Path
-        Files, there or not; ``-`` is standard output, or standard input. `reads` is looked at only
-        where something of `writes` exists.
+        Files, which need not exist; ``-`` is standard output or standard input. `reads` is
+        evaluated only if a file of `writes` exists.
 
     Raises
     ------
     UsageError
-        A file is both; it is named.
+        A file is in both; the message names it.
     """
     written: dict[Identity, str | Path] = {}
     for place in writes:
@@ -55,14 +55,14 @@ def refuse_replacing(writes: Places, reads: Places) -> None:
 
 
 def refuse_pictures(writes: Iterable[Path]) -> None:
-    """Refuse to replace an image by a drawing of the same name, even one that is not an input.
+    """Refuse to replace an image by a drawing of the same name, even if it is not an input.
 
     Label maps and overlays have the names of their photographs.
 
     Raises
     ------
     UsageError
-        A file exists and is no drawing of an earlier run; it is named.
+        A file exists and is not a drawing of an earlier run; the message names it.
     """
     from unsam_cli.io.drawings import is_drawing
 
@@ -79,7 +79,7 @@ def refuse_doubles(outputs: Iterable[str]) -> None:
     Raises
     ------
     UsageError
-        One would replace the other; it is named.
+        One output would replace the other; the message names it.
     """
     seen = set()
     for output in outputs:
@@ -93,9 +93,9 @@ def refuse_doubles(outputs: Iterable[str]) -> None:
 
 
 def files_of(output: str) -> Iterator[str | Path]:
-    """Yield what a command with this output writes: the file and what is beside it.
+    """Yield the files that a command with this output writes: the output and files next to it.
 
-    Of a folder that is there: the model and the checkpoints of a training.
+    For an existing folder these include the model and the checkpoints of a training.
     """
     path = output_path(output)
     if path is None:
@@ -124,12 +124,12 @@ def files_in(folder: Path) -> Iterator[Path]:
         return
     try:
         yield from json_files(folder)
-    except MissingInputError:  # said where it is opened
+    except MissingInputError:  # reported when the folder is opened
         return
 
 
 def images_below(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """Yield the existing images that a file names; whoever reads the missing ones reports them."""
+    """Yield the existing images that a file names; missing ones are reported when they are read."""
     from unsam_cli.io.images import find_image
 
     for name in names:

@@ -1,4 +1,4 @@
-"""Resources that this process may use, and has used."""
+"""Resources that this process may use or has used."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from unsam_cli.errors import EXIT_FAILURE, MachineError
 
-# Not a measured bound: with 450 000 KiB the compiled libraries end the process without a word.
+# Not a measured limit; with 450 000 KiB the compiled libraries end the process without a message.
 _LEAST_ADDRESSES = 2**30
 
 
 def usable_cpus() -> int:
-    """Return the CPUs this process may use: its affinity, limited by quota and Slurm."""
+    """Return the number of CPUs for this process: its affinity, limited by quota and Slurm."""
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -34,16 +34,16 @@ def usable_cpus() -> int:
 
 
 def allow_files(count: int) -> None:
-    """Raise the limit of open files to this number and some more, up to the hard limit."""
+    """Raise the limit of open files to `count` and some more, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 64  # what is open besides
+    wanted = count + 64  # for other open files
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def refuse_small_address_space() -> None:
-    """Refuse to start where a limit lets libraries end the process, or spin, without a word.
+    """Refuse to start if the limit of memory makes libraries end the process or hang silently.
 
     Raises
     ------
@@ -61,13 +61,13 @@ def refuse_small_address_space() -> None:
 
 def release_memory() -> None:
     """Return free memory to the system if the C library keeps it."""
-    with contextlib.suppress(AttributeError):  # only glibc can be told to
+    with contextlib.suppress(AttributeError):  # only glibc has this function
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_memory() -> int:
     """Return the largest resident size of this process so far, in bytes."""
-    try:  # getrusage has the parent's peak, too, if that was larger when it started us
+    try:  # getrusage includes the peak of the parent before the fork
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     except (OSError, IndexError, ValueError):

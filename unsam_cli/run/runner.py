@@ -1,4 +1,4 @@
-"""The loop of every command: takes items, stores results in a sink, loses nothing."""
+"""The loop of every command: process items, and store their results safely in a sink."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ class Sink(Protocol[I_in, R_in]):
 
     @property
     def name(self) -> str:
-        """The output, for the names of files beside it; of a shard of a folder, its own."""
+        """Path of the output, for names of files next to it; a shard of a folder has its own."""
         ...
 
     @property
     def done(self) -> frozenset[int]:
-        """Ids whose results an earlier run left."""
+        """Ids of items whose results an earlier run has stored."""
         ...
 
     @property
     def made_at(self) -> int:
-        """Date, in ns, of the complete output whose results are taken over; 0 if there is none."""
+        """Date, in ns, of the complete output whose results are reused; 0 if there is none."""
         ...
 
     def add(self, item: I_in, result: R_in, content: int | None = None) -> None:
-        """Store the result of one item, and the checksum of what it was made of."""
+        """Store the result of one item, and the checksum of its inputs."""
 
     def begin(self, items: Sequence[Item]) -> None:
         """Record all images of the run; refuse to resume with another list."""
 
     def content(self, item: Item) -> int | None:
-        """Return the checksum that an item which is done was stored with, if any."""
+        """Return the checksum that was stored with a finished item, if any."""
         ...
 
     def forget(self, item: Item) -> None:
@@ -76,7 +76,7 @@ def run_items(
     content: Callable[[I], int | None] | None = None,
     sources: Callable[[I], Sequence[Path]] | None = None,
 ) -> int:
-    """Work on this process's share of `items` and publish the results.
+    """Process this process's share of `items`, and publish the results.
 
     Parameters
     ----------
@@ -85,15 +85,15 @@ def run_items(
     work : callable
         Turns items into (item, result or error) pairs, in order, lazily.
     sink : Sink
-        Stores the results; what it already holds is not computed again.
+        Stores the results. Results that it already has are not recomputed.
     settings : RunSettings
-        The run's settings.
+        The settings of the run.
     content : callable, optional
-        Gives the checksum of what the result of an item is made of, None where it cannot be had.
-        Where it is not what it was, an interrupted run does not resume with the result.
+        Returns the checksum of the inputs of an item, or None if they cannot be read. A resumed run
+        recomputes an item if its checksum has changed.
     sources : callable, optional
-        Gives the files that the result of an item is made of. A complete output does not hold
-        checksums: where one of the files is newer, that is told.
+        Returns the input files of an item. A complete output has no checksums, so a warning is
+        logged if one of its input files is newer.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def run_items(
     Raises
     ------
     UnsamError
-        An item failed and ``on_error`` is ``fail``. What was finished is kept for ``--resume``.
+        An item failed and ``on_error`` is ``fail``. Finished results are kept for ``--resume``.
     StoppedError
-        SIGTERM or SIGUSR1 arrived; the state is saved.
+        SIGTERM or SIGUSR1 was received; the state is saved.
     """
     mine = settings.shard.take(items)
     if output_path(settings.output) is None:
@@ -134,7 +134,7 @@ def run_items(
 def _refuse_other_shard(
     items: Sequence[Item], mine: Sequence[Item], done: frozenset[int], output: str
 ) -> None:
-    """Raise a UsageError where resuming would drop what another shard has finished."""
+    """Raise a UsageError if resuming would drop results of another shard."""
     kept = {item.id for item in mine}
     for item in items:
         if item.id in done and item.id not in kept:
@@ -162,7 +162,7 @@ def _forget_changed(
 def _tell_newer(
     mine: Sequence[I], sink: Sink[I, R], sources: Callable[[I], Sequence[Path]]
 ) -> None:
-    """Warn of files that may have changed since a complete output was made of them."""
+    """Warn about files that may have changed since a complete output was made from them."""
     done = sink.done
     kept = (item for item in mine if item.id in done and sink.content(item) is None)
     paths = dict.fromkeys(path for item in kept for path in sources(item))
@@ -178,14 +178,14 @@ def _tell_newer(
 def _changed_at(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except OSError:  # whoever reads it will tell
+    except OSError:  # reported when the file is read
         return 0
 
 
 def _sums(
     content: Callable[[I], int | None] | None, items: Sequence[I], jobs: int
 ) -> Generator[int | None, None, None]:
-    """Yield checksums; None if the item cannot be read, which its processing will report."""
+    """Yield checksums, or None for an item that cannot be read, which is reported later."""
     if content is None:
         yield from repeat(None)
         return
@@ -203,8 +203,12 @@ def _work_through(
     sums: Generator[int | None, None, None],
     reporter: Reporter,
 ) -> None:
-    # Closed here, whatever happens: a generator that is left to the garbage collector may be
-    # collected by one of its own threads, and wait for itself.
+    """Process the items of `todo`, and store each result with its checksum from `sums`.
+
+    The other arguments are those of `run_items`, the list of failed items, and the progress.
+    """
+    # The generator is always closed here. Otherwise the garbage collector may close it in one of
+    # its own threads, which then waits for itself.
     results = closing(work(todo))  # type: ignore[type-var]  # generators, all of them
     with (
         closing(sums),
@@ -238,11 +242,11 @@ class ErrorList:
     Parameters
     ----------
     output : str
-        The output of the run; there is no list beside a stream.
+        The output of the run. A stream has no list.
     stage : str
-        The command.
+        Name of the command.
     on_error : {'fail', 'skip'}
-        What a bad item does.
+        Whether an item that fails ends the run or is skipped.
     """
 
     def __init__(self, output: str, stage: str, on_error: str) -> None:
@@ -254,13 +258,13 @@ class ErrorList:
             clear_errors(self.path)
 
     def add(self, item: Item, error: UnsamError) -> None:
-        """Note that `item` failed.
+        """Record that `item` failed.
 
         Raises
         ------
         UnsamError
-            The error, naming the item, unless failing items are skipped. What the machine is short
-            of always ends the run: every other item would fail, too.
+            The error with the name of the item, unless failed items are skipped. A lack of machine
+            resources always ends the run, since all other items would fail, too.
         """
         machine = machine_error(error)
         error = machine or error
@@ -276,12 +280,12 @@ class ErrorList:
 
 
 def clear_errors(path: Path) -> None:
-    """Remove the list that an earlier run left.
+    """Remove the list of an earlier run.
 
     Raises
     ------
     OutputError
-        It cannot be removed.
+        The list cannot be removed.
     """
     try:
         path.unlink(missing_ok=True)
@@ -292,16 +296,27 @@ def clear_errors(path: Path) -> None:
 def list_error(path: Path, stage: str, file_name: str, text: str) -> None:
     """Add an item that failed to a list.
 
+    Parameters
+    ----------
+    path : Path
+        The list, one JSON object per line.
+    stage : str
+        Name of the command.
+    file_name : str
+        Name of the image.
+    text : str
+        The error.
+
     Raises
     ------
     OutputError
-        It cannot be written.
+        The list cannot be written.
     """
     entry = {"file_name": file_name, "stage": stage, "error": text}
     line = json.dumps(entry, ensure_ascii=False) + "\n"
     try:
         with open_own(path) as stream:
-            # Names of folders may be no UTF-8.
+            # Names of folders may be invalid UTF-8.
             write_all(stream, line.encode(errors="backslashreplace"))
     except OSError as e:
         raise output_error(path, e) from e

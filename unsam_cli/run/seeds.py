@@ -1,4 +1,4 @@
-"""Seeds of single images, so that results depend neither on shard, batch nor worker."""
+"""Seeds of single images, so that results do not depend on shards, batches or threads."""
 
 from __future__ import annotations
 

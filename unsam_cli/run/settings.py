@@ -42,11 +42,11 @@ class RunSettings(Settings):
     step : Step
         The command and its options, for the history in the output.
     report : callable
-        Makes a progress reporter from a stage's name and the number of items.
+        Creates a progress reporter from the name of a stage and the number of items.
     source : Parts
-        What of an earlier run the list of images is: see :meth:`within`.
+        The parts of an earlier run that the list of images comes from, see :meth:`within`.
     reads : tuple of callable
-        Give the files that are read: see :meth:`reading`.
+        Functions that return the input files, see :meth:`reading`.
     """
 
     step: Step
@@ -109,5 +109,5 @@ class RunSettings(Settings):
         return replace(self, reads=(*self.reads, files))
 
     def refuse_replacing(self, writes: Places) -> None:
-        """Raise a UsageError where a file that is written is one that is read."""
+        """Raise a UsageError if a file of `writes` is also an input."""
         refuse_replacing(writes, chain.from_iterable(files() for files in self.reads))

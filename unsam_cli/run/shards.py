@@ -1,4 +1,4 @@
-"""Splitting one list of images over several processes."""
+"""Split a list of images over several processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Shard:
     """Part `index` of `count`: items index, index + count, index + 2 count...
 
-    Interleaving keeps shards of equal length and cost whatever the order of the list.
+    Since shards are interleaved, their length and cost are about equal for any order of the list.
     """
 
     index: int = 0
@@ -36,10 +36,10 @@ class Shard:
 class Parts:
     """Which of the `count` shards of a run a file holds.
 
-    A file that holds less than all of them carries this as a mark, such as ``0/4``. The mark is
-    handed on from stage to stage, and taken off by ``merge`` when nothing is missing. With it goes
-    the identity of the list of images that the parts are of, see
-    :func:`~unsam_cli.run.image_list.list_identity`; files of earlier versions have none.
+    An incomplete file stores this as a mark, such as ``0/4``. Each stage copies the mark to its
+    output, and ``merge`` removes it when no shard is missing. The file also stores the identity of
+    the complete list of images, see :func:`~unsam_cli.run.image_list.list_identity`; files of
+    earlier versions have none.
     """
 
     indices: frozenset[int] = frozenset({0})
@@ -53,20 +53,20 @@ class Parts:
 
     @property
     def mark(self) -> str:
-        """``0/4`` or ``0,2/4``; empty for a whole run, which carries no mark."""
+        """The mark, such as ``0/4`` or ``0,2/4``; empty for a complete run."""
         return f"{','.join(map(str, sorted(self.indices)))}/{self.count}" if self.missing else ""
 
     @property
     def marks(self) -> dict[str, str]:
-        """The marks of the file by key; empty for a whole run."""
+        """The marks of the file by key; empty for a complete run."""
         found = {"shard": self.mark, "image_list": self.image_list if self.missing else ""}
         return {key: value for key, value in found.items() if value}
 
     def cut(self, shard: Shard) -> Parts:
-        """Return the parts that a shard of this file is.
+        """Return the parts of the complete run that a shard of this file holds.
 
-        Item k + n j of the items K, K + N, K + 2 N... of a list is its item K + N k + N n j. If
-        there are several K, the same numbers still tell all parts apart.
+        If a file holds the items K, K + N, K + 2 N... of a list, its item k + n j is item
+        K + N k + N n j of the list. For several K, the same numbers still identify all parts.
         """
         cut = frozenset(k + self.count * shard.index for k in self.indices)
         return Parts(cut, self.count * shard.count, self.image_list)
@@ -74,7 +74,7 @@ class Parts:
 
 WHOLE = Parts()
 MOST_SHARDS = 2**20
-"""A file that says it is one of more is not believed."""
+"""Largest number of shards that the mark of a file may have; more are refused."""
 
 
 def parts_of(marks: Mapping[str, object], file: Path | str) -> Parts:
@@ -83,7 +83,7 @@ def parts_of(marks: Mapping[str, object], file: Path | str) -> Parts:
     Raises
     ------
     DataError
-        It is not as this program writes it.
+        The marks do not have the form that this program writes.
     """
     mark, image_list = marks.get("shard"), marks.get("image_list") or ""
     if mark in (None, ""):

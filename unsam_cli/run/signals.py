@@ -1,8 +1,8 @@
-"""Stopping early on request: finish the record at hand, save, exit 75.
+"""Stop early on request: finish the current image, save, and exit with code 75.
 
-While images are worked on, the handler only sets a flag, which the run looks at between them. At
-any other time, as while input is copied or the output composed, there is nothing to finish: an
-exception ends the program at once, and temporary files are removed on its way.
+While images are processed, the signal handler only sets a flag, which the run checks between
+images. At other times, for instance while the input is copied or the output is composed, there is
+nothing to finish: an exception ends the program at once, and temporary files are removed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class SignalExit(BaseException):
-    """A signal asks the program to stop; not an error, so that no handler of errors catches it."""
+    """Raised when a signal stops the program; not an Exception, so error handlers ignore it."""
 
 
 class StopRequest:
-    """Set by a signal; `signal_name` says which."""
+    """A flag that a signal sets; `signal_name` is the name of the signal."""
 
     signal_name: str | None = None
 
@@ -40,8 +40,8 @@ def exit_on_signals() -> Iterator[StopRequest]:
     Yields
     ------
     StopRequest
-        Set by these, and by SIGINT where it is not ignored, which raises KeyboardInterrupt. Code
-        that is imported at that moment may turn the exception into another; this still tells.
+        Set by these signals, and by SIGINT unless it is ignored, which raises KeyboardInterrupt. A
+        module that is being imported may replace the exception by another; the flag stays set.
     """
     request = StopRequest()
 
@@ -60,7 +60,7 @@ def exit_on_signals() -> Iterator[StopRequest]:
 def stop_on_signals() -> Iterator[StopRequest]:
     """Turn SIGTERM and SIGUSR1 into a :class:`StopRequest` while the context lasts.
 
-    Outside the main thread signals cannot be handled: the request then never comes.
+    Outside of the main thread signals cannot be handled, and the flag is never set.
     """
     request = StopRequest()
     with _handling(request.handle, STOPPING):

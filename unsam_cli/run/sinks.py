@@ -1,7 +1,7 @@
 """Outputs that can be interrupted and resumed: masks (JSON) and features (HDF5).
 
-Both keep results in a :class:`~unsam_cli.run.journal.Journal` and compose the output from it at the
-end, so it does not matter how often a run was interrupted.
+Both store results in a :class:`~unsam_cli.run.journal.Journal` and compose the output from it at
+the end, so interruptions do not change the output.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from unsam_cli.run.settings import RunSettings
 
 @dataclass(frozen=True)
 class MaskResult:
-    """Masks of one image: its size and its annotations, parents by index into them."""
+    """Masks of one image: its size in pixels, and its annotations with parents by index."""
 
     height: int
     width: int
@@ -51,23 +51,23 @@ class FeatureResult:
 
 
 class JournalSink:
-    """What resumable sinks share: a journal of the images that are done.
+    """Base class of resumable sinks, with a journal of the finished images.
 
     Parameters
     ----------
     settings : RunSettings
-        The run's settings.
+        The settings of the run.
     history : list of dict
         The steps that made the input.
     journal : Path or None
-        What the journal belongs to, see :class:`~unsam_cli.run.journal.Journal`.
+        The output that the journal belongs to, see :class:`~unsam_cli.run.journal.Journal`.
     files : iterable of Path
-        What is written beside that and the list of errors.
+        Files that are written in addition to this output and the list of errors.
 
     Raises
     ------
     UsageError
-        A file that is read would be replaced.
+        An input would be replaced.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class JournalSink:
 
     @property
     def name(self) -> str:
-        """What the journal, and the list of errors, are named after."""
+        """Path that the names of the journal and of the list of errors come from."""
         return self.output if self.journal.target is None else str(self.journal.target)
 
     @property
@@ -102,12 +102,12 @@ class JournalSink:
         self.journal.close(discard=False)
 
     def begin(self, items: Sequence[Item]) -> None:
-        """Take note of all images of the run, of which this may be a shard.
+        """Record all images of the run; this process may work on a shard of them.
 
         Raises
         ------
         DataError
-            Resuming, and an image that is done has another name now.
+            A run is resumed, and a finished image now has another name.
         """
         self.marks = self.settings.marks(items)
         for item in items if self.journal.entries else ():
@@ -120,17 +120,17 @@ class JournalSink:
                     )
 
     def content(self, item: Item) -> int | None:
-        """Return the checksum of what the result of an item that is done was made of, if any."""
+        """Return the checksum of the inputs of a finished item, if any."""
         found: int | None = self.journal.read(item.id).get("content")
         return found
 
     def forget(self, item: Item) -> None:
-        """Let an item that is done be done again."""
+        """Mark a finished item to be recomputed."""
         del self.journal.entries[item.id]
 
 
 class FileSink(JournalSink):
-    """A sink that makes one file, and takes over what a complete earlier one holds."""
+    """A sink that writes one file, and reuses the results of a complete earlier output."""
 
     binary: bool
 
@@ -153,7 +153,7 @@ class FileSink(JournalSink):
         raise NotImplementedError
 
     def _publish(self, write: Callable[[Path], None]) -> None:
-        """Write the output; one that has nothing new keeps its date, by which inputs are newer."""
+        """Write the output; without new results it keeps its date, which is compared to inputs."""
         publish(self.output, write)
         target = output_path(self.output)
         if self.made_at and target is not None:
@@ -175,7 +175,7 @@ class MaskSink(FileSink):
             "width": result.width,
         }
         self.made_at = 0
-        # As a blob, so that the list of images can be written without reading the masks.
+        # Masks are a blob, so that the list of images can be written without reading them.
         self.journal.append(item.id, record, orjson.dumps(result.annotations))
 
     def finish(self, order: Iterable[int]) -> None:
@@ -228,7 +228,7 @@ class FeatureSink(FileSink):
     Parameters
     ----------
     attributes : callable
-        Makes the file's attributes from its whole history.
+        Creates the attributes of the file from its complete history.
     dtype : {'float16', 'float32'}
         Element type of the stored features.
     """

@@ -2,12 +2,12 @@
 
 ======================  =========================================================================
 `report`                one self-contained HTML page for any number of images
-`blocks`                what the page holds of one image, safe to embed
+`blocks`                the data of one image in the page, safe to embed
 `overlays`              masks drawn over a photograph
-`prompts`               what masks were asked for with
+`prompts`               the clicks and boxes that masks were prompted with
 `files`                 pictures in, pictures with masks out
 `hierarchy`             the masks of one image as a forest
-`colours`               colours in which a part never looks like its whole
+`colours`               colours that distinguish a part from its whole
 ``report.html|css|js``  the page; ``masks.js`` decodes and draws masks in the browser
 ======================  =========================================================================
 """

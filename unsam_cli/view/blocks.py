@@ -1,4 +1,4 @@
-"""What a report holds of one image: small texts that cannot break out of the page."""
+"""The data of one image in a report: texts that are safe to embed in the page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from unsam_cli.view.prompts import asked
 LoadImage = Callable[[dict[str, Any]], NDArray[np.uint8]]
 OnError = Callable[[dict[str, Any], UnsamError], None]
 
-_LONGEST_TEXT = 200  # characters of a key or value that the format does not know
+_LONGEST_TEXT = 200  # characters shown of a key or value that is not part of the format
 
 
 def image_blocks(
@@ -43,17 +43,23 @@ def image_blocks(
     entry : ImageMasks
         The image entry and its annotations.
     load_image : callable
-        Gives the picture, (H, W, 3) uint8, for the image entry; it may be smaller than the masks.
+        Returns the picture of an image entry, (H, W, 3) uint8; it may be smaller than the masks.
     longest, thumbnail : int
-        Longest sides of the two pictures in pixels; the masks get the size of the first.
+        Longest sides of the picture and of the thumbnail, in pixels. Masks are resized to the size
+        of the picture.
     on_error : callable, optional
-        Takes the image entry and what is wrong with its picture; by default that is raised.
+        Called with the image entry and the error of its picture. By default the error is raised.
 
     Returns
     -------
     dict
-        ``meta`` (JSON: what lists and search need), ``thumb`` and ``picture`` (JPEG in base64,
-        empty without a picture), ``masks`` (JSON). All ASCII, without ``<``.
+        ``meta`` (JSON for lists and search), ``thumb`` and ``picture`` (JPEG in base64, empty
+        without a picture), ``masks`` (JSON). All values are ASCII without ``<``.
+
+    Raises
+    ------
+    UnsamError
+        The picture cannot be read, and `on_error` is not given.
     """
     try:
         scene = _with_picture(entry, load_image(entry.image), longest, thumbnail)
@@ -85,7 +91,7 @@ def image_blocks(
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """An image to embed: its size (H, W) and the size it is shown at, pictures as JPEG, masks."""
+    """An image to embed: its size (H, W), the size on the page, pictures as JPEG, and masks."""
 
     size: tuple[int, int]
     shown: tuple[int, int]
@@ -107,7 +113,7 @@ def _with_picture(
 
 
 def _without_picture(entry: ImageMasks, longest: int, problem: str) -> _Scene:
-    """Show the masks alone; where these are at odds with each other, nothing."""
+    """Show only the masks; if their sizes differ, show nothing."""
     height, width = size = _size(entry, default=(3, 4))
     scale = min(1.0, longest / max(height, width))
     shown = max(1, round(height * scale)), max(1, round(width * scale))
@@ -119,7 +125,7 @@ def _without_picture(entry: ImageMasks, longest: int, problem: str) -> _Scene:
 
 
 def _size(entry: ImageMasks, *, default: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the original: those of the masks, or else what the file says."""
+    """Height and width of the original: those of the masks, or else those of the image entry."""
     if entry.annotations:
         height, width = entry.annotations[0].rle["size"]
         return height, width
@@ -127,7 +133,7 @@ def _size(entry: ImageMasks, *, default: tuple[int, int]) -> tuple[int, int]:
 
 
 def _mask_records(annotations: Sequence[Annotation], size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Collect what the page knows of the masks, from the largest to the smallest."""
+    """Collect the data of the masks for the page, from the largest to the smallest."""
     tree = forest(annotations)
     rles = fitted([annotation.rle for annotation in annotations], size)
     colours = hierarchy_colours(tree.parents, tree.depths)
@@ -147,7 +153,7 @@ def _mask_records(annotations: Sequence[Annotation], size: tuple[int, int]) -> l
 
 
 def _facts(annotation: Annotation) -> dict[str, Any]:
-    """Collect what the file says of one mask; what it does not say is left out."""
+    """Collect the metadata of one mask; values that the file does not have are left out."""
     facts = {
         "area": annotation.area,
         "score": annotation.score,
@@ -170,7 +176,7 @@ def _facts(annotation: Annotation) -> dict[str, Any]:
 
 
 def _prompt(annotation: Annotation, size: tuple[int, int]) -> dict[str, Any]:
-    """Collect what the mask was asked for with."""
+    """Collect the prompt of a mask, in pixels of a picture of `size` (H, W)."""
     prompt = asked(annotation, size)
     return {} if prompt is None else {"prompt": asdict(prompt)}
 
@@ -196,12 +202,12 @@ def _ranges(ids: list[int | str]) -> list[list[int]]:
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand inside an HTML script element."""
+    """Encode a value as JSON that is safe inside an HTML script element."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels."""
+    """Width and height of a JPEG, in pixels."""
     with Image.open(io.BytesIO(data)) as image:
         return image.size

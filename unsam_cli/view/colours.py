@@ -1,4 +1,4 @@
-"""Distinct colours for the masks of one image: a part never looks like its whole."""
+"""Distinct colours for the masks of one image: a part always differs from its whole."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GOLDEN = (5**0.5 - 1) / 2
-_APART = 60.0  # degrees of hue between a mask and its parts, at the least
-_LIGHTNESS = (0.76, 0.66, 0.84)  # by depth, so that parts also differ from wholes in grey
+_APART = 60.0  # least difference in hue between a mask and its parts, in degrees
+_LIGHTNESS = (0.76, 0.66, 0.84)  # by depth, so that parts and wholes also differ in lightness
 _CHROMA = 0.15
 
 
 def hierarchy_colours(parents: NDArray[np.int64], depths: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Choose a colour for every mask.
 
-    The k-th child takes its hue from the arc of 240 degrees that keeps 60 degrees from its
-    parent's, at the k-th point of the golden-ratio sequence; the wholes share the circle likewise.
-    Hues are those of OKLCH [1]_, where equal steps look equal.
+    The hue of the k-th child is the k-th point of the golden-ratio sequence on the arc of 240
+    degrees that is at least 60 degrees away from its parent's hue. Wholes use the full circle in
+    the same way. Hues are those of OKLCH [1]_, where equal steps look equally large.
 
     Parameters
     ----------
     parents : (n,) int64
         Index of each mask's parent, or -1. Children are numbered in the order of their indices.
     depths : (n,) int64
-        Ancestors of each mask.
+        Number of ancestors of each mask.
 
     Returns
     -------
     (n, 3) uint8
-        sRGB.
+        Colour of each mask, in sRGB.
 
     References
     ----------
@@ -50,7 +50,7 @@ def hierarchy_colours(parents: NDArray[np.int64], depths: NDArray[np.int64]) -> 
 def _oklch_to_srgb(
     lightness: NDArray[np.float64], chroma: NDArray[np.float64], hue: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """OKLCH to 8-bit sRGB, clipped to the gamut; the constants are those of the definition."""
+    """Convert OKLCH to 8-bit sRGB, clipped to the gamut, with the constants of its definition."""
     a, b = chroma * np.cos(hue), chroma * np.sin(hue)
     lms = np.stack(
         [

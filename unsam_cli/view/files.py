@@ -31,13 +31,14 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
     root : Path
         Folder of the images.
     longest : int, optional
-        Pixels of the longer side that are needed, as by a report: much larger JPEGs are then read
-        at a reduced size, in a fraction of the time.
+        Length of the longer side that is needed, in pixels. Much larger JPEGs are then decoded at
+        a reduced size, which is much faster.
 
     Returns
     -------
     callable
-        From an image entry of a masks file to (H, W, 3) uint8. Raises UnsamError.
+        Returns the picture, (H, W, 3) uint8, of an image entry of a masks file. It raises an
+        UnsamError if the picture is missing or cannot be read.
     """
 
     def load(image: dict[str, Any]) -> NDArray[np.uint8]:
@@ -53,19 +54,19 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """An image as messages call it."""
+    """An image with its name in messages."""
 
     id: int
     file_name: str
 
 
 def named(image: dict[str, Any]) -> ImageName:
-    """Return how an image entry is called: by its id where the file lists no images."""
+    """Return the name of an image entry, or its id if the file lists no images."""
     return ImageName(image["id"], str(image.get("file_name", image["id"])))
 
 
 def overlay_paths(images: Iterable[ImageName], folder: Path) -> dict[int, Path]:
-    """Return where each image goes, by id, but those whose names lead out of the folder."""
+    """Return the path of each overlay by image id, without names that leave the folder."""
     sound = []
     for image in images:
         with suppress(DataError):
@@ -91,26 +92,26 @@ def write_overlays(
     images : iterable of ImageMasks
         Images, each with its annotations.
     load_image : callable
-        Gives the picture, (H, W, 3) uint8, for an image entry.
+        Returns the picture of an image entry, (H, W, 3) uint8.
     paths : mapping of Path
-        Where each image goes, see :func:`overlay_paths`; folders are made where they do not exist.
+        Path of each overlay by image id, see :func:`overlay_paths`. Missing folders are created.
     depth, opacity
         See :func:`~unsam_cli.view.overlays.draw_overlay`.
     no_clobber : bool
         Refuse to replace an existing file.
     on_error : callable, optional
-        Takes an image entry and what is wrong with it; the image is then left out. By default the
-        first error is raised.
+        Called with an image entry and its error; the image is then left out. By default the first
+        error is raised.
 
     Returns
     -------
     int
-        Files written.
+        Number of files written.
 
     Raises
     ------
     UnsamError
-        An image is bad and `on_error` is not given, or a file cannot be written.
+        An image cannot be drawn and `on_error` is not given, or a file cannot be written.
     """
     written = 0
     for entry in images:
@@ -135,5 +136,5 @@ def _save(rgb: NDArray[np.uint8], path: Path, *, no_clobber: bool) -> None:
     except OSError as error:
         raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
     check_output(str(path), binary=False, no_clobber=no_clobber)
-    # Level 1 of zlib: photographs gain little from more, at several times the time.
+    # Level 1 of zlib: higher levels take several times as long and gain little on photographs.
     publish(str(path), partial(save_drawing, Image.fromarray(rgb), level=1), follow=False)

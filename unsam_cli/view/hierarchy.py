@@ -21,13 +21,13 @@ class Forest:
     Attributes
     ----------
     order : (n,) int64
-        Indices of the masks from the largest to the smallest: what is painted later lies on top.
+        Indices of the masks from the largest to the smallest, the order in which they are painted.
     parents : (n,) int64
         Index of the mask that contains this one, or -1.
     depths : (n,) int64
-        Number of ancestors.
+        Number of ancestors of each mask.
     areas : (n,) int64
-        Pixels.
+        Area of each mask in pixels.
     """
 
     order: NDArray[np.int64]
@@ -36,13 +36,13 @@ class Forest:
     areas: NDArray[np.int64]
 
     def revealed(self, depth: int | None) -> NDArray[np.bool_]:
-        """Masks with at most `depth` ancestors, (n,) bool; all of them for None."""
+        """Mark the masks with at most `depth` ancestors, (n,) bool; None marks all masks."""
         if depth is None:
             return np.ones(len(self.depths), dtype=np.bool_)
         return np.asarray(self.depths <= depth)
 
     def wholes(self, shown: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Masks of which a part is shown, (n,) bool."""
+        """Mark the masks that have a part among those in `shown`, (n,) bool."""
         whole = np.zeros(len(self.parents), dtype=np.bool_)
         above = self.parents[shown]
         whole[above[above >= 0]] = True
@@ -55,20 +55,25 @@ def forest(annotations: Sequence[Annotation], *, containment: float = 0.9) -> Fo
     Parameters
     ----------
     annotations : sequence of Annotation
-        The masks of one image, all of one size. Where none of them names a parent, as in files of
-        other programs, parents are the smallest masks that contain them.
+        The masks of one image, all of the same size. If none of them names a parent, as in files
+        of other programs, the parent of a mask is the smallest mask that contains it.
     containment : float
-        Fraction of a mask's pixels, 0..1, that a parent found in this way holds.
+        Least fraction of a mask's pixels, 0..1, that such a parent contains.
+
+    Returns
+    -------
+    Forest
+        The masks in the order of `annotations`.
 
     Raises
     ------
     MaskFileError
-        If the masks differ in size.
+        The masks differ in size.
 
     Notes
     -----
-    A named parent that does not exist counts as none, and a circle of parents is opened: files of
-    strangers are shown, not judged.
+    A parent that does not exist counts as none, and a cycle of parents is broken up, so that files
+    of other programs can be shown.
     """
     try:
         table = RunTable.from_rles([annotation.rle for annotation in annotations])
@@ -89,7 +94,7 @@ def forest(annotations: Sequence[Annotation], *, containment: float = 0.9) -> Fo
 
 
 def _measured(parents: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Parents without circles, and depths."""
+    """Return parents without cycles, (n,) int64, and depths, (n,) int64."""
     depths = [-1] * len(parents)
     for start in range(len(parents)):
         path, seen, at = [], set(), start

@@ -14,9 +14,9 @@ from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
 from unsam_cli.view.prompts import draw_prompts
 
-_FAINT = 0.4  # what remains of a whole beside its parts, relative to a part
-_PIXELS_PER_LINE = 900  # one more pixel of border for so many pixels of picture
-_ROWS = 256  # blended at a time, which bounds the working memory
+_FAINT = 0.4  # opacity of a whole outside of its parts, relative to that of a part
+_PIXELS_PER_LINE = 900  # pixels of the picture's side per pixel of line width
+_ROWS = 256  # rows blended at a time, which limits the working memory
 
 
 def draw_overlay(
@@ -26,22 +26,23 @@ def draw_overlay(
     depth: int | None = None,
     opacity: float = 0.5,
 ) -> NDArray[np.uint8]:
-    """Tint every mask in a colour of its own and draw its border, and what it was asked for with.
+    """Tint every mask in its own colour, and draw its border and its prompt.
 
-    Masks are painted from large to small, so that parts lie over wholes; what a whole keeps beside
-    its parts is tinted more faintly. Beside the picture this needs memory for one label a pixel,
-    whatever the number of masks.
+    Masks are painted from large to small, so parts lie over wholes. The rest of a whole outside of
+    its parts is tinted more faintly. In addition to the picture this takes memory for one label per
+    pixel, whatever the number of masks.
 
     Parameters
     ----------
     rgb : (H, W, 3) uint8
         The photograph.
     annotations : sequence of Annotation
-        Its masks; of another resolution than the photograph, they are resized.
+        The masks. If they have another resolution than the photograph, they are resized.
     depth : int, optional
-        Show only masks with at most so many ancestors: 0 shows the wholes. Default: all.
+        Show only masks with at most this number of ancestors; 0 shows the wholes. By default all
+        masks are shown.
     opacity : float
-        Of the tint, 0..1.
+        Opacity of the tint, 0..1.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def draw_overlay(
     Raises
     ------
     MaskFileError
-        If the masks have other proportions than the photograph.
+        The masks have another aspect ratio than the photograph.
     """
     h, w, _ = rgb.shape
     out = rgb.copy()
@@ -72,18 +73,18 @@ def draw_overlay(
 
 
 def fitted(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
-    """Masks at the resolution (H, W) of a picture.
+    """Resize masks to the resolution `size`, (H, W), of a picture.
 
     Raises
     ------
     MaskFileError
-        If a mask has other proportions than the picture, as when one of them is turned.
+        A mask has another aspect ratio than the picture, for instance because one is rotated.
     """
     h, w = size
     out = []
     for rle in rles:
         height, width = rle["size"]
-        # Rounding a side to whole pixels may move the proportions by half a pixel on either side.
+        # Rounding a side to whole pixels may change the aspect ratio by half a pixel per side.
         if abs(height * w - width * h) > max(height, width, h, w):
             raise MaskFileError(
                 f"the masks are for {width}x{height} pixels, but the image has {w}x{h}: is "
@@ -94,7 +95,7 @@ def fitted(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
 
 
 def _label(rles: list[Rle], names: list[int], size: tuple[int, int]) -> NDArray[np.unsignedinteger]:
-    """Paint each mask's name + 1 into a map, (H, W) unsigned; 0 where there is no mask."""
+    """Paint each mask's name + 1 into a map, (H, W) unsigned; 0 means no mask."""
     labels = np.zeros(size, dtype=np.min_scalar_type(max(names, default=0) + 1))
     for rle, name, (x, y, w, h) in zip(rles, names, boxes(rles).tolist(), strict=True):
         if w and h:
@@ -103,13 +104,13 @@ def _label(rles: list[Rle], names: list[int], size: tuple[int, int]) -> NDArray[
 
 
 def _blend(rgb: NDArray[np.uint8], colour: NDArray[np.uint8], weight: NDArray[np.float64]) -> None:
-    """Mix a colour into a picture, in place."""
+    """Blend colours into a picture, (H, W, 3) uint8, in place, by a weight 0..1 per pixel."""
     share = np.round(256 * weight).astype(np.uint16)[..., None]
     rgb[...] = (rgb * (256 - share) + colour * share) >> 8
 
 
 def _draw_borders(rgb: NDArray[np.uint8], labels: NDArray[np.unsignedinteger], width: int) -> None:
-    """Draw a light line with a dark one beside it, `width` pixels each, where labels change."""
+    """Draw a light and a dark line side by side, `width` pixels each, where labels change."""
     light = np.zeros(labels.shape, dtype=np.bool_)
     dark = np.zeros(labels.shape, dtype=np.bool_)
     for k in range(1, width + 1):

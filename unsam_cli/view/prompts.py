@@ -1,4 +1,4 @@
-"""What a mask was asked for with: the clicks and the box of `unsam predict`."""
+"""The prompt of a mask: the clicks and the box given to `unsam predict`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unsam_cli.io.masks import Annotation
 
 _PIXELS_PER_RADIUS = 150
 _LEAST_RADIUS = 3
-_FAR = 2**31  # pixels; not so far are finite numbers
+_FAR = 2**31  # limit of coordinates in pixels, which also excludes infinity
 _INSIDE, _OUTSIDE, _BOX, _EDGE = (61, 220, 132), (255, 90, 95), (255, 216, 77), (255, 255, 255)
 
 
@@ -25,11 +25,11 @@ class Asked:
     Attributes
     ----------
     points : list of (x, y, label)
-        Label 1 is inside of what was meant.
+        Clicks in pixels. Label 1 is inside of the object that was meant.
     box : list of float
-        x0, y0, x1, y1; empty without a box.
+        x0, y0, x1, y1 in pixels; empty without a box.
     granularity : float, optional
-        How fine the mask should be, if that was said.
+        How fine the mask should be, if the prompt says so.
     """
 
     points: list[tuple[float, float, int]]
@@ -38,7 +38,7 @@ class Asked:
 
 
 def asked(annotation: Annotation, size: tuple[int, int]) -> Asked | None:
-    """Return the prompt of a mask for a picture of `size` (H, W); None where it tells none."""
+    """Return the prompt of a mask for a picture of `size` (H, W); None if it has no prompt."""
     prompt = annotation.extra.get("prompt")
     if not isinstance(prompt, dict):
         return None
@@ -47,7 +47,7 @@ def asked(annotation: Annotation, size: tuple[int, int]) -> Asked | None:
     clicks: list[tuple[float, float, int]] = []
     if isinstance(points, list) and isinstance(labels, list):
         for point, label in zip(points, labels, strict=False):
-            # A click is on a pixel, whose middle is half a pixel from its corner.
+            # A click is on a pixel, whose centre is half a pixel from its corner.
             at = [round((v + 0.5) * s, 2) for v, s in zip(_numbers(point, 2), scale, strict=False)]
             if at:
                 clicks.append((at[0], at[1], int(label == 1)))
@@ -58,7 +58,7 @@ def asked(annotation: Annotation, size: tuple[int, int]) -> Asked | None:
 
 
 def draw_prompts(rgb: NDArray[np.uint8], annotations: Sequence[Annotation]) -> None:
-    """Draw the prompts of masks that were asked for one by one, in place: dots and boxes."""
+    """Draw the prompts of masks, dots and boxes, into a picture (H, W, 3) uint8, in place."""
     height, width = rgb.shape[:2]
     told = [asked(a, (height, width)) for a in annotations if "prompt_id" in a.extra]
     prompts = [prompt for prompt in told if prompt is not None]
@@ -77,7 +77,7 @@ def draw_prompts(rgb: NDArray[np.uint8], annotations: Sequence[Annotation]) -> N
 
 
 def _numbers(values: Any, count: int) -> list[float]:
-    """Return so many numbers; none where a file of strangers holds something else."""
+    """Return `count` numbers, or none if the file holds something else."""
     right = isinstance(values, list) and len(values) == count
     if not right or not all(type(v) in (int, float) and abs(v) < _FAR for v in values):
         return []

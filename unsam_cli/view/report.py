@@ -1,4 +1,4 @@
-"""One HTML file to look at masks with: every picture, every mask, no network."""
+"""One HTML file that shows every picture and every mask, without a network connection."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from unsam_cli.view.blocks import LoadImage, OnError, image_blocks
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """How a report looks and what it weighs.
+    """Texts of a report, and sizes of its pictures.
 
     Attributes
     ----------
     title : str
-        Shown in the heading; the name of the masks file, for example.
+        Heading, for example the name of the masks file.
     caption : str
-        Small print: where the masks come from.
+        Small text about the origin of the masks.
     longest : int
-        Longest side of the embedded pictures and masks in pixels.
+        Longest side of the embedded pictures and masks, in pixels.
     thumbnail : int
         Longest side of the pictures in the list, in pixels.
     """
@@ -48,27 +48,27 @@ def write_report(
 ) -> int:
     """Write a self-contained HTML page that shows masks and their hierarchy.
 
-    One image is in memory at a time. The page opens from a file, without a network, and decodes an
-    image and its masks when they are looked at.
+    Only one image is in memory at a time. The page opens from a file, without a network connection,
+    and decodes an image and its masks when they are shown.
 
     Parameters
     ----------
     images : iterable of ImageMasks
         Images, each with its annotations.
     load_image : callable
-        Gives the picture, (H, W, 3) uint8, for an image entry; it may be smaller than the masks.
+        Returns the picture of an image entry, (H, W, 3) uint8; it may be smaller than the masks.
     out : binary stream
-        Where the page goes.
+        The stream that the page is written to.
     settings : ReportSettings, optional
-        Title and sizes.
+        Texts and sizes.
     on_error : callable, optional
-        Takes an image entry and what is wrong with its picture; the image then appears without a
+        Called with an image entry and the error of its picture; the image is then shown without a
         picture. By default the first error is raised.
 
     Returns
     -------
     int
-        Images written.
+        Number of images written.
     """
     settings = settings or ReportSettings()
     before, after = _page(settings)
@@ -86,14 +86,14 @@ def write_report(
 
 
 def _page(settings: ReportSettings) -> tuple[bytes, bytes]:
-    """Everything before and after the images, in ASCII; what is beyond it is escaped."""
+    """Return the parts of the page before and after the images, in ASCII with escapes."""
     room = resources.files("unsam_cli.view")
     page, css, masks, report = (
         room.joinpath(name).read_text(encoding="utf-8")
         for name in ("report.html", "report.css", "masks.js", "report.js")
     )
     js = masks + report
-    # Nothing is fetched, and no script but ours runs, whatever a file name says.
+    # The page loads nothing and runs only its own script, whatever a file name contains.
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"script-src {_fingerprint(js)}; style-src {_fingerprint(css)}"
@@ -115,12 +115,12 @@ def _filled(page: str, values: dict[str, str]) -> bytes:
 
 
 def _escaped(text: str) -> str:
-    """Text for HTML; control characters and halves of surrogate pairs become U+FFFD."""
+    """Escape a text for HTML; control characters and lone surrogates become U+FFFD."""
     return html.escape("".join(c if c.isprintable() else "\ufffd" for c in text))
 
 
 def _fingerprint(text: str) -> str:
-    """Source expression of a content security policy that admits one inline element."""
+    """Return the source expression of a content security policy that allows an inline element."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 

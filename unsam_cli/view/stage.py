@@ -24,7 +24,7 @@ from unsam_cli.view.report import ReportSettings, write_report
 
 
 class _Skipped:
-    """Takes images that cannot be shown; each is listed once, or the first ends the run."""
+    """Handles images that cannot be shown: each is listed once, or the first one ends the run."""
 
     def __init__(self, errors: ErrorList) -> None:
         self.errors = errors
@@ -56,15 +56,15 @@ def view(
     images : Path
         Folder of the images.
     output : str, optional
-        Where the report goes; ``-`` is standard output.
+        Path of the report; ``-`` is standard output.
     no_clobber : bool
         Refuse to replace an existing report or overlay.
     overlays : Path, optional
-        Folder for one PNG an image.
+        Folder for overlays, one PNG per image.
     depth : int, optional
-        How deep into the hierarchy overlays show masks.
+        Largest number of ancestors of masks that overlays show.
     on_error : {'fail', 'skip'}
-        What an image that cannot be read does.
+        Whether an image that cannot be read ends the run or is skipped.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def _entries(found: MasksFile) -> Iterator[ImageName]:
 def _refuse_replacing(
     found: MasksFile, masks: Path, images: Path, output: str | None, places: Mapping[int, Path]
 ) -> None:
-    """Refuse what would replace the masks, a picture, or the report."""
+    """Refuse outputs that would replace the masks, a picture, or the report."""
     reports = [] if output is None else [output]
     refuse_doubles([*reports, *map(str, places.values())])
     names = [info.file_name for info in found.images.values()]

@@ -1,9 +1,9 @@
-"""Promptable models at work.
+"""Prediction with promptable models.
 
 ===========  ====================================================================================
-`settings`   what to ask; imports nothing heavy
+`settings`   prompts and options; imports nothing heavy
 `lines`      files of prompts
-`sources`    prompts per image, wherever they come from
+`sources`    prompts per image, from options, files or masks
 `answers`    one image: prompts in, annotations out
 `stage`      many images, from files to a file
 ===========  ====================================================================================

@@ -26,12 +26,26 @@ Annotations = list[dict[str, Any]]
 def find_all(
     model: PromptableModel, rgb: NDArray[np.uint8], image_id: int, settings: PromptedSettings
 ) -> Annotations:
-    """Return all masks of an image, the best first, with the point and stability of each.
+    """Search for all masks of an image, without prompts.
 
-    As :func:`answer`, without prompts.
+    Parameters
+    ----------
+    model : PromptableModel
+        The model, in evaluation mode.
+    rgb : (H, W, 3) uint8
+        The image.
+    image_id : int
+        Id of the image in the annotations.
+    settings : PromptedSettings
+        How to search.
+
+    Returns
+    -------
+    list of dict
+        Annotations by falling score, with the point and the stability of each mask.
     """
     found = automatic_masks(model, rgb, settings.automatic, granularity=settings.granularity)
-    # Of equal scores as annotations have them, the first comes first.
+    # Masks with equal scores, as rounded in annotations, keep their order.
     order = np.argsort(-found.scores.astype(np.float64), kind="stable")[: settings.max_masks]
     found, n = found.take(order), len(order)
     table = RunTable.from_rles(found.rles, size=(rgb.shape[0], rgb.shape[1]))
@@ -60,19 +74,22 @@ def answer(
     Parameters
     ----------
     model : PromptableModel
-        In evaluation mode.
+        The model, in evaluation mode.
     rgb : (H, W, 3) uint8
         The image.
     image_id : int
+        Id of the image in the annotations.
     questions : sequence of Question
+        The prompts.
     clicks : int, optional
-        Click on until a mask is good, so many times at most; the questions then have targets.
+        Largest number of simulated clicks per mask. The questions must then have targets.
 
     Returns
     -------
     list of dict
-        All masks of the first prompt, the best first, then those of the next. Parents and
-        granularities are those among the masks of one prompt; with a granularity, as asked.
+        Annotations of all masks of the first prompt by falling score, then of the next prompt.
+        Parents and granularities refer to the masks of the same prompt. A granularity in the prompt
+        is kept.
     """
     if not questions:
         return []
@@ -93,7 +110,7 @@ def answer(
 
 
 class _Clicked:
-    """A session that is clicked for one mask, and remembers what was asked and answered."""
+    """A session of clicks for one mask, with a record of its prompts and answers."""
 
     def __init__(self, session: Session, granularity: float | None) -> None:
         self._session, self._granularity = session, granularity
@@ -106,7 +123,7 @@ class _Clicked:
 
 
 def _click(session: Session, question: Question, clicks: int) -> list[tuple[Prompt, Answer]]:
-    """Return what was asked and answered after every click."""
+    """Simulate clicks; return the prompt and the answer after each click."""
     assert question.target is not None
     seen = _Clicked(session, question.prompt.granularity)
     simulate_clicks(seen, decode(question.target), max_clicks=clicks, stop=NOC_LEVELS[-1])
@@ -114,7 +131,7 @@ def _click(session: Session, question: Question, clicks: int) -> list[tuple[Prom
 
 
 def _describe(image_id: int, question: Question, one: Answer, size: tuple[int, int]) -> Annotations:
-    """Return the masks of one prompt as annotations, the best first."""
+    """Return the masks of one prompt as annotations, by falling score."""
     scored = zip(one.rles, one.scores.tolist(), strict=True)
     masks = [FoundMask(rle, score, STAGE) for rle, score in scored]
     prompt, target = question.prompt, question.target_id
@@ -132,7 +149,7 @@ def _describe(image_id: int, question: Question, one: Answer, size: tuple[int, i
 
 
 def _append(found: Annotations, masks: Annotations) -> None:
-    """Append masks, whose parents are indices among themselves."""
+    """Append masks, and shift their parents, which are indices into `masks`."""
     base = len(found)
     for mask in masks:
         parent = mask["parent"]

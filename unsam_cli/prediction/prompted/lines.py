@@ -1,4 +1,4 @@
-"""Files of prompts: one JSON object a line."""
+"""Files of prompts: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class PromptLine:
     Attributes
     ----------
     name : str
-        The file and the number of the line.
+        File and number of the line.
     image : str
         File name of the image.
     prompt : Prompt
+        The prompt, in pixels of the image.
     prompt_id : int or str
-        As given, or the number of the line.
+        Id as given, or the number of the line.
     """
 
     name: str
@@ -42,12 +43,12 @@ class PromptLine:
 
 
 def read_lines(path: Path, name: str) -> Iterator[PromptLine]:
-    """Yield the prompts of a file; empty lines are passed over.
+    """Yield the prompts of a file; empty lines are skipped.
 
     Raises
     ------
     DataError
-        A line is no prompt; the message names it.
+        A line is not a prompt; the message names it.
     """
     with open_regular(path, name) as stream:
         if wrong := mistaken(stream.read(HEAD), "prompts"):
@@ -106,7 +107,7 @@ def _prompt(record: dict[str, Any]) -> Prompt:
 
 
 def _numbers(values: Any, count: int, wanted: str) -> Any:
-    """Return a tuple of as many numbers as are wanted."""
+    """Return a tuple of `count` numbers."""
     right = isinstance(values, list) and len(values) == count and all(map(_is_number, values))
     if not right:
         raise ValueError(f"{wanted}, got {values!r:.60}")

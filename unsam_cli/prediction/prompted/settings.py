@@ -23,13 +23,13 @@ class PromptedSettings(Settings):
     Parameters
     ----------
     points : tuple of (x, y, label)
-        One prompt with these clicks for every image, in pixels; combined with the box, if any.
+        Clicks in pixels that are one prompt for every image; combined with the box, if any.
     boxes : tuple of (x0, y0, x1, y1)
-        One prompt per box, for every image.
+        Boxes in pixels; each is a prompt for every image.
     prompts : str, optional
-        A file of prompts, one JSON object per line; ``-`` is standard input.
+        File of prompts, one JSON object per line; ``-`` is standard input.
     prompts_from : str, optional
-        A masks file; each of its masks is clicked at its centre. ``-`` is standard input.
+        Masks file; each of its masks is clicked at its centre. ``-`` is standard input.
     automatic : AutomaticConfig
         The search for all masks.
     max_masks : int
@@ -40,7 +40,7 @@ class PromptedSettings(Settings):
     Raises
     ------
     UsageError
-        Options that cannot be combined.
+        Options cannot be combined.
     """
 
     points: tuple[Click, ...] = ()

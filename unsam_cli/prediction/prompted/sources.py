@@ -1,4 +1,4 @@
-"""Where prompts come from: the command line, a file of prompts, or masks to be clicked."""
+"""Sources of prompts: the command line, a file of prompts, or masks to be clicked."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, and what is known of it.
+    """A prompt with its name and its target.
 
     Attributes
     ----------
     name : str
-        What messages call it: the file and line.
+        Name in messages: file and line.
     prompt : Prompt
-        In pixels of the image.
+        The prompt, in pixels of the image.
     prompt_id : int or str
-        Tells the prompts of an image apart.
+        Id that distinguishes the prompts of an image.
     target_id : int, optional
-        The annotation that is meant.
+        Id of the annotation that the prompt is for.
     target : Rle, optional
-        Its mask.
+        Mask of this annotation.
     """
 
     name: str
@@ -54,7 +54,7 @@ class PromptSource(Protocol):
     """Prompts by image."""
 
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
-        """Return the images to ask about, under the ids of the output.
+        """Return the images to process, with the ids of the output.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class PromptSource(Protocol):
         ...
 
     def questions(self, item: ImageItem) -> list[Question]:
-        """Return the prompts of an image, in order; none for an unknown one."""
+        """Return the prompts of an image, in order; an empty list for an unknown image."""
         ...
 
     @property
@@ -97,18 +97,19 @@ class GivenPrompts:
 
 
 class PromptLines:
-    """Prompts of a file, one JSON object a line.
+    """Prompts of a file, one JSON object per line.
 
     Parameters
     ----------
     path : Path
+        The file.
     name : str
-        What messages call the file.
+        Name of the file in messages.
 
     Raises
     ------
     DataError
-        A line is no prompt; the message says which and why.
+        A line is not a prompt; the message says which and why.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -132,7 +133,7 @@ class PromptLines:
         return any(question.prompt.granularity is not None for question in every)
 
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
-        """Return all images; refuse prompts of images that there are not."""
+        """Return all images; raise a DataError if a prompt is for another image."""
         known = {item.file_name for item in items}
         for image, questions in self._by_image.items():
             if image not in known:
@@ -151,15 +152,16 @@ class PromptLines:
 
 
 class MaskCentres:
-    """One click per mask of a masks file, except crowds and empty masks.
+    """One click per mask of a masks file, except crowd regions and empty masks.
 
     Parameters
     ----------
     masks : MasksFile
+        The masks.
     name : str
-        What messages call it.
+        Name of the file in messages.
     approximate : bool
-        See :func:`~unsam_cli.evaluation.clicks.centre_click`.
+        Use approximate distances, see :func:`~unsam_cli.evaluation.clicks.centre_click`.
     """
 
     granular = False
@@ -168,7 +170,7 @@ class MaskCentres:
         self._masks, self._name, self._approximate = masks, name, approximate
 
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
-        """Return the images that the file lists, under its ids, so that it can evaluate them."""
+        """Return the images that the file lists, with its ids, so that it can evaluate results."""
         if not self._masks.images:
             raise DataError(f"{self._name}: lists no images; give a full COCO file")
         ids = {image.file_name: i for i, image in self._masks.images.items()}
@@ -202,7 +204,7 @@ class MaskCentres:
 def open_prompts(
     settings: PromptedSettings,
 ) -> Iterator[tuple[PromptSource | None, dict[str, str]]]:
-    """Open the prompts that settings name, and give the identity of their file.
+    """Open the prompts that settings name, and return the identity of their file.
 
     Raises
     ------
@@ -229,10 +231,26 @@ def open_prompts(
 def fit(question: Question, item: ImageItem, size: Size, granularity: float | None) -> Question:
     """Check a prompt against its image, and set the default granularity if it has none.
 
+    Parameters
+    ----------
+    question : Question
+        The prompt.
+    item : ImageItem
+        The image.
+    size : (H, W)
+        Height and width of the image, in pixels.
+    granularity : float, optional
+        Default granularity.
+
+    Returns
+    -------
+    Question
+        The prompt with a granularity, if there is one.
+
     Raises
     ------
     DataError
-        It is outside of the image, or of an image of another size.
+        The prompt is outside of the image, or belongs to an image of another size.
     """
     prompt, (height, width) = question.prompt, size
     described = f"{item.file_name}, which is {width} x {height} pixels"

@@ -37,18 +37,25 @@ def predict_prompted(
     compute: PredictCompute,
     run: RunSettings,
 ) -> int:
-    """Ask a promptable model about images and write the masks as `run` says.
+    """Segment images with a promptable model and write the masks as `run` says.
 
     Parameters
     ----------
     checkpoint : str
-        What :func:`~unsam_cli.sam.loading.load_promptable` opens.
+        A folder, a file or a hub id, see :func:`~unsam_cli.sam.loading.load_promptable`.
     query : ImageQuery
-        The images; where none are named, those that ``prompts_from`` lists.
+        The images. If none are named, those that ``prompts_from`` lists.
     settings : PromptedSettings
-        What to ask.
+        Prompts and options.
     compute : PredictCompute
-        Where the network runs, see :func:`~unsam_cli.backbones.accelerator`.
+        Device of the network, see :func:`~unsam_cli.backbones.accelerator`.
+    run : RunSettings
+        Output and the other settings that all commands share.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
 
     Raises
     ------
@@ -84,7 +91,7 @@ def predict_prompted(
 
 
 class _Asked(NamedTuple):
-    """An image, read, and what is asked about it."""
+    """A decoded image and its prompts."""
 
     item: ImageItem
     rgb: NDArray[np.uint8]
@@ -99,7 +106,7 @@ def _predict_images(
     settings: PromptedSettings,
     run: RunSettings,
 ) -> Iterator[tuple[ImageItem, MaskResult | UnsamError]]:
-    """Yield items and their masks; images are read, and masks clicked, ahead of the network."""
+    """Yield items and their masks; images are read and masks clicked ahead of the network."""
 
     def prepare(item: ImageItem) -> _Asked:
         rgb = read_image(item.path)
