@@ -139,7 +139,9 @@ def test_killed_at_any_moment_and_resumed_equals_one_run(
         "conquer": ["conquer", "f.h5"],
     }[stage]
     run = [*command, "--jobs", "1", "-q"]
-    assert warm.Program([*run, "-o", "one"], cwd=tmp_path).wait(60) == 0
+    whole = warm.Program([*run, "-o", "one"], cwd=tmp_path)
+    whole.communicate(60)
+    assert whole.returncode == 0
     rng = random.Random(stage)
     journal = tmp_path / "out.part" / "journal.ndjson"
     kills = 0
@@ -153,9 +155,12 @@ def test_killed_at_any_moment_and_resumed_equals_one_run(
                 break
             time.sleep(0.005)
         process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        process.communicate(60)
+        kills += process.returncode == -signal.SIGKILL
     assert kills
-    assert warm.Program([*run, "-o", "out", "--resume"], cwd=tmp_path).wait(60) == 0
+    last = warm.Program([*run, "-o", "out", "--resume"], cwd=tmp_path)
+    last.communicate(60)
+    assert last.returncode == 0
     assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
     assert not journal.exists()
 
