@@ -32,6 +32,13 @@ from unsam_cli.errors import UsageError
     help="With --union: rank all masks of the first file above those of the second; scores become "
     "(1 + score) / 2 and score / 2.",
 )
+@options.option(
+    "--snap",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="IOU",
+    help="Write only the masks of the first file, each in the shape of the most similar mask of "
+    "the second if their IoU is at least this.",
+)
 @options.run_option(
     "--partial",
     is_flag=True,
@@ -43,6 +50,7 @@ def command(
     union: bool,
     max_iou: float,
     ranked: bool,
+    snap: float | None,
     partial: bool,
     output: str,
     no_clobber: bool,
@@ -53,29 +61,35 @@ def command(
     shard that is missing or given twice is an error.
 
     With --union, two files of masks of the same images become one, as UnSAM+ combines the masks of
-    SA-1B with pseudo-masks.
+    SA-1B with pseudo-masks. With --snap, the masks of a trained network get the borders of the
+    pseudo-masks that they resemble.
 
     \b
       unsam merge features.0.h5 features.1.h5 -o features.h5
       unsam merge masks.*.json -o masks.json
       unsam merge --union sa1b.json masks.json --max-iou 0.02 -o plus.json
+      unsam merge --snap 0.6 found.json masks.json -o better.json
     """
     from unsam_cli.evaluation.partial import is_partial, merge_reports
     from unsam_cli.run.merging import merge
 
     reports = all(map(is_partial, files))
-    if partial and union:
-        raise UsageError("--partial is for shards: remove --union")
-    if union:
+    if union and snap is not None:
+        raise UsageError("--union and --snap combine files in two ways; give one of them")
+    combine = "--union" if union else "--snap" if snap is not None else None
+    if partial and combine:
+        raise UsageError(f"--partial is for shards: remove {combine}")
+    if combine:
         from unsam_cli.convert.union import union as unite
 
         if len(files) != 2:
-            raise UsageError(f"--union needs two files, got {len(files)}")
+            raise UsageError(f"{combine} needs two files, got {len(files)}")
         step = options.step_of(click.get_current_context())
         unite(
             *files,
             max_iou=max_iou,
             ranked=ranked,
+            snap=snap,
             output=output,
             no_clobber=no_clobber,
             step=step,

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # usage: docs/rounds.sh IMAGES OUT [ROUNDS]
-# From a folder of images without labels to a segmenter, and on: each round trains on the masks of the
-# round before and on the pseudo-masks unlike them. Stops when a round is worse than the one before.
+# From a folder of images without labels to a segmenter, and on: each round trains on the confident
+# masks of the round before, in the shape of the pseudo-masks that they resemble. Stops when a round is
+# worse than the one before.
 #
 # UNSAM   the command (default: unsam)
 # TRAIN   more options of train
@@ -30,7 +31,6 @@ judge() {
   if [ -n "${LABELS:-}" ]; then
     u evaluate "$LABELS" "$out/found-$1.json" --match file-name --quiet -o "$(report "$1")" >/dev/null
   else
-    u predict "$out/round-$1" "$images" --min-score 0.3 --resume -o "$out/sure-$1.json"
     u predict "$out/round-$1" "$images" --scale 1.2 --resume -o "$out/again-$1.json"
     u evaluate "$out/sure-$1.json" "$out/again-$1.json" --quiet -o "$(report "$1")" >/dev/null
   fi
@@ -46,11 +46,12 @@ best=1
 for n in $(seq 1 "$rounds"); do
   masks=$out/masks.json start=()
   if [ "$n" -gt 1 ]; then
-    masks=$out/union-$n.json start=(--init "$out/round-$best")
-    have "$masks" || u merge --union "$out/found-$best.json" "$out/masks.json" --ranked --max-iou 0.3 -o "$masks"
+    masks=$out/snapped-$n.json start=(--init "$out/round-$best" --steps 600 --lr 5e-4)
+    have "$masks" || u merge --snap 0.6 "$out/sure-$best.json" "$out/masks.json" -o "$masks"
   fi
   u train "$masks" --images "$images" --preset tiny "${start[@]}" "${options[@]}" --resume -o "$out/round-$n"
-  have "$out/found-$n.json" || u predict "$out/round-$n" "$images" --min-score 0.1 --resume -o "$out/found-$n.json"
+  have "$out/found-$n.json" || u predict "$out/round-$n" "$images" --resume -o "$out/found-$n.json"
+  have "$out/sure-$n.json" || u predict "$out/round-$n" "$images" --min-score 0.3 --resume -o "$out/sure-$n.json"
   have "$(report "$n")" || judge "$n"
   [ -n "$(metric "$n")" ] || { echo "$(report "$n") has no figure to judge round $n by" >&2; exit 1; }
   echo "round $n: $(metric "$n")"

@@ -104,7 +104,7 @@ def test_union(
     assert (crowd["iscrowd"], crowd["area"], second["area"]) == (1, 100.5, 100)
     assert [a["granularity"] for a in (first, second, part, small)] == [1.0, 1.0, 0.1, 0.1]
     step = data["info"]["unsam"]["history"][-1]
-    assert step["options"] == {"union": True, "max-iou": 0.02, "ranked": False}
+    assert step["options"] == {"union": True, "max-iou": 0.02, "ranked": False, "snap": None}
     assert set(step["inputs"]) == {"first", "second"}
 
 
@@ -119,6 +119,41 @@ def test_ranked_puts_the_first_file_above_the_second(
     before = {a["score"] for a in COCO(pseudo).dataset["annotations"]}
     assert rescored == {(1 + score) / 2 for score in before}
     assert {a["score"] for a in found if a["source"] == "sa1b.json"} == {0.5}
+
+
+def test_snapped_masks_have_the_shapes_of_the_other_file(invoke: Invoke, tmp_path: Path) -> None:
+    names = {1: "a.jpg", 2: "b.jpg"}
+    found = [
+        row(1, block(10, 10, 20, 20), score=0.9),
+        row(1, block(40, 30, 8, 8), score=0.5),
+        row(2, block(0, 0, 9, 9), score=0.4),
+    ]
+    pseudo = [
+        row(1, block(12, 10, 20, 20), score=0.3),
+        row(1, block(11, 10, 20, 20), score=0.2),
+        row(1, block(40, 30, 8, 4), score=0.8),
+    ]
+    one, two = (
+        write(tmp_path / "found.json", found, names),
+        write(tmp_path / "p.json", pseudo, names),
+    )
+    out = tmp_path / "snapped.json"
+    ran = invoke("merge", "--snap", 0.6, one, two, "-o", out)
+    assert ran.exit_code == 0, ran.stderr
+    assert "snap: 1 of 3 masks of found.json take the shape of one of p.json" in ran.stderr
+    shown = [
+        (a["image_id"], a["source"], a["score"], coco_mask.toBbox(a["segmentation"]).tolist())
+        for a in COCO(out).dataset["annotations"]
+    ]
+    # The most similar one, not the best.
+    assert shown == [
+        (1, "p.json", 0.9, [11, 10, 20, 20]),
+        (1, "found.json", 0.5, [40, 30, 8, 8]),
+        (2, "found.json", 0.4, [0, 0, 9, 9]),
+    ]
+    ran = invoke("merge", "--snap", 0.6, "--union", one, two)
+    assert ran.exit_code == 2
+    assert "--union and --snap combine files in two ways" in ran.stderr
 
 
 def test_the_threshold_decides(truth: Path, pseudo: Path, tmp_path: Path) -> None:

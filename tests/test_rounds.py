@@ -61,9 +61,10 @@ def test_each_round_learns_from_the_one_before(unsam: Path) -> None:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         command.make_parser(click.Context(command)).parse_args(words)  # raises
-    assert f"merge --union {out}/found-1.json {out}/masks.json --ranked" in "\n".join(calls)
+    assert f"merge --snap 0.6 {out}/sure-1.json {out}/masks.json" in "\n".join(calls)
     assert (
-        f"train {out}/union-2.json --images photos --preset tiny --init {out}/round-1" in calls[10]
+        f"train {out}/snapped-2.json --images photos --preset tiny --init {out}/round-1"
+        in calls[10]
     )
     assert said.splitlines() == [
         "round 1: 0.1",

@@ -61,6 +61,7 @@ def union(
     *,
     max_iou: float = 0.02,
     ranked: bool = False,
+    snap: float | None = None,
     output: str = "-",
     no_clobber: bool = False,
     step: Step | None = None,
@@ -81,6 +82,9 @@ def union(
     ranked : bool
         Rank all masks of `first` above those of `second`: their scores become (1 + score) / 2 and
         score / 2. A mask without a score counts as 1.
+    snap : float, optional
+        Add no masks of `second`. Instead a mask of `first` takes the shape of the most similar mask
+        of `second`, if their IoU is at least this, above 0 and at most 1; its score is kept.
     output : str
         Path of the output; ``-`` is standard output.
     no_clobber : bool
@@ -106,8 +110,8 @@ def union(
     if first.resolve() == second.resolve():
         raise UsageError(f"{first} is given twice; a union needs two different files")
     check_output(output, binary=False, no_clobber=no_clobber)
-    pair = _Pair(first, second, max_iou, ranked)
-    options = {"union": True, "max-iou": max_iou, "ranked": ranked}
+    pair = _Pair(first, second, max_iou, ranked, snap)
+    options = {"union": snap is None, "max-iou": max_iou, "ranked": ranked, "snap": snap}
     step = (step or Step("merge", options)).with_inputs(
         first=pair.identity(0), second=pair.identity(1)
     )
@@ -131,7 +135,14 @@ def union(
 
     publish(output, write)
     counts = UnionCounts(len(pair.images), len(pair.first), kept, len(pair.second))
-    _report(counts, pair, max_iou)
+    if snap is None:
+        _report(counts, pair, max_iou)
+    else:
+        logger.info(
+            "snap: %d of %d masks of %s take the shape of one of %s (IoU at least %g), %d images",
+            *(kept, counts.first, *pair.names, snap, counts.images),
+            extra={"fields": vars(counts)},
+        )
     return counts
 
 
@@ -152,24 +163,31 @@ def novel(first: list[Rle], second: list[Rle], max_iou: float) -> NDArray[np.boo
     (m,) bool
         Whether the highest IoU with any mask of `first` is at most `max_iou`.
     """
+    result: NDArray[np.bool_] = _ious(first, second).max(axis=0, initial=0) <= max_iou
+    return result
+
+
+def _ious(first: list[Rle], second: list[Rle]) -> NDArray[np.float64]:
+    """Return the IoU of each mask of one list with each mask of another, (n, m)."""
     n, m = len(first), len(second)
     if not n or not m:
-        return np.ones(m, dtype=np.bool_)
+        return np.zeros((n, m))
     table = RunTable.from_rles([*first, *second])
     pairs = np.stack(np.meshgrid(np.arange(n), np.arange(n, n + m), indexing="ij"), axis=-1)
     common = intersections(table, pairs.reshape(-1, 2)).reshape(n, m)
     whole = table.areas[:n, None] + table.areas[None, n:] - common
-    highest = (common / np.maximum(whole, 1)).max(axis=0)
-    result: NDArray[np.bool_] = highest <= max_iou
-    return result
+    ious: NDArray[np.float64] = common / np.maximum(whole, 1)
+    return ious
 
 
 class _Pair:
     """Two masks files of the same images."""
 
-    def __init__(self, first: Path, second: Path, max_iou: float, ranked: bool) -> None:
+    def __init__(
+        self, first: Path, second: Path, max_iou: float, ranked: bool, snap: float | None
+    ) -> None:
         self.first, self.second = read_masks(first), read_masks(second)
-        self.max_iou, self.ranked = max_iou, ranked
+        self.max_iou, self.ranked, self.snap = max_iou, ranked, snap
         self.names = _names(first, second)
         self.paths = (first, second)
         ids = sorted({*self.first.image_ids, *self.second.image_ids})
@@ -186,12 +204,26 @@ class _Pair:
                         f"{path}: annotation {a.id} is of {'x'.join(map(str, a.rle['size']))} "
                         f"pixels, but image {image_id} has {image.height}x{image.width}"
                     )
+        if self.snap is not None:
+            return _annotations(image_id, self._snapped(mine, others, self.snap))
         new = novel([a.rle for a in mine], [a.rle for a in others], self.max_iou)
         if self.ranked:
             mine, others = ([_rescored(a, k) for a in side] for k, side in ((1, mine), (0, others)))
         chosen = [(a, self.names[0]) for a in mine]
         chosen += [(a, self.names[1]) for a, keep in zip(others, new, strict=True) if keep]
         return _annotations(image_id, chosen)
+
+    def _snapped(
+        self, mine: list[Annotation], others: list[Annotation], least: float
+    ) -> list[tuple[Annotation, str]]:
+        """Return the first file's masks, in the shape of the second's that resemble them."""
+        chosen = [(a, self.names[0]) for a in mine]
+        ious = _ious([a.rle for a in mine], [a.rle for a in others])
+        for i in np.flatnonzero(ious.max(axis=1, initial=0) >= least):
+            other = others[int(ious[i].argmax())]
+            shape = replace(mine[i], rle=other.rle, area=other.area, bbox=other.bbox)
+            chosen[i] = shape, self.names[1]
+        return chosen
 
     def identity(self, which: int) -> str:
         """Identify the first (0) or the second (1) file in the history."""
