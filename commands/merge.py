@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -80,20 +81,18 @@ def command(
     if partial and combine:
         raise UsageError(f"--partial is for shards: remove {combine}")
     if combine:
-        from unsam_cli.convert.union import union as unite
-
         if len(files) != 2:
             raise UsageError(f"{combine} needs two files, got {len(files)}")
-        step = options.step_of(click.get_current_context())
-        unite(
-            *files,
-            max_iou=max_iou,
-            ranked=ranked,
-            snap=snap,
-            output=output,
-            no_clobber=no_clobber,
-            step=step,
-        )
+        common: Any = {"output": output, "no_clobber": no_clobber}
+        common["step"] = options.step_of(click.get_current_context())
+        if snap is not None:
+            from unsam_cli.convert.snap import snap as write_snapped
+
+            write_snapped(*files, least=snap, **common)
+        else:
+            from unsam_cli.convert.union import union as unite
+
+            unite(*files, max_iou=max_iou, ranked=ranked, **common)
     elif reports:
         merge_reports(files, output=output, no_clobber=no_clobber, partial=partial)
     else:

@@ -12,6 +12,6 @@
 `targets` `sinks`  outputs other than COCO
 `stage`            the whole of ``unsam convert``
 `checkpoint`       weights of detectron2 into a model folder
-`union`            ``unsam merge --union``
+`union` `snap`     ``unsam merge --union`` and ``--snap``; `pairs` of files, which they combine
 =================  ==============================================================================
 """

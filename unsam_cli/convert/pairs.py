@@ -1,0 +1,206 @@
+"""Two files of masks of the same images, combined to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from unsam_cli.convert.dataset import Truth, source_identity, to_annotations
+from unsam_cli.errors import DataError, UnsamError, UsageError
+from unsam_cli.found_masks import CONTAINED, granularity
+from unsam_cli.io.annotations import Annotation, ImageInfo
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.rle import RunTable, parents
+from unsam_cli.run.output import check_output, publish
+from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.provenance import Step
+from unsam_cli.run.resources import usable_cpus
+
+Chosen = list[tuple[Annotation, int]]
+"""Masks of one image, each with the file that it comes from, 0 or 1."""
+
+
+def combine(
+    paths: tuple[Path, Path],
+    choose: Callable[[list[Annotation], list[Annotation]], Chosen],
+    step: Step,
+    *,
+    output: str = "-",
+    no_clobber: bool = False,
+    jobs: int | None = None,
+) -> tuple[Pair, int]:
+    """Write a selection of the masks of two files.
+
+    Images are matched by id. Parents and granularity are recomputed among all masks of an image.
+    The key `source` is the name of the file that a mask comes from. All other keys are kept.
+
+    Parameters
+    ----------
+    paths : (Path, Path)
+        Masks files of any form.
+    choose : callable
+        Selects, or changes, the masks of one image from those in the first and in the second file.
+    step : Step
+        The command, for the history of the output.
+    output : str
+        Path of the output; ``-`` is standard output.
+    no_clobber : bool
+        Refuse to replace an existing output.
+    jobs : int, optional
+        Number of worker threads; by default the CPUs that this process may use.
+
+    Returns
+    -------
+    Pair
+        The two files.
+    int
+        Number of the masks in the output that come from the second file.
+
+    Raises
+    ------
+    UsageError
+        The same file is given twice.
+    DataError
+        An image has different names or sizes in the two files, or neither file lists it.
+    """
+    first, second = paths
+    if first.resolve() == second.resolve():
+        raise UsageError(f"{first} is given twice; a union needs two different files")
+    check_output(output, binary=False, no_clobber=no_clobber)
+    pair = Pair(first, second)
+    step = step.with_inputs(first=pair.identity(0), second=pair.identity(1))
+    history = [*_history(pair.first), *_history(pair.second), step.to_json()]
+    kept = 0
+
+    def chosen(image_id: int) -> list[dict[str, Any]]:
+        found = choose(*pair.masks(image_id))
+        return _annotations(image_id, [(a, pair.names[which]) for a, which in found])
+
+    def groups() -> Iterator[list[dict[str, Any]]]:
+        nonlocal kept
+        combined = ordered_map(chosen, list(pair.images), jobs=jobs or usable_cpus())
+        with closing(combined):
+            for _, found in combined:
+                if isinstance(found, UnsamError):
+                    raise found
+                kept += sum(a["source"] == pair.names[1] for a in found)
+                yield found
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
+            images = map(_entry, pair.images.values())
+            write_masks(stream, "coco", history=history, images=images, groups=groups())
+
+    publish(output, write)
+    return pair, kept
+
+
+class Pair:
+    """Two masks files of the same images.
+
+    Attributes
+    ----------
+    first, second : MasksFile
+        The files.
+    names : (str, str)
+        Their names, with as many folders as needed to distinguish them.
+    images : dict of int to ImageInfo
+        The images of both files, by ascending id.
+    """
+
+    def __init__(self, first: Path, second: Path) -> None:
+        self.first, self.second = read_masks(first), read_masks(second)
+        self.names = _names(first, second)
+        self.paths = (first, second)
+        ids = sorted({*self.first.image_ids, *self.second.image_ids})
+        self.images = {image_id: self._image(image_id) for image_id in ids}
+
+    def masks(self, image_id: int) -> tuple[list[Annotation], list[Annotation]]:
+        """Return the masks of an image in the first and in the second file.
+
+        Raises
+        ------
+        DataError
+            A mask is not of the size of the image.
+        """
+        mine, others = self.first.annotations_of(image_id), self.second.annotations_of(image_id)
+        image = self.images[image_id]
+        for path, found in zip(self.paths, (mine, others), strict=True):
+            for a in found:
+                if a.rle["size"] != [image.height, image.width]:
+                    raise DataError(
+                        f"{path}: annotation {a.id} is of {'x'.join(map(str, a.rle['size']))} "
+                        f"pixels, but image {image_id} has {image.height}x{image.width}"
+                    )
+        return mine, others
+
+    def identity(self, which: int) -> str:
+        """Identify the first (0) or the second (1) file in the history."""
+        file = (self.first, self.second)[which]
+        return source_identity(self.paths[which], file.images.values())
+
+    def _image(self, image_id: int) -> ImageInfo:
+        mine, other = self.first.images.get(image_id), self.second.images.get(image_id)
+        if mine is None and other is None:
+            raise DataError(
+                f"image {image_id}: neither {self.paths[0]} nor {self.paths[1]} lists it; "
+                "at least one of them must be a full COCO file"
+            )
+        if mine is not None and other is not None and mine != other:
+            one, two = (f"{i.file_name} ({i.height}x{i.width})" for i in (mine, other))
+            raise DataError(
+                f"image {image_id} is {one} in {self.paths[0]} and {two} in {self.paths[1]}; "
+                "both files must number the same images"
+            )
+        chosen = mine or other
+        assert chosen is not None
+        return chosen
+
+
+def _annotations(image_id: int, found: list[tuple[Annotation, str]]) -> list[dict[str, Any]]:
+    if not found:
+        return []
+    table = RunTable.from_rles([a.rle for a, _ in found])
+    parent = parents(table, CONTAINED)
+    fineness = granularity(table.areas, parent)
+    masks = [
+        Truth(
+            a.rle,
+            {**_said(a), "granularity": round(float(fineness[i]), 6), "source": name},
+            parent=int(parent[i]) if parent[i] >= 0 else None,
+            iscrowd=a.iscrowd,
+            area=a.area,
+            bbox=a.bbox,
+        )
+        for i, (a, name) in enumerate(found)
+    ]
+    return to_annotations(image_id, masks)
+
+
+def _said(a: Annotation) -> dict[str, Any]:
+    plain = {"score": a.score, "stage": a.stage, "level": a.level}
+    return {**{k: v for k, v in plain.items() if v is not None}, **a.extra}
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """Names of the files, with as many folders as needed to distinguish them."""
+    one, two = first.resolve().parts, second.resolve().parts
+    length = next(k for k in range(1, max(len(one), len(two)) + 1) if one[-k:] != two[-k:])
+    return Path(*one[-length:]).as_posix(), Path(*two[-length:]).as_posix()
+
+
+def _history(file: MasksFile) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = file.info.get("unsam", {}).get("history", [])
+    return found
+
+
+def _entry(image: ImageInfo) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "file_name": image.file_name,
+        "height": image.height,
+        "width": image.width,
+    }
