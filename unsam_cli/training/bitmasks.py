@@ -65,20 +65,21 @@ class BitMasks:
         """Return the area of every mask in pixels, (n,) int64."""
         return _ones(self.bits).sum((1, 2))
 
-    def centroids(self) -> Tensor:
-        """Return the centroid of every mask, (n, 2) float32: x and y in pixels.
+    def areas_and_centroids(self) -> tuple[Tensor, Tensor]:
+        """Return the areas (n,) int64 and the centroids (n, 2) float32, x and y in pixels.
 
         Pixel centres are at 0.5, 1.5, ... No mask may be empty.
         """
         bytes_ = _ones(self.bits)
-        columns, rows = (bytes_.sum(axis).float() for axis in (2, 1))
+        columns, rows = bytes_.sum(2), bytes_.sum(1).float()
+        areas = columns.sum(1)
         # Index of a row in its byte, bit by bit: rows 1, 3, 5 and 7, then 2, 3, 6 and 7...
         inside = sum(
             2**i * _ones(self.bits & half).sum((1, 2)) for i, half in enumerate((0x55, 0x33, 0x0F))
         )
         x, y = (torch.arange(n, device=rows.device).float() for n in bytes_.shape[1:])
-        places = torch.stack((columns @ x, rows @ (8 * y) + inside), 1)
-        return places / columns.sum(1, keepdim=True) + 0.5
+        places = torch.stack((columns.float() @ x, rows @ (8 * y) + inside), 1)
+        return areas, places / areas[:, None] + 0.5
 
     def to(self, device: str) -> BitMasks:
         """Move to a device."""

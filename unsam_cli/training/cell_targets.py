@@ -45,7 +45,8 @@ class Geometry:
         left, right = _ends(masks.bits.amax(2) > 0)
         top, bottom = _ends(BitMasks(lines, masks.height).unpack()[:, :, 0])
         boxes = torch.stack((left, top, right, bottom), 1)
-        return cls(masks.areas().float(), boxes, masks.centroids())
+        areas, centroids = masks.areas_and_centroids()
+        return cls(areas.float(), boxes, centroids)
 
     def take(self, which: Tensor) -> Geometry:
         """Return the geometry of the masks at the indices `which`, (k,) int64."""
