@@ -8,7 +8,7 @@ with a softmax between them, which is nearly twice as fast where the CPU multipl
 natively. In float32 the fused kernel is as fast as a matrix product, and is not replaced.
 
 MLP: the hidden layer of thousands of tokens takes tens of megabytes, which the operating system
-allocates anew at every call. Blocks of rows reuse the memory.
+allocates at every call. Blocks of rows reuse the memory.
 """
 
 from __future__ import annotations

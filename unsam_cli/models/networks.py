@@ -96,7 +96,7 @@ def create_eomt(config: SegmenterConfig, vit: Any) -> Any:
     Raises
     ------
     UsageError
-        The transformer has too few blocks, or the image size is no multiple of its patch size.
+        The transformer has too few blocks, or the image size is not a multiple of its patch size.
     """
     patch = int(vit.patch_embed.patch_size[0])
     width, depth = int(vit.embed_dim), len(vit.blocks)
