@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from toy_training import STEP, ToyTask, contents, metrics_of, run, weights_of
 
 from unsam_cli.errors import (
@@ -26,6 +27,7 @@ from unsam_cli.errors import (
     machine_error,
 )
 from unsam_cli.run.provenance import Step
+from unsam_cli.training.loading import WorkerKilledError
 from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.schedule import lr_factor
 from unsam_cli.training.settings import TrainerSettings
@@ -98,6 +100,20 @@ def test_a_worker_that_is_killed_while_a_checkpoint_is_written_is_no_full_disk(
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(UnsamError, match="a worker process was killed") as e:
         run(tmp_path, {})
+    assert e.value.exit_code == 1
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])
+def test_a_worker_that_is_killed_while_it_hands_over_a_batch_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def receive(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_next_data", receive)
+    with pytest.raises(WorkerKilledError, match="fewer --jobs") as e:
+        run(tmp_path, {"jobs": 1})
     assert e.value.exit_code == 1
 
 

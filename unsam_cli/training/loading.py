@@ -72,7 +72,16 @@ def load_batches(
         generator=torch.Generator(),  # else it draws from the global one
     )
     with _sigterm_blocked():
-        return iter(loader)
+        batches = iter(loader)
+    return _received(batches) if jobs else batches
+
+
+def _received(batches: Iterator[Batch | UnsamError]) -> Iterator[Batch | UnsamError]:
+    """Yield what workers send, and an error if one is killed while its batch is received."""
+    try:
+        yield from batches
+    except (ConnectionError, EOFError, FileNotFoundError):  # of the sockets between the processes
+        yield WorkerKilledError()
 
 
 @contextmanager
@@ -87,6 +96,16 @@ def _sigterm_blocked() -> Iterator[None]:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+class WorkerKilledError(UnsamError):
+    """A worker process died, most often because the kernel killed it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a worker process was killed, perhaps because memory or open files (ulimit -n) ran "
+            "out: use fewer --jobs, and continue from the last checkpoint with --resume"
+        )
 
 
 def is_of_a_worker(error: RuntimeError) -> bool:

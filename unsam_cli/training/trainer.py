@@ -19,7 +19,7 @@ from unsam_cli.training.checkpoint_files import Checkpoint, load_checkpoint
 from unsam_cli.training.checkpoints import METRICS, RunFolder
 from unsam_cli.training.distributed import World, join_world
 from unsam_cli.training.learner import Learner
-from unsam_cli.training.loading import is_of_a_worker, load_batches
+from unsam_cli.training.loading import WorkerKilledError, is_of_a_worker, load_batches
 from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
 from unsam_cli.training.progress import TrainingReporter, TrainingReporterFactory
 from unsam_cli.training.sampler import Sampler
@@ -79,11 +79,7 @@ def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
         except RuntimeError as e:
             if not is_of_a_worker(e):
                 raise
-            raise UnsamError(
-                "a worker process was killed, perhaps because memory or open files (ulimit "
-                "-n) ran out: use fewer --jobs, and continue from the last checkpoint with "
-                "--resume"
-            ) from e
+            raise WorkerKilledError from e
 
 
 class Trainer(ExitStack):
