@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
 import numpy as np
@@ -13,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support import Invoke, draw_scene
 from torch.utils.checkpoint import checkpoint
+from warm import Program
 
 from unsam_cli.cli import cli
 from unsam_cli.models import segmenter
@@ -158,6 +162,57 @@ def test_samples_do_not_depend_on_workers(
         ran = invoke("train", masks, "-o", run, *options, "--jobs", jobs)
         assert ran.exit_code == 0, ran.stderr
     assert records(tmp_path / "jobs-0") == records(tmp_path / "jobs-2")
+
+
+def weights_are_close(one: Path, two: Path) -> None:
+    one_by_one, other = (load_file(run / "model.safetensors") for run in (one, two))
+    for name, value in one_by_one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
+    for mine, its in zip(records(one), records(two), strict=True):
+        assert mine == pytest.approx(its, rel=1e-3)
+
+
+def test_accumulated_parts_make_the_step_of_the_whole_batch(
+    masks: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    options = ["--images", tmp_path / "images", *CELLS, "--steps", 2, "--log-every", 1]
+    options += ["--batch-size", 4, "--dtype", "float32"]
+    for parts in (1, 4):
+        run = tmp_path / f"parts-{parts}"
+        ran = invoke("train", masks, "-o", run, *options, "--accumulate", parts)
+        assert ran.exit_code == 0, ran.stderr
+    weights_are_close(tmp_path / "parts-1", tmp_path / "parts-4")
+
+
+def test_two_processes_make_the_steps_of_one(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    options = ["--images", "images", *CELLS, "--steps", "2", "--log-every", "1"]
+    options += ["--batch-size", "4", "--dtype", "float32"]
+    one = [tmp_path / "images" if word == "images" else word for word in options]
+    ran = invoke("train", masks, "-o", tmp_path / "one", *one)
+    assert ran.exit_code == 0, ran.stderr
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    processes = []
+    for rank in "01":
+        with mock.patch.dict(os.environ, place | {"RANK": rank, "LOCAL_RANK": rank}):
+            words = ["train", "masks.json", "-o", "two", *options]
+            processes.append(Program(words, cwd=tmp_path))
+    for process in processes:
+        assert process.communicate(timeout=300)[0] == b""
+        assert process.returncode == 0
+    weights_are_close(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_value_that_is_no_number_names_step_and_images(
+    masks: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    options = ["--images", tmp_path / "images", *CELLS, "--steps", 3, "--dtype", "float32"]
+    ran = invoke("train", masks, "-o", tmp_path / "run", *options, "--lr", 1e30, "--clip", 0)
+    assert ran.exit_code == 1, ran.stderr
+    assert " is nan for " in ran.stderr or " is inf for " in ran.stderr
+    assert "0.png" in ran.stderr or "1.png" in ran.stderr
 
 
 NETWORKS = [
