@@ -37,7 +37,7 @@ _EXAMPLE = asdict(SegmenterConfig(backbone_weights="", decoder_layers=1))
 _MOST_PIXELS = 2**17
 """Longest allowed side in pixels; larger images do not fit into memory."""
 _MOST_MULTIPLE = 512
-_FIX = "give a folder or hub id of Mask2Former or EoMT, or a checkpoint of UnSAM (.pth)"
+_FIX = "give a folder or hub id of Mask2Former, EoMT or CondInst, or a checkpoint of UnSAM (.pth)"
 
 
 def create_segmenter(config: SegmenterConfig, *, seed: int) -> Segmenter:
