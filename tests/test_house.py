@@ -29,7 +29,7 @@ LAYERS = [
     {"found_masks", "backbones", "run"},
     {"models", "sam"},
     {"extraction", "divide", "conquer", "convert", "evaluation", "view", "doctor", "slurm"},
-    {"prediction"},
+    {"prediction", "info"},
     {"training"},
     {"cli"},
     {"commands"},

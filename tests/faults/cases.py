@@ -203,9 +203,10 @@ TIMED = tuple(case for case in CASES if case.timed)
 WITHOUT_OUTPUT = {
     "completion": "prints a script of the shell",
     "doctor": "prints what the installation can do",
+    "info": "prints what files are; tests/test_info.py damages them",
     "slurm-script": "prints a batch script",
 }
-"""Commands that write no file, and read none."""
+"""Commands that write no file."""
 
 
 HALVED = ("features.h5", "masks.json", "report.json")

@@ -271,6 +271,16 @@ def part_folder(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
+def finished_images(folder: Path) -> int:
+    """Count the images that are done in the folder of an unfinished run, without opening it."""
+    done = set()
+    with (folder / _LINES).open("rb") as stream:
+        for line in stream:
+            with suppress(ValueError):
+                done.add(orjson.loads(line).get("id"))
+    return len(done - {None})
+
+
 def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path) -> None:
     """Raise a UsageError that names the first setting in which `old` and `new` differ."""
     difference = first_difference(old, new)
