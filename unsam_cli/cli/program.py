@@ -1,15 +1,13 @@
-"""The ``unsam`` program: finds its subcommands, and turns errors into exit codes.
+"""The ``unsam`` program: runs its commands, and turns errors into exit codes.
 
 This is the only place where an error is printed.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import os
-import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -17,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from unsam_cli import __version__
+from unsam_cli.cli.group import EPILOG, CommandGroup, rearranged
 from unsam_cli.cli.log import configure
 from unsam_cli.errors import (
     EXIT_DATA,
@@ -33,32 +32,12 @@ from unsam_cli.run.signals import SignalExit, StopRequest, exit_on_signals
 
 logger = logging.getLogger(__name__)
 
-# Commands in the order of the work; any other follows, by name.
-ORDER = ("extract-features", "divide", "conquer", "view", "merge")
 
-
-class UnsamGroup(click.Group):
-    """A group that imports the file of a subcommand when it is asked for, not before."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all files in ``commands/``."""
-        # By name: commands are above this file, and import from its room.
-        package = importlib.import_module("unsam_cli.commands")
-        found = {m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__)}
-        first = [name for name in ORDER if name in found]
-        return first + sorted(found - set(first))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        stem = cmd_name.replace("-", "_")
-        module = importlib.import_module(f"unsam_cli.commands.{stem}")
-        found: click.Command = module.command
-        return found
+class UnsamGroup(CommandGroup):
+    """The program: whatever a command raises becomes one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; whatever it raises becomes one line and an exit code."""
+        """Run the command."""
         return guarded(lambda: super(UnsamGroup, self).invoke(ctx), ctx.obj)
 
     def main(  # type: ignore[override]
@@ -66,14 +45,14 @@ class UnsamGroup(click.Group):
     ) -> NoReturn:
         """Run the program and exit."""
         open_missing_streams()
-        words = sys.argv[1:] if args is None else args
+        words = rearranged(sys.argv[1:] if args is None else args)
         # For errors in the options themselves; each command configures logging again.
         configure(as_json="--log-json" in words)
         extra["standalone_mode"] = False
         run = super().main
         with exit_on_signals() as request:
             extra["obj"] = request
-            sys.exit(guarded(lambda: run(args, prog_name or "unsam", **extra), request) or 0)
+            sys.exit(guarded(lambda: run(words, prog_name or "unsam", **extra), request) or 0)
 
 
 def guarded(run: Callable[[], Any], request: StopRequest) -> Any:
@@ -144,7 +123,12 @@ def open_missing_streams() -> None:
             setattr(sys, name, io.TextIOWrapper(raw, write_through=True))  # nothing left to flush
 
 
-@click.group("unsam", cls=UnsamGroup, context_settings={"auto_envvar_prefix": "UNSAM"})
+@click.group(
+    "unsam",
+    cls=UnsamGroup,
+    epilog=EPILOG,
+    context_settings={"auto_envvar_prefix": "UNSAM", "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="unsam", allow_from_autoenv=False)
 def cli() -> None:
     """Segment images into everything they contain, from scenes to small parts, without labels.
