@@ -467,6 +467,10 @@ def test_stopped_by_a_signal_nothing_is_half_written(
     ran = program(f'"{sys.executable}" stop.py {arguments}')
     assert ran.returncode == code, ran.stderr
     assert b"Traceback" not in ran.stderr
+    line = ran.stderr.decode().splitlines()[-1]
+    who = "Ctrl-C" if name == "INT" else f"SIG{name}"
+    assert line.startswith(f"unsam: error: evaluate: stopped by {who} with ")
+    assert line.endswith(" images left; run again with --resume")
     assert (tmp_path / "r.json").read_text() == "old"
     names = {"gt.json", "dt.json", "r.json", "r.json.part", "stop.py"}
     assert {p.name for p in tmp_path.iterdir()} == names

@@ -79,6 +79,12 @@ class StoppedError(UnsamError):
     exit_code = EXIT_STOPPED
 
 
+class InterruptError(StoppedError):
+    """Ctrl-C asked to stop; finished images, or the last checkpoint, are kept."""
+
+    exit_code = EXIT_SIGINT
+
+
 class MachineError(UnsamError, OSError):
     """The machine is short of something, or fails: the file that was being read is not to blame.
 

@@ -21,12 +21,14 @@ from toy_training import STEP, ToyTask, contents, metrics_of, run, weights_of
 from unsam_cli.errors import (
     CheckpointError,
     ImageFileError,
+    InterruptError,
     OutputError,
     UnsamError,
     UsageError,
     machine_error,
 )
 from unsam_cli.run.provenance import Step
+from unsam_cli.training.learner import Learner
 from unsam_cli.training.loading import WorkerKilledError
 from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.schedule import lr_factor
@@ -89,6 +91,17 @@ def test_accumulated_batches_make_the_step_of_a_big_one(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UnsamError, match="fewer --jobs, and continue from the last checkpoint"):
         run(tmp_path, {"jobs": 1}, deadly_index=3)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def update(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "update", update)
+    with pytest.raises(InterruptError, match="stopped by Ctrl-C after step 0 of 12") as e:
+        run(tmp_path, {"steps": 12})
+    assert "--resume" in str(e.value)
+    assert e.value.exit_code == 130
 
 
 def test_a_worker_that_is_killed_while_a_checkpoint_is_written_is_no_full_disk(

@@ -25,6 +25,7 @@ from unsam_cli.errors import (
     EXIT_SIGPIPE,
     EXIT_STOPPED,
     EXIT_USAGE,
+    InterruptError,
     UnsamError,
     machine_error,
 )
@@ -70,9 +71,10 @@ def guarded(run: Callable[[], Any], request: StopRequest) -> Any:
         silence_stdout()
         raise SystemExit(EXIT_SIGPIPE) from None
     except (Exception, SignalExit) as e:
-        if request.signal_name == "SIGINT":
+        if request.signal_name == "SIGINT" and not isinstance(e, InterruptError):
             raise SystemExit(EXIT_SIGINT) from None
-        text, code = explained(SignalExit(request.signal_name) if request else e)
+        signalled = request and not isinstance(e, InterruptError)
+        text, code = explained(SignalExit(request.signal_name) if signalled else e)
         fail(text, code, e)
 
 

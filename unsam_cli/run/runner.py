@@ -10,7 +10,14 @@ from itertools import repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError, UsageError, machine_error
+from unsam_cli.errors import (
+    EXIT_SKIPPED,
+    InterruptError,
+    StoppedError,
+    UnsamError,
+    UsageError,
+    machine_error,
+)
 from unsam_cli.run.items import Item
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import output_path
@@ -210,23 +217,26 @@ def _work_through(
     # The generator is always closed here. Otherwise the garbage collector may close it in one of
     # its own threads, which then waits for itself.
     results = closing(work(todo))  # type: ignore[type-var]  # generators, all of them
-    with (
-        closing(sums),
-        stop_on_signals() as stop,
-        reporter as progress,
-        results as pairs,
-    ):
-        left = len(todo)
-        for item, result in pairs:
-            content = next(sums)
-            if isinstance(result, UnsamError):
-                errors.add(item, result)
-            else:
-                sink.add(item, result, content)
-            progress.advance(skipped=isinstance(result, UnsamError))
-            left -= 1
-            if stop and left:
-                raise StoppedError(_stopped_text(stop.signal_name, left, settings))
+    left = len(todo)
+    try:
+        with (
+            closing(sums),
+            stop_on_signals() as stop,
+            reporter as progress,
+            results as pairs,
+        ):
+            for item, result in pairs:
+                content = next(sums)
+                if isinstance(result, UnsamError):
+                    errors.add(item, result)
+                else:
+                    sink.add(item, result, content)
+                progress.advance(skipped=isinstance(result, UnsamError))
+                left -= 1
+                if stop and left:
+                    raise StoppedError(_stopped_text(stop.signal_name, left, settings))
+    except KeyboardInterrupt:
+        raise InterruptError(_stopped_text("Ctrl-C", left, settings)) from None
 
 
 def _stopped_text(signal_name: str | None, left: int, settings: RunSettings) -> str:

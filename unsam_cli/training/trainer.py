@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from unsam_cli.errors import EXIT_SKIPPED, StoppedError, UnsamError
+from unsam_cli.errors import EXIT_SKIPPED, InterruptError, StoppedError, UnsamError
 from unsam_cli.models.precision import precision
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.signals import stop_on_signals
@@ -164,6 +164,20 @@ class Trainer(ExitStack):
             progress = self.enter_context(
                 report(self.name, self.done, self.total, self.settings.batch_size)
             )
+        try:
+            self._make_steps(batches, progress)
+        except KeyboardInterrupt:
+            raise InterruptError(
+                f"{self.name}: stopped by Ctrl-C after step {self.done} of {self.total}; run again "
+                "with --resume, which continues from the last checkpoint"
+            ) from None
+        if self.done < self.total:
+            self._save()
+            raise StoppedError(self._stopped_text())
+
+    def _make_steps(
+        self, batches: Iterator[Batch | UnsamError], progress: TrainingReporter | None
+    ) -> None:
         while self.done < self.total and not self.world.any(bool(self.stop)):
             values = self.learner.update(self.done, self._next(batches))
             self.done += 1
@@ -173,9 +187,6 @@ class Trainer(ExitStack):
                 self._save()
             elif self._is_due(self.settings.checkpoint_every):
                 self._save()
-        if self.done < self.total:
-            self._save()
-            raise StoppedError(self._stopped_text())
 
     def _read_ahead(self) -> Iterator[Batch | UnsamError]:
         sampler = Sampler(
