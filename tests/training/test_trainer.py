@@ -388,7 +388,7 @@ def test_numbers_that_cannot_be() -> None:
 def test_tensorboard_is_asked_for_by_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("unsam_cli.training.metrics.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"unsam-cli\[tensorboard\]"):
         run(tmp_path / "run", {"tensorboard": True})
     assert not (tmp_path / "run").exists()
@@ -409,7 +409,7 @@ def test_tensorboard_has_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyP
         def close(self) -> None:
             purged.append(-1)
 
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("unsam_cli.training.metrics.find_spec", lambda name: name)
     stand_in = types.SimpleNamespace(SummaryWriter=Writer)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
     run(tmp_path, {"tensorboard": True, "validate_every": 6})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import logging
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -146,5 +146,5 @@ def check_tensorboard() -> None:
     UsageError
         It is not installed.
     """
-    if importlib.util.find_spec("tensorboard") is None:
+    if find_spec("tensorboard") is None:
         raise UsageError("TensorBoard is not installed: pip install 'unsam-cli[tensorboard]'")
