@@ -548,6 +548,35 @@ def test_a_complete_report_is_kept(scene: Scene, tmp_path: Path, invoke: Invoke)
     assert "is no report of evaluate" in ran.stderr
 
 
+def test_a_report_of_renamed_files_has_their_names(
+    scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    truth, found = scene.write(tmp_path)
+    other, out = tmp_path / "other.json", tmp_path / "r.json"
+    other.write_text(json.dumps(scene.found[1:]))
+    assert invoke("evaluate", truth, found, other, "-o", out).exit_code == 0
+    renamed = other.rename(tmp_path / "theirs.json")
+    ran = invoke("evaluate", truth, found, renamed, "-o", out, "--resume")
+    assert ran.exit_code == 0, ran.stderr
+    assert "theirs.json" in ran.stdout
+    assert "other.json" not in ran.stdout + out.read_text()
+
+
+def test_resuming_without_a_file_is_told(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
+    ran = invoke("evaluate", *scene.write(tmp_path), "--resume")
+    assert ran.exit_code == 0
+    assert "warning: --resume has no effect without a file as output" in ran.stderr
+
+
+@pytest.mark.parametrize("option", ["--per-image=i.csv", "--plot=p.svg", "--by=annotator"])
+def test_points_have_no_such_output(
+    option: str, scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    ran = invoke("evaluate", *scene.write(tmp_path), "--protocol", "point", option)
+    assert ran.exit_code == 2
+    assert f"{option.partition('=')[0]} needs --protocol whole-image" in ran.stderr
+
+
 def test_several_files_with_intervals(tmp_path: Path, invoke: Invoke) -> None:
     scene = random_scene(8, images=12)
     truth, found = scene.write(tmp_path)

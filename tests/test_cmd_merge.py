@@ -121,6 +121,19 @@ def test_ranked_puts_the_first_file_above_the_second(
     assert {a["score"] for a in found if a["source"] == "sa1b.json"} == {0.5}
 
 
+def test_a_score_that_cannot_be_ranked_is_told_with_its_file(
+    truth: Path, pseudo: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    data = json.loads(pseudo.read_text())
+    data["annotations"][1]["score"] = 1.5
+    pseudo.write_text(json.dumps(data))
+    for pair in ((pseudo, truth), (truth, pseudo)):
+        ran = invoke("merge", "--union", *pair, "--ranked", "-o", tmp_path / "plus.json")
+        assert ran.exit_code == 65
+        number = data["annotations"][1]["id"]
+        assert f"{pseudo}: annotation {number} has the score 1.5" in ran.stderr
+
+
 def test_snapped_masks_have_the_shapes_of_the_other_file(invoke: Invoke, tmp_path: Path) -> None:
     names = {1: "a.jpg", 2: "b.jpg"}
     found = [

@@ -29,7 +29,6 @@ IDLE = [
     ("view x --depth 2", "--depth"),
     ("evaluate a b --bootstrap 5", "--bootstrap"),
     ("evaluate a b --protocol point --max-dets 5", "--max-dets"),
-    ("evaluate a b --protocol point --per-image x.csv", "--per-image"),
     ("convert lvis x --components", "--components"),
     ("convert lvis x --order file", "--order"),
     ("convert lvis x --tolerance 1", "--tolerance"),

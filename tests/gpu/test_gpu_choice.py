@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 import torch
 from fake_gpu import fake_gpu
 
+from unsam_cli.backbones import speed
 from unsam_cli.backbones.accelerator import _has_gpu, accelerator
+from unsam_cli.backbones.vit_device import resolve_device
 from unsam_cli.errors import UsageError
 from unsam_cli.training import distributed
 from unsam_cli.training.distributed import Place, World, join_world
@@ -23,6 +27,24 @@ def test_auto_sees_the_gpus_that_a_container_shows(name: str, tmp_path: Path) ->
     assert not _has_gpu(tmp_path)
     (tmp_path / name).touch()
     assert _has_gpu(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "chosen"), [("cuda", "cuda"), ("mps", None)])
+def test_auto_is_one_device_for_all(
+    kind: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks that extract, train and predict agree; the speed is that of this device."""
+    monkeypatch.setattr(sys.modules[accelerator.__module__], "_has_gpu", lambda devices: True)
+    measured = Calls()
+    monkeypatch.setattr(speed, "torch_product", lambda *way: partial(measured, way[2]))
+    monkeypatch.setattr(speed, "_numpy_product", lambda side: partial(measured, "cpu"))
+    with fake_gpu(kind):
+        assert accelerator("auto") == chosen
+        assert str(resolve_device("auto")) == (chosen or "cpu")
+        speed.matmul_rate(device="auto", seconds=0)
+        monkeypatch.delitem(sys.modules, "torch")  # as if nobody had imported it
+        speed.matmul_rate(device="auto", seconds=0)
+    assert set(measured) == {(chosen or "cpu",)}
 
 
 def test_named_devices() -> None:

@@ -89,6 +89,21 @@ def test_no_images(tmp_path: Path) -> None:
         assert file.file_names() == []
 
 
+def test_the_checksum_covers_every_row(tmp_path: Path) -> None:
+    """A local descriptor of a picture that was changed at the bottom differs there alone."""
+    image = IMAGES[0][0], [RegionEntry((0, 0, 30, 20), b"", 1.0, (10, 10))]
+    totals = FeatureTotals(images=1, regions=1, patches=100, dim=DIM, dtype="float16")
+    rows, found = np.zeros((100, DIM), "<f2"), set()
+    for changed in (None, 0, 63, 64, 99):
+        rows[:] = 0
+        if changed is not None:
+            rows[changed] = 1
+        write_features(tmp_path / "f.h5", ATTRIBUTES, totals, iter([image]), [rows.tobytes()])
+        with FeatureFile(tmp_path / "f.h5") as file:
+            found.add(file.checksum(0))
+    assert len(found) == 5
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"none\.h5"):
         FeatureFile(tmp_path / "none.h5")

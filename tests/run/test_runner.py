@@ -152,6 +152,18 @@ def test_what_was_made_of_other_content_is_made_again(
     assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
 
 
+@pytest.mark.parametrize(("make", "function"), KINDS)
+def test_a_stream_cannot_be_resumed(
+    make: Make,
+    function: Callable[[Item], Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run(make, function, settings(Path("/dev/null")))
+    assert "--resume" not in caplog.text
+    run(make, function, settings(Path("/dev/null"), resume=True))
+    assert "--resume has no effect without a file as output: give -o FILE" in caplog.text
+
+
 def test_a_resumed_run_says_what_it_keeps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger=LineReporter.logger_name)
     make, function = KINDS[0].values

@@ -11,8 +11,7 @@ def accelerator(name: str) -> str | None:
     Parameters
     ----------
     name : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is CUDA if available, else the
-        CPU.
+        See :func:`~unsam_cli.backbones.vit_device.resolve_device`.
 
     Raises
     ------
@@ -24,9 +23,7 @@ def accelerator(name: str) -> str | None:
     from unsam_cli.backbones.vit_device import resolve_device
 
     device = resolve_device(name)
-    return (
-        None if device.type == "cpu" or (name == "auto" and device.type != "cuda") else str(device)
-    )
+    return None if device.type == "cpu" else str(device)
 
 
 def _has_gpu(devices: Path) -> bool:

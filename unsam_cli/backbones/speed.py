@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from unsam_cli.backbones.accelerator import accelerator
+
 _SIDE = {"cpu": 1536, "cuda": 8192, "mps": 4096}
 
 
@@ -32,9 +34,9 @@ def matmul_rate(dtype: str = "float32", device: str = "cpu", *, seconds: float =
     -------
     float
         Operations per second; a multiplication and an addition count as two. For float32 on the
-        CPU, numpy is measured if torch is not loaded yet.
+        CPU, numpy is measured if torch is not loaded yet: that takes 2 s less.
     """
-    if dtype == "float32" and device in ("auto", "cpu") and "torch" not in sys.modules:
+    if dtype == "float32" and accelerator(device) is None and "torch" not in sys.modules:
         side = _SIDE["cpu"]
         product = _numpy_product(side)
     else:

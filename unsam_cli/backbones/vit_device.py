@@ -15,8 +15,8 @@ def resolve_device(name: str) -> torch.device:
     Parameters
     ----------
     name : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is CUDA if available, else
-        Apple's MPS, else the CPU.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is CUDA if available, else the
+        CPU. Apple's MPS must be named: no command has been tried on it.
 
     Raises
     ------
@@ -24,9 +24,7 @@ def resolve_device(name: str) -> torch.device:
         The name is unknown, or this machine has no such device.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
         raise UsageError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")

@@ -112,11 +112,7 @@ RULES: dict[str, tuple[Idle, ...]] = {
             lambda values: len(values["predictions"]) < 2,
             "with a single file of predictions: there are no differences",
         ),
-        Idle(
-            "max_dets per_image",
-            lambda values: values["protocol"] == "point",
-            "with --protocol point",
-        ),
+        Idle("max_dets", lambda values: values["protocol"] == "point", "with --protocol point"),
     ),
     "convert": (
         Idle(

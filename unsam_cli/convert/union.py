@@ -89,7 +89,8 @@ def union(
     def choose(mine: list[Annotation], others: list[Annotation]) -> Chosen:
         new = novel([a.rle for a in mine], [a.rle for a in others], max_iou)
         if ranked:
-            mine, others = ([_rescored(a, k) for a in side] for k, side in ((1, mine), (0, others)))
+            mine = [_rescored(a, first, 1) for a in mine]
+            others = [_rescored(a, second, 0) for a in others]
         kept = [a for a, keep in zip(others, new, strict=True) if keep]
         return [*((a, 0) for a in mine), *((a, 1) for a in kept)]
 
@@ -128,11 +129,13 @@ def novel(first: list[Rle], second: list[Rle], max_iou: float) -> NDArray[np.boo
     return result
 
 
-def _rescored(a: Annotation, rank: int) -> Annotation:
-    """Move scores from 0..1 to the lower (0) or the upper half (1)."""
+def _rescored(a: Annotation, path: Path, rank: int) -> Annotation:
+    """Move the score of a mask in `path` from 0..1 to the lower (0) or the upper half (1)."""
     score = 1.0 if a.score is None else a.score
     if not 0 <= score <= 1:
-        raise DataError(f"annotation {a.id} has the score {score}; --ranked needs scores in 0..1")
+        raise DataError(
+            f"{path}: annotation {a.id} has the score {score}; --ranked needs scores in 0..1"
+        )
     return replace(a, score=(rank + score) / 2)
 
 

@@ -100,8 +100,11 @@ class ReportSink(FileSink):
             return
         report = read_report(path)
         self._refuse_other_history(path, report["unsam"]["history"])
-        # It has no results of single images: if they are needed, they are recomputed.
-        if self.settings.shard.count > 1 or report["skipped"] or self.outputs.per_image:
+        # It has no results of single images: if they are needed, they are recomputed. So is a
+        # report under earlier names of the files, which it holds in several places.
+        renamed = "files" in report and [f["name"] for f in report["files"]] != labels(self.names)
+        sharded = self.settings.shard.count > 1
+        if sharded or renamed or report["skipped"] or self.outputs.per_image:
             self.made_at = 0
         else:
             self.report = report

@@ -31,7 +31,6 @@ VERSION = 1
 PROMPT = "prompt"
 """Facet of features for a mask decoder, whose grid includes the padding of the input."""
 _LONGEST_HISTORY = 2**24  # bytes; the parsed history takes several times as much
-_ROWS = 64  # rows of a record that its checksum covers
 
 T = TypeVar("T")
 
@@ -406,17 +405,13 @@ class FeatureFile:
         return [self.rows(int(r)) for r in self._numbers(index)]
 
     def checksum(self, index: int) -> int:
-        """Return a checksum that changes when image `index` or its features change.
-
-        It covers only the first rows of each record: another picture differs everywhere.
-        """
+        """Return a checksum that changes when image `index` or its features change."""
 
         def read() -> int:
             found = zlib.crc32(self.image(index).preview)
             for r, region in zip(self._numbers(index), self.regions(index), strict=True):
                 found = zlib.crc32(repr(region).encode(), found)
-                begin, end = int(self._offset[r]), int(self._offset[r + 1])
-                found = zlib.crc32(self._features[begin : min(end, begin + _ROWS)].tobytes(), found)
+                found = zlib.crc32(np.ascontiguousarray(self.rows(int(r))).data, found)
             return found
 
         return self._guard(read)

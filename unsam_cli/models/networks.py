@@ -123,14 +123,12 @@ def create_eomt(config: SegmenterConfig, vit: Any) -> Any:
     )
 
 
-def config_of(network: Any, **known: Any) -> SegmenterConfig:
+def config_of(network: Any) -> SegmenterConfig:
     """Derive our settings from a network that was created elsewhere.
 
     Parameters
     ----------
     network : Mask2FormerForUniversalSegmentation, EomtForUniversalSegmentation or CondInst
-    **known
-        Settings that replace the derived ones; used for Mask2Former only.
 
     Raises
     ------
@@ -157,14 +155,13 @@ def config_of(network: Any, **known: Any) -> SegmenterConfig:
     if config.pre_norm:
         raise CheckpointError("Mask2Former with normalisation before attention is not supported")
     backbone = config.backbone_config
-    defaults = {
-        "backbone": getattr(backbone, "backbone", None) or backbone.model_type,
-        "queries": config.num_queries,
-        "hidden": config.hidden_dim,
-        "pixel_layers": config.encoder_layers,
-        "decoder_layers": config.decoder_layers - 1,
-    }
-    return SegmenterConfig(**{**defaults, **known})
+    return SegmenterConfig(
+        backbone=getattr(backbone, "backbone", None) or backbone.model_type,
+        queries=config.num_queries,
+        hidden=config.hidden_dim,
+        pixel_layers=config.encoder_layers,
+        decoder_layers=config.decoder_layers - 1,
+    )
 
 
 def _backbone_config(name: str, folder: Path | None) -> Any:

@@ -55,11 +55,8 @@ class PredictSettings(KeptMasks):
     ----------
     min_score : float
         See `KeptMasks`.
-    dtype : {"auto", "float32", "bfloat16", "float16"}
-        Precision of the network. ``auto`` is float32, or bfloat16 for CondInst if the device
-        supports it.
-    batch_size : int
-        Number of inputs per batch on an accelerator. A CPU takes one at a time.
+    dtype, batch_size
+        See `PredictCompute`. A CPU takes one input at a time.
 
     Raises
     ------
@@ -100,8 +97,9 @@ class PredictSettings(KeptMasks):
         metavar="PIXELS",
         least=1,
     )
-    dtype: str = "auto"
-    batch_size: int = 8
+    # Compute declares them as options.
+    dtype: str = PredictCompute.dtype
+    batch_size: int = PredictCompute.batch_size
 
     def __post_init__(self) -> None:
         super().__post_init__()

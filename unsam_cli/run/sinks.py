@@ -7,6 +7,7 @@ the end, so interruptions do not change the output.
 from __future__ import annotations
 
 import base64
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ from unsam_cli.run.journal import Journal, refuse_other_settings
 from unsam_cli.run.output import check_output, output_path, publish
 from unsam_cli.run.replacing import files_of
 from unsam_cli.run.settings import RunSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ class FileSink(JournalSink):
     def __init__(self, settings: RunSettings, history: list[dict[str, Any]]) -> None:
         check_output(settings.output, binary=self.binary, no_clobber=settings.no_clobber)
         target = output_path(settings.output)
+        if settings.resume and target is None:
+            logger.warning("--resume has no effect without a file as output: give -o FILE")
         super().__init__(settings, history, target)
         try:
             if settings.resume and target is not None and target.exists():
