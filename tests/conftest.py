@@ -13,6 +13,7 @@ import pytest
 import warm
 from click.testing import CliRunner, Result
 from hypothesis import settings
+from kernels import compile_once
 from PIL import Image
 from support import Invoke, RunProgram, draw_scene
 
@@ -26,6 +27,15 @@ settings.load_profile("compiled")
 
 # Shells start background jobs with SIGINT ignored, and programs of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+compile_once()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold the server of warm programs, which all workers share."""
+    if not hasattr(config, "workerinput"):
+        warm.hold()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,8 @@ from support import Invoke, RunProgram
 from unsam_cli.rle import decode
 
 EXTRACT = "unsam extract-features"
+SMALL = "scenes --size 256"
+"""Inputs of a quarter of the usual size each way, where the size proves nothing."""
 PIPE = f"{EXTRACT} {{0}} | unsam divide | {EXTRACT} {{0}} --regions - --whole-image | unsam conquer"
 
 
@@ -54,7 +56,7 @@ def test_the_pipe_finds_the_things_of_a_scene(
 def test_the_output_is_coco_ground_truth_with_a_sound_hierarchy(
     scenes: Path, program: RunProgram, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program(PIPE.format("scenes") + " > masks.json")
+    program(PIPE.format(SMALL) + " > masks.json")
     coco = COCO(tmp_path / "masks.json")
     capsys.readouterr()
     annotations = coco.loadAnns(coco.getAnnIds())
@@ -79,7 +81,7 @@ def test_the_pipe_needs_neither_torch_nor_timm(scenes: Path, tmp_path: Path) -> 
     )
     line = f"unsam() {{ '{sys.executable}' -c '{without}' \"$@\"; }}; set -o pipefail; "
     ran = subprocess.run(
-        ["bash", "-c", line + PIPE.format("scenes/1.png") + " > m.json"],
+        ["bash", "-c", line + PIPE.format("scenes/1.png --size 256") + " > m.json"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -91,15 +93,15 @@ def test_results_depend_neither_on_jobs_nor_shards(
     scenes: Path, program: RunProgram, tmp_path: Path
 ) -> None:
     lines = [
-        f"{EXTRACT} scenes -o f.h5 --jobs 1 && unsam divide f.h5 -o d.json --jobs 1",
-        f"{EXTRACT} scenes --regions d.json --whole-image -o r.h5 --jobs 1",
+        f"{EXTRACT} {SMALL} -o f.h5 --jobs 1 && unsam divide f.h5 -o d.json --jobs 1",
+        f"{EXTRACT} {SMALL} --regions d.json --whole-image -o r.h5 --jobs 1",
         "unsam conquer r.h5 -o c.json --jobs 1",
     ]
     for k in range(2):
         share = f"--shard {k}/2 --jobs 3"
         lines += [
-            f"{EXTRACT} scenes {share} -o f{k}.h5 && unsam divide f{k}.h5 -o d{k}.json",
-            f"{EXTRACT} scenes --regions d.json --whole-image {share} -o r{k}.h5",
+            f"{EXTRACT} {SMALL} {share} -o f{k}.h5 && unsam divide f{k}.h5 -o d{k}.json",
+            f"{EXTRACT} {SMALL} --regions d.json --whole-image {share} -o r{k}.h5",
             # A shard of the whole, or the whole of a shard: it is marked alike.
             f"unsam conquer {f'r.h5 {share}' if k else 'r0.h5'} -o c{k}.json",
         ]
@@ -108,7 +110,7 @@ def test_results_depend_neither_on_jobs_nor_shards(
         "unsam merge r1.h5 r0.h5 -o rm.h5",
         "unsam merge d1.json d0.json -o dm.json",
         "unsam merge c1.json c0.json > cm.json",
-        f"{EXTRACT} --coco d0.json --image-root scenes -o g0.h5",
+        f"{EXTRACT} --coco d0.json --image-root {SMALL} -o g0.h5",
         "unsam merge g0.h5 f1.h5 -o gm.h5",
         "! unsam merge f0.h5 -o half.h5",
         "! unsam merge d0.json d0.json d1.json -o half.json && test ! -e half.json -a ! -e half.h5",
@@ -132,9 +134,9 @@ def test_killed_at_any_moment_and_resumed_equals_one_run(
 ) -> None:
     for i in range(6, 12):
         (scenes / f"{i}.png").write_bytes((scenes / f"{i % 4 + 1}.png").read_bytes())
-    program(f"{EXTRACT} scenes -o f.h5 && unsam divide f.h5 -o d.json")
+    program(f"{EXTRACT} {SMALL} -o f.h5 && unsam divide f.h5 -o d.json")
     command = {
-        "extract-features": f"{EXTRACT} scenes --regions d.json --whole-image".split()[1:],
+        "extract-features": f"{EXTRACT} {SMALL} --regions d.json --whole-image".split()[1:],
         "divide": ["divide", "f.h5"],
         "conquer": ["conquer", "f.h5"],
     }[stage]
@@ -171,12 +173,13 @@ def test_exit_codes_and_one_line_errors(
     monkeypatch.chdir(tmp_path)
     (scenes / "bad.jpg").write_bytes(b"\xff\xd8\xff not a photograph")
     Path("text.h5").write_text("not HDF5")
+    small = ["extract-features", *SMALL.split()]
     cases: list[tuple[list[str], int, str]] = [
         (["extract-features", "none.jpg"], 66, "none.jpg"),
         (["extract-features"], 2, "no images"),
         (["extract-features", "scenes", "-o", "no/f.h5"], 74, "create it first"),
-        (["extract-features", "scenes", "-o", "f.h5"], 65, "bad.jpg"),
-        (["extract-features", "scenes", "-o", "f.h5", "--on-error", "skip"], 3, "bad.jpg"),
+        ([*small, "-o", "f.h5"], 65, "bad.jpg"),
+        ([*small, "-o", "f.h5", "--on-error", "skip"], 3, "bad.jpg"),
         (["extract-features", "scenes", "--shard", "2/2"], 2, "0 <= K < N"),
         (["extract-features", "scenes", "--backbone", "resnet_nonsense"], 2, "resnet_nonsense"),
         (["divide", "none.h5"], 66, "none.h5"),
@@ -199,7 +202,8 @@ def test_exit_codes_and_one_line_errors(
 
 
 def test_stderr_as_json_lines_and_quiet(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
-    ran = invoke("extract-features", scenes, "-o", tmp_path / "f.h5", "--log-json")
+    words = ("extract-features", scenes, "--size", 128, "-o", tmp_path / "f.h5")
+    ran = invoke(*words, "--log-json")
     lines = [json.loads(line) for line in ran.stderr.splitlines()]
     assert lines[-1]["stage"] == "extract-features"
     assert lines[-1]["done"] == lines[-1]["total"] == 5
@@ -207,7 +211,7 @@ def test_stderr_as_json_lines_and_quiet(scenes: Path, invoke: Invoke, tmp_path: 
     ran = invoke("divide", tmp_path / "none.h5", "--log-json")
     (line,) = [json.loads(line) for line in ran.stderr.splitlines()]
     assert (line["level"], line["exit_code"]) == ("error", 66)
-    ran = invoke("extract-features", scenes, "-o", tmp_path / "f.h5", "-q")
+    ran = invoke(*words, "-q")
     assert ran.stderr == ""
 
 
@@ -225,7 +229,7 @@ def test_garbage_never_gives_a_traceback(
 ) -> None:
     rng = random.Random(seed)
     features, masks = tmp_path / "f.h5", tmp_path / "d.json"
-    invoke("extract-features", scenes / "1.png", "-o", features)
+    invoke("extract-features", scenes / "1.png", "--size", 128, "-o", features)
     invoke("divide", features, "-o", masks)
     for path, commands in [
         (features, [["divide", features], ["conquer", features], ["merge", features]]),

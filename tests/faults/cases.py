@@ -92,7 +92,7 @@ CASES = (
     Case(
         "extract-features",
         ("photos",),
-        ("--regions", "objects.json", "--whole-image", "--size", "128"),
+        ("--regions", "objects.json", "--whole-image", "--size", "128", "--region-size", "64"),
         output="regions.h5",
     ),
     Case("conquer", ("regions.h5",), ("--max-masks", "40"), output="masks.json"),

@@ -1,5 +1,7 @@
 """Programs that start warm: a server has imported what takes seconds, and forks for each command.
 
+It starts when the first program does, and ends with the tests.
+
 A program is a process as any other, with its own number, exit code, signals, limits and open
 files, and ends as Python ends. Only its modules have been imported before. What is about imports,
 or about the first moments of a program, starts cold: ``[sys.executable, "-m", "unsam_cli", ...]``.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -27,6 +30,8 @@ from typing import IO
 
 CLIENT = Path(__file__).with_name("client.py")
 _PATIENCE = 900.0  # seconds until the server has imported everything, on a busy machine
+_FOLDER = "WARM_SERVER"  # variable of the environment: the folder of the server's files
+_LIFE = "life"  # named pipe: the server ends when nobody can write to it
 
 
 class Program:
@@ -126,26 +131,45 @@ class Program:
         return said["stdout"], said["stderr"]
 
 
+def hold() -> Path:
+    """Make the folder of a server for this process and those that it starts; end both at exit."""
+    folder = Path(tempfile.mkdtemp(prefix="unsam-warm-"))
+    os.mkfifo(folder / _LIFE)
+    life = os.open(folder / _LIFE, os.O_RDWR)
+    os.environ[_FOLDER] = str(folder)
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(os.close, life)  # at first
+    return folder
+
+
 @functools.cache
 def server() -> str:
-    """Return the name of the socket of this process's server, which is started the first time."""
-    folder = tempfile.mkdtemp(prefix="unsam-warm-")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "warm.server", f"{folder}/socket"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    atexit.register(_stop, process, folder)
+    """Return the name of the socket of the server, which is started the first time.
+
+    All workers of a test run share it, so that one process imports everything, and not each.
+    """
+    folder = Path(os.environ[_FOLDER]) if _FOLDER in os.environ else hold()
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "socket").exists():
+            _start(folder)
+    return str(folder / "socket")
+
+
+def _start(folder: Path) -> None:
+    """Start a server, and wait until it has imported everything."""
+    with open(folder / _LIFE, "rb") as life:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "warm.server", str(folder / "socket")],
+            stdin=life,  # it ends with the process that holds the folder
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    atexit.register(process.poll)  # keeps it, which would warn that the server still runs
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], _PATIENCE)[0], "the server does not start"
     assert process.stdout.readline() == b"ready\n", "the server did not start"
-    return f"{folder}/socket"
-
-
-def _stop(process: subprocess.Popen[bytes], folder: str) -> None:
-    process.communicate()  # it ends when its standard input does
-    shutil.rmtree(folder)
+    process.stdout.close()
 
 
 def command() -> str:
