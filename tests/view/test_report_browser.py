@@ -338,6 +338,25 @@ def open_report(
     return page
 
 
+def test_a_crowded_picture_opens_with_few_masks(
+    browser: Any, tmp_path: Path, make: Callable[..., Annotation], photo: NDArray[np.uint8]
+) -> None:
+    """Coarse ones; the slider shows the rest, and stays where it was moved to."""
+    masks = [
+        make(number, (3 * number % 300, 3 * number // 300 * 20, 12, 12), granularity=number / 100)
+        for number in range(1, 101)
+    ]
+    entries = [ImageMasks({"id": n, "file_name": f"{n}.jpg"}, masks) for n in (1, 2)]
+    page = open_report(browser, entries, tmp_path, photo)
+    text = page.locator("#level-text")
+    sync_api.expect(text).to_have_text("granularity from 0.45 \u00b7 56 of 100 masks")
+    page.locator("#level").fill("18")
+    page.locator("#next").click()
+    sync_api.expect(page.locator("#position")).to_have_text("2 / 2")
+    sync_api.expect(text).to_have_text("granularity from 0.1 \u00b7 91 of 100 masks")
+    page.close()
+
+
 def test_the_slider_moves_the_granularity_of_a_click(
     browser: Any, tmp_path: Path, make: Callable[..., Annotation], photo: NDArray[np.uint8]
 ) -> None:

@@ -12,7 +12,9 @@
   let current = null; // the opened image: its masks, decoded, and its picture
   let cut = null; // what the slider shows: one mask a pixel
   let hovered = -1, pinned = -1, picked = -1;
+  const FEW = 60; // masks that one picture shows at first
   let mode = null; // the order that the user chose
+  let moved = false; // whether the user has moved the slider
   let pointer = null, drag = null, ticket = 0;
 
   // ---------------------------------------------------------------- small helpers
@@ -125,7 +127,8 @@
   function offerModes() {
     const usable = Object.keys(orders).filter((name) => stopsOf(name).length > 1);
     if (!usable.length) usable.push("depth");
-    const wanted = [mode, current.masks.some(graded) ? "granularity" : null, usable[0]];
+    const fine = current.masks.length > FEW || current.masks.some(graded);
+    const wanted = [mode, fine ? "granularity" : null, usable[0]];
     const chosen = wanted.find((name) => usable.includes(name));
     $("mode").replaceChildren(...usable.map((name) => {
       const option = make("option", orders[name].name);
@@ -141,8 +144,17 @@
     const finest = level.value === level.max;
     current.stops = stopsOf($("mode").value);
     level.max = String(Math.max(0, current.stops.length - 1));
-    if (finest) level.value = level.max;
+    if (!moved) level.value = String(openingStop());
+    else if (finest) level.value = level.max;
     level.disabled = current.stops.length < 2;
+  }
+
+  /** The finest stop at which a picture shows few masks: a thousand of them are a carpet. */
+  function openingStop() {
+    const { key } = orders[$("mode").value];
+    const counts = current.stops.map(
+      (stop) => current.masks.filter((mask) => key(mask) <= stop + 1e-9).length);
+    return Math.max(0, counts.filter((count) => count <= FEW).length - 1);
   }
 
   function offerScores() {
@@ -196,6 +208,7 @@
   }
 
   function setLevel(value) {
+    moved = true;
     level.value = String(clamp(value, 0, Number(level.max)));
     recut();
   }
@@ -622,7 +635,10 @@
     zoom(Math.exp(-clamp(event.deltaY, -100, 100) * 0.002), x, y);
   }, { passive: false });
 
-  level.addEventListener("input", recut);
+  level.addEventListener("input", () => {
+    moved = true;
+    recut();
+  });
   $("score").addEventListener("input", recut);
   $("mode").addEventListener("change", () => {
     mode = $("mode").value;
