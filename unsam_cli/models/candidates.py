@@ -17,10 +17,10 @@ from unsam_cli.models.predictions import Predictions
 from unsam_cli.rle import Axis, Factors, RunTable, enlarge, intersections, suppress
 
 _LEAST_SCORE = 0.02
-SAME = 0.6
+SAME = 0.65
 """A mask whose IoU with a better mask is above this is a duplicate."""
 FADING = 0.1
-_NEIGHBOUR = 0.3  # factor of the score of a cell that has a better neighbour
+_NEIGHBOUR = 0.5  # factor of the score of a cell that has a better neighbour
 _NEVER = -1000.0  # a logit whose sigmoid is 0
 
 
@@ -46,8 +46,8 @@ def pick(features: Tensor, numbers: Tensor, cells: Cells, most: int) -> Predicti
 
     Notes
     -----
-    The score of a cell with a better neighbour is multiplied by 0.3. The duplicate of a better mask
-    is kept, because it may fit better, but its score is at most 0.04 times the original one.
+    The score of a cell with a better neighbour is multiplied by 0.5. The duplicate of a better mask
+    is kept, because it may fit better, but its score is at most 0.035 times the original one.
 
     References
     ----------
