@@ -64,7 +64,7 @@ def command(
       unsam convert --to tsv masks.json --images photos/ -o SAM-0.tsv
       unsam convert checkpoint unsam.pth -o unsam/
 
-    The last example converts a whole-image checkpoint of UnSAM to a model folder.
+    The last example converts a checkpoint of UnSAM, whole-image or promptable, to a model folder.
     """
     request = parse_request(words, to)
     if request.source_format == CHECKPOINT:

@@ -38,7 +38,8 @@ def command(
     Reads a checkpoint and images; writes masks as COCO JSON, the best first. Whole-image
     segmenters find all masks at once: checkpoints of `unsam train` and of UnSAM, and any
     Mask2Former or EoMT of Hugging Face. Promptable models answer prompts, or find all masks with a
-    grid of points: checkpoints of `unsam finetune-sam`, and any SAM or SAM 2.
+    grid of points: checkpoints of `unsam finetune-sam`, UnSAM's promptable ones, and any SAM or
+    SAM 2.
 
     \b
       unsam predict run/ photos/ -o predictions.json

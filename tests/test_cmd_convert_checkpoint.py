@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import semantic_reference
 import torch
 from detectron2_reference import make_state
 from support import Invoke
 
 from unsam_cli.models.loading import load_segmenter
+from unsam_cli.sam.loading import load_promptable
 
 pytestmark = pytest.mark.torch
 
@@ -34,6 +36,17 @@ def test_a_checkpoint_becomes_a_model_folder(source: Path, tmp_path: Path, invok
     again = invoke("convert", "checkpoint", source, "-o", out, "--no-clobber")
     assert again.exit_code == 2
     assert "--no-clobber was given" in again.stderr
+
+
+def test_so_does_a_promptable_one(tmp_path: Path, invoke: Invoke) -> None:
+    state = {f"model.{k}": v for k, v in semantic_reference.make_state().items()}
+    torch.save({"model": state}, tmp_path / "unsam.pth")
+    for _ in range(2):  # the second replaces the first
+        ran = invoke("convert", "checkpoint", tmp_path / "unsam.pth", "-o", tmp_path / "unsam")
+        assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "")
+    before, after = (load_promptable(str(tmp_path / name)) for name in ("unsam.pth", "unsam"))
+    assert after.history[-1]["command"] == "unsam convert --format checkpoint"
+    assert all(torch.equal(after.state_dict()[k], v) for k, v in before.state_dict().items())
 
 
 @pytest.mark.parametrize(

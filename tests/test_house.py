@@ -25,7 +25,7 @@ LAYERS = [
     {"jit", "settings"},
     {"rle"},
     {"io"},
-    {"colour", "sampling"},
+    {"colour", "deformable", "sampling"},
     {"found_masks", "backbones", "run"},
     {"models", "sam"},
     {"extraction", "divide", "conquer", "convert", "evaluation", "view", "doctor", "slurm"},

@@ -118,7 +118,7 @@ CASES = {
         lambda: make_segmenter("mask2former").network,
         MASK2FORMER,
         "transformers",
-        "unsam_cli/models/pixel_decoder.py and query_decoder.py",
+        "unsam_cli/models/pixel_decoder.py, query_decoder.py and unsam_cli/deformable.py",
     ),
     "eomt": (
         lambda: make_segmenter("eomt").network,

@@ -10,7 +10,8 @@ from segmenter_models import MASK2FORMER, make_pixels, make_segmenter
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unsam_cli.models import pixel_decoder, query_decoder
+from unsam_cli import deformable
+from unsam_cli.models import query_decoder
 from unsam_cli.models.loading import create_segmenter
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.models.segmenter import Segmenter
@@ -91,7 +92,7 @@ def test_the_size_of_chunks_does_not_matter(
 ) -> None:
     with torch.no_grad():
         expected = mask2former(PIXELS)
-        monkeypatch.setattr(pixel_decoder, "CHUNK", 17)
+        monkeypatch.setattr(deformable, "CHUNK", 17)
         monkeypatch.setattr(query_decoder, "CHUNK", 7)
         found = mask2former(PIXELS)
     torch.testing.assert_close(found.class_logits, expected.class_logits)

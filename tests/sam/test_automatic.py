@@ -17,6 +17,7 @@ from unsam_cli.sam.automatic import AutomaticMasks, automatic_masks
 from unsam_cli.sam.crops import Crop, crops, grid
 from unsam_cli.sam.loading import load_promptable
 from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.settings import AutomaticConfig, PromptableConfig
 
 pytestmark = pytest.mark.torch
@@ -25,7 +26,7 @@ SIZES = [(90, 121), (200, 300), (160, 128)]
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> tuple[Any, PromptableModel]:
+def pair(tmp_path: Path) -> tuple[Any, Promptable]:
     """Return a small original SAM, and the same for us."""
     original = make_original(hidden=32)
     torch.save(original.state_dict(), tmp_path / "sam.pth")
@@ -77,7 +78,7 @@ def assert_same(found: AutomaticMasks, expected: Any) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_masks_are_those_of_segment_anything(
-    pair: tuple[Any, PromptableModel],
+    pair: tuple[Any, Promptable],
     monkeypatch: pytest.MonkeyPatch,
     size: tuple[int, int],
     layers: int,
@@ -96,7 +97,7 @@ def test_masks_are_those_of_segment_anything(
 
 @pytest.mark.parametrize("size", SIZES[:2])
 def test_masks_of_random_weights_are_those_of_segment_anything(
-    pair: tuple[Any, PromptableModel], size: tuple[int, int]
+    pair: tuple[Any, Promptable], size: tuple[int, int]
 ) -> None:
     config = AutomaticConfig(5, -9, 0.1, 0.3, nms_iou=1.0)
     expected = generate(pair[0], picture(*size), config)
@@ -104,13 +105,13 @@ def test_masks_of_random_weights_are_those_of_segment_anything(
     assert len(expected) > 30
 
 
-def test_nothing_is_found_where_nothing_is_good_enough(pair: tuple[Any, PromptableModel]) -> None:
+def test_nothing_is_found_where_nothing_is_good_enough(pair: tuple[Any, Promptable]) -> None:
     for config in (AutomaticConfig(2, 99), AutomaticConfig(2, -9, 1, 1e9)):
         assert len(automatic_masks(pair[1], picture(40, 50), config)) == 0
 
 
 def test_thresholds_of_zero_are_none(
-    pair: tuple[Any, PromptableModel], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Any, Promptable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer_with_discs(*pair, monkeypatch)
     config = AutomaticConfig(3, 0, 0, nms_iou=1.0)
@@ -119,7 +120,7 @@ def test_thresholds_of_zero_are_none(
 
 @pytest.mark.parametrize("layers", [0, 1])
 def test_suppression_by_masks_leaves_no_two_alike(
-    pair: tuple[Any, PromptableModel], monkeypatch: pytest.MonkeyPatch, layers: int
+    pair: tuple[Any, Promptable], monkeypatch: pytest.MonkeyPatch, layers: int
 ) -> None:
     answer_with_discs(*pair, monkeypatch)
     every = AutomaticConfig(8, 0.6, 0.85, nms_iou=1.0, crop_nms_iou=1.0, crop_layers=layers)
@@ -141,7 +142,7 @@ def test_suppression_by_masks_leaves_no_two_alike(
 
 
 def test_small_regions_go(
-    pair: tuple[Any, PromptableModel],
+    pair: tuple[Any, Promptable],
 ) -> None:
     rough = AutomaticConfig(4, -9, 0.1, 0.3, nms_iou=1.0, crop_nms_iou=1.0)
     image = picture(*SIZES[0])

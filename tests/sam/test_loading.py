@@ -18,6 +18,7 @@ from unsam_cli.sam.loading import load_promptable, save_promptable, with_parts
 from unsam_cli.sam.lora import add_lora
 from unsam_cli.sam.meta import load_original
 from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import PromptableConfig
 
@@ -30,7 +31,7 @@ HISTORY = [{"command": "unsam finetune-sam", "version": "0"}]
 
 
 @torch.no_grad()
-def answers(model: PromptableModel) -> torch.Tensor:
+def answers(model: Promptable) -> torch.Tensor:
     granularity = torch.tensor([0.3, 0.9]) if model.config.granularity else None
     frame = model.frame((90, 121))
     embedding = model.embed(frame.pixels(picture(90, 121))[None])

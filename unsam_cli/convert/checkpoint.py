@@ -13,7 +13,7 @@ from unsam_cli.run.settings import RunSettings
 
 
 def convert_weights(request: Request, run: RunSettings) -> int:
-    """Convert a whole-image checkpoint of detectron2, as published for UnSAM, to a model folder.
+    """Convert a checkpoint of UnSAM, whole-image or promptable, to a model folder.
 
     Parameters
     ----------
@@ -50,8 +50,17 @@ def convert_weights(request: Request, run: RunSettings) -> int:
         raise DataError(f"{source}: is a folder; give a checkpoint of UnSAM (.pth)")
     if not source.is_file():
         raise MissingInputError(f"{source}: no such file: give a checkpoint of UnSAM (.pth)")
+    from unsam_cli.backbones.checkpoints import read_checkpoint
+    from unsam_cli.models.folders import publish_folder
     from unsam_cli.models.loading import convert_checkpoint
+    from unsam_cli.sam.loading import load_promptable, save_promptable
+    from unsam_cli.sam.semantic.files import is_semantic
 
     step = Step("convert", {"format": CHECKPOINT}, {"source": file_identity(source)})
-    convert_checkpoint(source, Path(run.output), history=[step.to_json()])
+    history, folder = [step.to_json()], Path(run.output)
+    if is_semantic(read_checkpoint(source)):
+        model = load_promptable(str(source))
+        publish_folder(folder, lambda part: save_promptable(model, part, history=history))
+    else:
+        convert_checkpoint(source, folder, history=history)
     return 0

@@ -14,7 +14,8 @@ from unsam_cli.backbones.model_files import ABOUT
 from unsam_cli.errors import OutputError, UnsamError, shortage
 from unsam_cli.run.own_files import claim, is_at, keep_mode, remove
 
-_FILES = {ABOUT, "config.json", "model.safetensors"}
+_FILES = [{ABOUT, "config.json", f"{weights}.safetensors"} for weights in ("model", "promptable")]
+"""Files of a model folder: one that transformers can load, or a promptable model with new parts."""
 
 
 def publish_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -92,4 +93,4 @@ def _keep_modes(part: Path, folder: Path) -> None:
 
 def _holds_only_a_model(folder: Path) -> bool:
     """Return whether a folder contains exactly the files of a model, or nothing."""
-    return {path.name for path in folder.iterdir()} in (set(), _FILES)
+    return {path.name for path in folder.iterdir()} in [set(), *_FILES]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -14,6 +14,7 @@ from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, UnsamError
 from unsam_cli.io.files import open_regular, refuse_special
 from unsam_cli.sam.loading import FORMAT
+from unsam_cli.sam.semantic.files import is_semantic
 
 _PARTS = ("image_encoder.", "prompt_encoder.")
 """Prefixes of the names of tensors in original checkpoints of SAM."""
@@ -42,7 +43,8 @@ def is_promptable(checkpoint: str) -> bool:
     path, repository = Path(checkpoint), hub_id(checkpoint)
     refuse_special(path, CheckpointError)
     if path.is_file():
-        return any(str(name).startswith(_PARTS) for name in _names(path))
+        content = _content(path)
+        return is_semantic(content) or any(name.startswith(_PARTS) for name in unwrap(content))
     if not path.is_dir() and repository is not None:
         path, _ = fetch_folder(
             repository, fix=f"check the path if {checkpoint} is meant to be a folder"
@@ -55,14 +57,14 @@ def is_promptable(checkpoint: str) -> bool:
     return isinstance(kind, str) and (kind == FORMAT or kind.startswith("sam"))
 
 
-def _names(path: Path) -> Iterable[object]:
+def _content(path: Path) -> dict[Any, Any]:
     """Names of the tensors of a file, without reading them; none if it cannot be read."""
     try:
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, "pt") as file:
-                return list(file.keys())
+                return dict.fromkeys(file.keys())
         content = torch.load(path, map_location="meta", weights_only=True)
     # The function that loads the file reports what is wrong with it.
     except Exception:
-        return []
-    return unwrap(content) if isinstance(content, dict) else []
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -4,6 +4,7 @@
 `settings`       settings of a model, a prompt and the automatic search; imports nothing heavy
 `loading`        load models from checkpoints of several formats, and save them
 `meta` `meta2`   original checkpoints of SAM and of SAM 2
+`promptable`     what all promptable models can do; `semantic` is UnSAM's own
 `parts` `model`  a network of transformers with new parts; which of its weights are trained
 `tokens`         new mask tokens, initialised as copies of SAM's
 `granularity`    the requested fineness of a mask, as an additional token of the prompt

@@ -18,7 +18,7 @@ from torchvision.ops import batched_nms
 from unsam_cli.backbones.soundness import check_output
 from unsam_cli.rle import Rle, RunTable, enlarge, suppress, tidy
 from unsam_cli.sam.crops import Crop, crops, grid
-from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import AutomaticConfig
 
@@ -67,7 +67,7 @@ class AutomaticMasks:
 
 @torch.inference_mode()
 def automatic_masks(
-    model: PromptableModel,
+    model: Promptable,
     image: NDArray[np.uint8],
     config: AutomaticConfig | None = None,
     *,
@@ -77,7 +77,7 @@ def automatic_masks(
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         In evaluation mode.
     image : (H, W, 3) uint8
         RGB.
@@ -116,7 +116,7 @@ class _Search:
 
     def __init__(
         self,
-        model: PromptableModel,
+        model: Promptable,
         image: NDArray[np.uint8],
         crop: Crop,
         config: AutomaticConfig,
@@ -126,7 +126,7 @@ class _Search:
         self.granularity = granularity
         self.size = (image.shape[0], image.shape[1])
         self.frame = model.frame(crop.size)
-        self.axes = self.frame.axes(model.low)
+        self.axes = model.axes(self.frame)
         window = np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1])
         self.embedding = model.embed(self.frame.pixels(window).to(self.model.device)[None])
 

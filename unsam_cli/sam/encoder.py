@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unsam_cli.backbones.soundness import check_output
 from unsam_cli.backbones.vit_device import resolve_device, resolve_dtype
+from unsam_cli.errors import UsageError
 from unsam_cli.io.features import PROMPT
 from unsam_cli.sam.frame import Frame, network_input
 from unsam_cli.sam.loading import load_promptable
@@ -35,13 +36,17 @@ def create_promptable(
     Raises
     ------
     UsageError
-        The device is not available, or does not support the dtype.
+        The device is not available, or does not support the dtype; or the model is no SAM.
     MissingInputError, WeightsUnavailableError, CheckpointError
         See :func:`~unsam_cli.sam.loading.load_promptable`.
     """
     where = resolve_device(device)
     resolve_dtype(dtype, where)
     model = load_promptable(checkpoint, str(where))
+    if not isinstance(model, PromptableModel):
+        raise UsageError(
+            f"{checkpoint}: features of UnSAM's promptable model cannot be stored: give a SAM"
+        )
     model.dtype = dtype
     return PromptableBackbone(model)
 
@@ -89,7 +94,8 @@ class PromptableBackbone:
             The network computes numbers that are not finite.
         """
         model, device = self._model, self._model.device
-        pixels = torch.stack([network_input(image, model.side) for image in images]).to(device)
+        padded = model.side, model.side
+        pixels = torch.stack([network_input(image, padded) for image in images]).to(device)
         # One by one on a CPU, so that features do not depend on the rest of the batch.
         step = 1 if device.type == "cpu" else max(len(pixels), 1)
         grids = [model.embed(pixels[i : i + step]).to_grid() for i in range(0, len(pixels), step)]

@@ -1,4 +1,4 @@
-"""The mapping between pixels of an image and of the network's square input."""
+"""The mapping between pixels of an image and of the network's input."""
 
 from __future__ import annotations
 
@@ -27,26 +27,36 @@ class Frame:
     inner : (h, w)
         Height and width of the resized image in the network's input, in pixels of the input. The
         rest, right and below, is padding.
-    side : int
-        Side S of the network's input, in pixels.
+    padded : (S, T)
+        Height and width of the network's input, in pixels.
     square : bool
-        Whether the image fills the input regardless of its aspect ratio, as in SAM 2. Otherwise its
-        longest side is resized to `side`.
+        Whether the image fills the input regardless of its aspect ratio, as in SAM 2.
     """
 
     size: tuple[int, int]
     inner: tuple[int, int]
-    side: int
+    padded: tuple[int, int]
     square: bool = False
 
     @classmethod
     def of(cls, size: tuple[int, int], side: int, *, square: bool = False) -> Frame:
-        """Fit an image of `size` (H, W), in pixels, into an input of `side` x `side` pixels."""
+        """Fit an image of `size` (H, W), in pixels, into an input of `side` x `side` pixels.
+
+        The longest side is resized to `side`, or both sides, if `square`.
+        """
         if square:
-            return cls(size, (side, side), side, square=True)
-        scale = side / max(size)
-        height, width = (max(int(length * scale + 0.5), 1) for length in size)
-        return cls(size, (height, width), side)
+            return cls(size, (side, side), (side, side), square=True)
+        return cls(size, _scaled(size, side / max(size)), (side, side))
+
+    @classmethod
+    def within(cls, size: tuple[int, int], short: int, longest: int, multiple: int) -> Frame:
+        """Resize the short side to `short`, but the long side to at most `longest`, in pixels.
+
+        The input's sides are the next multiples of `multiple`.
+        """
+        inner = _scaled(size, min(short / min(size), longest / max(size)))
+        height, width = (length + -length % multiple for length in inner)
+        return cls(size, inner, (height, width))
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Resize and normalise an image.
@@ -58,10 +68,10 @@ class Frame:
 
         Returns
         -------
-        (3, S, S) float32 tensor
+        (3, S, T) float32 tensor
             Mean 0 and standard deviation 1, padded with zeros right and below.
         """
-        return network_input(self.resized(image), self.side)
+        return network_input(self.resized(image), self.padded)
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize an image, (H, W, 3) uint8 RGB, to its size in the input, (h, w, 3) uint8."""
@@ -81,26 +91,32 @@ class Frame:
         pairs = points.double().reshape(*points.shape[:-1], -1, 2) * scaling
         return pairs.reshape(points.shape).float()
 
-    def axes(self, low: int) -> tuple[Axis, Axis]:
-        """Return the resampling of rows and columns from low x low logits to the image.
+    def axes(self, low: tuple[int, int]) -> tuple[Axis, Axis]:
+        """Return the resampling of rows and columns from logits of size `low` to the image.
 
         Notes
         -----
-        SAM resizes the logits to the input's side, removes the padding and resizes to the image.
+        SAM resizes the logits to the input's size, removes the padding and resizes to the image.
         SAM 2 resizes directly to the image.
         """
         rows, columns = (
-            Axis.of(low, m, through=None if self.square else (self.side, kept))
-            for m, kept in zip(self.size, self.inner, strict=True)
+            Axis.of(n, m, through=None if self.square else (padded, kept))
+            for n, m, padded, kept in zip(low, self.size, self.padded, self.inner, strict=True)
         )
         return rows, columns
 
 
-def network_input(resized: NDArray[np.uint8], side: int) -> Tensor:
-    """Normalise an image of :meth:`Frame.resized` and pad it with zeros: (3, S, S) float32."""
+def network_input(resized: NDArray[np.uint8], padded: tuple[int, int]) -> Tensor:
+    """Normalise an image of :meth:`Frame.resized` and pad it with zeros: (3, S, T) float32."""
     height, width, _ = resized.shape
     pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
     pixels = (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
-    padded = torch.zeros(3, side, side)
-    padded[:, :height, :width] = pixels
-    return padded
+    whole = torch.zeros(3, *padded)
+    whole[:, :height, :width] = pixels
+    return whole
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Scale a size; halves of pixels are rounded up."""
+    height, width = (max(int(length * scale + 0.5), 1) for length in size)
+    return height, width

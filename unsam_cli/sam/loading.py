@@ -31,7 +31,19 @@ from unsam_cli.errors import CheckpointError, MissingInputError, UsageError
 from unsam_cli.sam.lora import merged_state
 from unsam_cli.sam.meta import load_original
 from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.prompts import Prompts
+from unsam_cli.sam.semantic.files import (
+    FIX,
+    MODEL_TYPE,
+    describe,
+    from_folder,
+    is_semantic,
+    read_semantic,
+)
+from unsam_cli.sam.semantic.model import SemanticModel
+from unsam_cli.sam.semantic.network import SemanticNetwork
+from unsam_cli.sam.semantic.weights import to_published
 from unsam_cli.sam.settings import PromptableConfig
 
 FORMAT, VERSION = "unsam-promptable", 1
@@ -41,17 +53,20 @@ _FAMILIES = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
 """Families by ``model_type``; checkpoints of SAM 2 on the hub are video models."""
 _MOST_SIDE = 4096
 """Maximum side of the network's input, in pixels; published networks have 1024."""
-_FIX = "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either"
+_FIX = (
+    "give a folder or hub id of SAM or SAM 2, or an original checkpoint of either or of UnSAM's "
+    "promptable model"
+)
 
 
-def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
+def load_promptable(checkpoint: str, device: str = "cpu") -> Promptable:
     """Load a promptable model, in evaluation mode.
 
     Parameters
     ----------
     checkpoint : str
         A folder written by `save_promptable` or transformers, an original checkpoint of SAM
-        (``.pth``) or SAM 2 (``.pt``), or a hub id.
+        (``.pth``), SAM 2 (``.pt``) or UnSAM's promptable model (``.pth``), or a hub id.
     device : str
         Device to run on, as torch names it.
 
@@ -60,22 +75,22 @@ def load_promptable(checkpoint: str, device: str = "cpu") -> PromptableModel:
     MissingInputError, WeightsUnavailableError, CheckpointError
         As `unsam_cli.backbones.model_files.open_model`.
     """
-    model: PromptableModel = open_model(
+    model: Promptable = open_model(
         checkpoint,
         folder=_from_folder,
-        file=lambda path: PromptableModel(load_original(path)),
+        file=_from_file,
         version=VERSION,
         fix=_FIX,
     )
     return model.eval().to(device)
 
 
-def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -> PromptableModel:
+def with_parts(model: Promptable, config: PromptableConfig, *, seed: int) -> Promptable:
     """Add new parts to a model that has none; return a model that has them already unchanged.
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
     config : PromptableConfig
         Which parts to add.
     seed : int
@@ -100,7 +115,7 @@ def with_parts(model: PromptableModel, config: PromptableConfig, *, seed: int) -
 
 
 def save_promptable(
-    model: PromptableModel,
+    model: Promptable,
     folder: Path,
     *,
     weights: Mapping[str, Tensor] | None = None,
@@ -110,7 +125,7 @@ def save_promptable(
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         Not changed.
     folder : Path
         Created if it does not exist.
@@ -131,16 +146,38 @@ def save_promptable(
         "history": model.history if history is None else history,
     }
     write_json(folder / ABOUT, about)
+    if isinstance(model, SemanticModel):
+        network = {name.removeprefix("network."): tensor for name, tensor in state.items()}
+        _save_parts(folder, describe(model.sizes), to_published(network))
+        return
     if config.plain:
         network = {name.removeprefix("network."): tensor for name, tensor in state.items()}
         save_network(model.network, folder, network)
         return
-    base = {"model_type": FORMAT, "base": model.network.config.to_dict()}
-    write_json(folder / "config.json", base)
     # Cloned: SAM keeps one tensor under two names, which safetensors does not.
     copies = {name: tensor.clone() for name, tensor in state.items()}
-    safetensors.torch.save_file(copies, folder / _WEIGHTS, {"format": "pt"})
+    _save_parts(folder, model.network.config.to_dict(), copies)
+
+
+def _save_parts(folder: Path, base: Mapping[str, Any], state: dict[str, Tensor]) -> None:
+    """Write a configuration and weights that transformers cannot load."""
+    write_json(folder / "config.json", {"model_type": FORMAT, "base": base})
+    safetensors.torch.save_file(state, folder / _WEIGHTS, {"format": "pt"})
     share_weights(folder)
+
+
+def _from_file(path: Path) -> Promptable:
+    content = read_checkpoint(path)
+    if is_semantic(content):
+        return _semantic(read_semantic(content, path), path)
+    return PromptableModel(load_original(path, content))
+
+
+def _semantic(network: SemanticNetwork, path: Path) -> SemanticModel:
+    try:
+        return SemanticModel(network)
+    except UsageError as error:
+        raise CheckpointError(f"{path}: {error}: {FIX}") from error
 
 
 def _describe(config: PromptableConfig) -> str:
@@ -148,7 +185,7 @@ def _describe(config: PromptableConfig) -> str:
     return f"{config.masks_per_prompt} masks per prompt and {granularity}"
 
 
-def _from_folder(folder: Path, about: Mapping[str, Any]) -> PromptableModel:
+def _from_folder(folder: Path, about: Mapping[str, Any]) -> Promptable:
     config = read_json(folder / "config.json", _FIX)
     kind = config.get("model_type")
     kind = kind if isinstance(kind, str) else repr(kind)
@@ -187,11 +224,14 @@ def _try(network: Any) -> None:
 
 def _with_new_parts(
     folder: Path, config: Mapping[str, Any], about: Mapping[str, Any]
-) -> PromptableModel:
-    """Load a folder with new parts, which transformers cannot load."""
+) -> Promptable:
+    """Load a folder with new parts, or of UnSAM's network, which transformers cannot load."""
     if not (folder / _WEIGHTS).is_file():
         raise MissingInputError(f"{folder / _WEIGHTS}: no such file: copy the whole folder")
     state = read_checkpoint(folder / _WEIGHTS)
+    described = config.get("base")
+    if isinstance(described, dict) and described.get("model_type") == MODEL_TYPE:
+        return _semantic(from_folder(described, state, folder / _WEIGHTS), folder)
     with refusing(folder):
         config_class, make_network = _NETWORKS[config["base"]["model_type"]]
         parts = _parts(about, folder)

@@ -47,13 +47,15 @@ _PERCEPTRON = re.compile(
 _FREQUENCIES = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
-def load_original(path: Path) -> Any:
+def load_original(path: Path, content: dict[str, Any] | None = None) -> Any:
     """Load an original checkpoint of SAM or SAM 2.
 
     Parameters
     ----------
     path : Path
         File with a state dict: of a SAM of any size, or of a published SAM 2.
+    content : dict, optional
+        Content of the file, if it has been read.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def load_original(path: Path) -> Any:
     CheckpointError
         The file is damaged, contains code, or is not such a checkpoint.
     """
-    state = unwrap(read_checkpoint(path))
+    state = unwrap(read_checkpoint(path) if content is None else content)
     check_state(state, path, integers=False)
     if is_sam2(state):
         return load_original2(state, path)

@@ -2,61 +2,34 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from unsam_cli.errors import UsageError
+from unsam_cli.rle import Axis
 from unsam_cli.sam.decoding import Decoding, decode
 from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.frame import Frame
 from unsam_cli.sam.lora import lora_parameters
 from unsam_cli.sam.parts import PromptableParts
+from unsam_cli.sam.promptable import MaskLogits, Promptable
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import SAM_MASKS
 
 Train = Literal["decoder", "lora", "all"]
 
 
-@dataclass(frozen=True)
-class MaskLogits:
-    """Answers to P prompts.
-
-    Attributes
-    ----------
-    logits : (P, M, h, w) tensor
-        Logits of M masks per prompt, positive inside the mask, at a quarter of the resolution of
-        the network's input, padding included.
-    scores : (P, M) tensor
-        Predicted IoU of each mask.
-    """
-
-    logits: Tensor
-    scores: Tensor
-
-
 class PromptableModel(PromptableParts):
-    """A promptable segmenter that encodes images and answers prompts."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return next(self.parameters()).device
-
-    @property
-    def batch(self) -> int:
-        """Number of prompts to decode together; on a CPU few, so that they fit into its caches.
-
-        This is not an option, because it changes the last bits of the masks.
-        """
-        return 4 if self.device.type == "cpu" else 64
+    """SAM or SAM 2, which encodes images and answers prompts."""
 
     def frame(self, size: tuple[int, int]) -> Frame:
         """Return where an image of `size` (H, W), in pixels, lies in the network's input."""
         return Frame.of(size, self.side, square=self.family == "sam2")
+
+    def axes(self, frame: Frame) -> tuple[Axis, Axis]:
+        """Return the resampling of rows and columns from logits to the image."""
+        return frame.axes((self.low, self.low))
 
     def embed(self, pixels: Tensor) -> Embedding:
         """Run the image encoder.
@@ -71,7 +44,7 @@ class PromptableModel(PromptableParts):
         Embedding
             Features of the B images.
         """
-        with self._precision():
+        with self.precision():
             if self.family == "sam":
                 return Embedding(self.network.vision_encoder(pixels).last_hidden_state)
             maps = self.network.get_image_features(pixels, return_dict=True).fpn_hidden_states
@@ -82,12 +55,6 @@ class PromptableModel(PromptableParts):
             for x, size in zip(maps, sizes, strict=True)
         ]
         return Embedding(features[-1], tuple(features[:-1]))
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        """Return a context that computes in `dtype`; float32 leaves the caller's autocast on."""
-        if self.dtype == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, getattr(torch, self.dtype))
 
     def attend(
         self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True, fold: bool = False
@@ -152,12 +119,12 @@ class PromptableModel(PromptableParts):
         return MaskLogits(stable[0][0], stable[1][0])
 
 
-def trainable(model: PromptableModel, what: Train) -> list[nn.Parameter]:
+def trainable(model: Promptable, what: Train) -> list[nn.Parameter]:
     """Freeze all parameters except those to train.
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         Changed in place.
     what : {"decoder", "lora", "all"}
         Train the mask decoder, the adapters of `add_lora`, or everything. New parts are always
@@ -178,15 +145,13 @@ def trainable(model: PromptableModel, what: Train) -> list[nn.Parameter]:
     UsageError
         There is nothing to train.
     """
-    new = [part for part in (model.levels, model.granularity) if part is not None]
+    new = [part for part in (getattr(model, "levels", None), model.granularity) if part is not None]
     chosen = {id(p) for part in new for p in part.parameters()}
     if what == "lora":
         chosen |= {id(p) for p in lora_parameters(model.network)}
     for name, parameter in model.network.named_parameters():
         encoder = name.startswith(("mask_decoder.conv_s0.", "mask_decoder.conv_s1."))
-        if what == "all" or (
-            what == "decoder" and name.startswith("mask_decoder.") and not encoder
-        ):
+        if what == "all" or (what == "decoder" and name.startswith(model.decoder) and not encoder):
             chosen.add(id(parameter))
         if name.endswith("positional_embedding"):
             chosen.discard(id(parameter))

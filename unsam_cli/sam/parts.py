@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from unsam_cli.sam.granularity import GranularityPrompt
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.settings import SAM_MASKS, PromptableConfig
 from unsam_cli.sam.tokens import MaskTokens
 
@@ -21,8 +22,8 @@ class Granularity(nn.Module):
         self.output = MaskTokens(decoder, [0], generator)
 
 
-class PromptableParts(nn.Module):
-    """A Hugging Face network with new parts, behind one interface.
+class PromptableParts(Promptable):
+    """A SAM of Hugging Face with new parts, behind one interface.
 
     Parameters
     ----------
@@ -34,34 +35,29 @@ class PromptableParts(nn.Module):
 
     Attributes
     ----------
-    family : {"sam", "sam2"}
-        Kind of the network.
-    side : int
-        Side S of the network's square input, in pixels.
     low : int
         Side of the square mask logits, in pixels: a quarter of `side` in published networks.
-    history : list of dict
-        Steps that led to the weights, see `unsam_cli.run.provenance`.
-    identity : str
-        Identity of the weights: a hash, or a hub id with its commit.
-    dtype : str
-        Number format in which the image encoder computes. The decoder always computes in float32,
-        because positions of prompts need its precision.
+    levels, granularity : nn.Module or None
+        Tokens of more masks, and of a requested granularity.
     """
+
+    granularity: Granularity | None
+    encoder = pretrained = ("vision_encoder.",)
+    decoder = ("mask_decoder.",)
+    boxes = True
 
     def __init__(
         self, network: Any, config: PromptableConfig | None = None, *, seed: int = 0
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.config = config or PromptableConfig()
-        self.family: str = network.config.model_type
-        self.side: int = network.config.prompt_encoder_config.image_size
-        self.low = 4 * self.side // network.config.prompt_encoder_config.patch_size
+        sizes = network.config.prompt_encoder_config
+        super().__init__(
+            network,
+            config or PromptableConfig(),
+            family=network.config.model_type,
+            side=sizes.image_size,
+        )
+        self.low: int = 4 * self.side // sizes.patch_size
         self.first_mask_token = 2 if self.family == "sam2" else 1
-        self.history: list[dict[str, Any]] = []
-        self.identity = ""
-        self.dtype = "float32"
         decoder, generator = network.mask_decoder, torch.Generator().manual_seed(seed)
         more = [1 + i % SAM_MASKS for i in range(self.config.masks_per_prompt - SAM_MASKS)]
         self.levels = MaskTokens(decoder, more, generator) if more else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.backbones.soundness import check_output
 from unsam_cli.rle import Rle, RunTable, decode, enlarge
-from unsam_cli.sam.model import MaskLogits, PromptableModel
+from unsam_cli.sam.promptable import MaskLogits, Promptable
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.sam.settings import Prompt
 
@@ -46,11 +46,11 @@ class Session:
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         In evaluation mode.
     """
 
-    def __init__(self, model: PromptableModel) -> None:
+    def __init__(self, model: Promptable) -> None:
         self.model = model
         self._before: tuple[Prompt, torch.Tensor] | None = None
 
@@ -59,7 +59,7 @@ class Session:
         """Encode an image, (H, W, 3) uint8 RGB; prompts refer to it until the next call."""
         self.size = (image.shape[0], image.shape[1])
         self.frame = self.model.frame(self.size)
-        self.axes = self.frame.axes(self.model.low)
+        self.axes = self.model.axes(self.frame)
         self.embedding = self.model.embed(self.frame.pixels(image)[None].to(self.model.device))
         self._before = None
 

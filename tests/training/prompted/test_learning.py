@@ -12,7 +12,7 @@ from sam_models import make_sam
 from unsam_cli.rle import encode, iou
 from unsam_cli.run.provenance import Step
 from unsam_cli.sam.loading import load_promptable
-from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.session import Session
 from unsam_cli.sam.settings import Prompt
 from unsam_cli.training.prompted.settings import PromptSettings, TuneInputs, TuneSettings
@@ -28,7 +28,7 @@ NEW = range(1000, 1008)
 """Scenes that were not trained on."""
 
 
-def levels_by_granularity(model: PromptableModel) -> float:
+def levels_by_granularity(model: Promptable) -> float:
     """Click where three masks lie on each other, ask for each; how often the right one is meant."""
     session, right = Session(model), []
     for seed in NEW:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from unsam_cli.errors import UsageError
-from unsam_cli.sam.model import MaskLogits
+from unsam_cli.sam.promptable import MaskLogits
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.points import uncertain_points, uniform_points
 from unsam_cli.training.prompted.losses import Pairs, at_pixels, match_answers, overlap, pair_losses

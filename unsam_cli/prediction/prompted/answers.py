@@ -16,7 +16,7 @@ from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.prompted.sources import Question
 from unsam_cli.rle import RunTable, decode
 from unsam_cli.sam.automatic import automatic_masks
-from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.session import Answer, Session, clicked
 from unsam_cli.sam.settings import Prompt
 
@@ -24,13 +24,13 @@ Annotations = list[dict[str, Any]]
 
 
 def find_all(
-    model: PromptableModel, rgb: NDArray[np.uint8], image_id: int, settings: PromptedSettings
+    model: Promptable, rgb: NDArray[np.uint8], image_id: int, settings: PromptedSettings
 ) -> Annotations:
     """Search for all masks of an image, without prompts.
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         The model, in evaluation mode.
     rgb : (H, W, 3) uint8
         The image.
@@ -62,7 +62,7 @@ def find_all(
 
 
 def answer(
-    model: PromptableModel,
+    model: Promptable,
     rgb: NDArray[np.uint8],
     image_id: int,
     questions: Sequence[Question],
@@ -73,7 +73,7 @@ def answer(
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         The model, in evaluation mode.
     rgb : (H, W, 3) uint8
         The image.

@@ -68,15 +68,13 @@ class PromptSource(Protocol):
         ...
 
     @property
-    def granular(self) -> bool:
-        """Whether a prompt gives the granularity of its mask."""
+    def prompts(self) -> Iterable[Prompt]:
+        """All prompts that were given; none of those that are clicks on given masks."""
         ...
 
 
 class GivenPrompts:
     """The same prompts for every image."""
-
-    granular = False
 
     def __init__(self, settings: PromptedSettings) -> None:
         points = tuple((x, y) for x, y, _ in settings.points)
@@ -86,6 +84,11 @@ class GivenPrompts:
             Question("--points" if points else "--boxes", Prompt(points, labels, box=box), number)
             for number, box in enumerate(boxes, start=1)
         ]
+
+    @property
+    def prompts(self) -> Iterable[Prompt]:
+        """All prompts."""
+        return [question.prompt for question in self._questions]
 
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """Return all images."""
@@ -127,10 +130,10 @@ class PromptLines:
             self._by_image[line.image].append(question)
 
     @property
-    def granular(self) -> bool:
-        """Whether a prompt gives the granularity of its mask."""
+    def prompts(self) -> Iterable[Prompt]:
+        """All prompts."""
         every = (question for found in self._by_image.values() for question in found)
-        return any(question.prompt.granularity is not None for question in every)
+        return (question.prompt for question in every)
 
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """Return all images; raise a DataError if a prompt is for another image."""
@@ -164,7 +167,7 @@ class MaskCentres:
         Use approximate distances, see :func:`~unsam_cli.evaluation.clicks.centre_click`.
     """
 
-    granular = False
+    prompts: Iterable[Prompt] = ()
 
     def __init__(self, masks: MasksFile, name: str, *, approximate: bool) -> None:
         self._masks, self._name, self._approximate = masks, name, approximate

@@ -27,7 +27,7 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import MaskResult, MaskSink
 from unsam_cli.sam.loading import load_promptable
-from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 
 
 def predict_prompted(
@@ -75,7 +75,7 @@ def predict_prompted(
         if source is not None:
             items = source.select(items)
         model = load_promptable(checkpoint, accelerator(compute.device) or "cpu")
-        _refuse_granularity(model, source, settings)
+        _refuse(model, source, settings)
         model.dtype = settings.dtype
         run = run.with_inputs(checkpoint=model.identity, **identities)
         sink = MaskSink(run, model.history)
@@ -101,7 +101,7 @@ class _Asked(NamedTuple):
 def _predict_images(
     items: Sequence[ImageItem],
     *,
-    model: PromptableModel,
+    model: Promptable,
     source: PromptSource | None,
     settings: PromptedSettings,
     run: RunSettings,
@@ -139,12 +139,23 @@ def _predict_images(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _refuse_granularity(
-    model: PromptableModel, source: PromptSource | None, settings: PromptedSettings
-) -> None:
-    asked = settings.granularity is not None or (source is not None and source.granular)
-    if asked and model.granularity is None:
+def _refuse(model: Promptable, source: PromptSource | None, settings: PromptedSettings) -> None:
+    """Refuse prompts that the model cannot answer."""
+    prompts = [] if source is None else list(source.prompts)
+    graded = any(prompt.granularity is not None for prompt in prompts)
+    if model.granularity is None and (graded or settings.granularity is not None):
         raise UsageError(
             "the checkpoint does not support granularity: fine-tune it with finetune-sam "
             "--granularity, or remove --granularity"
+        )
+    if model.boxes:
+        return
+    if any(prompt.box is not None for prompt in prompts):
+        raise UsageError(
+            "UnSAM's promptable model answers clicks, not boxes: give points, or a SAM for boxes"
+        )
+    if any(1 not in prompt.labels for prompt in prompts):
+        raise UsageError(
+            "UnSAM's promptable model needs a click on the object in every prompt: give a point "
+            "with label 1"
         )

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from unsam_cli.errors import FeatureFileError
+from unsam_cli.errors import FeatureFileError, UsageError
 from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.io.features import PROMPT, FeatureFile
 from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.encoder import encoder_identity
 from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 
 
 class KeptEmbeddings:
@@ -23,7 +24,7 @@ class KeptEmbeddings:
     ----------
     path : Path
         The features file.
-    model : PromptableModel
+    model : Promptable
         Model whose encoder the features must come from.
 
     Attributes
@@ -33,11 +34,17 @@ class KeptEmbeddings:
 
     Raises
     ------
+    UsageError
+        The model is no SAM.
     MissingInputError, FeatureFileError
         The file does not exist, is damaged, or has features of another encoder.
     """
 
-    def __init__(self, path: Path, model: PromptableModel) -> None:
+    def __init__(self, path: Path, model: Promptable) -> None:
+        if not isinstance(model, PromptableModel):
+            raise UsageError(
+                "--features holds embeddings of a SAM, and the checkpoint is none: leave it out"
+            )
         self._path = path
         self._channels: int = model.network.config.prompt_encoder_config.hidden_size
         self._open: tuple[int, FeatureFile] | None = None

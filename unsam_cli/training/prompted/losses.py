@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from unsam_cli.sam.model import MaskLogits
+from unsam_cli.sam.promptable import MaskLogits
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.matching import assign
 from unsam_cli.training.points import sample_maps, uncertain_points, uniform_points

@@ -183,10 +183,11 @@ def _seen(
     """Return the masks in the network's input, and their indices; masks can become empty."""
     (height, width), (h, w) = frame.size, frame.inner
     view = CropView(x=0, y=0, w=width, h=height, width=w, height=h, flip=mirror)
-    found = [view_masks([a.rle], view, frame.side).bits for a in annotations]
-    empty = BitMasks.pack([], (frame.side, frame.side)).bits
+    side = frame.padded[0]
+    found = [view_masks([a.rle], view, side).bits for a in annotations]
+    empty = BitMasks.pack([], frame.padded).bits
     kept = np.flatnonzero([len(bits) for bits in found])
-    return BitMasks(torch.cat([empty, *found]), frame.side), kept
+    return BitMasks(torch.cat([empty, *found]), side), kept
 
 
 def _fineness(annotations: Sequence[Annotation]) -> NDArray[np.float32]:

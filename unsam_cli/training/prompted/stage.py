@@ -13,7 +13,8 @@ from unsam_cli.run.inputs import STDIN, local_file
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.sam.loading import load_promptable, with_parts
 from unsam_cli.sam.lora import add_lora
-from unsam_cli.sam.model import PromptableModel, trainable
+from unsam_cli.sam.model import trainable
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.prompted.embeddings import KeptEmbeddings
 from unsam_cli.training.prompted.samples import PromptedSamples
@@ -78,6 +79,8 @@ def finetune_sam(
         images = AnnotatedImages(paths, inputs.images, data)
         refuse_replacing(files_of(str(run.folder)), images.paths())
         model = load_promptable(inputs.checkpoint)
+        if not model.boxes:
+            _check_clicks_only(tune, prompts)
         kept = None
         if inputs.features is not None:
             kept = KeptEmbeddings(inputs.features, model)
@@ -111,7 +114,21 @@ def _check(inputs: TuneInputs, tune: TuneSettings) -> None:
         )
 
 
-def _prepared(model: PromptableModel, tune: TuneSettings, seed: int) -> PromptableModel:
+def _check_clicks_only(tune: TuneSettings, prompts: PromptSettings) -> None:
+    """Refuse what UnSAM's promptable model has no part for."""
+    for given, option in (
+        (prompts.boxes > 0, "--boxes"),
+        (prompts.corrections > 0, "--corrections"),
+        (tune.train == "lora", "--train lora"),
+    ):
+        if given:
+            raise UsageError(
+                f"{option} is for SAM; UnSAM's promptable model learns from single clicks: give "
+                "--preset paper, or --train decoder, --boxes 0 and --corrections 0"
+            )
+
+
+def _prepared(model: Promptable, tune: TuneSettings, seed: int) -> Promptable:
     """Add new parts and adapters, and freeze all weights that are not trained."""
     model = with_parts(model, tune.parts, seed=seed)
     if tune.train == "lora":

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.loading import save_promptable
-from unsam_cli.sam.model import MaskLogits, PromptableModel
+from unsam_cli.sam.promptable import MaskLogits, Promptable
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.parameters import parameter_groups
@@ -25,11 +24,10 @@ from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.sampler import derive_seed
 from unsam_cli.training.task import Batch
 
-Validation = Callable[[PromptableModel], dict[str, float]]
+Validation = Callable[[Promptable], dict[str, float]]
 """Measures a promptable model; the metric to maximise first."""
 
 _PREFIX = "model."
-_ENCODER = "model.network.vision_encoder."
 
 
 class PromptedLosses(nn.Module):
@@ -37,19 +35,17 @@ class PromptedLosses(nn.Module):
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         Model with frozen weights marked, see :func:`unsam_cli.sam.model.trainable`.
     settings : PromptSettings
         Losses, and number of prompts that are computed together.
     """
 
-    def __init__(self, model: PromptableModel, settings: PromptSettings) -> None:
+    def __init__(self, model: Promptable, settings: PromptSettings) -> None:
         super().__init__()
         self.model, self.settings = model, settings
-        weights = model.named_parameters()
-        self.frozen = not any(
-            p.requires_grad for name, p in weights if name.startswith("network.vision_encoder.")
-        )
+        weights = model.network.named_parameters()
+        self.frozen = not any(p.requires_grad for n, p in weights if n.startswith(model.encoder))
 
     def forward(self, batch: PromptedBatch, totals: Tensor) -> dict[str, Tensor]:
         """Return the weighted losses `TERMS`: sums over pairs divided by ``totals[0]``."""
@@ -61,7 +57,7 @@ class PromptedLosses(nn.Module):
         losses = torch.stack(sums).sum(dim=0) / totals[0].clamp(min=1)
         return dict(zip(TERMS, losses, strict=True))
 
-    def _embeddings(self, samples: Sequence[PromptedSample]) -> list[Embedding]:
+    def _embeddings(self, samples: Sequence[PromptedSample]) -> list[Any]:
         """Run the encoder; if it is frozen, image by image, so that results are reproducible."""
         if self.frozen:
             return [self._embedding(sample) for sample in samples]
@@ -70,13 +66,13 @@ class PromptedLosses(nn.Module):
         return [together[i] for i in range(len(samples))]
 
     @torch.no_grad()
-    def _embedding(self, sample: PromptedSample) -> Embedding:
+    def _embedding(self, sample: PromptedSample) -> Any:
         if sample.embedding is not None:
             return sample.embedding
         assert sample.pixels is not None
         return self.model.embed(sample.pixels[None])
 
-    def _image_losses(self, embedding: Embedding, sample: PromptedSample) -> Tensor:
+    def _image_losses(self, embedding: Any, sample: PromptedSample) -> Tensor:
         """Return the losses of one image, (3,), computed for a few prompts at a time."""
         step = self.settings.chunk
         chunks = [q[i : i + step] for q in sample.questions for i in range(0, len(q), step)]
@@ -98,7 +94,7 @@ class PromptedLosses(nn.Module):
 
     def _chunk_losses(
         self,
-        embedding: Embedding,
+        embedding: Any,
         questions: Questions,
         masks: BitMasks,
         corrections: int,
@@ -121,7 +117,7 @@ class PromptedLosses(nn.Module):
             pairs = match_answers(found.logits, masks, targets, generator, self.settings)
             return pair_losses(found, masks, pairs, generator, self.settings)
 
-    def _ask(self, embedding: Embedding, prompts: Prompts, *, multimask: bool) -> MaskLogits:
+    def _ask(self, embedding: Any, prompts: Prompts, *, multimask: bool) -> MaskLogits:
         found = self.model.decode(embedding, prompts, multimask=multimask, fold=True)
         return MaskLogits(found.logits.float(), found.scores.float())
 
@@ -131,7 +127,7 @@ class PromptedTask:
 
     Parameters
     ----------
-    model : PromptableModel
+    model : Promptable
         Model with frozen weights marked, see :func:`unsam_cli.sam.model.trainable`.
     samples : PromptedSamples
         Training samples.
@@ -145,7 +141,7 @@ class PromptedTask:
 
     def __init__(
         self,
-        model: PromptableModel,
+        model: Promptable,
         samples: PromptedSamples,
         parameters: ParameterSettings,
         *,
@@ -182,7 +178,8 @@ class PromptedTask:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Group weights by learning rate and decay."""
-        return parameter_groups(self._module, [_ENCODER], self._parameters)
+        pretrained = [f"{_PREFIX}network.{prefix}" for prefix in self.model.pretrained]
+        return parameter_groups(self._module, pretrained, self._parameters)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write a model folder, with adapters merged."""

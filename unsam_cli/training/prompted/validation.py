@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.evaluation.clicks import centre_click
 from unsam_cli.rle import Rle, iou
-from unsam_cli.sam.model import PromptableModel
+from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.session import Session
 from unsam_cli.sam.settings import Prompt
 from unsam_cli.training.dataset import AnnotatedImages
@@ -36,7 +36,7 @@ class PromptedValidation:
     def __init__(self, truth: Path, folder: Path) -> None:
         self._images = AnnotatedImages([truth], folder, DataSettings(max_masks=0))
 
-    def __call__(self, model: PromptableModel) -> dict[str, float]:
+    def __call__(self, model: Promptable) -> dict[str, float]:
         """Evaluate a model in evaluation mode.
 
         Returns
@@ -57,7 +57,7 @@ class PromptedValidation:
         found = {"graded": float(with_grade[:, 2].mean())} if len(with_grade) else {}
         return found | {"oracle": float(rows[:, 0].mean()), "1-IoU": float(rows[:, 1].mean())}
 
-    def _measure(self, model: PromptableModel) -> Iterator[NDArray[np.float64]]:
+    def _measure(self, model: Promptable) -> Iterator[NDArray[np.float64]]:
         session, rng = Session(model), np.random.default_rng(0)
         for index in range(len(self._images)):
             session.set_image(self._images.pixels(index))
