@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support import draw_scene
 
+from unsam_cli.colour import rgb_to_lab
 from unsam_cli.conquer.borders import (
     SEEN,
     USUAL,
@@ -48,7 +49,9 @@ def test_measures_are_those_of_every_mask(seed: int) -> None:
     chosen = found.node[rng.random(len(found.node)) < 0.6]
     partition = cells(tree, chosen)
     labels = partition.label.reshape(h, w)
-    contrast = contrast_of(draw_scene(seed, h + 4, w + 5)).window(slice(0, h), slice(5, w + 5))
+    contrast = contrast_of(rgb_to_lab(draw_scene(seed, h + 4, w + 5))).window(
+        slice(0, h), slice(5, w + 5)
+    )
     area, length, mean, cut, blank = measure(labels, partition.end, partition.up, contrast)
     assert len(area) == len(chosen) > 5
     for k in range(1, len(chosen) + 1):
@@ -63,7 +66,7 @@ def test_measures_are_those_of_every_mask(seed: int) -> None:
 def test_contrast_is_where_colours_change() -> None:
     picture = np.full((20, 30, 3), 50, dtype=np.uint8)
     picture[:, 15:] = 200
-    contrast = contrast_of(picture)
+    contrast = contrast_of(rgb_to_lab(picture))
     assert contrast.across[1:-1, 1:-1].argmax(axis=1).tolist() == [14] * 18  # of edges 1, 2, ...
     assert contrast.down[1:-1].max() == pytest.approx(0, abs=1e-3)
     assert (contrast.across[:, [0, -1]] == -1).all()
@@ -73,7 +76,7 @@ def test_contrast_is_where_colours_change() -> None:
 @pytest.mark.parametrize(("h", "w"), [(4, 5), (1, 3), (8, 10), (40, 50)])
 def test_sharpness_is_the_mean_along_the_side_that_patches_share(h: int, w: int) -> None:
     """Also of patches that are no whole number of pixels, or smaller than one."""
-    contrast = contrast_of(draw_scene(1, 24, 30))
+    contrast = contrast_of(rgb_to_lab(draw_scene(1, 24, 30)))
     across, down = np.maximum(contrast.across, 0), np.maximum(contrast.down, 0)
     expected = []
     for a, b in grid_edges(h, w).tolist():
@@ -89,7 +92,7 @@ def test_sharpness_is_the_mean_along_the_side_that_patches_share(h: int, w: int)
 
 
 def test_a_picture_of_one_pixel_has_no_edges() -> None:
-    contrast = contrast_of(np.zeros((1, 1, 3), dtype=np.uint8))
+    contrast = contrast_of(rgb_to_lab(np.zeros((1, 1, 3), dtype=np.uint8)))
     assert contrast.across.tolist() == [[-1, -1]]
     assert contrast.down.tolist() == [[-1], [-1]]
 

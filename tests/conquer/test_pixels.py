@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from unsam_cli.colour import rgb_to_lab
+from unsam_cli.conquer import pixels
+from unsam_cli.conquer._vote_kernels import compete
 from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
-from unsam_cli.conquer.pixels import cluster_runs, refine_labels
+from unsam_cli.conquer.pixels import cluster_runs
 from unsam_cli.rle import decode, from_runs
 from unsam_cli.sampling import nearest
 
@@ -30,6 +33,14 @@ def picture(mask: Mask, noise: float = 4, seed: int = 0) -> NDArray[np.uint8]:
 def pooled(mask: Mask, patch: int) -> NDArray[np.int32]:
     n = len(mask) // patch
     return np.asarray(mask.reshape(n, patch, n, patch).mean((1, 3)) > 0.5, np.int32)
+
+
+def refine_labels(
+    labels: NDArray[np.int32], shown: NDArray[np.uint8], rounds: int = pixels.ROUNDS
+) -> NDArray[np.int32]:
+    """Refine one label image."""
+    [fine] = pixels.refine_labels(labels[None], rgb_to_lab(shown), rounds=rounds)
+    return np.asarray(fine)
 
 
 def iou(a: Mask, b: Mask) -> float:
@@ -80,6 +91,41 @@ def test_labels_only_come_from_the_neighbourhood() -> None:
     labels = rng.integers(0, 50, (12, 12)).astype(np.int32)
     fine = refine_labels(labels, rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
     assert set(np.unique(fine)) <= set(np.unique(labels))
+
+
+def voted(
+    labels: NDArray[np.int32], colours: NDArray[np.float32], reach: int, step: int
+) -> NDArray[np.int32]:
+    """Labels after a vote, one pixel and one voter at a time."""
+    out = labels.copy()
+    for y, x in np.ndindex(labels.shape):
+        votes = {int(labels[y, x]): 0}
+        for v, u in np.ndindex(labels.shape):
+            if max(abs(v - y), abs(u - x)) <= reach and v % step == u % step == 0:
+                a, b, c = colours[v, u] - colours[y, x]
+                closeness = max(1, 50 - int(a * a + b * b + c * c))
+                weight = (9 - abs(v - y)) * (7 - abs(u - x)) * closeness
+                votes[int(labels[v, u])] = votes.get(int(labels[v, u]), 0) + weight
+        out[y, x] = max(votes, key=votes.__getitem__)  # the first of equal ones
+    return out
+
+
+@pytest.mark.parametrize(("names", "reach", "step"), [(3, 2, 1), (9, 3, 2), (1000, 5, 1)])
+def test_votes_are_counted_as_by_hand(names: int, reach: int, step: int) -> None:
+    """All partitions at once; also with more labels around a pixel than anyone expects."""
+    rng = np.random.default_rng(names)
+    labels = rng.integers(0, names, (3, 14, 17)).astype(np.int32)
+    labels[1] = labels[1, ::-1] // 2
+    labels[2, :, 8:] = 5
+    colours = rng.integers(0, 5, (14, 17, 3)).astype(np.float32)
+    fall_y, fall_x = (9 - np.arange(reach + 1)), (7 - np.arange(reach + 1))
+    closeness = np.maximum(1, 50 - np.arange(60)).astype(np.int32)
+    rows, columns = np.arange(0, 14, step), np.arange(0, 17, step)
+    near = rng.random(labels.shape) < 0.8
+    found = compete(labels, colours, near, fall_y, fall_x, rows, columns, closeness)
+    for before, mine, chosen in zip(labels, found, near, strict=True):
+        expected = np.where(chosen, voted(before, colours, reach, step), before)
+        np.testing.assert_array_equal(mine, expected)
 
 
 def largest(mask: Mask) -> Mask:

@@ -12,8 +12,7 @@ Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 MAX_LABELS = 64
-"""Most labels that compete for a pixel: the first ones found in its window. Votes for any further
-label count for the pixel's own label."""
+"""Most labels that compete for a small piece: the first ones found along its border."""
 
 
 @kernel()
@@ -45,56 +44,6 @@ def _slot(names: Labels, votes: IntArray, count: int, name: int) -> int:
         return -1
     names[count], votes[count] = name, 0
     return count
-
-
-@kernel()
-def compete(
-    labels: Labels,
-    colours: Floats,
-    near: NDArray[np.bool_],
-    falloff_y: IntArray,
-    falloff_x: IntArray,
-    rows: IntArray,
-    columns: IntArray,
-    closeness: IntArray,
-) -> Labels:
-    """Give every pixel near a border the label with the most votes around it.
-
-    `labels` is (H, W) int32 and unchanged, `colours` (H, W, 3) float32 in CIELAB. Only the pixels
-    marked in `near`, (H, W) bool, can change. The pixels where `rows` and `columns` cross, both
-    ascending int64, can vote. A vote is weighted by its distance in rows (`falloff_y`) and columns
-    (`falloff_x`), whose lengths limit the window, and by its squared distance of colour, rounded
-    down (`closeness`, whose last entry also serves larger distances). Weights are integers, so
-    their sums are exact and do not depend on the order. A tie keeps the label. Return the new
-    labels.
-    """
-    height, width = labels.shape
-    out = labels.copy()
-    reach_y, reach_x = len(falloff_y) - 1, len(falloff_x) - 1
-    names = np.empty(MAX_LABELS, dtype=np.int32)
-    votes = np.empty(MAX_LABELS, dtype=np.int64)
-    last = len(closeness) - 1
-    left = np.searchsorted(columns, np.arange(width) - reach_x)
-    right = np.searchsorted(columns, np.arange(width) + reach_x + 1)
-    for y in range(height):
-        top = np.searchsorted(rows, y - reach_y)
-        bottom = np.searchsorted(rows, y + reach_y + 1)
-        for x in range(width):
-            if not near[y, x]:
-                continue
-            a, b, c = colours[y, x, 0], colours[y, x, 1], colours[y, x, 2]
-            names[0], votes[0], count, slot = labels[y, x], 0, 1, 0
-            for v in rows[top:bottom]:
-                for u in columns[left[x] : right[x]]:
-                    da, db, dc = colours[v, u, 0] - a, colours[v, u, 1] - b, colours[v, u, 2] - c
-                    far = min(last, int(da * da + db * db + dc * dc))
-                    if names[slot] != labels[v, u]:
-                        slot = max(0, _slot(names, votes, count, labels[v, u]))
-                        count = max(count, slot + 1)
-                    nearness = falloff_y[abs(v - y)] * falloff_x[abs(u - x)]
-                    votes[slot] += nearness * closeness[far]
-            out[y, x] = names[np.argmax(votes[:count])]
-    return out
 
 
 @kernel()

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from unsam_cli.colour import rgb_to_lab
 from unsam_cli.jit import kernel
 from unsam_cli.sampling import between, means
 
@@ -50,10 +49,10 @@ class Contrast:
         )
 
 
-def contrast_of(picture: NDArray[np.uint8]) -> Contrast:
-    """Measure the contrast at every edge between pixels of a picture, (H, W, 3) uint8."""
-    height, width, _ = picture.shape
-    smooth = gaussian_filter(rgb_to_lab(picture), (SMOOTHING, SMOOTHING, 0), mode="nearest")
+def contrast_of(colours: Floats) -> Contrast:
+    """Measure the contrast at every edge between pixels, (H, W, 3) float32 in CIELAB."""
+    height, width, _ = colours.shape
+    smooth = gaussian_filter(colours, (SMOOTHING, SMOOTHING, 0), mode="nearest")
     across: Floats = np.full((height, width + 1), -1, dtype=np.float32)
     down: Floats = np.full((height + 1, width), -1, dtype=np.float32)
     before, after = _sides(width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def conquer_image(
     settings : ConquerSettings, optional
         How to conquer. The defaults are those of the command.
     mapper : callable
-        A function like the built-in `map`. That of a thread pool works on several trees at once.
+        A function like the built-in `map`. That of a thread pool works on several regions at once.
 
     Returns
     -------
@@ -90,7 +90,8 @@ def _default(
     forest = list(chain.from_iterable(mapper(plant, records)))
     if settings.max_masks:
         forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
-    drawn = list(mapper(partial(draw, guide=guide, size=size), forest))
+    trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.record))]
+    drawn = list(chain.from_iterable(mapper(partial(draw, guide=guide, size=size), trees)))
     own = [to_runs(own_mask(record, size)) for record in records]
     counts = [np.array([len(runs) for runs in own]), *(np.diff(part.offsets) for part in drawn)]
     offsets = np.concatenate([[0], *counts]).cumsum()

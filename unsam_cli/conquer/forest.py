@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.colour import rgb_to_lab
 from unsam_cli.conquer.borders import (
     Contrast,
     contrast_of,
@@ -27,6 +28,7 @@ from unsam_cli.sampling import means
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 SEVERED = 0.15
@@ -59,23 +61,25 @@ class Grown:
 
 @dataclass(frozen=True)
 class Guide:
-    """The picture that borders follow, (h, w, 3) uint8 at any size, and its contrast."""
+    """The picture that borders follow, at any size: CIELAB, (h, w, 3) float32, and its contrast."""
 
-    picture: Picture
+    colours: Floats
     contrast: Contrast
 
     @classmethod
     def of(cls, picture: Picture) -> Guide:
-        """Prepare a picture."""
-        return cls(picture, contrast_of(picture))
+        """Prepare a picture, (h, w, 3) uint8."""
+        colours = rgb_to_lab(picture)
+        return cls(colours, contrast_of(colours))
 
     def within(self, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Guide:
         """Return the part that a box (x, y, w, h) of the original covers.
 
         `size` is the height and width of the original; both are in pixels.
         """
-        rows, columns = window(self.picture.shape[:2], bbox, size)
-        return Guide(self.picture[rows, columns], self.contrast.window(rows, columns))
+        rows, columns = window(self.colours.shape[:2], bbox, size)
+        colours = np.ascontiguousarray(self.colours[rows, columns])
+        return Guide(colours, self.contrast.window(rows, columns))
 
 
 def grow(
@@ -148,13 +152,13 @@ class Drawn:
     runs: IntArray
 
 
-def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
-    """Draw clusters as masks, and score them.
+def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Drawn]:
+    """Draw clusters of the trees of one region as masks, and score them.
 
     Parameters
     ----------
-    grown : Grown
-        A tree and its clusters.
+    trees : sequence of Grown
+        Trees of the same region, and their clusters; at least one.
     guide : Guide, optional
         The whole image. Without it borders are those of patches.
     size : (H, W)
@@ -162,26 +166,30 @@ def draw(grown: Grown, guide: Guide | None, size: tuple[int, int]) -> Drawn:
 
     Returns
     -------
-    Drawn
-        The clusters, in another order.
+    list of Drawn
+        The clusters of each tree, in another order.
     """
-    h, w, _ = grown.record.features.shape
-    partition = cells(grown.tree, grown.candidates.node)
-    label = coarse = partition.label.reshape(h, w)
+    record = trees[0].record
+    h, w, _ = record.features.shape
+    partitions = [cells(grown.tree, grown.candidates.node) for grown in trees]
+    labels = coarse = np.stack([partition.label.reshape(h, w) for partition in partitions])
     contrast = no_contrast(h, w)
     if guide is not None:
-        part = guide.within(grown.record.bbox, size)
+        part = guide.within(record.bbox, size)
         contrast = part.contrast
-        label = refine_labels(coarse, part.picture)
-        coarse = sample(label, *part.picture.shape[:2])
-    area, length, mean, cut, blank = measure(coarse, partition.end, partition.up, contrast)
-    offsets, runs = cluster_runs(label, partition.up, grown.record.bbox, size)
-    order = partition.order
-    pixels = coarse.size * size[0] * size[1] / (grown.record.bbox[2] * grown.record.bbox[3])
-    share: FloatArray = np.divide(area, pixels, dtype=np.float64)
-    roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
-    score = merit(grown.distance[order], share, roughness, mean, cut, blank)
-    return Drawn(grown.candidates.take(order), score, offsets, runs)
+        labels = refine_labels(coarse, part.colours)
+        coarse = np.stack([sample(label, *part.colours.shape[:2]) for label in labels])
+    pixels = coarse[0].size * size[0] * size[1] / (record.bbox[2] * record.bbox[3])
+    drawn = []
+    for grown, partition, label, small in zip(trees, partitions, labels, coarse, strict=True):
+        area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
+        share: FloatArray = np.divide(area, pixels, dtype=np.float64)
+        roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
+        distance = grown.distance[partition.order]
+        score = merit(distance, share, roughness, mean, cut, blank)
+        runs = cluster_runs(label, partition.up, record.bbox, size)
+        drawn.append(Drawn(grown.candidates.take(partition.order), score, *runs))
+    return drawn
 
 
 def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:

@@ -13,18 +13,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.colour import rgb_to_lab
 from unsam_cli.conquer._piece_kernels import keep_largest
-from unsam_cli.conquer._pixel_kernels import (
-    borders,
-    compete,
-    outline_runs,
-    remove_specks,
-)
+from unsam_cli.conquer._pixel_kernels import borders, outline_runs, remove_specks
+from unsam_cli.conquer._vote_kernels import compete
 from unsam_cli.sampling import nearest
 
 IntArray = NDArray[np.int64]
 Labels = NDArray[np.int32]
+Floats = NDArray[np.float32]
 
 REACH = 1.5
 """Half side of the window of votes, in patches. A border is off by about one patch at most."""
@@ -37,8 +33,8 @@ WEIGHT = 1 << 14
 """Integer that represents a weight of 1."""
 
 
-def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROUNDS) -> Labels:
-    """Upsample a label image so that its borders follow the edges of a picture.
+def refine_labels(labels: Labels, colours: Floats, *, rounds: int = ROUNDS) -> Labels:
+    """Upsample label images so that their borders follow the edges of a picture.
 
     Joint bilateral upsampling of labels: a pixel near a border takes the label with the most votes
     of pixels around it, and votes of near pixels and of similar colours weigh more. Later rounds
@@ -47,40 +43,43 @@ def refine_labels(labels: Labels, guide: NDArray[np.uint8], *, rounds: int = ROU
 
     Parameters
     ----------
-    labels : (h, w) int32
-        Label of each patch, 0 or more.
-    guide : (H, W, 3) uint8
-        The picture that the grid covers, at any size.
+    labels : (T, h, w) int32
+        Label of each patch, 0 or more, in T partitions of the same patches.
+    colours : (H, W, 3) float32
+        The picture that the grid covers, at any size, in CIELAB.
     rounds : int
         Number of rounds of votes. With 0 the labels are only enlarged.
 
     Returns
     -------
-    (max(H, h), max(W, w)) int32
-        Label of each pixel.
+    (T, max(H, h), max(W, w)) int32
+        Label of each pixel. Each partition is refined as if it were alone, but all at once, since
+        the weights of votes are the same for all.
 
     References
     ----------
     Kopf et al., "Joint Bilateral Upsampling" (2007), equation 3, with labels in place of values.
     Hosni et al., "Fast Cost-Volume Filtering" (2013): filter one cost per label, take the best.
     """
-    h, w = labels.shape
-    height, width = max(guide.shape[0], h), max(guide.shape[1], w)
-    fine = _enlarge(labels, height, width)
+    _, h, w = labels.shape
+    height, width = max(colours.shape[0], h), max(colours.shape[1], w)
+    fine = np.stack([_enlarge(one, height, width) for one in labels])
     if rounds == 0:
         return fine
-    rows, columns = nearest(height, guide.shape[0]), nearest(width, guide.shape[1])
-    colours = rgb_to_lab(guide)[rows[:, None], columns]
+    if colours.shape[:2] != (height, width):
+        rows, columns = nearest(height, colours.shape[0]), nearest(width, colours.shape[1])
+        colours = colours[rows[:, None], columns]
     patch_y, patch_x = height / h, width / w
     falloff_y, falloff_x = _falloff(patch_y), _falloff(patch_x)
     step = max(1, int(min(patch_y, patch_x) / SAMPLES))
     distance = np.arange(int((4 * CONTRAST) ** 2))
-    closeness = _weights(np.exp(-distance / (2 * CONTRAST**2)))
+    closeness = _weights(np.exp(-distance / (2 * CONTRAST**2))).astype(np.int32)
     votes = _every(step, height), _every(step, width)
     for _ in range(rounds):
-        near = borders(fine, len(falloff_y), len(falloff_x))
+        near = np.stack([borders(one, len(falloff_y), len(falloff_x)) for one in fine])
         fine = compete(fine, colours, near, falloff_y, falloff_x, *votes, closeness)
-    remove_specks(fine, max(4, int(patch_y * patch_x / 2)))
+    for one in fine:
+        remove_specks(one, max(4, int(patch_y * patch_x / 2)))
     return fine
 
 
