@@ -21,8 +21,8 @@ from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
 from unsam_cli.io.images import read_image, resize
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.rle import Rle, encode_window
+from unsam_cli.run.feature_sink import FeatureResult
 from unsam_cli.run.parallel import ItemError
-from unsam_cli.run.sinks import FeatureResult
 
 PATCH = 8
 

@@ -21,9 +21,10 @@ from unsam_cli.errors import (
     UsageError,
     machine_error,
 )
+from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import Step
-from unsam_cli.run.runner import ErrorList, run_items
+from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Shard
 from unsam_cli.run.sinks import MaskResult, MaskSink
@@ -59,7 +60,7 @@ def test_an_error_names_its_item_once(tmp_path: Path) -> None:
 def test_names_that_are_no_utf8_can_be_listed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "unsam_cli.run.runner")  # xdist cannot send such names
+    caplog.set_level(logging.CRITICAL, "unsam_cli.run.error_list")  # xdist cannot send such names
     errors = ErrorList(str(tmp_path / "out"), "divide", "skip")
     errors.add(ITEMS[0], DataError(os.fsdecode(b"fold\xffer/1.jpg: damaged")))
     (line,) = (tmp_path / "out.errors.jsonl").read_text("utf-8").splitlines()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from unsam_cli.errors import DataError
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, Record
 from unsam_cli.io.masks_lines import MaskLines
+from unsam_cli.run.feature_sink import FeatureResult, FeatureSink
 from unsam_cli.run.image_list import is_list_identity, list_identity, where_lists_differ
 from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ordered_map
@@ -23,7 +24,7 @@ from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, Shard, parts_of
-from unsam_cli.run.sinks import FeatureResult, FeatureSink, MaskResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pytest
 
 from unsam_cli.errors import DataError, OutputError, StoppedError, UnsamError, UsageError
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, Record
+from unsam_cli.run.feature_sink import FeatureResult, FeatureSink
 from unsam_cli.run.merging import merge
 from unsam_cli.run.parallel import ItemError, ordered_map
 from unsam_cli.run.progress import LineReporter
@@ -24,7 +25,7 @@ from unsam_cli.run.provenance import Step
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, Shard
-from unsam_cli.run.sinks import FeatureResult, FeatureSink, MaskResult, MaskSink
+from unsam_cli.run.sinks import MaskResult, MaskSink
 
 
 @dataclass(frozen=True)

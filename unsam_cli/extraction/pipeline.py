@@ -27,9 +27,9 @@ from unsam_cli.extraction.prepare import (
 )
 from unsam_cli.extraction.settings import ExtractSettings
 from unsam_cli.run.batching import Batcher, Network
+from unsam_cli.run.feature_sink import FeatureResult
 from unsam_cli.run.items import OnDisk
 from unsam_cli.run.parallel import ordered_map
-from unsam_cli.run.sinks import FeatureResult
 
 T = TypeVar("T", bound=OnDisk)
 Result = FeatureResult | UnsamError

@@ -18,7 +18,7 @@ from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.io.features import Record
 from unsam_cli.io.images import image_size, read_image, resize
 from unsam_cli.io.previews import PREVIEW, encode_preview
-from unsam_cli.run.sinks import FeatureResult
+from unsam_cli.run.feature_sink import FeatureResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.io.features import FeatureAttributes
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.run.feature_sink import FeatureSink
 from unsam_cli.run.inputs import (
     STDIN,
     ImageQuery,
@@ -30,7 +31,6 @@ from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import Compute, RunSettings
-from unsam_cli.run.sinks import FeatureSink
 
 logger = logging.getLogger(__name__)
 

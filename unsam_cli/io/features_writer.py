@@ -20,7 +20,8 @@ import h5py
 import numpy as np
 import orjson
 
-from unsam_cli.io.features import FORMAT, VERSION, FeatureAttributes, ImageEntry, RegionEntry
+from unsam_cli.io.feature_records import FeatureAttributes, ImageEntry, RegionEntry
+from unsam_cli.io.features_index import FORMAT, VERSION
 
 Described = tuple[ImageEntry, list[RegionEntry]]
 _SLICE = 256  # number of images whose index entries are written at once

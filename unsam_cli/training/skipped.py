@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from unsam_cli.run.runner import clear_errors, list_error
+from unsam_cli.run.error_list import clear_errors, list_error
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from unsam_cli.errors import EXIT_SKIPPED, UnsamError, UsageError
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.replacing import (
@@ -18,7 +19,6 @@ from unsam_cli.run.replacing import (
     refuse_pictures,
     refuse_replacing,
 )
-from unsam_cli.run.runner import ErrorList
 from unsam_cli.view.files import ImageName, image_loader, named, overlay_paths, write_overlays
 from unsam_cli.view.report import ReportSettings, write_report
 

@@ -1,0 +1,125 @@
+"""Features as an output that can be interrupted and resumed: HDF5."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, Record, RegionEntry
+from unsam_cli.io.features_writer import FeatureTotals, write_features
+from unsam_cli.run.items import Item
+from unsam_cli.run.settings import RunSettings
+from unsam_cli.run.sinks import FileSink
+
+
+@dataclass(frozen=True)
+class FeatureResult:
+    """Features of one image: its size in pixels after EXIF rotation, a small JPEG, its records."""
+
+    height: int
+    width: int
+    preview: bytes
+    records: list[Record]
+
+
+class FeatureSink(FileSink):
+    """Features as HDF5.
+
+    Parameters
+    ----------
+    attributes : callable
+        Creates the attributes of the file from its complete history.
+    dtype : {'float16', 'float32'}
+        Element type of the stored features.
+    """
+
+    binary = True
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        history: list[dict[str, Any]],
+        *,
+        attributes: Callable[[list[dict[str, Any]]], FeatureAttributes],
+        dtype: str,
+    ) -> None:
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        super().__init__(settings, history)
+        self.attributes = attributes(self.history)
+
+    def add(self, item: Item, result: FeatureResult, content: int | None = None) -> None:
+        """Store the features of one image."""
+        image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
+        self.made_at = 0
+        regions = [RegionEntry.of(record) for record in result.records]
+        self._append(image, regions, [record.features for record in result.records], content)
+
+    def _append(
+        self,
+        image: ImageEntry,
+        regions: list[RegionEntry],
+        features: list[npt.NDArray[Any]],
+        content: int | None = None,
+    ) -> None:
+        record = {
+            "file_name": image.file_name,
+            "content": content,
+            "height": image.height,
+            "width": image.width,
+            "preview": base64.b64encode(image.preview).decode(),
+            "regions": [[r.bbox, r.counts.decode(), r.score, r.grid] for r in regions],
+        }
+        blob = b"".join(np.asarray(f, dtype=self.dtype).tobytes() for f in features)
+        self.journal.append(image.id, record, blob)
+
+    def _restore(self, path: Path) -> None:
+        with FeatureFile(path) as file:
+            self._refuse_other_history(path, file.attributes.history)
+            for i in range(len(file)):
+                image = file.image(i)
+                if image.id not in self.journal.entries:
+                    self._append(image, file.regions(i), file.image_rows(i))
+
+    def finish(self, order: Iterable[int]) -> None:
+        """Write the features of the given images."""
+        ids = list(order)
+        totals = self._totals(ids)
+
+        def write(path: Path) -> None:
+            attributes = self.attributes.marked(self.marks)
+            write_features(path, attributes, totals, map(self._described, ids), self._chunks(ids))
+
+        self._publish(write)
+        self.journal.close(discard=True)
+
+    def _totals(self, ids: list[int]) -> FeatureTotals:
+        regions = patches = 0
+        for image_id in ids:
+            entries = self._described(image_id)[1]
+            regions += len(entries)
+            patches += sum(r.patches for r in entries)
+        return FeatureTotals(len(ids), regions, patches, self.attributes.dim, self.dtype.name)
+
+    def _described(self, image_id: int) -> tuple[ImageEntry, list[RegionEntry]]:
+        record = self.journal.read(image_id)
+        entry = ImageEntry(
+            id=image_id,
+            file_name=record["file_name"],
+            height=record["height"],
+            width=record["width"],
+            preview=base64.b64decode(record["preview"]),
+        )
+        regions = [
+            RegionEntry((b[0], b[1], b[2], b[3]), counts.encode(), score, (g[0], g[1]))
+            for b, counts, score, g in record["regions"]
+        ]
+        return entry, regions
+
+    def _chunks(self, ids: list[int]) -> Iterator[bytes]:
+        return map(self.journal.read_blob, ids)
