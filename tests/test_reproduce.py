@@ -79,6 +79,7 @@ def test_all_of_it_on_five_photographs(tmp_path: Path) -> None:
     pytest.importorskip("skimage")
     small = ["TRAIN=--preset tiny --steps 4 --queries 20 --jobs 0"]
     small += ["FINETUNE=--preset tiny --steps 2 --clicks 4 --jobs 0"]
+    small += ["WHOLE_FEATURES=--size 256", "REGION_FEATURES=--whole-image --region-size 128"]
     variables = [f"OUT={tmp_path}", "SHARDS=2", *small]
     unsam = warm.command()
     ran = make("-j2", *variables, timeout=900, unsam=unsam)

@@ -55,7 +55,8 @@ def test_runs_away_from_the_checkout(wheel: Path, scenes: Path, tmp_path: Path) 
     env = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     program = f'"{sys.executable}" -m unsam_cli'
     line = (
-        f"set -o pipefail; {program} extract-features scenes/1.png | {program} divide > m.json && "
+        f"set -o pipefail; {program} extract-features scenes/1.png --size 96 | "
+        f"{program} divide > m.json && "
         f"{program} view m.json --images . -o report.html && "
         f'"{sys.executable}" -c "import unsam_cli; print(unsam_cli.__file__)"'
     )
