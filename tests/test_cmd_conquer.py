@@ -14,7 +14,7 @@ from support import Invoke
 
 def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
     features = tmp_path / "f.h5"
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
 
     def count(*arguments: str) -> dict[int, int]:
         ran = invoke("conquer", features, *arguments)
@@ -45,7 +45,7 @@ def test_a_shard_without_masks_keeps_its_history(
 
 
 def test_a_closed_pipe_is_silent(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
-    assert invoke("extract-features", scenes, "-o", tmp_path / "f.h5").exit_code == 0
+    assert invoke("extract-features", scenes, "--size", 256, "-o", tmp_path / "f.h5").exit_code == 0
     reader, writer = os.pipe()
     os.close(reader)
     ran = subprocess.run(

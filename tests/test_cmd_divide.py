@@ -16,7 +16,7 @@ def test_defaults_from_environment_and_config(scenes: Path, invoke: Invoke, tmp_
     config = tmp_path / "unsam.toml"
     config.write_text("[divide]\ntau = 0.3\nmax-masks = 2\n[conquer]\nmin-patches = 9\n")
     features = tmp_path / "f.h5"
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
 
     def options(*arguments: str, **env: str) -> dict[str, Any]:
         ran = invoke("divide", features, "--config", config, *arguments, **env)
@@ -35,7 +35,7 @@ def test_defaults_from_environment_and_config(scenes: Path, invoke: Invoke, tmp_
 
 @pytest.mark.parametrize("kind", ["coco", "results", "ndjson"])
 def test_output_formats(kind: str, scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
-    invoke("extract-features", scenes, "-o", tmp_path / "f.h5")
+    invoke("extract-features", scenes, "--size", 256, "-o", tmp_path / "f.h5")
     ran = invoke("divide", tmp_path / "f.h5", "--format", kind)
     if kind == "ndjson":
         annotations = [json.loads(line) for line in ran.stdout.splitlines()]
@@ -56,7 +56,7 @@ def test_detections_instead_of_cuts(scenes: Path, invoke: Invoke, tmp_path: Path
         for score in (0.9, 0.2)
     ]
     (tmp_path / "results.json").write_text(json.dumps(results))
-    invoke("extract-features", scenes, "-o", tmp_path / "f.h5")
+    invoke("extract-features", scenes, "--size", 256, "-o", tmp_path / "f.h5")
     ran = invoke("divide", tmp_path / "f.h5", "--detections", tmp_path / "results.json")
     assert ran.exit_code == 0, ran.stderr
     masks = json.loads(ran.stdout)
@@ -76,13 +76,13 @@ def test_detections_of_other_images_are_refused(
     from PIL import Image
 
     features, masks = tmp_path / "f.h5", tmp_path / "d.json"
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
     invoke("divide", features, "-o", masks)
     if change == "size":
         Image.fromarray(draw_scene(0, height=90)).save(scenes / "1.png")
     else:
         (scenes / "1.png").rename(scenes / "10.png")
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
     ran = invoke("divide", features, "--detections", masks, "-o", tmp_path / "out.json")
     assert ran.exit_code == 65
     said = {"size": "1.png: mask 0: size 96x128", "name": "image 1 is 1.png there and 10.png here"}
@@ -91,7 +91,7 @@ def test_detections_of_other_images_are_refused(
 
 def test_a_list_of_results_cannot_be_resumed(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
     out = tmp_path / "d.ndjson"
-    invoke("extract-features", scenes, "-o", tmp_path / "f.h5")
+    invoke("extract-features", scenes, "--size", 256, "-o", tmp_path / "f.h5")
     divide = ["divide", tmp_path / "f.h5", "--format", "ndjson", "-o", out]
     assert invoke(*divide).exit_code == 0
     before = out.read_bytes()

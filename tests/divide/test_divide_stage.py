@@ -19,7 +19,7 @@ def test_batches_give_the_masks_of_single_images(
     scenes: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = tmp_path / "f.h5"
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
     single = json.loads(invoke("divide", features).stdout)
     monkeypatch.setattr(stage, "accelerator", lambda name: "cpu")
     ran = invoke("divide", features, "--batch-size", "2")
@@ -36,7 +36,7 @@ def test_a_bad_record_is_skipped_in_its_place(
     scenes: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = tmp_path / "f.h5"
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
     with h5py.File(features, "r+") as file:
         file["features"][file["regions/offset"][1], 0] = np.nan
     monkeypatch.setattr(stage, "accelerator", lambda name: "cpu")
@@ -48,7 +48,7 @@ def test_a_bad_record_is_skipped_in_its_place(
 
 def test_an_unknown_device_is_refused(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
     features = tmp_path / "f.h5"
-    invoke("extract-features", scenes, "-o", features)
+    invoke("extract-features", scenes, "--size", 256, "-o", features)
     ran = invoke("divide", features, "--device", "abacus")
     assert ran.exit_code == 2
     assert "abacus" in ran.stderr
