@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
 import warm
 from support import RunProgram
@@ -84,3 +85,21 @@ def test_shells_see_the_program(program: RunProgram, tmp_path: Path) -> None:
     assert program("unsam --version > said 2>&1; exit $?").returncode == 0
     assert b"version" in (tmp_path / "said").read_bytes()
     assert program("unsam divide none.h5").returncode == 66
+
+
+def test_kernels_are_locked_while_they_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba calls what :mod:`kernels` replaces; a kernel waits for none that waits for it."""
+    locked: list[str] = []
+    monkeypatch.setattr("fcntl.lockf", lambda file, how: locked.append(file.name))
+
+    def add(x: float) -> float:
+        return x + 1
+
+    def twice(x: float) -> float:
+        found: float = inner(x) + inner(2.0 * x)
+        return found
+
+    inner = numba.njit(add)
+    assert numba.njit(twice)(1) == 5
+    first, *others = (name.rpartition(".")[2] for name in locked)
+    assert (first, set(others)) == ("twice", {"add"})
