@@ -9,6 +9,7 @@ import click
 from unsam_cli.cli import options
 from unsam_cli.cli import train as train_options
 from unsam_cli.cli.settings import settings_options
+from unsam_cli.training.presets import PRESET_HELP
 from unsam_cli.training.prompted.settings import (
     DEFAULT,
     PRESETS,
@@ -23,7 +24,7 @@ from unsam_cli.training.settings import TrainerSettings, TrainingRun
 @options.command("finetune-sam", "Fine-tune SAM on masks of all granularities.")
 @click.argument("annotations", nargs=-1, required=True, metavar="ANNOTATIONS.json...")
 @settings_options("inputs", TuneInputs, build=dict)
-@train_options.preset_option(PRESETS, DEFAULT)
+@options.preset_option(PRESETS, DEFAULT, PRESET_HELP)
 @settings_options("tune", TuneSettings)
 @settings_options("prompts", PromptSettings)
 @train_options.trainer_options

@@ -10,7 +10,7 @@ from unsam_cli.cli import options
 from unsam_cli.cli import train as train_options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.models.settings import SegmenterConfig
-from unsam_cli.training.presets import DEFAULT, PRESETS
+from unsam_cli.training.presets import DEFAULT, PRESET_HELP, PRESETS
 from unsam_cli.training.recipe import DataSettings, LossSettings, Recipe
 from unsam_cli.training.settings import TrainerSettings, TrainingRun, TrainInputs
 
@@ -18,7 +18,7 @@ from unsam_cli.training.settings import TrainerSettings, TrainingRun, TrainInput
 @options.command("train", "Train a network that finds all masks of an image.")
 @click.argument("annotations", nargs=-1, required=True, metavar="ANNOTATIONS.json...")
 @settings_options("inputs", TrainInputs, build=dict)
-@train_options.preset_option(PRESETS, DEFAULT)
+@options.preset_option(PRESETS, DEFAULT, PRESET_HELP)
 @settings_options("network", SegmenterConfig)
 @settings_options("data", DataSettings)
 @settings_options("losses", LossSettings)

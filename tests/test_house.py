@@ -27,7 +27,7 @@ LAYERS = [
     {"io"},
     {"colour", "deformable", "sampling"},
     {"found_masks", "backbones", "run"},
-    {"models", "sam"},
+    {"models", "sam", "refinement"},
     {"extraction", "divide", "conquer", "convert", "evaluation", "view", "doctor", "slurm"},
     {"prediction", "info"},
     {"training"},

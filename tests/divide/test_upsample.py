@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from unsam_cli import rle
 from unsam_cli.divide.maskcut import Cut
-from unsam_cli.divide.regions import component, fill_holes, label
 from unsam_cli.divide.upsample import guide_filter, to_pixels
+from unsam_cli.refinement.regions import component, fill_holes, label
 
 
 def cut_of(mask: np.ndarray) -> Cut:

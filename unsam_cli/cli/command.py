@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ GROUPS = (
     "Compute",
     "Run",
 )
+PRESET = "unsam.preset"
+"""Key of the chosen preset in the context."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
 
@@ -99,6 +101,31 @@ def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
 def run_option(*declarations: str, group: str = "Run", **kwargs: Any) -> Callable[[F], F]:
     """Declare an option that does not change results."""
     return option(*declarations, group=group, provenance=False, **kwargs)
+
+
+def preset_option(
+    presets: Mapping[str, Mapping[str, Any]], default: str, text: str
+) -> Callable[[F], F]:
+    """Declare ``--preset``: defaults of other options, below those of a config file.
+
+    `text` explains the presets in the help.
+    """
+
+    def use(context: click.Context, parameter: click.Parameter, name: str) -> None:
+        context.default_map = {**presets[name], **(context.default_map or {})}
+        context.meta[PRESET] = presets[name]
+
+    return run_option(
+        "--preset",
+        type=click.Choice(list(presets)),
+        default=default,
+        group="Method",
+        is_eager=True,
+        expose_value=False,
+        callback=use,
+        help=f"{text} This help shows those of {default}; --preset NAME --help shows those of "
+        "another.",
+    )
 
 
 class Command(click.Command):

@@ -104,6 +104,7 @@ RULES: dict[str, tuple[Idle, ...]] = {
         Idle("images", lambda values: values["refine"] == "none", "with --refine none"),
         Idle("max_masks images", lambda values: values["preset"] == "paper", "with --preset paper"),
     ),
+    "refine": (_needs("method", "crf", "max_side"),),
     "merge": (_without("--union", "max_iou ranked"),),
     "view": (_without("--overlays", "depth"),),
     "evaluate": (

@@ -12,6 +12,7 @@ as one object:
 ``@mask_run_options``  the same with ``--format``, for commands whose output are masks
 ``@output_options``    ``-o --no-clobber`` alone, for commands without images to iterate over
 ``@on_error_option``   ``--on-error fail|skip``
+``@preset_option``     ``--preset``: other defaults for all options
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from typing import Any
 
 import click
 
-from unsam_cli.cli.command import OUTPUT_FILE, F, bundle, command, option, run_option, step_of
+from unsam_cli.cli.command import (
+    OUTPUT_FILE,
+    F,
+    bundle,
+    command,
+    option,
+    preset_option,
+    run_option,
+    step_of,
+)
 from unsam_cli.cli.files import ListArgument
 from unsam_cli.cli.log import reporter_factory
 from unsam_cli.cli.settings import field_options, settings_options
@@ -42,6 +52,7 @@ __all__ = [
     "on_error_option",
     "option",
     "output_options",
+    "preset_option",
     "run_option",
     "run_options",
     "step_of",

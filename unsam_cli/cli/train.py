@@ -1,6 +1,5 @@
 """Options of commands that train; see :mod:`unsam_cli.cli.options`.
 
-``@preset_option``     ``--preset``: other defaults for all options
 ``@weight_options``    ``parameters``: a :class:`~unsam_cli.training.recipe.ParameterSettings`
 ``@trainer_options``   ``trainer``: a :class:`~unsam_cli.training.settings.TrainerSettings`
 ``@run_options``       ``run``: :class:`~unsam_cli.training.settings.TrainingRun`, ``-o --resume``
@@ -8,41 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.command import F, run_option, step_of
+from unsam_cli.cli.command import PRESET, step_of
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.cli.train_log import training_reporter_factory
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
-
-_PRESET = "unsam.preset"
-
-
-def preset_option(presets: Mapping[str, Mapping[str, Any]], default: str) -> Callable[[F], F]:
-    """Declare ``--preset``: defaults of other options, below those of a config file."""
-
-    def use(context: click.Context, parameter: click.Parameter, name: str) -> None:
-        context.default_map = {**presets[name], **(context.default_map or {})}
-        context.meta[_PRESET] = presets[name]
-
-    return run_option(
-        "--preset",
-        type=click.Choice(list(presets)),
-        default=default,
-        group="Method",
-        is_eager=True,
-        expose_value=False,
-        callback=use,
-        help="Set of default values: paper (as published), small (one GPU) or tiny (two CPU "
-        f"cores). This help shows those of {default}; --preset NAME --help shows those of "
-        "another.",
-    )
-
 
 weight_options = settings_options("parameters", ParameterSettings)
 
@@ -58,7 +32,7 @@ def _choose_length(context: click.Context, values: dict[str, Any]) -> None:
     def rank(name: str) -> int:
         source = context.get_parameter_source(name)
         if source is ParameterSource.DEFAULT_MAP:
-            return int(values[name] != context.meta[_PRESET].get(name))
+            return int(values[name] != context.meta[PRESET].get(name))
         if source is ParameterSource.ENVIRONMENT:
             return 2
         return 3 if source is ParameterSource.COMMANDLINE else -1

@@ -1,7 +1,8 @@
 """From a partition of patches to one of pixels, and to the runs of all clusters at once.
 
 Conquer assigns all pixels of a partition to clusters at once, so that neighbours share their
-borders. Divide refines the soft map of one object at a time: see :mod:`unsam_cli.divide.guided`.
+borders. Divide refines the soft map of one object at a time: see
+:mod:`unsam_cli.refinement.guided`.
 
 Only the finest partition is refined: its labels compete for the pixels near their borders. Coarser
 clusters are unions of these labels, so masks nest exactly and leave no gaps, and the cost does not

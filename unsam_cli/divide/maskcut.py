@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from unsam_cli.divide.affinity import Affinity
 from unsam_cli.divide.ncut import cut_value, first_largest, ncut
 from unsam_cli.divide.problem import CutProblem, pose
-from unsam_cli.divide.regions import component
+from unsam_cli.refinement.regions import component
 
 MAX_NODES = 3600
 """Most patches of a cut: the 60 x 60 grid that the published masks were made on."""

@@ -69,6 +69,11 @@ class MasksFile:
         return len(self._rows)
 
     @property
+    def unique_ids(self) -> bool:
+        """Whether no two annotations have the same id, which is certain within one file."""
+        return len(self._sources) == 1
+
+    @property
     def image_ids(self) -> list[int]:
         """Ids of the images that are listed or have annotations, ascending."""
         found: list[int] = np.unique(self._rows[:, 0]).tolist()

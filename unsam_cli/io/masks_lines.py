@@ -18,6 +18,9 @@ import orjson
 from unsam_cli.errors import MaskFileError, MissingInputError
 from unsam_cli.io.files import open_regular
 
+KEPT_IDS = "kept_ids"
+"""Mark of a file whose annotations have the ids of an earlier file, not 1, 2, 3..."""
+
 Group = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
@@ -76,7 +79,7 @@ class MaskLines:
             while ahead is not None and ahead.get("image_id") == image["id"]:
                 group.append(ahead)
                 ahead = next(annotations, None)
-            yield image, _with_local_parents(group)
+            yield image, _with_local_parents(group, keep=KEPT_IDS in self.marks)
         if ahead is not None:
             raise self._error(
                 f"annotation {ahead.get('id')} does not follow the order of the images"
@@ -124,9 +127,11 @@ def marks_of(path: Path) -> dict[str, Any]:
     return own if isinstance(own, dict) else {}
 
 
-def _with_local_parents(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_local_parents(group: list[dict[str, Any]], *, keep: bool) -> list[dict[str, Any]]:
     """Replace ids of parents by positions, the inverse of `number_annotations`."""
-    place = {annotation.pop("id"): i for i, annotation in enumerate(group)}
+    place = {annotation["id"]: i for i, annotation in enumerate(group)}
     for annotation in group:
+        if not keep:
+            del annotation["id"]
         annotation["parent"] = place.get(annotation.pop("parent_id"))
     return group

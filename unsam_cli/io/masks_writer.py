@@ -22,7 +22,7 @@ def number_annotations(groups: ImageAnnotations) -> Iterator[dict[str, Any]]:
     ----------
     groups : iterable of list of dict
         The annotations of each image in turn. `parent` of an annotation is an index into its own
-        list, or None.
+        list, or None. Annotations that have an `id` keep it.
 
     Yields
     ------
@@ -31,10 +31,11 @@ def number_annotations(groups: ImageAnnotations) -> Iterator[dict[str, Any]]:
     """
     base = 1
     for group in groups:
-        for i, annotation in enumerate(group):
+        ids = [annotation.get("id", base + i) for i, annotation in enumerate(group)]
+        for i, annotation in zip(ids, group, strict=True):
             parent = annotation.pop("parent", None)
-            parent_id = None if parent is None else base + parent
-            yield {"id": base + i, **annotation, "parent_id": parent_id}
+            parent_id = None if parent is None else ids[parent]
+            yield {"id": i, **annotation, "parent_id": parent_id}
         base += len(group)
 
 

@@ -14,7 +14,7 @@ from unsam_cli.io.features import FeatureFile, ImageEntry, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.files import open_regular
 from unsam_cli.io.kinds import HEAD, mistaken
-from unsam_cli.io.masks_lines import Group, MaskLines
+from unsam_cli.io.masks_lines import KEPT_IDS, Group, MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.one_run import ShardFile, united
 from unsam_cli.run.output import check_output, publish
@@ -71,6 +71,7 @@ def _is_hdf5(file: Path) -> bool:
 def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:
     shards = [MaskLines(file) for file in files]
     parts = united([_masks_shard(shard) for shard in shards], partial=partial)
+    own = {key: value for key, value in shards[0].marks.items() if key == KEPT_IDS}
 
     def groups() -> Iterator[Group]:
         return heapq.merge(*(s.groups() for s in shards), key=lambda group: group[0]["id"])
@@ -83,7 +84,7 @@ def _merge_masks(files: Sequence[Path], output: str, partial: bool) -> None:
                 stream,
                 "coco",
                 history=shards[0].history,
-                marks=parts.marks,
+                marks={**parts.marks, **own},
                 images=images,
                 groups=annotations,
             )

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from unsam_cli.errors import DataError, UsageError
-from unsam_cli.io.masks_lines import MaskLines
+from unsam_cli.io.masks_lines import KEPT_IDS, MaskLines
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.run.items import Item
 from unsam_cli.run.journal import Journal, refuse_other_settings
@@ -152,9 +152,21 @@ class FileSink(JournalSink):
 
 
 class MaskSink(FileSink):
-    """Masks as COCO JSON; `kind` of the settings says how they are arranged."""
+    """Masks as COCO JSON; `kind` of the settings says how they are arranged.
+
+    Parameters
+    ----------
+    kept_ids : bool
+        The annotations have the ids of the input, instead of new ones.
+    """
 
     binary = False
+
+    def __init__(
+        self, settings: RunSettings, history: list[dict[str, Any]], *, kept_ids: bool = False
+    ) -> None:
+        super().__init__(settings, history)
+        self.own = {KEPT_IDS: "yes"} if kept_ids else {}
 
     def add(self, item: Item, result: MaskResult, content: int | None = None) -> None:
         """Store the masks of one image."""
@@ -178,7 +190,7 @@ class MaskSink(FileSink):
                     stream,
                     self.settings.kind,
                     history=self.history,
-                    marks=self.marks,
+                    marks={**self.marks, **self.own},
                     images=map(self._image, ids),
                     groups=map(self._annotations, ids),
                 )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 DEFAULT = "small"
+PRESET_HELP = (
+    "Set of default values: paper (as published), small (one GPU) or tiny (two CPU cores)."
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
     # 3.2 million samples, 8 epochs of 0.4 million images in steps of 16, as published for UnSAM.

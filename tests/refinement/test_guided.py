@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsam_cli.divide.guided import GuidedFilter
+from unsam_cli.refinement.guided import GuidedFilter
 
 
 def naive(guide: np.ndarray, p: np.ndarray, radius: int, eps: float) -> np.ndarray:

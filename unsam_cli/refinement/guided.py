@@ -1,8 +1,8 @@
 """Guided filter with a colour guide: smooth a mask so that its borders follow the image.
 
-Divide refines the soft map of one object at a time against the photograph, with this filter.
-Conquer assigns all pixels of a partition to clusters at once, so that neighbours share their
-borders: see :func:`unsam_cli.conquer.pixels.refine_labels`.
+Divide refines the soft map of one object at a time against the photograph, with this filter, and
+:mod:`unsam_cli.refinement.guided_masks` any mask. Conquer assigns all pixels of a partition to
+clusters at once, so that neighbours share their borders.
 
 The statistics of the guide are computed once and serve any number of masks. Every box sum is a
 running sum, so the cost per pixel does not depend on the radius.
@@ -89,6 +89,34 @@ class GuidedFilter:
         if not np.isfinite(p).all():
             raise ValueError("mask holds values that are not finite")
         return _filter(self._guide, self._sums, self._inverse, p, self.radius)
+
+    @property
+    def margin(self) -> int:
+        """Distance in pixels to a mask from which on the filtered mask is zero, and boxes, too."""
+        return 3 * self.radius
+
+    def filter_window(self, mask: ArrayLike, x: int, y: int) -> NDArray[np.float32]:
+        """Filter a mask that is zero outside a window; time depends on the window only.
+
+        Parameters
+        ----------
+        mask : (h, w) float32
+            The window of the mask. Within `margin` of its sides it must be zero, except at the
+            sides of the guide: otherwise the result is wrong there.
+        x, y : int
+            Column and row of the upper left pixel of the window.
+
+        Returns
+        -------
+        (h, w) float32
+            The window of what :meth:`filter` returns.
+        """
+        p = np.ascontiguousarray(mask, dtype=np.float32)
+        window = slice(y, y + p.shape[0]), slice(x, x + p.shape[1])
+        guide, sums, inverse = (
+            np.ascontiguousarray(a[window]) for a in (self._guide, self._sums, self._inverse)
+        )
+        return _filter(guide, sums, inverse, p, self.radius)
 
 
 @kernel()

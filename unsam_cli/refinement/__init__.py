@@ -1,0 +1,1 @@
+"""Masks and a photograph in, masks whose borders follow the photograph out."""

@@ -1,0 +1,51 @@
+"""Move the borders of masks by a few pixels, to edges of the photograph: a guided filter."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.refinement.guided import GuidedFilter
+from unsam_cli.refinement.masks import MapFunctor
+from unsam_cli.rle import Rle, RunTable, decode_window, encode_window
+
+RADIUS = 1 / 40
+"""Half side of the filter's box, as a fraction of the longer side of the picture."""
+EPS = 1e-4
+"""Variance of colour that counts as flat: 1 % of the range of a channel."""
+
+
+def refine_guided(
+    picture: NDArray[np.uint8], masks: RunTable, *, mapper: MapFunctor = map
+) -> list[Rle]:
+    """Refine masks of a picture by its guided filter.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8
+        The photograph, RGB.
+    masks : RunTable
+        Masks of the size of the picture.
+    mapper : callable
+        A function like the built-in `map`. That of a thread pool works on several masks at once.
+
+    Returns
+    -------
+    list of Rle
+        Where the filtered mask is above 1/2. A refined mask may be empty.
+    """
+    radius = min(max(round(RADIUS * max(picture.shape)), 1), 1024)
+    one = partial(_refine, masks, GuidedFilter(picture, radius, EPS))
+    return list(mapper(one, range(len(masks))))
+
+
+def _refine(masks: RunTable, guided: GuidedFilter, index: int) -> Rle:
+    height, width = masks.size
+    x, y, w, h = masks.boxes[index].tolist()
+    margin = guided.margin
+    left, top = max(x - margin, 0), max(y - margin, 0)
+    right, bottom = min(x + w + margin, width), min(y + h + margin, height)
+    window = decode_window(masks.rle(index), left, top, right - left, bottom - top)
+    return encode_window(guided.filter_window(window, left, top) > 0.5, left, top, masks.size)

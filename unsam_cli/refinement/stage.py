@@ -1,0 +1,227 @@
+"""The whole of ``unsam refine``: masks and their photographs in, refined masks out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli.errors import DataError, MaskFileError, UnsamError
+from unsam_cli.found_masks import CONTAINED, granularity
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.refinement.masks import MapFunctor, MaskRefiner, Refined, refine_masks
+from unsam_cli.refinement.methods import create_refiner
+from unsam_cli.refinement.settings import RefineSettings
+from unsam_cli.rle import RunTable, parents
+from unsam_cli.run.inputs import local_file, name_of
+from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.progress import LineReporter
+from unsam_cli.run.provenance import checksum, masks_identity
+from unsam_cli.run.replacing import images_below
+from unsam_cli.run.runner import run_items
+from unsam_cli.run.settings import RunSettings
+from unsam_cli.run.shards import parts_of
+from unsam_cli.run.sinks import MaskResult, MaskSink
+
+# The numbers of masks are logged by default, as progress is.
+logger = logging.getLogger(LineReporter.logger_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+def refine(masks: str, settings: RefineSettings, run: RunSettings, *, images: Path) -> int:
+    """Refine the masks of a file and write them as `run` says.
+
+    Parameters
+    ----------
+    masks : str
+        A masks file that lists its images; ``-`` is standard input.
+    settings : RefineSettings
+        How to refine.
+    run : RunSettings
+        Output and the other settings that all commands share.
+    images : Path
+        Folder of the images.
+
+    Returns
+    -------
+    int
+        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
+
+    Raises
+    ------
+    UnsamError
+        The masks or an image are missing or invalid, or the image has another size.
+    """
+    with local_file(masks) as path:
+        found = read_masks(path, name=name_of(masks))
+        items = _items(found, name_of(masks))
+        own = found.info.get("unsam", {})
+        history: list[dict[str, Any]] = own.get("history", [])
+        if not history:
+            run = run.with_inputs(masks=masks_identity(path))
+        run = run.within(parts_of(own, name_of(masks)))
+        run = run.reading(partial(images_below, images, [item.file_name for item in items]))
+        sink = MaskSink(run, history, kept_ids=found.unique_ids)
+        tally = _Tally()
+        one = partial(
+            _refine_image,
+            found=found,
+            images=images,
+            settings=settings,
+            refiner=create_refiner(settings),
+            tally=tally,
+        )
+        with _spread(len(items), run.jobs) as (mapper, jobs):
+            code = run_items(
+                items,
+                partial(ordered_map, partial(one, mapper=mapper), jobs=jobs),
+                sink,
+                run,
+                content=partial(_content, found=found, images=images),
+                sources=partial(_sources, images=images),
+            )
+        tally.report(settings)
+    return code
+
+
+@contextmanager
+def _spread(count: int, jobs: int) -> Iterator[tuple[MapFunctor, int]]:
+    """Let the threads share images, or the masks of each image where there are few images."""
+    if count >= jobs:
+        yield map, jobs
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        yield pool.map, 1
+
+
+def _items(found: MasksFile, name: str) -> list[_Item]:
+    if not found.images:
+        raise DataError(
+            f"{name}: lists no images, so that their names are unknown; give a full COCO file"
+        )
+    return [_Item(i, m.file_name, m.height, m.width) for i, m in sorted(found.images.items())]
+
+
+def _content(item: _Item, *, found: MasksFile, images: Path) -> int | None:
+    """Return a checksum of the masks of an image and of the image."""
+    return checksum(find_image(images, item.file_name), found.checksum(item.id))
+
+
+def _sources(item: _Item, *, images: Path) -> list[Path]:
+    with suppress(UnsamError):  # a missing one is reported where it is needed
+        return [find_image(images, item.file_name)]
+    return []
+
+
+def _refine_image(
+    item: _Item,
+    *,
+    found: MasksFile,
+    images: Path,
+    settings: RefineSettings,
+    refiner: MaskRefiner,
+    tally: _Tally,
+    mapper: MapFunctor,
+) -> MaskResult:
+    size = (item.height, item.width)
+    every = found.annotations_of(item.id)
+    plain = [a for a in every if not a.iscrowd]
+    picture = _picture(item, images)
+    try:
+        table = RunTable.from_rles([a.rle for a in plain], size=size)
+    except ValueError as e:
+        raise MaskFileError(f"{item.file_name}: {e}; the masks must be of this image") from e
+    refined = refine_masks(picture, table, settings, refiner, mapper=mapper)
+    tally.add(len(plain), refined.dropped)
+    crowds = [a for a in every if a.iscrowd]
+    return MaskResult(*size, annotations_after(plain, refined, crowds, ids=found.unique_ids))
+
+
+def _picture(item: _Item, images: Path) -> NDArray[np.uint8]:
+    path = find_image(images, item.file_name)
+    picture = read_image(path)
+    if picture.shape[:2] != (item.height, item.width):
+        raise DataError(
+            f"{path}: has {picture.shape[0]}x{picture.shape[1]} pixels, but its masks have "
+            f"{item.height}x{item.width}; give the images of these masks"
+        )
+    return picture
+
+
+def annotations_after(
+    before: list[Annotation], refined: Refined, crowds: list[Annotation], *, ids: bool
+) -> list[dict[str, Any]]:
+    """Return the annotations of an image with their refined masks, in the order of the file.
+
+    Parents and granularity are found again; all other keys are kept, and with `ids` also the ids.
+    Crowd regions are not refined and follow.
+    """
+    parent = parents(refined.table, CONTAINED)
+    fineness = granularity(refined.table.areas, parent).round(6).tolist()
+    kept = [before[i] for i in refined.kept.tolist()]
+    whole = refined.table.to_rles() + [a.rle for a in crowds]
+    every = RunTable.from_rles(whole, size=refined.table.size)
+    found = []
+    for i, a in enumerate([*kept, *crowds]):
+        said = {"score": a.score, "stage": a.stage, "level": a.level}
+        own = i < len(kept)
+        found.append(
+            {
+                **({"id": a.id} if ids else {}),
+                "image_id": a.image_id,
+                "category_id": 1,
+                "iscrowd": int(a.iscrowd),
+                "area": int(every.areas[i]),
+                "bbox": every.boxes[i].tolist(),
+                "segmentation": {**(rle := whole[i]), "counts": rle["counts"].decode()},
+                **{key: value for key, value in said.items() if value is not None},
+                "parent": int(parent[i]) if own and parent[i] >= 0 else None,
+                **({"granularity": fineness[i]} if own else {}),
+                **a.extra,
+            }
+        )
+    return found
+
+
+class _Tally:
+    """Counts masks and the reasons why they are dropped, over all images and threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.masks = 0
+        self.dropped: Counter[str] = Counter()
+
+    def add(self, masks: int, dropped: Counter[str]) -> None:
+        """Count the masks of one image."""
+        with self._lock:
+            self.masks += masks
+            self.dropped += dropped
+
+    def report(self, settings: RefineSettings) -> None:
+        """Log how many masks were kept, and why the others were not."""
+        lost = self.dropped.total()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
+        logger.info(
+            "refine: %d of %d masks kept%s",
+            *(self.masks - lost, self.masks, f"; dropped: {reasons}" if lost else ""),
+            extra={"fields": {"masks": self.masks, "dropped": dict(self.dropped)}},
+        )
