@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from support import draw_scene
 
 from unsam_cli.refinement.guided import GuidedFilter
-from unsam_cli.refinement.guided_masks import EPS, RADIUS, refine_guided
+from unsam_cli.refinement.guided_masks import EPS, radii, refine_guided
 from unsam_cli.refinement.masks import MapFunctor, accept, filled, refine_masks
 from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.rle import Rle, RunTable, decode, encode
@@ -85,9 +85,15 @@ def test_the_window_of_a_mask_is_filtered_as_the_whole(window: tuple[int, ...]) 
     top, bottom, left, right = window
     mask = np.zeros(picture.shape[:2], bool)
     mask[top:bottom, left:right] = True
-    guided = GuidedFilter(picture, round(RADIUS * 128), EPS)
-    whole = encode(guided.filter(mask) > 0.5)
-    assert refine_guided(picture, RunTable.from_rles([encode(mask)])) == [whole]
+    table = RunTable.from_rles([encode(mask)])
+    guided = GuidedFilter(picture, int(radii(table, 3)[0]), EPS)
+    assert refine_guided(picture, table) == [encode(guided.filter(mask) > 0.5)]
+
+
+def test_thin_masks_get_a_small_box() -> None:
+    line, square = box(0, 20, 4, 8), box(2, 18, 0, 16)
+    assert radii(RunTable.from_rles([line, square]), 12).tolist() == [1, 4]
+    assert radii(RunTable.from_rles([square]), 3).tolist() == [3]
 
 
 def test_holes_are_filled_up_to_the_border_of_the_image() -> None:

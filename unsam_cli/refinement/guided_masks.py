@@ -11,8 +11,10 @@ from unsam_cli.refinement.guided import GuidedFilter
 from unsam_cli.refinement.masks import MapFunctor
 from unsam_cli.rle import Rle, RunTable, decode_window, encode_window
 
-RADIUS = 1 / 40
-"""Half side of the filter's box, as a fraction of the longer side of the picture."""
+WIDEST = 1 / 40
+"""Largest half side of the filter's box, as a fraction of the longer side of the picture."""
+SHARE = 1 / 4
+"""Half side of the box as a fraction of the width of a mask, which a larger box would wipe out."""
 EPS = 1e-4
 """Variance of colour that counts as flat: 1 % of the range of a channel."""
 
@@ -36,9 +38,24 @@ def refine_guided(
     list of Rle
         Where the filtered mask is above 1/2. A refined mask may be empty.
     """
-    radius = min(max(round(RADIUS * max(picture.shape)), 1), 1024)
-    one = partial(_refine, masks, GuidedFilter(picture, radius, EPS))
-    return list(mapper(one, range(len(masks))))
+    radius = radii(masks, round(WIDEST * max(picture.shape)))
+    found: dict[int, Rle] = {}
+    for one in np.unique(radius).tolist():  # a filter of one radius takes much memory
+        chosen = np.flatnonzero(radius == one).tolist()
+        refine = partial(_refine, masks, GuidedFilter(picture, one, EPS))
+        found.update(zip(chosen, mapper(refine, chosen), strict=True))
+    return [found[i] for i in range(len(masks))]
+
+
+def radii(masks: RunTable, widest: int) -> NDArray[np.int64]:
+    """Return the half side of the filter's box for each mask, (n,) int64, at least 1.
+
+    It is a power of two, or `widest`. The width of a mask is its area by the longer side of its
+    box, so that a thin one gets a small box however long it is.
+    """
+    width = masks.areas / np.maximum(masks.boxes[:, 2:].max(axis=1, initial=1), 1)
+    power = 2 ** np.log2(np.maximum(width * SHARE, 1)).astype(np.int64)
+    return np.minimum(power, min(max(widest, 1), 1024))
 
 
 def _refine(masks: RunTable, guided: GuidedFilter, index: int) -> Rle:
