@@ -55,7 +55,8 @@ def radii(masks: RunTable, widest: int) -> NDArray[np.int64]:
     """
     width = masks.areas / np.maximum(masks.boxes[:, 2:].max(axis=1, initial=1), 1)
     power = 2 ** np.log2(np.maximum(width * SHARE, 1)).astype(np.int64)
-    return np.minimum(power, min(max(widest, 1), 1024))
+    found: NDArray[np.int64] = np.minimum(power, min(max(widest, 1), 1024))
+    return found
 
 
 def _refine(masks: RunTable, guided: GuidedFilter, index: int) -> Rle:
