@@ -136,7 +136,7 @@ def annotate(image_id: int, masks: FoundMasks) -> list[dict[str, Any]]:
         order.tolist(),
         table.areas.tolist(),
         table.boxes.tolist(),
-        map(table.rle, range(len(table))),
+        table.to_rles(),
         masks.score[order].round(6).tolist(),
         parent.tolist(),
         granularity(table.areas, parent).round(6).tolist(),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
+from unsam_cli.conquer.merge import MergeTree, PatchGraph, grid_edges, merge_tree
 from unsam_cli.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
@@ -211,3 +211,16 @@ def test_edges_and_shapes_are_checked() -> None:
         merge_tree(np.ones((2, 2)), np.array([[0, 2]]))
     with pytest.raises(DataError, match="array"):
         merge_tree(np.ones((2, 2, 2)), grid_edges(2, 2))
+
+
+def test_several_trees_of_a_graph_are_those_of_each_alone() -> None:
+    features, edges = scene("smooth", 9, 9, 5, 2), grid_edges(9, 9)
+    before, graph = features.copy(), PatchGraph.of(features, edges)
+    for exponent in (0.0, 0.3, 0.0):
+        mine, alone = (
+            graph.tree(size_exponent=exponent),
+            merge_tree(features, edges, size_exponent=exponent),
+        )
+        np.testing.assert_array_equal(mine.children, alone.children)
+        np.testing.assert_array_equal(mine.height, alone.height)
+    np.testing.assert_array_equal(features, before)

@@ -208,3 +208,19 @@ def test_near_misses_decode_or_are_refused(mask: BoolArray, edit: list[int], pla
     # Whatever we accept means the same to pycocotools.
     peer = cocomask.decode({"size": list(mask.shape), "counts": counts})
     np.testing.assert_array_equal(decoded, peer.astype(bool))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1 << 20])
+def test_all_masks_of_a_table_are_encoded_as_each_alone(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("unsam_cli.rle.encoding.BATCH", batch)
+    masks = np.random.default_rng(0).random((9, 13, 11)) < np.linspace(0, 1, 9)[:, None, None]
+    table = rle.RunTable.from_rles([rle.encode(mask) for mask in masks])
+    assert table.to_rles() == [table.rle(k) for k in range(9)]
+    assert table.take(np.array([], dtype=np.int64)).to_rles() == []
+    bad = table.runs.copy()
+    bad[table.offsets[3] + 1] = bad[table.offsets[3]]
+    broken = rle.RunTable(table.size, table.offsets, bad, table.areas, table.boxes)
+    with pytest.raises(ValueError, match="mask 3: runs must ascend"):
+        broken.to_rles()

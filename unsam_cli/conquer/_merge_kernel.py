@@ -27,24 +27,6 @@ Int64 = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
 
-@kernel()
-def all_finite(bits: NDArray[np.int32]) -> bool:
-    """Whether no float32 with these bits is NaN or infinite, which have all exponent bits set."""
-    worst = 0
-    for k in range(len(bits)):
-        worst = max(worst, bits[k] & 0x7F800000)
-    return worst < 0x7F800000
-
-
-@kernel(fastmath=True)
-def _dot(rows: Float32, i: int, j: int) -> float:
-    """Scalar product of rows i and j, summed in float64."""
-    total = 0.0
-    for c in range(rows.shape[1]):
-        total += np.float64(rows[i, c]) * np.float64(rows[j, c])
-    return total
-
-
 @kernel(fastmath=True)
 def _two_dots(one: Float64, rows: Float32, i: int, j: int) -> tuple[float, float]:
     """Scalar products of `one` with rows i and j, in one pass: memory access is the bottleneck."""
@@ -169,7 +151,7 @@ def _neighbours(
 
 @kernel()
 def _first_keys(
-    sums: Float32,
+    dots: Float64,
     edges: Int64,
     norms: Float64,
     weight: float,
@@ -183,18 +165,25 @@ def _first_keys(
         i, j = edges[e, 0], edges[e, 1]
         if i != j:
             sharp = border[e, 0] ** exponent if len(border) > 0 else 1.0
-            similarity = _similarity(_dot(sums, i, j), norms[i] * norms[j], weight * sharp)
+            similarity = _similarity(dots[e], norms[i] * norms[j], weight * sharp)
             count = push(heap, count, pack(similarity, i, j))
     return count
 
 
 @kernel()
 def merge_kernel(
-    sums: Float32, edges: Int64, size_exponent: float, border: Float64, border_exponent: float
+    sums: Float32,
+    edges: Int64,
+    lengths: Float64,
+    dots: Float64,
+    size_exponent: float,
+    border: Float64,
+    border_exponent: float,
 ) -> tuple[Int64, Float64, Int64]:
     """Merge the most similar neighbours until no edge is left, as `merge.merge_tree` describes.
 
-    `sums` and `border`, which starts with a value and a one per edge, are overwritten. Return
+    `lengths` and `dots` are those of `first_dots`. `sums` and `border`, which starts with a value
+    and a one per edge, are overwritten. Return
     `children`, `height` and `size` of :class:`unsam_cli.conquer.merge.MergeTree`.
     """
     n, channels = sums.shape
@@ -211,11 +200,10 @@ def merge_kernel(
         weights = np.arange(n + 1) ** size_exponent
     wide = np.empty(channels, dtype=np.float64)
     found = np.empty((n + 1, 2), dtype=np.int64)
-    for i in range(n):
-        norms[i] = _dot(sums, i, i)
+    norms[:n] = lengths
     head, following = _link(edges, n)
     heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
-    count = _first_keys(sums, edges, norms, weights[1], border, border_exponent, heap)
+    count = _first_keys(dots, edges, norms, weights[1], border, border_exponent, heap)
     lowest, merges = 1.0, 0
     while count > 0:
         key = heap[0]
@@ -237,12 +225,12 @@ def merge_kernel(
         if count + near > len(heap):
             count = compact(heap, count, root)
         for k in range(0, near, 2):
-            dots = _two_dots(wide, sums, row[found[k, 0]], row[found[k + 1, 0]])
+            pair = _two_dots(wide, sums, row[found[k, 0]], row[found[k + 1, 0]])
             for side in range(min(2, near - k)):
                 target, edge = found[k + side]
                 weight = weights[min(size[made], size[target])]
                 if sharpness:
                     weight *= _sharpness(joined, border, edge, border_exponent)
-                similarity = _similarity(dots[side], norms[made] * norms[target], weight)
+                similarity = _similarity(pair[side], norms[made] * norms[target], weight)
                 count = push(heap, count, pack(similarity, made, target))
     return children[:merges], height[:merges], size[: n + merges]

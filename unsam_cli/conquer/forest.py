@@ -18,7 +18,7 @@ from unsam_cli.conquer.borders import (
     sharpness_of_edges,
 )
 from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
-from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
+from unsam_cli.conquer.merge import MergeTree, PatchGraph, grid_edges
 from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
 from unsam_cli.conquer.ranking import merit, prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
@@ -104,8 +104,8 @@ def grow(
         One tree per rule.
     """
     h, w, channels = record.features.shape
-    features = record.features.reshape(-1, channels).astype(np.float32, copy=False)
-    edges, sharpness, inside, leak = grid_edges(h, w), None, None, None
+    graph = PatchGraph.of(record.features.reshape(-1, channels), grid_edges(h, w))
+    sharpness, inside, leak = None, None, None
     if guide is not None:
         sharpness = sharpness_of_edges(guide.within(record.bbox, size).contrast, h, w)
     if record.rle is not None:
@@ -113,9 +113,7 @@ def grow(
         inside, leak = shares.ravel(), leaks(shares, record.bbox, size).ravel()
     grown = []
     for rule in settings.rules:
-        tree = merge_tree(
-            features,
-            edges,
+        tree = graph.tree(
             size_exponent=rule.size,
             sharpness=sharpness if rule.border else None,
             border_exponent=rule.border,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer._merge_kernel import MAX_NODES, all_finite, merge_kernel
+from unsam_cli.conquer._graph_kernels import all_finite, first_dots
+from unsam_cli.conquer._merge_kernel import MAX_NODES, merge_kernel
 from unsam_cli.conquer._tree_kernels import first_places, owners, sums
 from unsam_cli.errors import DataError
 
@@ -108,6 +109,67 @@ def grid_edges(height: int, width: int) -> NDArray[np.int64]:
     return np.concatenate([across, down])
 
 
+@dataclass(frozen=True)
+class PatchGraph:
+    """Nodes with features, checked, and what all trees over them begin with.
+
+    Attributes
+    ----------
+    features : (N, C) float32
+        One row per node.
+    edges : (M, 2) int64
+        Pairs of neighbouring nodes.
+    norms : (N,) float64
+        Squared lengths of the rows.
+    dots : (M,) float64
+        Scalar product of the rows of each pair.
+    """
+
+    features: NDArray[np.float32]
+    edges: NDArray[np.int64]
+    norms: NDArray[np.float64]
+    dots: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating], edges: NDArray[np.integer]) -> PatchGraph:
+        """Build a graph of (N, C) features and (M, 2) edges, whose errors are `merge_tree`'s."""
+        rows = np.ascontiguousarray(features, dtype=np.float32)
+        if rows.ndim != 2 or len(rows) == 0:
+            shape = rows.shape
+            raise DataError(f"features must be a non-empty (nodes, channels) array, not {shape}")
+        n, _ = rows.shape
+        pairs = np.ascontiguousarray(edges, dtype=np.int64).reshape(-1, 2)
+        if n > MAX_NODES:
+            raise DataError(f"{n} nodes to merge: at most {MAX_NODES}; use a coarser grid")
+        if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
+            raise DataError(f"an edge names a node outside 0..{n - 1}")
+        if not all_finite(rows.view(np.int32).ravel()):
+            raise DataError("features hold NaN or infinite values: extract them again")
+        return cls(rows, pairs, *first_dots(rows, pairs))
+
+    def tree(
+        self,
+        *,
+        size_exponent: float = 0.0,
+        sharpness: NDArray[np.floating] | None = None,
+        border_exponent: float = 1.0,
+    ) -> MergeTree:
+        """Merge the nodes as :func:`merge_tree` describes; the graph is not changed."""
+        border = np.ones((0 if sharpness is None else len(self.edges), 2))
+        if sharpness is not None:
+            border[:, 0] = sharpness
+        merges = merge_kernel(
+            self.features.copy(),  # the kernel sums in place
+            self.edges,
+            self.norms,
+            self.dots,
+            float(size_exponent),
+            border,
+            float(border_exponent),
+        )
+        return MergeTree(len(self.features), *merges)
+
+
 def merge_tree(
     features: NDArray[np.floating],
     edges: NDArray[np.integer],
@@ -166,22 +228,6 @@ def merge_tree(
     Arbelaez et al., "Contour Detection and Hierarchical Image Segmentation" (2011), section 4: the
     distance of two regions is the mean strength of their common border.
     """
-    rows = np.ascontiguousarray(features, dtype=np.float32)
-    if rows.ndim != 2 or len(rows) == 0:
-        raise DataError(f"features must be a non-empty (nodes, channels) array, not {rows.shape}")
-    n, _ = rows.shape
-    pairs = np.ascontiguousarray(edges, dtype=np.int64).reshape(-1, 2)
-    if n > MAX_NODES:
-        raise DataError(f"{n} nodes to merge: at most {MAX_NODES}; use a coarser grid")
-    if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
-        raise DataError(f"an edge names a node outside 0..{n - 1}")
-    if rows is features:  # the kernel sums in place
-        rows = rows.copy()
-    if not all_finite(rows.view(np.int32).ravel()):
-        raise DataError("features hold NaN or infinite values: extract them again")
-    border = np.ones((0 if sharpness is None else len(pairs), 2))
-    if sharpness is not None:
-        border[:, 0] = sharpness
-    return MergeTree(
-        n, *merge_kernel(rows, pairs, float(size_exponent), border, float(border_exponent))
+    return PatchGraph.of(features, edges).tree(
+        size_exponent=size_exponent, sharpness=sharpness, border_exponent=border_exponent
     )

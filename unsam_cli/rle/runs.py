@@ -213,7 +213,7 @@ def _write_count(value: int, text: NDArray[np.uint8], at: int) -> int:
 
 
 @kernel()
-def write(runs: IntArray, pixels: int, text: NDArray[np.uint8]) -> int:
+def write(runs: IntArray | NarrowArray, pixels: int, text: NDArray[np.uint8]) -> int:
     """Encode runs into `text`; return the number of characters, or -1 if runs are not in order.
 
     `pixels` is the number of pixels of the image; `text` needs 7 bytes per count.

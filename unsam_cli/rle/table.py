@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
+from unsam_cli.rle.encoding import encode_all
 from unsam_cli.rle.runs import (
     IntArray,
     NarrowArray,
@@ -131,7 +132,7 @@ class RunTable:
         ValueError
             If the runs of a mask overlap, descend or leave the image.
         """
-        return [self.rle(index) for index in range(len(self))]
+        return encode_all(self.offsets, self.runs, self.size)
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
