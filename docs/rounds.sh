@@ -51,7 +51,7 @@ for n in $(seq 1 "$rounds"); do
   fi
   u train "$masks" --images "$images" --preset tiny "${start[@]}" "${options[@]}" --resume -o "$out/round-$n"
   have "$out/found-$n.json" || u predict "$out/round-$n" "$images" --resume -o "$out/found-$n.json"
-  have "$out/sure-$n.json" || u predict "$out/round-$n" "$images" --min-score 0.3 --resume -o "$out/sure-$n.json"
+  have "$out/sure-$n.json" || u filter "$out/found-$n.json" --min-score 0.3 --resume -o "$out/sure-$n.json"
   have "$(report "$n")" || judge "$n"
   [ -n "$(metric "$n")" ] || { echo "$(report "$n") has no figure to judge round $n by" >&2; exit 1; }
   echo "round $n: $(metric "$n")"

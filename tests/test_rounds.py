@@ -53,8 +53,8 @@ def test_each_round_learns_from_the_one_before(unsam: Path) -> None:
     said, calls = run(unsam)
     assert [call.split()[0] for call in calls] == [
         *("extract-features", "divide", "extract-features", "conquer"),
-        *("train", "predict", "predict", "predict", "evaluate"),
-        *("merge", "train", "predict", "predict", "predict", "evaluate"),
+        *("train", "predict", "filter", "predict", "evaluate"),
+        *("merge", "train", "predict", "filter", "predict", "evaluate"),
     ]
     for call in calls:
         name, *words = call.split()

@@ -97,6 +97,7 @@ CASES = (
     ),
     Case("conquer", ("regions.h5",), ("--max-masks", "40"), output="masks.json"),
     Case("refine", ("masks.json",), ("--images", "photos", "--method", "crf"), output="crf.json"),
+    Case("filter", ("masks.json",), ("--nms-iou", "0.5"), output="filtered.json", timed=False),
     Case("convert", ("masks.json",), ("--to", "polygons"), output="polygons.json"),
     Case("merge", ("0.features.h5", "1.features.h5"), output="merged.h5", resumes=False),
     Case("merge", ("0.masks.json", "1.masks.json"), output="merged.json", resumes=False),
