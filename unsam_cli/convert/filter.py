@@ -105,7 +105,8 @@ def chosen(found: list[Annotation], settings: FilterSettings) -> list[Annotation
     """Return the masks of one image that are kept, in the order of the file."""
     sizes = area([a.rle for a in found]).tolist()
     kept = [i for i, a in enumerate(found) if _fits(a, sizes[i], settings)]
-    ranked = sorted(kept, key=lambda i: np.inf if found[i].score is None else -found[i].score)
+    scores = [-np.inf if a.score is None else a.score for a in found]
+    ranked = sorted(kept, key=lambda i: -scores[i])
     if ranked and settings.nms_iou < 1:
         table = RunTable.from_rles([found[i].rle for i in ranked])
         better = suppress(table, np.arange(len(ranked)), settings.nms_iou)
