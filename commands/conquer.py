@@ -9,6 +9,7 @@ import click
 from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.refinement.settings import WEIGHTS_HELP
 from unsam_cli.run.settings import RunSettings
 
 
@@ -22,8 +23,15 @@ from unsam_cli.run.settings import RunSettings
     help="Folder of the original images, used for refinement instead of the previews in the "
     "features file.",
 )
+@options.files_option("--weights", help=WEIGHTS_HELP)
 @options.mask_run_options
-def command(features: str, method: ConquerSettings, images: Path | None, run: RunSettings) -> int:
+def command(
+    features: str,
+    method: ConquerSettings,
+    images: Path | None,
+    weights: str | None,
+    run: RunSettings,
+) -> int:
     """Merge patches bottom-up at decreasing similarities into masks of parts and their parts.
 
     Reads a features file with one record per region; writes masks as COCO JSON.
@@ -35,4 +43,4 @@ def command(features: str, method: ConquerSettings, images: Path | None, run: Ru
     """
     from unsam_cli.conquer.stage import conquer
 
-    return conquer(features, method, run, images=images)
+    return conquer(features, method, run, images=images, weights=weights)

@@ -7,6 +7,7 @@ import click
 from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.divide.settings import DivideSettings
+from unsam_cli.refinement.settings import WEIGHTS_HELP
 from unsam_cli.run.settings import Compute, RunSettings
 
 
@@ -15,11 +16,13 @@ from unsam_cli.run.settings import Compute, RunSettings
 @options.files_option("--detections", help="COCO results of any detector, used instead of cutting.")
 @settings_options("settings", DivideSettings)
 @settings_options("compute", Compute, leave_out=("dtype",))
+@options.files_option("--weights", help=WEIGHTS_HELP)
 @options.mask_run_options
 def command(
     features: str | None,
     detections: str | None,
     settings: DivideSettings,
+    weights: str | None,
     compute: Compute,
     run: RunSettings,
 ) -> int:
@@ -34,5 +37,5 @@ def command(
     from unsam_cli.divide import stage
 
     if detections is None:
-        return stage.divide(features or "-", settings, compute, run)
+        return stage.divide(features or "-", settings, compute, run, weights=weights)
     return stage.divide_detections(detections, settings, run, features=features)

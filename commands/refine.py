@@ -8,8 +8,8 @@ import click
 
 from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
-from unsam_cli.refinement.settings import PRESETS, RefineSettings
-from unsam_cli.run.settings import RunSettings
+from unsam_cli.refinement.settings import PRESETS, WEIGHTS_HELP, RefineSettings
+from unsam_cli.run.settings import Compute, RunSettings
 
 
 @options.command("refine", "Move the borders of masks to the edges of their images.")
@@ -25,8 +25,17 @@ from unsam_cli.run.settings import RunSettings
     PRESETS, "default", "Set of default values: default, or paper (the published rules)."
 )
 @settings_options("settings", RefineSettings)
+@options.files_option("--weights", help=WEIGHTS_HELP)
+@settings_options("compute", Compute, leave_out=("dtype",))
 @options.mask_run_options
-def command(masks: str, images: Path, settings: RefineSettings, run: RunSettings) -> int:
+def command(
+    masks: str,
+    images: Path,
+    settings: RefineSettings,
+    weights: str | None,
+    compute: Compute,
+    run: RunSettings,
+) -> int:
     """Refine masks against their photographs, all masks of an image together.
 
     Reads a masks file in any form that lists its images, and the images; writes masks as COCO
@@ -38,4 +47,4 @@ def command(masks: str, images: Path, settings: RefineSettings, run: RunSettings
     """
     from unsam_cli.refinement.stage import refine
 
-    return refine(masks, settings, run, images=images)
+    return refine(masks, settings, compute, run, images=images, weights=weights)

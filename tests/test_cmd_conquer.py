@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,11 @@ def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path
     paper = count("--preset", "paper")
     assert all(0 < paper[i] < everything[i] for i in everything)
     assert count("--refine", "none") != {}
+    crf = invoke("conquer", features, "--refine", "crf", "--preset", "paper")
+    assert re.search(r"conquer: \d+ of \d+ refined masks kept", crf.stderr), crf.stderr
+    found = json.loads(crf.stdout)["annotations"]
+    assert 0 < len(found) <= sum(paper.values())
+    assert max(a["area"] for a in found) <= 0.9 * 96 * 128
 
 
 def test_a_shard_without_masks_keeps_its_history(

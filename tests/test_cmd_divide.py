@@ -69,6 +69,27 @@ def test_detections_instead_of_cuts(scenes: Path, invoke: Invoke, tmp_path: Path
     assert "lists no images" in ran.stderr
 
 
+def test_crf_is_the_last_step_of_maskcut(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
+    features = tmp_path / "f.h5"
+    invoke("extract-features", scenes / "1.png", "-o", features)
+
+    def best(refine: str) -> float:
+        """Return the IoU with the disc of the mask that is most like it."""
+        ran = invoke("divide", features, "--refine", refine)
+        assert ran.exit_code == 0, ran.stderr
+        assert ("divide: " in ran.stderr and "refined masks kept" in ran.stderr) == (
+            refine == "crf"
+        )
+        y, x = np.indices((96, 128))
+        disc = (y - 38.4) ** 2 + (x - 32) ** 2 < 26.9**2
+        masks = [
+            coco_mask.decode(a["segmentation"]) > 0 for a in json.loads(ran.stdout)["annotations"]
+        ]
+        return max(float((m & disc).sum() / (m | disc).sum()) for m in masks)
+
+    assert best("crf") > max(best("none"), 0.9)
+
+
 @pytest.mark.parametrize("change", ["size", "name"])
 def test_detections_of_other_images_are_refused(
     change: str, scenes: Path, invoke: Invoke, tmp_path: Path

@@ -19,7 +19,7 @@ from unsam_cli.cli import cli
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reproduce"
 METHOD = [
-    "extract-features", "divide", "extract-features", "conquer", "merge",
+    "extract-features", "divide", "extract-features", "conquer", "refine", "merge",
     "train", "predict", "merge", "train",
 ]  # fmt: skip
 
@@ -67,6 +67,13 @@ def test_it_reads_like_the_method(tmp_path: Path) -> None:
     assert [words[0] for words in found] == METHOD
 
 
+def test_masks_can_stay_as_conquer_left_them(tmp_path: Path) -> None:
+    found = commands(f"OUT={tmp_path}", "REFINE=none", "tables")
+    assert "refine" not in [words[0] for words in found]
+    [crf] = [words for words in commands(f"OUT={tmp_path}", "REFINE=crf") if words[0] == "refine"]
+    assert crf[crf.index("--method") + 1] == "crf"
+
+
 def test_rounds_start_from_the_round_before(tmp_path: Path) -> None:
     found = commands(f"OUT={tmp_path}", "ROUNDS=3", f"{tmp_path}/unsam-3/trained")
     starts = [words[words.index("--init") + 1] for words in found if "--init" in words]
@@ -85,7 +92,15 @@ def test_all_of_it_on_five_photographs(tmp_path: Path) -> None:
     ran = make("-j2", *variables, timeout=900, unsam=unsam)
     assert ran.returncode == 0, ran.stderr
     text = (tmp_path / "tables.md").read_text()
-    for row in ["pseudo-masks", "unsam", "unsam-plus", "sam", "promptable", "promptable-plus"]:
+    for row in [
+        "conquered",
+        "pseudo-masks",
+        "unsam",
+        "unsam-plus",
+        "sam",
+        "promptable",
+        "promptable-plus",
+    ]:
         assert re.search(rf"^\| {row} \| [\d.-]+ \|", text, re.MULTILINE), text
     assert (tmp_path / "reports" / "people.svg").stat().st_size > 1000
     assert make("-q", *variables).returncode == 0

@@ -11,6 +11,9 @@ WHOLE_FEATURES := $(DINO) --size 480 --square
 DIVIDE := $(if $(DETECTIONS),--detections $(DETECTIONS) --min-score 0.3,--max-masks 3 --tau 0.15)
 REGION_FEATURES := $(DINO) --region-size 256
 CONQUER := --preset paper
+# cascadepsp needs pip install 'unsam-cli[cascadepsp]', and was trained with labels; crf and guided were not.
+REFINE ?= cascadepsp
+RULES := --preset paper
 TRAIN := --preset paper --dtype bfloat16
 # Window, rule and number of rounds are not published; LR and batch size are from the published file.
 FIND := --score-window 0.7,1 --max-masks 2000

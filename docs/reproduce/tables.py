@@ -43,9 +43,10 @@ def across(reports: dict[str, dict[str, Any]], metric: str) -> Rows:
 def main(paths: list[str]) -> None:
     """Print the tables."""
     reports = {Path(path).stem: json.loads(Path(path).read_bytes()) for path in paths}
-    quality = reports.pop("pseudo-masks")["metrics"]
+    quality = reports.pop("pseudo-masks")
+    made = by_model(quality) if "files" in quality else {"pseudo-masks": quality["metrics"]}
     print("## Pseudo-masks against labels\n")
-    print(table("", {"pseudo-masks": {name: quality[name] for name in QUALITY}}))
+    print(table("", {stem: {name: row[name] for name in QUALITY} for stem, row in made.items()}))
     print("\n## All masks of an image: AR@1000\n")
     whole = {name: report for name, report in reports.items() if report["protocol"] != "point"}
     print(table("", across(whole, "AR@1000")))

@@ -119,7 +119,7 @@ def test_refuses() -> None:
     with pytest.raises(ValueError, match="needs a guide"):
         to_pixels(cut, None, (9, 9))
     with pytest.raises(ValueError, match="refine"):
-        to_pixels(cut, None, (9, 9), refine="crf")  # type: ignore[arg-type]
+        to_pixels(cut, None, (9, 9), refine="crf")
 
 
 @settings(max_examples=60, deadline=None)

@@ -88,6 +88,11 @@ RULES: dict[str, tuple[Idle, ...]] = {
         _without("--coco", "image_root"),
     ),
     "divide": (
+        Idle(
+            "weights",
+            lambda values: values["refine"] != "cascadepsp",
+            "without --refine cascadepsp",
+        ),
         _without("--detections", "min_score"),
         Idle(
             "tau max_masks refine batch_size",
@@ -102,9 +107,27 @@ RULES: dict[str, tuple[Idle, ...]] = {
     ),
     "conquer": (
         Idle("images", lambda values: values["refine"] == "none", "with --refine none"),
-        Idle("max_masks images", lambda values: values["preset"] == "paper", "with --preset paper"),
+        Idle("max_masks", lambda values: values["preset"] == "paper", "with --preset paper"),
+        Idle(
+            "images",
+            lambda values: values["preset"] == "paper" and values["refine"] == "guided",
+            "with --preset paper, whose masks are not guided",
+        ),
+        Idle(
+            "weights",
+            lambda values: values["refine"] != "cascadepsp",
+            "without --refine cascadepsp",
+        ),
     ),
-    "refine": (_needs("method", "crf", "max_side"),),
+    "refine": (
+        _needs("method", "cascadepsp", "min_side crop colours weights batch_size"),
+        Idle("max_side", lambda values: values["method"] == "guided", "with --method guided"),
+        Idle(
+            "device",
+            lambda values: values["method"] != "cascadepsp" and _elsewhere(values),
+            "without --method cascadepsp",
+        ),
+    ),
     "merge": (_without("--union", "max_iou ranked"),),
     "view": (_without("--overlays", "depth"),),
     "evaluate": (

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from unsam_cli.errors import UsageError
+from unsam_cli.refinement.settings import Refine, refine_setting
 from unsam_cli.settings import Settings, setting
 
-Refine = Literal["none", "guided"]
 Preset = Literal["default", "paper"]
 
 PAPER_WINDOW = 5
@@ -62,11 +62,7 @@ class ConquerSettings(Settings):
         "Maximum number of masks per image, the best first; 0 keeps all, as does --preset paper.",
         least=0,
     )
-    refine: Refine = setting(
-        "guided",
-        "Refinement of mask borders: guided aligns them with the edges in the image.",
-        choices=get_args(Refine),
-    )
+    refine: Refine = refine_setting("guided")
     preset: Preset = setting(
         "default",
         "default: the improved method. paper: the published method, quirks included.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,10 @@ from unsam_cli.found_masks import annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.previews import decode_preview
+from unsam_cli.refinement.found import Refinement, refinement_of
+from unsam_cli.refinement.settings import PRESETS, RefineSettings
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
-from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.parallel import ordered_map, spread
 from unsam_cli.run.provenance import checksum
 from unsam_cli.run.replacing import images_below
 from unsam_cli.run.runner import run_items
@@ -26,7 +27,12 @@ from unsam_cli.run.sinks import MaskResult, MaskSink
 
 
 def conquer(
-    features: str, settings: ConquerSettings, run: RunSettings, *, images: Path | None
+    features: str,
+    settings: ConquerSettings,
+    run: RunSettings,
+    *,
+    images: Path | None,
+    weights: str | None = None,
 ) -> int:
     """Merge the patches of every region of a features file and write the masks as `run` says.
 
@@ -38,6 +44,8 @@ def conquer(
         How to conquer.
     images : Path, optional
         Folder of the original images, which refine borders instead of the previews.
+    weights : str, optional
+        Weights of the network of `cascadepsp`.
 
     Returns
     -------
@@ -54,9 +62,16 @@ def conquer(
         if images is not None:
             run = run.with_inputs(guide="originals")
             run = run.reading(partial(images_below, images, [item.file_name for item in items]))
+        refinement = None
+        if settings.refine in ("crf", "cascadepsp"):
+            rules = RefineSettings(method=settings.refine, **PRESETS[settings.preset])
+            refinement, inputs = refinement_of("conquer", rules, weights)
+            run = run.with_inputs(**inputs)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history)
-        one = partial(_conquer_image, file=file, settings=settings, images=images)
+        one = partial(
+            _conquer_image, file=file, settings=settings, images=images, refinement=refinement
+        )
         content = partial(_content, file=file, images=images)
 
         def sources(item: FeatureItem) -> list[Path]:
@@ -65,12 +80,12 @@ def conquer(
                 found += [] if images is None else [find_image(images, item.file_name)]
             return found
 
-        if len(items) >= run.jobs:
-            work = partial(ordered_map, one, jobs=run.jobs)
-            return run_items(items, work, sink, run, content=content, sources=sources)
-        with ThreadPoolExecutor(run.jobs) as pool:  # few images: the cores share their regions
-            work = partial(ordered_map, partial(one, mapper=pool.map), jobs=1)
-            return run_items(items, work, sink, run, content=content, sources=sources)
+        with spread(len(items), run.jobs) as (mapper, jobs):
+            work = partial(ordered_map, partial(one, mapper=mapper), jobs=jobs)
+            code = run_items(items, work, sink, run, content=content, sources=sources)
+        if refinement is not None:
+            refinement.tally.report()
+        return code
 
 
 def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int | None:
@@ -87,12 +102,17 @@ def _conquer_image(
     file: FeatureFile,
     settings: ConquerSettings,
     images: Path | None,
-    mapper: MapFunctor = map,
+    refinement: Refinement | None,
+    mapper: MapFunctor,
 ) -> MaskResult:
     image = file.image(item.index)
     picture = _picture(image, images) if settings.refine != "none" else None
     size = (image.height, image.width)
     found = conquer_image(file.records(item.index), picture, size, settings, mapper=mapper)
+    if refinement is not None and picture is not None:
+        # The published code compares no refined masks with each other.
+        max_iou = 1.0 if settings.preset == "paper" else settings.nms_iou
+        found = refinement.apply(found, picture, max_iou=max_iou, mapper=mapper)
     return MaskResult(*size, annotate(item.id, found))
 
 

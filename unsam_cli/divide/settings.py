@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from unsam_cli.refinement.settings import Refine, refine_setting
 from unsam_cli.settings import Settings, setting
-
-Refine = Literal["none", "guided"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,4 @@ class DivideSettings(Settings):
         below=1,
     )
     min_score: float = setting(0.3, "With --detections: minimum score.")
-    refine: Refine = setting(
-        "guided",
-        "Refinement of mask borders: guided aligns them with the edges in the image.",
-        choices=get_args(Refine),
-    )
+    refine: Refine = refine_setting("guided")

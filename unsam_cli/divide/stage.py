@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from unsam_cli import rle
 from unsam_cli.backbones import accelerator
 from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
@@ -17,8 +21,12 @@ from unsam_cli.errors import DataError, MaskFileError, UnsamError
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.files import file_identity
+from unsam_cli.io.images import resize
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.previews import decode_preview
+from unsam_cli.refinement.found import Refinement, refinement_of
+from unsam_cli.refinement.masks import resized
+from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
 from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map
@@ -28,10 +36,18 @@ from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import Parts, parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
 
+Draw = Callable[[ImageEntry, Record, Sequence[Cut]], MaskResult]
 Work = Callable[[Sequence[FeatureItem]], Iterator[tuple[FeatureItem, MaskResult | UnsamError]]]
 
 
-def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSettings) -> int:
+def divide(
+    features: str,
+    settings: DivideSettings,
+    compute: Compute,
+    run: RunSettings,
+    *,
+    weights: str | None = None,
+) -> int:
     """Cut the images of a features file into objects and write the masks as `run` says.
 
     Parameters
@@ -44,6 +60,8 @@ def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSe
         Device that the eigenvectors are computed on.
     run : RunSettings
         Output and the other settings that all commands share.
+    weights : str, optional
+        Weights of the network of `cascadepsp`.
 
     Returns
     -------
@@ -58,9 +76,20 @@ def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSe
     with open_features(features) as file:
         items = feature_items(file)
         device = accelerator(compute.device)
+        refinement = None
+        if settings.refine in ("crf", "cascadepsp"):
+            rules = RefineSettings(method=settings.refine, fill_holes=True)  # as in MaskCut
+            refinement, inputs = refinement_of("divide", rules, weights)
+            run = run.with_inputs(**inputs)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history)
-        one = partial(_divide_image, file=file, settings=settings, seed=run.seed)
+        draw = partial(
+            _to_result,
+            settings=settings,
+            refinement=refinement,
+            patch_size=file.attributes.patch_size,
+        )
+        one = partial(_divide_image, file=file, settings=settings, seed=run.seed, draw=draw)
         work: Work = partial(ordered_map, one, jobs=run.jobs)
         if device is not None:
             work = partial(
@@ -70,8 +99,9 @@ def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSe
                 run=run,
                 device=device,
                 batch_size=compute.batch_size,
+                draw=draw,
             )
-        return run_items(
+        code = run_items(
             items,
             work,
             sink,
@@ -79,10 +109,13 @@ def divide(features: str, settings: DivideSettings, compute: Compute, run: RunSe
             content=lambda item: file.checksum(item.index),
             sources=lambda item: lasting(file),
         )
+        if refinement is not None:
+            refinement.tally.report()
+        return code
 
 
 def _divide_image(
-    item: FeatureItem, *, file: FeatureFile, settings: DivideSettings, seed: int
+    item: FeatureItem, *, file: FeatureFile, settings: DivideSettings, seed: int, draw: Draw
 ) -> MaskResult:
     image = file.image(item.index)
     record = _whole_image(file, item, image)
@@ -92,7 +125,7 @@ def _divide_image(
         tau=settings.tau,
         seed=image_seed(seed, item.id),
     )
-    return _to_result(image, record, cuts, settings)
+    return draw(image, record, cuts)
 
 
 def _divide_batches(
@@ -103,6 +136,7 @@ def _divide_batches(
     run: RunSettings,
     device: str,
     batch_size: int,
+    draw: Draw,
 ) -> Iterator[tuple[FeatureItem, MaskResult | UnsamError]]:
     """Cut consecutive images with grids of one shape together on an accelerator."""
 
@@ -127,23 +161,47 @@ def _divide_batches(
                 seed=run.seed,
             )
             for (item, (image, record)), found in zip(loaded, cuts, strict=True):
-                yield item, attempt(partial(_to_result, image, record, found, settings))
+                yield item, attempt(partial(draw, image, record, found))
 
 
 def _to_result(
-    image: ImageEntry, record: Record, cuts: Sequence[Cut], settings: DivideSettings
+    image: ImageEntry,
+    record: Record,
+    cuts: Sequence[Cut],
+    *,
+    settings: DivideSettings,
+    refinement: Refinement | None,
+    patch_size: int,
 ) -> MaskResult:
     """Turn cuts into masks at the resolution of the image."""
     guide, refine = None, settings.refine
-    if refine != "none" and image.preview:
-        guide = guide_filter(decode_preview(image.preview), record.features.shape)
-    elif refine != "none":
-        refine = "none"
+    picture = decode_preview(image.preview) if refine != "none" and image.preview else None
     size = (image.height, image.width)
+    if picture is None:
+        refine = "none"
+    elif refinement is not None:
+        found = _refined(cuts, picture, record.features.shape, patch_size, refinement)
+        found = replace(found, table=resized(found.table, size))
+        return MaskResult(*size, annotate(image.id, found))
+    else:
+        guide = guide_filter(picture, record.features.shape)
     masks = [
         FoundMask(to_pixels(cut, guide, size, refine=refine), cut.score, "divide") for cut in cuts
     ]
     return MaskResult(*size, annotate(image.id, FoundMasks.of(masks, size)))
+
+
+def _refined(
+    cuts: Sequence[Cut],
+    picture: NDArray[np.uint8],
+    grid: tuple[int, ...],
+    patch_size: int,
+    refinement: Refinement,
+) -> FoundMasks:
+    """Refine cuts at the size at which the features were extracted, as MaskCut does."""
+    size = grid[0] * patch_size, grid[1] * patch_size
+    masks = [FoundMask(rle.resize(rle.encode(cut.mask), size), cut.score, "divide") for cut in cuts]
+    return refinement.apply(FoundMasks.of(masks, size), resize(picture, size))
 
 
 def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:

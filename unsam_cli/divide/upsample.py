@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from unsam_cli import rle
 from unsam_cli.divide.maskcut import Cut
-from unsam_cli.divide.settings import Refine
 from unsam_cli.refinement.guided import GuidedFilter
 from unsam_cli.refinement.regions import fill_holes, label
+from unsam_cli.refinement.settings import Refine
 from unsam_cli.rle import Axis, Rle, Step
 
 _EPS = 1e-4  # variance of colour that counts as flat: 1 % of the range of a channel

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,19 +19,16 @@ from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.refinement.masks import MapFunctor, MaskRefiner, Refined, refine_masks
 from unsam_cli.refinement.methods import create_refiner
 from unsam_cli.refinement.settings import RefineSettings
+from unsam_cli.refinement.tally import Tally
 from unsam_cli.rle import RunTable, parents
 from unsam_cli.run.inputs import local_file, name_of
-from unsam_cli.run.parallel import ordered_map
-from unsam_cli.run.progress import LineReporter
+from unsam_cli.run.parallel import ordered_map, spread
 from unsam_cli.run.provenance import checksum, masks_identity
 from unsam_cli.run.replacing import images_below
 from unsam_cli.run.runner import run_items
-from unsam_cli.run.settings import RunSettings
+from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
-
-# The numbers of masks are logged by default, as progress is.
-logger = logging.getLogger(LineReporter.logger_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +39,15 @@ class _Item:
     width: int
 
 
-def refine(masks: str, settings: RefineSettings, run: RunSettings, *, images: Path) -> int:
+def refine(
+    masks: str,
+    settings: RefineSettings,
+    compute: Compute,
+    run: RunSettings,
+    *,
+    images: Path,
+    weights: str | None = None,
+) -> int:
     """Refine the masks of a file and write them as `run` says.
 
     Parameters
@@ -56,10 +56,14 @@ def refine(masks: str, settings: RefineSettings, run: RunSettings, *, images: Pa
         A masks file that lists its images; ``-`` is standard input.
     settings : RefineSettings
         How to refine.
+    compute : Compute
+        Device of the network of `cascadepsp`.
     run : RunSettings
         Output and the other settings that all commands share.
     images : Path
         Folder of the images.
+    weights : str, optional
+        Weights of this network.
 
     Returns
     -------
@@ -78,19 +82,23 @@ def refine(masks: str, settings: RefineSettings, run: RunSettings, *, images: Pa
         history: list[dict[str, Any]] = own.get("history", [])
         if not history:
             run = run.with_inputs(masks=masks_identity(path))
+        refiner, inputs = create_refiner(
+            settings, weights, device=compute.device, batch_size=compute.batch_size
+        )
+        run = run.with_inputs(**inputs)
         run = run.within(parts_of(own, name_of(masks)))
         run = run.reading(partial(images_below, images, [item.file_name for item in items]))
         sink = MaskSink(run, history, kept_ids=found.unique_ids)
-        tally = _Tally()
+        tally = Tally("refine")
         one = partial(
             _refine_image,
             found=found,
             images=images,
             settings=settings,
-            refiner=create_refiner(settings),
+            refiner=refiner,
             tally=tally,
         )
-        with _spread(len(items), run.jobs) as (mapper, jobs):
+        with spread(len(items), run.jobs) as (mapper, jobs):
             code = run_items(
                 items,
                 partial(ordered_map, partial(one, mapper=mapper), jobs=jobs),
@@ -99,18 +107,8 @@ def refine(masks: str, settings: RefineSettings, run: RunSettings, *, images: Pa
                 content=partial(_content, found=found, images=images),
                 sources=partial(_sources, images=images),
             )
-        tally.report(settings)
+        tally.report()
     return code
-
-
-@contextmanager
-def _spread(count: int, jobs: int) -> Iterator[tuple[MapFunctor, int]]:
-    """Let the threads share images, or the masks of each image where there are few images."""
-    if count >= jobs:
-        yield map, jobs
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        yield pool.map, 1
 
 
 def _items(found: MasksFile, name: str) -> list[_Item]:
@@ -139,7 +137,7 @@ def _refine_image(
     images: Path,
     settings: RefineSettings,
     refiner: MaskRefiner,
-    tally: _Tally,
+    tally: Tally,
     mapper: MapFunctor,
 ) -> MaskResult:
     size = (item.height, item.width)
@@ -200,28 +198,3 @@ def annotations_after(
             }
         )
     return found
-
-
-class _Tally:
-    """Counts masks and the reasons why they are dropped, over all images and threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.masks = 0
-        self.dropped: Counter[str] = Counter()
-
-    def add(self, masks: int, dropped: Counter[str]) -> None:
-        """Count the masks of one image."""
-        with self._lock:
-            self.masks += masks
-            self.dropped += dropped
-
-    def report(self, settings: RefineSettings) -> None:
-        """Log how many masks were kept, and why the others were not."""
-        lost = self.dropped.total()
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
-        logger.info(
-            "refine: %d of %d masks kept%s",
-            *(self.masks - lost, self.masks, f"; dropped: {reasons}" if lost else ""),
-            extra={"fields": {"masks": self.masks, "dropped": dict(self.dropped)}},
-        )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from unsam_cli.errors import UnsamError, machine_error
 
+MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -52,6 +54,23 @@ def in_order(
                 yield first, future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def spread(count: int, jobs: int) -> Iterator[tuple[MapFunctor, int]]:
+    """Let threads share `count` items; if there are fewer items, the parts of each item.
+
+    Yields
+    ------
+    callable, int
+        A function like the built-in `map` for the parts of an item, and the number of items to
+        work on at once.
+    """
+    if count >= jobs:
+        yield map, jobs
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        yield pool.map, 1
 
 
 def attempt(function: Callable[[], R]) -> R | UnsamError:
