@@ -90,6 +90,27 @@ def test_the_history_and_shards_go_on(masks: Path, tmp_path: Path, invoke: Invok
     assert history[-1]["options"]["min-area"] == 30
 
 
+def test_shards_of_another_command_get_unique_ids(
+    masks: Path, tmp_path: Path, invoke: Invoke
+) -> None:
+    """Each of them begins with 1, and merge numbers all annotations."""
+    content = json.loads(masks.read_text())
+    for k, image in ((0, 4), (1, 6)):
+        own = {**content["info"]["unsam"], "shard": f"{k}/2"}
+        entries = [{**a, "image_id": image} for a in content["annotations"]]
+        images = [i for i in content["images"] if i["id"] == image]
+        shard = {**content, "info": {"unsam": own}, "images": images, "annotations": entries}
+        (tmp_path / "shard.json").write_text(json.dumps(shard))
+        out = tmp_path / f"{k}.json"
+        ran = invoke("filter", tmp_path / "shard.json", "--min-score", 0.7, "-o", out)
+        assert ran.exit_code == 0, ran.stderr
+    ran = invoke("merge", tmp_path / "0.json", tmp_path / "1.json")
+    assert ran.exit_code == 0, ran.stderr
+    found = json.loads(ran.stdout)["annotations"]
+    assert [a["id"] for a in found] == [1, 2, 3, 4, 5, 6]
+    assert [a["parent_id"] for a in found] == [None, 1, 2, None, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

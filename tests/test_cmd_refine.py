@@ -55,7 +55,7 @@ def test_masks_fit_better_and_keep_what_is_said_of_them(
 ) -> None:
     ran = invoke("refine", masks, "--images", scenes, "--method", method)
     assert ran.exit_code == 0, ran.stderr
-    assert "refine: 3 of 4 masks kept; dropped: 1 empty" in ran.stderr
+    assert "refine: 3 of 4 refined masks kept; dropped: 1 empty" in ran.stderr
     written = json.loads(ran.stdout)
     whole, part, crowd, other = written["annotations"]
     assert [a["id"] for a in written["annotations"]] == [70, 20, 31, 9]

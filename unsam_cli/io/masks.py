@@ -70,8 +70,12 @@ class MasksFile:
 
     @property
     def unique_ids(self) -> bool:
-        """Whether no two annotations have the same id, which is certain within one file."""
-        return len(self._sources) == 1
+        """Whether ids of annotations are unique and final: those of a folder or of a shard are not.
+
+        ``merge`` numbers the annotations of shards, each of which begins with 1.
+        """
+        own = self.info.get("unsam", {})
+        return len(self._sources) == 1 and not (isinstance(own, dict) and own.get("shard"))
 
     @property
     def image_ids(self) -> list[int]:
