@@ -34,8 +34,8 @@ def command(
       unsam extract-features photo.jpg | unsam divide > objects.json
       unsam divide --detections results.json features.h5 -o objects.json
     """
-    from unsam_cli.divide import stage
+    from unsam_cli.divide import detections_stage, stage
 
     if detections is None:
         return stage.divide(features or "-", settings, compute, run, weights=weights)
-    return stage.divide_detections(detections, settings, run, features=features)
+    return detections_stage.divide_detections(detections, settings, run, features=features)

@@ -106,7 +106,6 @@ LONG = {
     "conquer/_vote_kernels.py": 251,
     "conquer/forest.py": 258,
     "convert/coco_json.py": 252,
-    "divide/guided.py": 289,
     "doctor.py": 269,
     "io/images.py": 260,
     "io/json_stream.py": 281,

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli import rle
 from unsam_cli.backbones import accelerator
-from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
 from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.divide.upsample import guide_filter, to_pixels
-from unsam_cli.errors import DataError, MaskFileError, UnsamError
+from unsam_cli.errors import DataError, UnsamError
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
-from unsam_cli.io.files import file_identity
 from unsam_cli.io.images import resize
-from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.refinement.found import Refinement, refinement_of
 from unsam_cli.refinement.masks import resized
 from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
-from unsam_cli.run.inputs import local_file, name_of, same_images
 from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.seeds import image_seed
 from unsam_cli.run.settings import Compute, RunSettings
-from unsam_cli.run.shards import Parts, parts_of
+from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
 
 Draw = Callable[[ImageEntry, Record, Sequence[Cut]], MaskResult]
@@ -212,82 +207,3 @@ def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Rec
         f"{file.name}: image {item.id} ({item.file_name}) has no record of the whole image; "
         "run extract-features without --regions, or with --whole-image"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _SizedItem:
-    id: int
-    file_name: str
-    height: int
-    width: int
-
-
-def divide_detections(
-    detections: str, settings: DivideSettings, run: RunSettings, *, features: str | None
-) -> int:
-    """Take a detector's results as objects and write them as `run` says.
-
-    Parameters
-    ----------
-    detections : str
-        A COCO file or a bare list of results.
-    settings : DivideSettings
-        How to divide. Only `min_score` is used.
-    run : RunSettings
-        Output and the other settings that all commands share.
-    features : str, optional
-        Features file that lists the images. It is needed if `detections` is a bare list.
-
-    Returns
-    -------
-    int
-        The exit code, see :func:`~unsam_cli.run.runner.run_items`.
-
-    Raises
-    ------
-    DataError
-        The names and sizes of the images are unknown.
-    """
-    with local_file(detections) as path:
-        name = name_of(detections)
-        found = read_masks(path, name=name)
-        items, history, parts = _images_of_features(features) if features else _images_of(found)
-        same_images(items, {i: image.file_name for i, image in found.images.items()}, name)
-        if not items and not features:
-            raise DataError(
-                f"{name}: lists no images; give a full COCO file, or the features file "
-                "that has them"
-            )
-        run = run.with_inputs(detections=file_identity(path)).within(parts)
-        sink = MaskSink(run, history)
-        work = partial(_take_detections, found=found, min_score=settings.min_score)
-        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
-
-
-def _images_of_features(features: str) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
-    with open_features(features) as file:
-        images = [file.image(item.index) for item in feature_items(file)]
-        sized = [_SizedItem(i.id, i.file_name, i.height, i.width) for i in images]
-        return sized, file.attributes.history, parts_of(file.attributes.marks, file.name)
-
-
-def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
-    sized = [
-        _SizedItem(i, image.file_name, image.height, image.width)
-        for i, image in sorted(found.images.items())
-    ]
-    own = found.info.get("unsam", {})
-    return sized, own.get("history", []), parts_of(own, "the detections")
-
-
-def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> MaskResult:
-    annotations = found.annotations_of(item.id)
-    rles = [a.segmentation for a in annotations]
-    scores = [1.0 if a.score is None else a.score for a in annotations]
-    chosen = select_detections(rles, scores, min_score=min_score)
-    size = (item.height, item.width)
-    try:
-        masks = FoundMasks.of([FoundMask(rles[i], scores[i], "divide") for i in chosen], size)
-    except ValueError as e:
-        raise MaskFileError(f"{item.file_name}: {e}; the detections must be of this image") from e
-    return MaskResult(*size, annotate(item.id, masks))
