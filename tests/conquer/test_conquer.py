@@ -240,7 +240,7 @@ def test_tiny_grids_and_boxes(grid: tuple[int, int], preset: Any) -> None:
         {"min_patches": 0},
         {"coverage": 1.5},
         {"nms_window": -1},
-        {"refine": "crf"},
+        {"refine": "sharp"},
         {"preset": "best"},
     ],
 )
