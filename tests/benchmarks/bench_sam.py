@@ -41,7 +41,7 @@ SIDE = 1024
 
 def measured(function: Callable[[], Any]) -> tuple[float, float, Any]:
     """CPU seconds, peak of memory over that before, MB, and the result."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, start = memory("VmRSS"), time.process_time()
     result = function()
     return time.process_time() - start, memory("VmHWM") - before, result

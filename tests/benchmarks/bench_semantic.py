@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_semantic.py [--size 1200x1800] [--points 16] [--min-score 0.5]
 
-The plain loop is what the description says: for each batch of clicks every layer projects the image
-anew, all masks are enlarged to the input and then to the image with torch, and cut at 0. Weights
-are random and of the published sizes. Each side runs in a process of its own; time is that of the
+The plain loop is what the description says: for each batch of clicks, every layer projects the
+image again, and all masks are enlarged to the input, then to the image, with torch, and cut at 0.
+Weights are random and of the published sizes. Each side runs in a process of its own; time is that of the
 CPU, memory is what is added to that of the model and the encoder's output. Linux only.
 """
 
@@ -40,7 +40,7 @@ from unsam_cli.sam.settings import AutomaticConfig
 def measured(function: Callable[[], Any]) -> tuple[float, float, Any]:
     """CPU seconds, peak of memory over that before, MB, and the result."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed does not hide what is needed
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, start = memory("VmRSS"), time.process_time()
     result = function()
     return time.process_time() - start, memory("VmHWM") - before, result

@@ -64,7 +64,7 @@ def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
         sink = MaskSink(run, history, kept_ids=found.unique_ids)
         tally = _Tally()
         code = run_items(
-            [found.images[image_id] for image_id in sorted(found.images)],
+            [image for _, image in sorted(found.images.items())],
             partial(ordered_map, partial(_filtered, found, settings, tally), jobs=run.jobs),
             sink,
             run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
+from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.feature_items import feature_items, open_features
@@ -19,14 +19,6 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import Parts, parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
-
-
-@dataclass(frozen=True, slots=True)
-class _SizedItem:
-    id: int
-    file_name: str
-    height: int
-    width: int
 
 
 def divide_detections(
@@ -71,23 +63,20 @@ def divide_detections(
         return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
 
 
-def _images_of_features(features: str) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
+def _images_of_features(features: str) -> tuple[list[ImageInfo], list[dict[str, Any]], Parts]:
     with open_features(features) as file:
         images = [file.image(item.index) for item in feature_items(file)]
-        sized = [_SizedItem(i.id, i.file_name, i.height, i.width) for i in images]
+        sized = [ImageInfo(i.id, i.file_name, i.height, i.width) for i in images]
         return sized, file.attributes.history, parts_of(file.attributes.marks, file.name)
 
 
-def _images_of(found: MasksFile) -> tuple[list[_SizedItem], list[dict[str, Any]], Parts]:
-    sized = [
-        _SizedItem(i, image.file_name, image.height, image.width)
-        for i, image in sorted(found.images.items())
-    ]
+def _images_of(found: MasksFile) -> tuple[list[ImageInfo], list[dict[str, Any]], Parts]:
+    sized = [image for _, image in sorted(found.images.items())]
     own = found.info.get("unsam", {})
     return sized, own.get("history", []), parts_of(own, "the detections")
 
 
-def _take_detections(item: _SizedItem, *, found: MasksFile, min_score: float) -> MaskResult:
+def _take_detections(item: ImageInfo, *, found: MasksFile, min_score: float) -> MaskResult:
     annotations = found.annotations_of(item.id)
     rles = [a.segmentation for a in annotations]
     scores = [1.0 if a.score is None else a.score for a in annotations]

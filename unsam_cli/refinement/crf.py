@@ -36,7 +36,7 @@ COLOUR = 5.0
 FAR_WEIGHT = 10.0
 
 SLICE = 32
-"""Masks that are refined together: more of them need more memory and are hardly faster."""
+"""Number of masks refined together. More need more memory, and are not much faster."""
 _LANES = 8  # channels are padded to a multiple of this, the floats of a vector register
 
 

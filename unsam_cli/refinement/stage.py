@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError, MaskFileError, UnsamError
 from unsam_cli.found_masks import CONTAINED, granularity
-from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.annotations import Annotation, ImageInfo
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.refinement.masks import MapFunctor, MaskRefiner, Refined, refine_masks
@@ -29,14 +28,6 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    id: int
-    file_name: str
-    height: int
-    width: int
 
 
 def refine(
@@ -111,27 +102,27 @@ def refine(
     return code
 
 
-def _items(found: MasksFile, name: str) -> list[_Item]:
+def _items(found: MasksFile, name: str) -> list[ImageInfo]:
     if not found.images:
         raise DataError(
             f"{name}: lists no images, so that their names are unknown; give a full COCO file"
         )
-    return [_Item(i, m.file_name, m.height, m.width) for i, m in sorted(found.images.items())]
+    return [image for _, image in sorted(found.images.items())]
 
 
-def _content(item: _Item, *, found: MasksFile, images: Path) -> int | None:
+def _content(item: ImageInfo, *, found: MasksFile, images: Path) -> int | None:
     """Return a checksum of the masks of an image and of the image."""
     return checksum(find_image(images, item.file_name), found.checksum(item.id))
 
 
-def _sources(item: _Item, *, images: Path) -> list[Path]:
+def _sources(item: ImageInfo, *, images: Path) -> list[Path]:
     with suppress(UnsamError):  # a missing one is reported where it is needed
         return [find_image(images, item.file_name)]
     return []
 
 
 def _refine_image(
-    item: _Item,
+    item: ImageInfo,
     *,
     found: MasksFile,
     images: Path,
@@ -154,7 +145,7 @@ def _refine_image(
     return MaskResult(*size, annotations_after(plain, refined, crowds, ids=found.unique_ids))
 
 
-def _picture(item: _Item, images: Path) -> NDArray[np.uint8]:
+def _picture(item: ImageInfo, images: Path) -> NDArray[np.uint8]:
     path = find_image(images, item.file_name)
     picture = read_image(path)
     if picture.shape[:2] != (item.height, item.width):

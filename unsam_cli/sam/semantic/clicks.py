@@ -117,7 +117,7 @@ class Decoder(nn.Module):
     def values(self, pyramid: Pyramid) -> list[list[Tensor]]:
         """Project the image for each layer, coarsest level first; once per image if not training.
 
-        They take 0.2 GB at 800 x 1333; else each batch of clicks would project the image anew.
+        They take 0.2 GB at 800 x 1333; else each batch of clicks would project the image again.
         """
         if torch.is_grad_enabled():
             return [layer.values(pyramid) for layer in self.layers]
