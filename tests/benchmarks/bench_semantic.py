@@ -4,8 +4,8 @@
 
 The plain loop is what the description says: for each batch of clicks, every layer projects the
 image again, and all masks are enlarged to the input, then to the image, with torch, and cut at 0.
-Weights are random and of the published sizes. Each side runs in a process of its own; time is that of the
-CPU, memory is what is added to that of the model and the encoder's output. Linux only.
+Weights are random and of the published sizes. Each side runs in a process of its own; time is that
+of the CPU, memory is what is added to that of the model and the encoder's output. Linux only.
 """
 
 from __future__ import annotations
