@@ -153,22 +153,4 @@ def entries_of(
     """Return annotations as they are stored; with `ids`, they keep their ids."""
     places = {a.id: i for i, a in enumerate(kept)}
     known = {a.id: a for a in every}
-    return [
-        {
-            **({"id": a.id} if ids else {}),
-            "image_id": a.image_id,
-            "category_id": a.category_id,
-            "iscrowd": int(a.iscrowd),
-            "area": a.area,
-            "bbox": list(a.bbox),
-            "segmentation": {**a.rle, "counts": a.rle["counts"].decode()},
-            **{
-                key: value
-                for key in ("score", "stage", "level", "granularity")
-                if (value := getattr(a, key)) is not None
-            },
-            "parent": _parent(a, known, places),
-            **a.extra,
-        }
-        for a in kept
-    ]
+    return [{**a.to_json(with_id=ids), "parent": _parent(a, known, places)} for a in kept]

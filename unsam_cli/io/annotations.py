@@ -89,6 +89,22 @@ class Annotation:
         """The mask."""
         return self.rle
 
+    def to_json(self, *, with_id: bool) -> dict[str, Any]:
+        """Return the record as it is stored, without its parent; with or without its id."""
+        optional = ("score", "stage", "level", "granularity")
+        said = {key: value for key in optional if (value := getattr(self, key)) is not None}
+        return {
+            **({"id": self.id} if with_id else {}),
+            "image_id": self.image_id,
+            "category_id": self.category_id,
+            "iscrowd": int(self.iscrowd),
+            "area": self.area,
+            "bbox": list(self.bbox),
+            "segmentation": {**self.rle, "counts": self.rle["counts"].decode()},
+            **said,
+            **self.extra,
+        }
+
 
 def image_info(record: dict[str, Any]) -> ImageInfo:
     """Check an image entry; SA-1B calls its id `image_id`, LVIS names files by their address.

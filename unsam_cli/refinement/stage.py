@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,21 +172,15 @@ def annotations_after(
     every = RunTable.from_rles(whole, size=refined.table.size)
     found = []
     for i, a in enumerate([*kept, *crowds]):
-        said = {"score": a.score, "stage": a.stage, "level": a.level}
         own = i < len(kept)
-        found.append(
-            {
-                **({"id": a.id} if ids else {}),
-                "image_id": a.image_id,
-                "category_id": 1,
-                "iscrowd": int(a.iscrowd),
-                "area": int(every.areas[i]),
-                "bbox": every.boxes[i].tolist(),
-                "segmentation": {**(rle := whole[i]), "counts": rle["counts"].decode()},
-                **{key: value for key, value in said.items() if value is not None},
-                "parent": int(parent[i]) if own and parent[i] >= 0 else None,
-                **({"granularity": fineness[i]} if own else {}),
-                **a.extra,
-            }
+        after = replace(
+            a,
+            rle=whole[i],
+            area=int(every.areas[i]),
+            bbox=tuple(every.boxes[i].tolist()),
+            category_id=1,
+            granularity=fineness[i] if own else None,
         )
+        place = int(parent[i]) if own and parent[i] >= 0 else None
+        found.append({**after.to_json(with_id=ids), "parent": place})
     return found
