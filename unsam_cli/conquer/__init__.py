@@ -11,3 +11,7 @@
 `stage`                 features file in, masks file out
 ======================  =========================================================================
 """
+
+from unsam_cli.callable_room import make_callable
+
+make_callable(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,8 @@ from unsam_cli.conquer.conquer import MapFunctor, conquer_image
 from unsam_cli.conquer.forest import Picture
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.errors import UnsamError
-from unsam_cli.found_masks import annotate
-from unsam_cli.io.features import FeatureFile, ImageEntry
+from unsam_cli.found_masks import FoundMasks, annotate
+from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.refinement.found import Refinement, refinement_of
@@ -62,11 +63,8 @@ def conquer(
         if images is not None:
             run = run.with_inputs(guide="originals")
             run = run.reading(partial(images_below, images, [item.file_name for item in items]))
-        refinement = None
-        if settings.refine in ("crf", "cascadepsp"):
-            rules = RefineSettings(method=settings.refine, **PRESETS[settings.preset])
-            refinement, inputs = refinement_of("conquer", rules, weights)
-            run = run.with_inputs(**inputs)
+        refinement, inputs = refinement_for(settings, weights)
+        run = run.with_inputs(**inputs)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history)
         one = partial(
@@ -108,12 +106,47 @@ def _conquer_image(
     image = file.image(item.index)
     picture = _picture(image, images) if settings.refine != "none" else None
     size = (image.height, image.width)
-    found = conquer_image(file.records(item.index), picture, size, settings, mapper=mapper)
+    records = file.records(item.index)
+    found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
+    return MaskResult(*size, annotate(item.id, found))
+
+
+def refinement_for(
+    settings: ConquerSettings, weights: str | None
+) -> tuple[Refinement | None, dict[str, str]]:
+    """Create the refinement of masks, if `settings` ask for one, and what the history says of it.
+
+    Raises
+    ------
+    UnsamError
+        The network of `cascadepsp` or its weights cannot be loaded.
+    """
+    if settings.refine not in ("crf", "cascadepsp"):
+        return None, {}
+    rules = RefineSettings(method=settings.refine, **PRESETS[settings.preset])
+    return refinement_of("conquer", rules, weights)
+
+
+def conquer_records(
+    records: Sequence[Record],
+    picture: Picture | None,
+    size: tuple[int, int],
+    settings: ConquerSettings,
+    refinement: Refinement | None,
+    *,
+    mapper: MapFunctor = map,
+) -> FoundMasks:
+    """Find the parts of all regions of an image as `conquer_image` does, and refine their borders.
+
+    `refinement` is what `refinement_for` made of the settings. For the other parameters see
+    :func:`~unsam_cli.conquer.conquer.conquer_image`.
+    """
+    found = conquer_image(records, picture, size, settings, mapper=mapper)
     if refinement is not None and picture is not None:
         # The published code compares no refined masks with each other.
         max_iou = 1.0 if settings.preset == "paper" else settings.nms_iou
         found = refinement.apply(found, picture, max_iou=max_iou, mapper=mapper)
-    return MaskResult(*size, annotate(item.id, found))
+    return found
 
 
 def _picture(image: ImageEntry, images: Path | None) -> Picture | None:

@@ -2,3 +2,7 @@
 
 Only numpy and numba are imported; every function takes and returns arrays.
 """
+
+from unsam_cli.callable_room import make_callable
+
+make_callable(__name__)

@@ -14,6 +14,9 @@ from unsam_cli.sampling import means, nearest
 
 BoolArray = NDArray[np.bool_]
 
+_COLOURS = 4  # channels of a picture at most; features have dozens
+_LARGE = 100_000  # numbers of a small picture; grids of patches have hundreds of thousands at most
+
 
 @dataclass(frozen=True)
 class CutProblem:
@@ -41,11 +44,16 @@ def pose(features: ArrayLike, tau: float, max_nodes: int) -> CutProblem | None:
     """Check a grid (h, w, C), and downsample it to at most `max_nodes` patches if it is larger.
 
     Return None if there is nothing to cut: fewer than two patches. Raise a ValueError if the grid
-    has another shape or is empty, or if `max_nodes` is less than 2.
+    has another shape or is empty, or is a picture, or if `max_nodes` is less than 2.
     """
     grid = np.asarray(features)
     if grid.ndim != 3 or not grid.size:
         raise ValueError(f"features must be (h, w, C) and not empty, not shape {grid.shape}")
+    if grid.dtype == np.uint8 or (grid.shape[2] <= _COLOURS and grid.size > _LARGE):
+        raise ValueError(
+            f"{grid.shape} {grid.dtype} is a picture, not a grid of features (h, w, C): compute "
+            "its features first, unsam_cli.features(image), or let unsam_cli.segment(image) do all"
+        )
     if max_nodes < 2:
         raise ValueError(f"max_nodes must be at least 2, not {max_nodes}")
     h, w, channels = grid.shape

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
 
-import numpy as np
-from numpy.typing import NDArray
-
-from unsam_cli import rle
 from unsam_cli.backbones import accelerator
+from unsam_cli.divide.draw import draw_cuts, refinement_for, whole_image
 from unsam_cli.divide.maskcut import Cut, maskcut, maskcut_batch
 from unsam_cli.divide.settings import DivideSettings
-from unsam_cli.divide.upsample import guide_filter, to_pixels
 from unsam_cli.errors import DataError, UnsamError
-from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
+from unsam_cli.found_masks import annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
-from unsam_cli.io.images import resize
-from unsam_cli.io.previews import decode_preview
-from unsam_cli.refinement.found import Refinement, refinement_of
-from unsam_cli.refinement.masks import resized
-from unsam_cli.refinement.settings import RefineSettings
+from unsam_cli.refinement.found import Refinement
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
 from unsam_cli.run.parallel import attempt, ordered_map
 from unsam_cli.run.runner import run_items
@@ -71,11 +62,8 @@ def divide(
     with open_features(features) as file:
         items = feature_items(file)
         device = accelerator(compute.device)
-        refinement = None
-        if settings.refine in ("crf", "cascadepsp"):
-            rules = RefineSettings(method=settings.refine, fill_holes=True)  # as in MaskCut
-            refinement, inputs = refinement_of("divide", rules, weights)
-            run = run.with_inputs(**inputs)
+        refinement, inputs = refinement_for(settings, weights)
+        run = run.with_inputs(**inputs)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history)
         draw = partial(
@@ -168,42 +156,15 @@ def _to_result(
     refinement: Refinement | None,
     patch_size: int,
 ) -> MaskResult:
-    """Turn cuts into masks at the resolution of the image."""
-    guide, refine = None, settings.refine
-    picture = decode_preview(image.preview) if refine != "none" and image.preview else None
-    size = (image.height, image.width)
-    if picture is None:
-        refine = "none"
-    elif refinement is not None:
-        found = _refined(cuts, picture, record.features.shape, patch_size, refinement)
-        found = replace(found, table=resized(found.table, size))
-        return MaskResult(*size, annotate(image.id, found))
-    else:
-        guide = guide_filter(picture, record.features.shape)
-    masks = [
-        FoundMask(to_pixels(cut, guide, size, refine=refine), cut.score, "divide") for cut in cuts
-    ]
-    return MaskResult(*size, annotate(image.id, FoundMasks.of(masks, size)))
-
-
-def _refined(
-    cuts: Sequence[Cut],
-    picture: NDArray[np.uint8],
-    grid: tuple[int, ...],
-    patch_size: int,
-    refinement: Refinement,
-) -> FoundMasks:
-    """Refine cuts at the size at which the features were extracted, as MaskCut does."""
-    size = grid[0] * patch_size, grid[1] * patch_size
-    masks = [FoundMask(rle.resize(rle.encode(cut.mask), size), cut.score, "divide") for cut in cuts]
-    return refinement.apply(FoundMasks.of(masks, size), resize(picture, size))
+    found = draw_cuts(image, record, cuts, settings, refinement=refinement, patch_size=patch_size)
+    return MaskResult(image.height, image.width, annotate(image.id, found))
 
 
 def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:
-    for record in file.records(item.index):
-        if record.bbox == (0, 0, image.width, image.height) and record.rle is None:
-            return record
-    raise DataError(
-        f"{file.name}: image {item.id} ({item.file_name}) has no record of the whole image; "
-        "run extract-features without --regions, or with --whole-image"
-    )
+    record = whole_image(image, file.records(item.index))
+    if record is None:
+        raise DataError(
+            f"{file.name}: image {item.id} ({item.file_name}) has no record of the whole image; "
+            "run extract-features without --regions, or with --whole-image"
+        )
+    return record

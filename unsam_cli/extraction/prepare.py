@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ from unsam_cli.extraction.plan import RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
 from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.io.features import Record
-from unsam_cli.io.images import image_size, read_image, resize
+from unsam_cli.io.images import resize
+from unsam_cli.io.pictures import Picture, pixels_of, size_of
 from unsam_cli.io.previews import PREVIEW, encode_preview
 from unsam_cli.run.feature_sink import FeatureResult
 
@@ -45,7 +45,7 @@ class PreparedImage:
 
 
 def prepare_image(
-    path: Path,
+    picture: Picture,
     regions: Regions | None,
     *,
     patch_size: int,
@@ -55,7 +55,7 @@ def prepare_image(
 
     Parameters
     ----------
-    path : Path
+    picture : Path or (H, W, 3) uint8
         The image.
     regions, patch_size, settings
         See :func:`~unsam_cli.extraction.plan.plan_records`.
@@ -65,14 +65,14 @@ def prepare_image(
     MissingInputError, ImageFileError, MaskFileError
         The image or its masks cannot be used.
     """
-    height, width = image_size(path)
+    height, width = size_of(picture)
     plans = plan_records(height, width, patch_size=patch_size, settings=settings, regions=regions)
     if regions is None:
         [plan] = plans
-        rgb = read_image(path, longest=_longest_needed(height, width, plan.size))
+        rgb = pixels_of(picture, longest=_longest_needed(height, width, plan.size))
         crops = [resize(rgb, plan.size)]
     else:
-        rgb = read_image(path)
+        rgb = pixels_of(picture)
         boxes = [plan.bbox for plan in plans]
         crops = [
             resize(rgb[y : y + h, x : x + w], plan.size)
@@ -81,7 +81,7 @@ def prepare_image(
     return PreparedImage(height, width, encode_preview(rgb), plans, crops)
 
 
-def prepare_framed(path: Path, frame_of: FrameOf) -> PreparedImage:
+def prepare_framed(picture: Picture, frame_of: FrameOf) -> PreparedImage:
     """Decode an image and resize it for a network with a fixed input size.
 
     `frame_of` returns where an image of a size (H, W) lies in the input.
@@ -91,7 +91,7 @@ def prepare_framed(path: Path, frame_of: FrameOf) -> PreparedImage:
     MissingInputError, ImageFileError
         The image cannot be used.
     """
-    rgb = read_image(path)
+    rgb = pixels_of(picture)
     height, width, _ = rgb.shape
     crop = frame_of((height, width)).resized(rgb)
     plan = RecordPlan((0, 0, width, height), None, 1.0, (crop.shape[0], crop.shape[1]))

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import FoundMasks
-from unsam_cli.io.images import read_image
+from unsam_cli.io.pictures import pixels_of
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction.masks import Masks, draw, slices
 from unsam_cli.prediction.predict import Input, Predictor
@@ -56,7 +56,7 @@ def predict_images(
     running: deque[Future[Masks]] = deque()
 
     def prepare(item: T) -> tuple[T, list[Input]]:
-        return item, predictor.prepare(read_image(item.path))
+        return item, predictor.prepare(pixels_of(item.path))
 
     def compute(inputs: Sequence[Input]) -> list[list[Future[Masks]]]:
         predictions = predictor.forward(inputs)

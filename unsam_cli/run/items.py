@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from unsam_cli.io.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ class Item(Protocol):
 
 
 class OnDisk(Protocol):
-    """An object that has a file."""
+    """An object that has an image, usually a file."""
 
     @property
-    def path(self) -> Path:
-        """Path of the file."""
+    def path(self) -> Picture:
+        """Path of the file; in the Python API, the pixels can stand in its place."""
         ...

@@ -18,7 +18,7 @@ from unsam_cli.prediction.prompted.lines import read_lines
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.rle import Rle, area
 from unsam_cli.run.inputs import local_file, name_of
-from unsam_cli.run.items import ImageItem
+from unsam_cli.run.items import ImageItem, Item
 from unsam_cli.run.provenance import masks_identity
 from unsam_cli.sam.settings import Prompt
 
@@ -80,7 +80,7 @@ class GivenPrompts:
         points = tuple((x, y) for x, y, _ in settings.points)
         labels = tuple(label for *_, label in settings.points)
         boxes = settings.boxes or (None,)
-        self._questions = [
+        self.every = [
             Question("--points" if points else "--boxes", Prompt(points, labels, box=box), number)
             for number, box in enumerate(boxes, start=1)
         ]
@@ -88,7 +88,7 @@ class GivenPrompts:
     @property
     def prompts(self) -> Iterable[Prompt]:
         """All prompts."""
-        return [question.prompt for question in self._questions]
+        return [question.prompt for question in self.every]
 
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """Return all images."""
@@ -96,7 +96,7 @@ class GivenPrompts:
 
     def questions(self, item: ImageItem) -> list[Question]:
         """Return all prompts."""
-        return self._questions
+        return self.every
 
 
 class PromptLines:
@@ -231,14 +231,14 @@ def open_prompts(
         yield None, {}
 
 
-def fit(question: Question, item: ImageItem, size: Size, granularity: float | None) -> Question:
+def fit(question: Question, item: Item, size: Size, granularity: float | None) -> Question:
     """Check a prompt against its image, and set the default granularity if it has none.
 
     Parameters
     ----------
     question : Question
         The prompt.
-    item : ImageItem
+    item : Item
         The image.
     size : (H, W)
         Height and width of the image, in pixels.

@@ -75,7 +75,7 @@ def predict_prompted(
         if source is not None:
             items = source.select(items)
         model = load_promptable(checkpoint, accelerator(compute.device) or "cpu")
-        _refuse(model, source, settings)
+        refuse_unsuitable(model, source, settings)
         model.dtype = settings.dtype
         run = run.with_inputs(checkpoint=model.identity, **identities)
         sink = MaskSink(run, model.history)
@@ -139,8 +139,10 @@ def _predict_images(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _refuse(model: Promptable, source: PromptSource | None, settings: PromptedSettings) -> None:
-    """Refuse prompts that the model cannot answer."""
+def refuse_unsuitable(
+    model: Promptable, source: PromptSource | None, settings: PromptedSettings
+) -> None:
+    """Raise a UsageError if the model cannot answer the prompts."""
     prompts = [] if source is None else list(source.prompts)
     graded = any(prompt.granularity is not None for prompt in prompts)
     if model.granularity is None and (graded or settings.granularity is not None):

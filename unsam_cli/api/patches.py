@@ -1,0 +1,201 @@
+"""Patch features of an image, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unsam_cli.api.masks import Masks
+from unsam_cli.api.options import settings_from, split
+from unsam_cli.backbones import Backbone, create_backbone
+from unsam_cli.backbones.registry import usual_size
+from unsam_cli.errors import DataError, UnsamError, UsageError
+from unsam_cli.extraction.pipeline import extract
+from unsam_cli.extraction.plan import Regions
+from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
+from unsam_cli.io.features import ImageEntry, Record
+from unsam_cli.io.half import widen
+from unsam_cli.io.pictures import ImageLike, Picture, as_picture, pixels_of
+from unsam_cli.io.previews import encode_preview
+from unsam_cli.run.resources import usable_cpus
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Patch features of one image: a grid of the whole image, or one for each of its regions.
+
+    Attributes
+    ----------
+    records : list of Record
+        Each has its rectangle `bbox` (x, y, w, h) in pixels, its mask `rle` or None, its `score`,
+        and `features`, (h, w, C) float32.
+    entry : ImageEntry
+        Height and width of the image in pixels, and a preview that borders follow.
+    patch_size : int
+        Side of a patch, in pixels of the resized image.
+    picture : Path or (H, W, 3) uint8, optional
+        The image itself, to draw masks on.
+    """
+
+    records: Sequence[Record]
+    entry: ImageEntry
+    patch_size: int
+    picture: Picture | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image, in pixels."""
+        return self.entry.height, self.entry.width
+
+    @property
+    def grid(self) -> NDArray[np.float32]:
+        """The features of the first record, (h, w, C) float32."""
+        grid: NDArray[np.float32] = self.records[0].features
+        return grid
+
+    @classmethod
+    def of(cls, grid: ArrayLike, image: ImageLike) -> Features:
+        """Make features of a whole image from a grid that another network computed.
+
+        Parameters
+        ----------
+        grid : (h, w, C) float
+            One vector per patch; the patches cover the image.
+        image : path, (H, W, 3) uint8 array, or PIL.Image.Image
+            The image.
+
+        Raises
+        ------
+        UsageError
+            The grid is not (h, w, C), or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np, unsam_cli as unsam
+        >>> grid = np.random.default_rng(0).normal(size=(12, 16, 64))
+        >>> unsam.Features.of(grid, "photo.jpg")
+        <Features: 1 record of a 96 x 128 image, 64 channels>
+        """
+        values = np.asarray(grid, dtype=np.float32)
+        if values.ndim != 3 or not values.size or not np.isfinite(values).all():
+            raise UsageError(f"features are (h, w, C) finite numbers, not shape {values.shape}")
+        picture = as_picture(image)
+        rgb = pixels_of(picture)
+        height, width, _ = rgb.shape
+        entry = ImageEntry(1, _name(picture), height, width, encode_preview(rgb))
+        patch = max(1, round(height / values.shape[0]))
+        return cls([Record((0, 0, width, height), None, 1.0, values)], entry, patch, picture)
+
+    def __repr__(self) -> str:
+        n = len(self.records)
+        channels = self.grid.shape[2] if n else 0
+        return (
+            f"<Features: {n} record{'s' * (n != 1)} of a {self.size[0]} x {self.size[1]} image, "
+            f"{channels} channels>"
+        )
+
+
+@dataclass(frozen=True)
+class _Item:
+    path: Picture
+
+
+def features(
+    image: ImageLike,
+    *,
+    regions: Masks | None = None,
+    backbone: str | Backbone = "builtin",
+    weights: str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    seed: int = 0,
+    **options: Any,
+) -> Features:
+    """Compute the patch features of an image, or of regions of it.
+
+    Parameters
+    ----------
+    image : path, (H, W, 3) uint8 array, or PIL.Image.Image
+        The image, RGB.
+    regions : Masks, optional
+        One record per mask, as ``unsam extract-features --regions``; the whole image is one, too,
+        with ``whole_image=True``. Without regions, the whole image is the only record.
+    backbone : str or Backbone
+        ``builtin``, the name of a timm vision transformer, or an object that
+        :func:`~unsam_cli.backbones.create_backbone` made, which loads the network once for many
+        images.
+    weights : str, optional
+        Checkpoint of the network, or hub id; by default the model's own.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    batch_size : int
+        Crops per batch of a network.
+    seed : int
+        Seed of the built-in backbone, and of random weights.
+    **options
+        Options of ``unsam extract-features`` by name: `size`, `square`, `region_size`,
+        `whole_image`, `rank` (``--project``), `storage_dtype`, `facet`, `layer`, `dtype`.
+
+    Returns
+    -------
+    Features
+        The same numbers as in a features file: rounded to `storage_dtype`, float16 by default.
+
+    Raises
+    ------
+    UnsamError
+        The image, the network or an option is not usable.
+
+    Examples
+    --------
+    >>> import unsam_cli as unsam
+    >>> found = unsam.features("photo.jpg", size=128)
+    >>> found.grid.shape, found.grid.dtype
+    ((24, 32, 256), dtype('float32'))
+    """
+    network = {k: options.pop(k) for k in ("facet", "layer", "dtype") if k in options}
+    plan, stored = split(options, PlanSettings, ExtractSettings)
+    if isinstance(backbone, str):
+        made = create_backbone(backbone, weights=weights, device=device, seed=seed, **network)
+    elif network or weights is not None:
+        raise UsageError("a ready backbone has its weights, facet, layer and dtype already")
+    else:
+        made = backbone
+    usual = {"size": usual_size(made.name)}
+    settings = settings_from(
+        ExtractSettings, stored, plan=settings_from(PlanSettings, plan, **usual)
+    )
+    picture = as_picture(image)
+    [(_, result)] = extract(
+        [_Item(picture)],
+        made,
+        settings,
+        batch_size=batch_size,
+        jobs=usable_cpus(),
+        regions=None if regions is None else lambda item: _regions_of(regions),
+    )
+    if isinstance(result, UnsamError):
+        raise result
+    entry = ImageEntry(1, _name(picture), result.height, result.width, result.preview)
+    return Features(list(map(_wide, result.records)), entry, made.patch_size, picture)
+
+
+def _name(picture: Picture) -> str:
+    """Return what masks files call the image."""
+    return "image" if isinstance(picture, np.ndarray) else picture.name
+
+
+def _regions_of(masks: Masks) -> Regions:
+    return [(mask.rle, 1.0 if mask.score is None else mask.score) for mask in masks]
+
+
+def _wide(record: Record) -> Record:
+    """Return a record as a features file gives it back."""
+    grid, finite = widen(record.features)
+    if not finite:
+        raise DataError("a record has features that are NaN")
+    return replace(record, features=grid)
