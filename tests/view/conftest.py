@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import chromium
 from numpy.typing import NDArray
 
 from unsam_cli.io.masks import Annotation, ImageMasks
 from unsam_cli.rle import encode
+from unsam_cli.view.sets import Photograph
 
 SIZE = (240, 320)
 # id: x, y, w, h; the parent; a house with a door and a window with a pane, and a tree beside it.
@@ -19,6 +21,12 @@ RECTANGLES = {
     14: ((115, 85, 20, 20), 13),
     15: ((220, 40, 60, 160), None),
 }
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
 
 
 def rectangle(x: int, y: int, w: int, h: int, size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
@@ -83,8 +91,19 @@ def photo() -> NDArray[np.uint8]:
 
 
 @pytest.fixture
+def photograph(house: list[Annotation]) -> Callable[..., Photograph]:
+    """Make an image with the masks of the scene, or with sets of masks."""
+
+    def make(number: int = 1, name: str = "house.jpg", *sets: list[Annotation]) -> Photograph:
+        image = {"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]}
+        return Photograph(image, sets or (house,))
+
+    return make
+
+
+@pytest.fixture
 def entry(house: list[Annotation]) -> Callable[..., ImageMasks]:
-    """Make an image with the masks of the scene."""
+    """Make an entry of a masks file, with the masks of the scene."""
 
     def make(number: int = 1, name: str = "house.jpg") -> ImageMasks:
         image = {"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]}

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from unsam_cli.io.masks import Annotation, ImageMasks
+from unsam_cli.io.masks import Annotation
 from unsam_cli.view import ReportSettings, draw_overlay, write_report
 from unsam_cli.view.prompts import Asked, asked
+from unsam_cli.view.sets import Photograph
 
 Make = Callable[..., Annotation]
 BOX = (40, 60, 140, 150)
@@ -82,12 +83,12 @@ def test_a_box_inside_out_is_not_drawn(make: Make, photo: NDArray[np.uint8]) -> 
 
 def test_the_report_holds_prompts(make: Make, photo: NDArray[np.uint8]) -> None:
     masks = [make(1, BOX, extra={"prompt": PROMPT, "prompt_id": 3}), make(2, BOX)]
-    entry = ImageMasks({"id": 1, "file_name": "a.jpg"}, masks)
+    entry = Photograph({"id": 1, "file_name": "a.jpg"}, (masks,))
     out = io.BytesIO()
     write_report([entry], lambda image: photo, out, settings=ReportSettings(title="t"))
     text = out.getvalue().decode()
     block = text.partition('id="masks-0">')[2].partition("</script>")[0]
-    found: list[dict[str, Any]] = json.loads(block)["masks"]
+    found: list[dict[str, Any]] = json.loads(block)["sets"][0]
     by_id = {mask["id"]: mask for mask in found}
     assert by_id[1]["prompt"]["points"] == [[99.5, 119.5, 1], [200.5, 20.5, 0]]
     assert by_id[1]["extra"] == {"prompt_id": 3}

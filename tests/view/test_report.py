@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.errors import ImageFileError, MaskFileError, UnsamError
-from unsam_cli.io.masks import Annotation, ImageMasks
+from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import area, resize
 from unsam_cli.view import ReportSettings, write_report
+from unsam_cli.view.report import SCRIPTS
+from unsam_cli.view.sets import Photograph
 
 Photo = NDArray[np.uint8]
-Entry = Callable[..., ImageMasks]
+Entry = Callable[..., Photograph]
 
 
 class Page(HTMLParser):
@@ -49,21 +51,22 @@ class Page(HTMLParser):
         return json.loads(self.scripts[name])
 
 
-def render(*entries: ImageMasks, photo: Photo, **options: Any) -> Page:
+def render(*entries: Photograph, photo: Photo, **options: Any) -> Page:
     out = io.BytesIO()
     assert write_report(entries, lambda image: photo, out, **options) == len(entries)
     return Page(out.getvalue())
 
 
-def test_holds_picture_masks_and_facts(entry: Entry, photo: Photo) -> None:
-    page = render(entry(7, "a/house.jpg"), photo=photo)
+def test_holds_picture_masks_and_facts(photograph: Entry, photo: Photo) -> None:
+    page = render(photograph(7, "a/house.jpg"), photo=photo)
     assert page.json("meta-0") == {
         "id": 7,
         "name": "a/house.jpg",
         "width": 320,
         "height": 240,
-        "count": 5,
-        "ids": [[11, 15]],
+        "counts": [5],
+        "shared": [5],
+        "ids": [[[11, 15]]],
         "thumb": [176, 132],
         "picture": True,
         "problem": "",
@@ -72,9 +75,9 @@ def test_holds_picture_masks_and_facts(entry: Entry, photo: Photo) -> None:
         assert picture.size == (320, 240)
     data = page.json("masks-0")
     assert (data["w"], data["h"]) == (320, 240)
-    assert [mask["id"] for mask in data["masks"]] == [11, 15, 13, 12, 14]  # large to small
-    assert [mask["parent"] for mask in data["masks"]] == [-1, -1, 0, 0, 2]
-    pane = data["masks"][4]
+    assert [mask["id"] for mask in data["sets"][0]] == [11, 15, 13, 12, 14]  # large to small
+    assert [mask["parent"] for mask in data["sets"][0]] == [-1, -1, 0, 0, 2]
+    pane = data["sets"][0][4]
     assert re.fullmatch("#[0-9a-f]{6}", pane.pop("color"))
     rle = {"size": [240, 320], "counts": pane.pop("rle").encode()}
     assert area([rle]).tolist() == [400]  # type: ignore[list-item]
@@ -94,23 +97,23 @@ def test_holds_picture_masks_and_facts(entry: Entry, photo: Photo) -> None:
 def test_plain_coco_gets_parents_and_no_invented_facts(
     plain_house: list[Annotation], photo: Photo
 ) -> None:
-    page = render(ImageMasks({"id": 1, "file_name": "x.jpg"}, plain_house), photo=photo)
-    masks = page.json("masks-0")["masks"]
+    page = render(Photograph({"id": 1, "file_name": "x.jpg"}, (plain_house,)), photo=photo)
+    masks = page.json("masks-0")["sets"][0]
     assert [mask["depth"] for mask in masks] == [0, 0, 1, 1, 2]
     known = {"id", "area", "bbox", "rle", "parent", "depth", "color"}
     assert all(set(mask) <= known | {"score"} for mask in masks)
 
 
 def test_masks_are_embedded_at_the_size_of_the_picture(
-    entry: Entry, house: list[Annotation], photo: Photo
+    photograph: Entry, house: list[Annotation], photo: Photo
 ) -> None:
-    page = render(entry(), photo=photo, settings=ReportSettings(longest=100, thumbnail=50))
+    page = render(photograph(), photo=photo, settings=ReportSettings(longest=100, thumbnail=50))
     meta, data = page.json("meta-0"), page.json("masks-0")
     assert (data["w"], data["h"]) == (100, 75)
     assert (meta["width"], meta["height"], meta["thumb"]) == (320, 240, [50, 38])
-    assert data["masks"][0]["area"] == 21000  # that of the file
+    assert data["sets"][0][0]["area"] == 21000  # that of the file
     expected = resize(house[0].rle, (75, 100))
-    assert data["masks"][0]["rle"].encode() == expected["counts"]
+    assert data["sets"][0][0]["rle"].encode() == expected["counts"]
 
 
 HOSTILE = [
@@ -125,10 +128,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_text_from_files_stays_text(name: str, entry: Entry, photo: Photo) -> None:
+def test_text_from_files_stays_text(name: str, photograph: Entry, photo: Photo) -> None:
     settings = ReportSettings(title=name, caption=name)
-    page = render(entry(1, name), photo=photo, settings=settings)
-    plain = render(entry(1, "plain.jpg"), photo=photo)
+    page = render(photograph(1, name), photo=photo, settings=settings)
+    plain = render(photograph(1, "plain.jpg"), photo=photo)
     assert page.json("meta-0")["name"] == name
     assert page.tags == plain.tags
     assert page.scripts[""] == plain.scripts[""]
@@ -141,7 +144,7 @@ def test_strange_numbers_do_not_break_the_page(
     make: Callable[..., Annotation], photo: Photo
 ) -> None:
     odd = make(3, (1, 1, 5, 5), score=float("nan"), level=float("inf"), stage="</script>")
-    mask = render(ImageMasks({"id": 1}, [odd]), photo=photo).json("masks-0")["masks"][0]
+    mask = render(Photograph({"id": 1}, ([odd],)), photo=photo).json("masks-0")["sets"][0][0]
     assert "score" not in mask
     assert "level" not in mask
     assert mask["stage"] == "</script>"
@@ -150,28 +153,28 @@ def test_strange_numbers_do_not_break_the_page(
 def test_foreign_keys_and_large_ids(make: Callable[..., Annotation], photo: Photo) -> None:
     extra = {"annotator": 2, "name": "<b>" * 200, "list": [1], "none": None, "nan": float("nan")}
     entries = [make(2**60, (1, 1, 5, 5), extra=extra, iscrowd=True), make(7, (1, 1, 4, 4))]
-    page = render(ImageMasks({"id": 1}, entries), photo=photo)
-    crowd, plain = page.json("masks-0")["masks"]
+    page = render(Photograph({"id": 1}, (entries,)), photo=photo)
+    crowd, plain = page.json("masks-0")["sets"][0]
     assert crowd["id"] == str(2**60)  # a number would lose its last digits in the browser
     assert crowd["extra"] == {"annotator": 2, "name": ("<b>" * 200)[:200]}
     assert crowd["crowd"] is True
     assert not {"extra", "crowd"} & set(plain)
-    assert page.json("meta-0")["ids"] == [[7, 7], [2**60, 2**60]]
+    assert page.json("meta-0")["ids"] == [[[7, 7], [2**60, 2**60]]]
 
 
 def test_masks_of_different_sizes(make: Callable[..., Annotation], photo: Photo) -> None:
     masks = [make(1, np.ones((240, 320), np.bool_)), make(2, np.ones((24, 32), np.bool_))]
-    odd = ImageMasks({"id": 1}, masks)
+    odd = Photograph({"id": 1}, (masks,))
     with pytest.raises(MaskFileError, match="image 1: mask 1: size 24x32 differs"):
         render(odd, photo=photo)
     page = render(odd, photo=photo, on_error=lambda image, error: None)
-    assert page.json("masks-0")["masks"] == []
+    assert page.json("masks-0")["sets"][0] == []
     assert page.json("meta-0")["problem"].startswith("image 1: mask 1: size")
 
 
-def test_needs_no_network(entry: Entry, photo: Photo) -> None:
+def test_needs_no_network(photograph: Entry, photo: Photo) -> None:
     out = io.BytesIO()
-    write_report([entry()], lambda image: photo, out)
+    write_report([photograph()], lambda image: photo, out)
     page = re.sub(rb"<script type=.*?</script>", b"", out.getvalue(), flags=re.S)
     assert b"://" not in page
     assert b"@import" not in page
@@ -180,23 +183,23 @@ def test_needs_no_network(entry: Entry, photo: Photo) -> None:
 
 
 def test_scripts_and_styles_are_ascii() -> None:
-    for name in ("report.html", "report.css", "report.js", "masks.js"):
+    for name in ("report.html", "report.css", *SCRIPTS):
         text = resources.files("unsam_cli.view").joinpath(name).read_text(encoding="utf-8")
         assert text.isascii(), name
         assert "</script" not in text.removesuffix("</script>") or name == "report.html"
 
 
-def test_one_image_in_memory_at_a_time(house: list[Annotation], entry: Entry) -> None:
+def test_one_image_in_memory_at_a_time(house: list[Annotation], photograph: Entry) -> None:
     out = io.BytesIO()
     alive: list[weakref.ref[Photo]] = []
     sizes: list[int] = []
 
-    def images() -> Iterator[ImageMasks]:
+    def images() -> Iterator[Photograph]:
         for number in range(1, 9):
             gc.collect()
             assert sum(ref() is not None for ref in alive) == 0
             sizes.append(out.tell())
-            yield entry(number)
+            yield photograph(number)
 
     def load(image: dict[str, Any]) -> Photo:
         rgb = np.full((240, 320, 3), image["id"], dtype=np.uint8)
@@ -208,13 +211,13 @@ def test_one_image_in_memory_at_a_time(house: list[Annotation], entry: Entry) ->
     assert (np.diff(sizes) > 1000).all()  # what came before is written, not kept
 
 
-def test_errors_of_pictures_are_raised_or_handed_over(entry: Entry, photo: Photo) -> None:
+def test_errors_of_pictures_are_raised_or_handed_over(photograph: Entry, photo: Photo) -> None:
     def load(image: dict[str, Any]) -> Photo:
         if image["file_name"] == "bad.jpg":
             raise ImageFileError("bad.jpg: not an image")
         return photo
 
-    entries = [entry(1, "bad.jpg"), entry(2, "good.jpg")]
+    entries = [photograph(1, "bad.jpg"), photograph(2, "good.jpg")]
     with pytest.raises(ImageFileError, match=r"bad\.jpg: not an image"):
         write_report(entries, load, io.BytesIO())
     seen: list[tuple[int, str]] = []
@@ -230,17 +233,17 @@ def test_errors_of_pictures_are_raised_or_handed_over(entry: Entry, photo: Photo
     assert (meta["picture"], meta["problem"]) == (False, "bad.jpg: not an image")
     assert (meta["width"], meta["height"]) == (320, 240)
     assert page.scripts["picture-0"].strip() == ""
-    assert len(page.json("masks-0")["masks"]) == 5
+    assert len(page.json("masks-0")["sets"][0]) == 5
     assert page.json("meta-1")["picture"]
 
 
-def test_a_picture_of_other_proportions_is_an_error(entry: Entry, photo: Photo) -> None:
+def test_a_picture_of_other_proportions_is_an_error(photograph: Entry, photo: Photo) -> None:
     with pytest.raises(MaskFileError, match="320x240 pixels, but the image has 240x320"):
-        render(entry(), photo=photo.transpose(1, 0, 2).copy())
+        render(photograph(), photo=photo.transpose(1, 0, 2).copy())
 
 
 def test_no_images_and_no_masks(photo: Photo) -> None:
     assert "meta-0" not in render(photo=photo).scripts
-    page = render(ImageMasks({"id": 1, "file_name": "empty.jpg"}, []), photo=photo)
-    assert page.json("meta-0")["count"] == 0
-    assert page.json("masks-0") == {"w": 320, "h": 240, "masks": []}
+    page = render(Photograph({"id": 1, "file_name": "empty.jpg"}, ([],)), photo=photo)
+    assert page.json("meta-0")["counts"] == [0]
+    assert page.json("masks-0") == {"w": 320, "h": 240, "sets": [[]]}

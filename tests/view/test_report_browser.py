@@ -1,41 +1,25 @@
 from __future__ import annotations
 
-import io
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import click, facts, needs_browser, on_screen, open_report, pinned, pixel
 from numpy.typing import NDArray
-from PIL import Image
 
 from unsam_cli.errors import ImageFileError
-from unsam_cli.io.masks import Annotation, ImageMasks
+from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import encode, to_runs
 from unsam_cli.view import ReportSettings, write_report
+from unsam_cli.view.sets import Photograph
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH"),
-]
-Entry = Callable[..., ImageMasks]
+pytestmark = needs_browser
+Entry = Callable[..., Photograph]
 HOSTILE = "</script><img src=x onerror=alert(1)>.jpg"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -47,7 +31,7 @@ def complaints() -> list[str]:
 def page(
     browser: Any,
     tmp_path: Path,
-    entry: Entry,
+    photograph: Entry,
     plain_house: list[Annotation],
     photo: NDArray[np.uint8],
     complaints: list[str],
@@ -60,10 +44,10 @@ def page(
         return photo
 
     entries = [
-        entry(1, "house.jpg"),
-        ImageMasks({"id": 2, "file_name": HOSTILE}, plain_house),
-        entry(3, "lost.jpg"),
-        ImageMasks({"id": 4, "file_name": "bare.jpg"}, []),
+        photograph(1, "house.jpg"),
+        Photograph({"id": 2, "file_name": HOSTILE}, (plain_house,)),
+        photograph(3, "lost.jpg"),
+        Photograph({"id": 4, "file_name": "bare.jpg"}, ([],)),
     ]
     path = tmp_path / "a report & more.html"
     with path.open("wb") as out:
@@ -92,40 +76,8 @@ def _note_request(url: str, own: str, complaints: list[str]) -> None:
         complaints.append(f"request of {url}")
 
 
-def on_screen(page: Any, x: float, y: float) -> tuple[float, float]:
-    """Where a pixel of the fitted 320 x 240 scene is in the window."""
-    box = page.locator("#stage").bounding_box()
-    scale = min((box["width"] - 20) / 320, (box["height"] - 20) / 240)
-    left = box["x"] + (box["width"] - 320 * scale) / 2
-    top = box["y"] + (box["height"] - 240 * scale) / 2
-    return left + (x + 0.5) * scale, top + (y + 0.5) * scale
-
-
 def wait_for_image(page: Any, number: int) -> None:
     sync_api.expect(page.locator("#position")).to_have_text(f"{number} / 4")
-
-
-def click(page: Any, x: float, y: float) -> None:
-    page.mouse.move(*on_screen(page, x, y))
-    page.mouse.down()
-    page.mouse.up()
-
-
-def pixel(page: Any, x: float, y: float) -> NDArray[np.int64]:
-    """The colour of the screen over a pixel of the scene."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 30)))")
-    with Image.open(io.BytesIO(page.screenshot())) as shot:
-        column, row = on_screen(page, x, y)
-        return np.asarray(shot.convert("RGB").getpixel((int(column), int(row))), dtype=np.int64)
-
-
-def pinned(page: Any) -> str:
-    return str(page.locator("#mask-id").text_content())
-
-
-def facts(page: Any) -> dict[str, str]:
-    names = page.locator("#mask dt").all_text_contents()
-    return dict(zip(names, page.locator("#mask dd").all_text_contents(), strict=True))
 
 
 def test_click_shows_the_facts_of_the_smallest_mask(page: Any) -> None:
@@ -169,10 +121,10 @@ def test_hover_names_the_mask_without_pinning_it(page: Any) -> None:
     page.mouse.move(*on_screen(page, 75, 180))
     page.wait_for_selector("#mask-id")
     assert pinned(page) == "Mask 12"
-    assert page.locator("#tip").text_content() == "mask 12 \u00b7 2.73 %"
+    assert page.locator(".tip").text_content() == "mask 12 \u00b7 2.73 %"
     page.mouse.move(*on_screen(page, 300, 20))
     assert page.locator("#mask-id").count() == 0
-    assert page.locator("#tip").is_hidden()
+    assert page.locator(".tip").is_hidden()
 
 
 def test_slider_reveals_parts_level_by_level(page: Any) -> None:
@@ -284,12 +236,12 @@ def test_zoom_keeps_the_pixel_under_the_pointer(page: Any) -> None:
     for _ in range(6):
         page.mouse.wheel(0, -100)
     page.mouse.move(*on_screen(page, 120.2, 90))
-    assert str(page.locator("#tip").text_content()).startswith("mask 14")
+    assert str(page.locator(".tip").text_content()).startswith("mask 14")
     page.mouse.move(*on_screen(page, 105, 90))  # was the wall; now further in, the window
-    assert str(page.locator("#tip").text_content()).startswith(("mask 13", "mask 14"))
+    assert str(page.locator(".tip").text_content()).startswith(("mask 13", "mask 14"))
     page.keyboard.press("0")
     page.mouse.move(*on_screen(page, 105, 91))
-    assert str(page.locator("#tip").text_content()).startswith("mask 11")
+    assert str(page.locator(".tip").text_content()).startswith("mask 11")
 
 
 def test_address_opens_image_and_mask(page: Any, complaints: list[str]) -> None:
@@ -327,17 +279,6 @@ def test_names_are_unique_and_controls_are_labelled(page: Any) -> None:
     assert unlabelled == 0
 
 
-def open_report(
-    browser: Any, entries: list[ImageMasks], folder: Path, photo: NDArray[np.uint8]
-) -> Any:
-    path = folder / "report.html"
-    with path.open("wb") as out:
-        write_report(entries, lambda image: photo, out, settings=ReportSettings(title="t"))
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.goto(path.as_uri())
-    return page
-
-
 def test_a_crowded_picture_opens_with_few_masks(
     browser: Any, tmp_path: Path, make: Callable[..., Annotation], photo: NDArray[np.uint8]
 ) -> None:
@@ -346,10 +287,10 @@ def test_a_crowded_picture_opens_with_few_masks(
         make(number, (3 * number % 300, 3 * number // 300 * 20, 12, 12), granularity=number / 100)
         for number in range(1, 101)
     ]
-    entries = [ImageMasks({"id": n, "file_name": f"{n}.jpg"}, masks) for n in (1, 2)]
+    entries = [Photograph({"id": n, "file_name": f"{n}.jpg"}, (masks,)) for n in (1, 2)]
     page = open_report(browser, entries, tmp_path, photo)
     text = page.locator("#level-text")
-    sync_api.expect(text).to_have_text("granularity from 0.45 \u00b7 56 of 100 masks")
+    sync_api.expect(text).to_have_text("granularity from 0.55 \u00b7 46 of 100 masks")
     page.locator("#level").fill("18")
     page.locator("#next").click()
     sync_api.expect(page.locator("#position")).to_have_text("2 / 2")
@@ -366,7 +307,7 @@ def test_the_slider_moves_the_granularity_of_a_click(
         prompt = {"points": [[120, 120]], "labels": [1], "granularity": g}
         box = (120 - side // 2, 120 - side // 2, side, side)
         masks.append(make(number, box, granularity=g, extra={"prompt": prompt}))
-    entries = [ImageMasks({"id": n, "file_name": f"{n}.jpg"}, masks * (n == 2)) for n in (1, 2)]
+    entries = [Photograph({"id": n, "file_name": f"{n}.jpg"}, (masks * (n == 2),)) for n in (1, 2)]
     page = open_report(browser, entries, tmp_path, photo)
     sync_api.expect(page.locator("#position")).to_have_text("2 / 2")  # the first with masks
     assert page.locator("#mode").input_value() == "granularity"
@@ -391,7 +332,7 @@ def test_a_pinned_mask_shows_what_it_was_asked_for_with(
     prompt = {"points": [[99, 119], [250, 20]], "labels": [1, 0], "box": [40, 60, 180, 210]}
     masks = [make(1, (40, 60, 140, 150), extra={"prompt": prompt})]
     page = open_report(
-        browser, [ImageMasks({"id": 1, "file_name": "a.jpg"}, masks)], tmp_path, photo
+        browser, [Photograph({"id": 1, "file_name": "a.jpg"}, (masks,))], tmp_path, photo
     )
     sync_api.expect(page.locator("#position")).to_have_text("1 / 1")
     colours = {(99, 119): (61, 220, 132), (250, 20): (255, 90, 95)}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unsam_cli.evaluation.matches import RANGES, THRESHOLDS, Matches, in_range
 from unsam_cli.evaluation.sets import PredictionSet, TruthSet
 from unsam_cli.jit import kernel
-from unsam_cli.rle import RunTable, intersections
+from unsam_cli.rle import close_pairs
 
 IntArray = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -50,16 +50,9 @@ class Candidates:
 
 def candidates(truth: TruthSet, found: PredictionSet) -> Candidates:
     """Find the pairs of one image that reach the lowest IoU threshold."""
-    g, d = truth.table, found.table
-    common = np.minimum(_box_overlap(d.boxes, g.boxes), d.areas[:, None])
-    common = np.minimum(common, g.areas)  # at most
-    pairs = np.argwhere(_iou(common, d.areas[:, None], g.areas, truth.crowd) >= THRESHOLDS[0])
-    exact = intersections(_joined(d, g), pairs + np.array([0, len(d)]))
-    left, right = pairs.T
-    iou = _iou(exact, d.areas[left], g.areas[right], truth.crowd[right])
-    good = iou >= THRESHOLDS[0]
-    starts = np.searchsorted(left[good], np.arange(len(d) + 1))
-    return Candidates(truth, found, starts, right[good], iou[good])
+    pairs, iou = close_pairs(found.table, truth.table, THRESHOLDS[0], crowd=truth.crowd)
+    starts = np.searchsorted(pairs[:, 0], np.arange(len(found.table) + 1))
+    return Candidates(truth, found, starts, pairs[:, 1], iou)
 
 
 def match(pairs: Candidates, *, value: str | None = None) -> Matches:
@@ -143,26 +136,3 @@ def _match(
                     if ignored[a, partner[best]]:
                         unsure[a, i] |= bit
     return matched, unsure
-
-
-def _iou(common: IntArray, found: IntArray, truth: IntArray, crowd: Flags) -> NDArray[np.float64]:
-    whole = np.where(crowd, found, found + truth - common)
-    return np.asarray(common / np.maximum(whole, 1))
-
-
-def _box_overlap(a: IntArray, b: IntArray) -> IntArray:
-    """Area of the intersection of the boxes of each pair in pixels, (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
-    return np.asarray(np.maximum(high - low, 0).prod(axis=-1))
-
-
-def _joined(a: RunTable, b: RunTable) -> RunTable:
-    """Concatenate the tables of masks of one image."""
-    return RunTable(
-        size=a.size,
-        offsets=np.concatenate([a.offsets, a.offsets[-1] + b.offsets[1:]]),
-        runs=np.concatenate([a.runs, b.runs]),
-        areas=np.concatenate([a.areas, b.areas]),
-        boxes=np.concatenate([a.boxes, b.boxes]),
-    )

@@ -9,6 +9,7 @@
 `table`                 the runs, areas and boxes of many masks in flat arrays
 `enlarge`, `axes`       enlarge small maps and threshold them, directly to runs
 `overlap`               intersections, IoU, union, non-maximum suppression, parents
+`pairs`                 the pairs of two tables that overlap much
 ======================  =========================================================================
 """
 
@@ -20,6 +21,7 @@ from unsam_cli.rle.codec import decode, decode_window, encode, encode_window
 from unsam_cli.rle.enlarge import Enlarged, enlarge
 from unsam_cli.rle.geometry import crop, paste, resize
 from unsam_cli.rle.overlap import intersections, iou, merge, parents, suppress
+from unsam_cli.rle.pairs import close_pairs
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, from_runs, to_runs
 from unsam_cli.rle.segmentation import from_segmentation
 from unsam_cli.rle.table import RunTable, area, boxes
@@ -35,6 +37,7 @@ __all__ = [
     "Step",
     "area",
     "boxes",
+    "close_pairs",
     "crop",
     "decode",
     "decode_window",

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.errors import UnsamError
-from unsam_cli.io.masks import Annotation, ImageMasks
+from unsam_cli.io.masks import Annotation
 from unsam_cli.io.previews import encode_small
-from unsam_cli.view.colours import hierarchy_colours
-from unsam_cli.view.hierarchy import forest
-from unsam_cli.view.overlays import fitted
+from unsam_cli.view.agreement import Layer, layers_of, shared
+from unsam_cli.view.hierarchy import fitted
 from unsam_cli.view.prompts import asked
+from unsam_cli.view.sets import Photograph
 
 LoadImage = Callable[[dict[str, Any]], NDArray[np.uint8]]
 OnError = Callable[[dict[str, Any], UnsamError], None]
@@ -29,7 +29,7 @@ _LONGEST_TEXT = 200  # characters shown of a key or value that is not part of th
 
 
 def image_blocks(
-    entry: ImageMasks,
+    entry: Photograph,
     load_image: LoadImage,
     longest: int,
     thumbnail: int,
@@ -40,8 +40,8 @@ def image_blocks(
 
     Parameters
     ----------
-    entry : ImageMasks
-        The image entry and its annotations.
+    entry : Photograph
+        The image entry and its masks in every file.
     load_image : callable
         Returns the picture of an image entry, (H, W, 3) uint8; it may be smaller than the masks.
     longest, thumbnail : int
@@ -74,69 +74,82 @@ def image_blocks(
         "name": str(image.get("file_name", image.get("id", ""))),
         "width": scene.size[1],
         "height": scene.size[0],
-        "count": len(scene.masks),
-        "ids": _ranges([mask["id"] for mask in scene.masks]),
+        "counts": [len(masks) for masks in scene.sets],
+        "shared": scene.shared,
+        "ids": [_ranges([mask["id"] for mask in masks]) for masks in scene.sets],
         "thumb": _jpeg_size(scene.thumb) if scene.thumb else (4, 3),
         "picture": bool(scene.picture),
         "problem": scene.problem,
     }
     h, w = scene.shown
     return {
-        "meta": _json(meta),
+        "meta": as_json(meta),
         "thumb": base64.b64encode(scene.thumb).decode(),
         "picture": base64.b64encode(scene.picture).decode(),
-        "masks": _json({"w": w, "h": h, "masks": scene.masks}),
+        "masks": as_json({"w": w, "h": h, "sets": scene.sets}),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """An image to embed: its size (H, W), the size on the page, pictures as JPEG, and masks."""
+    """An image to embed: its size (H, W), the size on the page, masks, and pictures as JPEG.
+
+    `shared` counts the masks of each set that show an object of the first set.
+    """
 
     size: tuple[int, int]
     shown: tuple[int, int]
-    masks: list[dict[str, Any]]
+    sets: list[list[dict[str, Any]]]
+    shared: list[int]
     picture: bytes = b""
     thumb: bytes = b""
     problem: str = ""
 
 
 def _with_picture(
-    entry: ImageMasks, rgb: NDArray[np.uint8], longest: int, thumbnail: int
+    entry: Photograph, rgb: NDArray[np.uint8], longest: int, thumbnail: int
 ) -> _Scene:
     height, width, _ = rgb.shape
     picture = encode_small(rgb, longest=longest)
     w, h = _jpeg_size(picture)
-    masks = _mask_records(entry.annotations, (h, w))
+    masks = _mask_records(entry.sets, (h, w))
     size = _size(entry, default=(height, width))
-    return _Scene(size, (h, w), masks, picture, encode_small(rgb, longest=thumbnail))
+    return _Scene(size, (h, w), *masks, picture, encode_small(rgb, longest=thumbnail))
 
 
-def _without_picture(entry: ImageMasks, longest: int, problem: str) -> _Scene:
+def _without_picture(entry: Photograph, longest: int, problem: str) -> _Scene:
     """Show only the masks; if their sizes differ, show nothing."""
     height, width = size = _size(entry, default=(3, 4))
     scale = min(1.0, longest / max(height, width))
     shown = max(1, round(height * scale)), max(1, round(width * scale))
     try:
-        masks = _mask_records(entry.annotations, shown)
+        masks = _mask_records(entry.sets, shown)
     except UnsamError:
-        masks = []
-    return _Scene(size, shown, masks, problem=problem)
+        masks = [[] for _ in entry.sets], [0 for _ in entry.sets]
+    return _Scene(size, shown, *masks, problem=problem)
 
 
-def _size(entry: ImageMasks, *, default: tuple[int, int]) -> tuple[int, int]:
+def _size(entry: Photograph, *, default: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the original: those of the masks, or else those of the image entry."""
-    if entry.annotations:
-        height, width = entry.annotations[0].rle["size"]
-        return height, width
+    for masks in entry.sets:
+        if masks:
+            height, width = masks[0].rle["size"]
+            return height, width
     return entry.image.get("height", default[0]), entry.image.get("width", default[1])
 
 
-def _mask_records(annotations: Sequence[Annotation], size: tuple[int, int]) -> list[dict[str, Any]]:
+def _mask_records(
+    sets: Sequence[list[Annotation]], size: tuple[int, int]
+) -> tuple[list[list[dict[str, Any]]], list[int]]:
+    """Collect the data of the masks of each set, and count those that the first set shares."""
+    layers = layers_of(sets)
+    return [_layer_records(layer, size, alone=len(sets) == 1) for layer in layers], shared(layers)
+
+
+def _layer_records(layer: Layer, size: tuple[int, int], *, alone: bool) -> list[dict[str, Any]]:
     """Collect the data of the masks for the page, from the largest to the smallest."""
-    tree = forest(annotations)
+    annotations, tree = layer.annotations, layer.tree
     rles = fitted([annotation.rle for annotation in annotations], size)
-    colours = hierarchy_colours(tree.parents, tree.depths)
     place = np.full(len(annotations) + 1, -1, dtype=np.int64)  # the last one: no parent
     place[tree.order] = np.arange(len(annotations))
     return [
@@ -146,8 +159,9 @@ def _mask_records(annotations: Sequence[Annotation], size: tuple[int, int]) -> l
             "rle": rles[i]["counts"].decode("ascii"),
             "parent": int(place[tree.parents[i]]),
             "depth": int(tree.depths[i]),
-            "color": "#" + colours[i].tobytes().hex(),
+            "color": "#" + layer.colours[i].tobytes().hex(),
         }
+        | ({} if alone else {"object": int(layer.objects[i])})
         for i in tree.order.tolist()
     ]
 
@@ -201,7 +215,7 @@ def _ranges(ids: list[int | str]) -> list[list[int]]:
     return runs
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     """Encode a value as JSON that is safe inside an HTML script element."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")

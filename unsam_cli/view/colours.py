@@ -12,7 +12,28 @@ _CHROMA = 0.15
 
 
 def hierarchy_colours(parents: NDArray[np.int64], depths: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Choose a colour for every mask.
+    """Choose a colour for every mask, see :func:`hierarchy_tones`.
+
+    Parameters
+    ----------
+    parents, depths : (n,) int64
+        As in :func:`hierarchy_tones`.
+
+    Returns
+    -------
+    (n, 3) uint8
+        Colour of each mask, in sRGB.
+    """
+    return colours_of(hierarchy_tones(parents, depths))
+
+
+def hierarchy_tones(
+    parents: NDArray[np.int64],
+    depths: NDArray[np.int64],
+    *,
+    given: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Choose hue and lightness for every mask.
 
     The hue of the k-th child is the k-th point of the golden-ratio sequence on the arc of 240
     degrees that is at least 60 degrees away from its parent's hue. Wholes use the full circle in
@@ -24,27 +45,37 @@ def hierarchy_colours(parents: NDArray[np.int64], depths: NDArray[np.int64]) -> 
         Index of each mask's parent, or -1. Children are numbered in the order of their indices.
     depths : (n,) int64
         Number of ancestors of each mask.
+    given : (n, 2) float64, optional
+        Tones that masks have already; NaN for a mask that has none.
 
     Returns
     -------
-    (n, 3) uint8
-        Colour of each mask, in sRGB.
+    (n, 2) float64
+        Hue in degrees and lightness, 0..1.
 
     References
     ----------
     .. [1] B. Ottosson, A perceptual color space for image processing, 2020.
     """
-    n = len(parents)
-    hues = np.zeros(n)
+    lightness = np.asarray(_LIGHTNESS)[np.asarray(depths, dtype=np.intp) % len(_LIGHTNESS)]
+    tones = np.stack([np.full(len(parents), np.nan), lightness], axis=-1)
+    if given is not None:
+        tones = np.where(np.isnan(given), tones, given)
     born: dict[int, int] = {}
     for i in np.argsort(depths, kind="stable").tolist():
         parent = int(parents[i])
         turn = (0.11 + born.get(parent, 0) * _GOLDEN) % 1.0
         born[parent] = born.get(parent, 0) + 1
-        base, arc = (hues[parent] + _APART, 360.0 - 2 * _APART) if parent >= 0 else (0.0, 360.0)
-        hues[i] = (base + arc * turn) % 360.0
-    lightness = np.asarray(_LIGHTNESS)[np.asarray(depths, dtype=np.intp) % len(_LIGHTNESS)]
-    return _oklch_to_srgb(lightness, np.full(n, _CHROMA), np.radians(hues))
+        base, arc = (tones[parent, 0] + _APART, 360.0 - 2 * _APART) if parent >= 0 else (0.0, 360.0)
+        if np.isnan(tones[i, 0]):
+            tones[i, 0] = (base + arc * turn) % 360.0
+    return tones
+
+
+def colours_of(tones: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the colours of tones, hue in degrees and lightness: (n, 3) uint8 in sRGB."""
+    hue, lightness = np.radians(tones[:, 0]), tones[:, 1]
+    return _oklch_to_srgb(lightness, np.full(len(tones), _CHROMA), hue)
 
 
 def _oklch_to_srgb(

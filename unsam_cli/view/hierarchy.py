@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.masks import Annotation
-from unsam_cli.rle import RunTable
+from unsam_cli.rle import Rle, RunTable, resize
 from unsam_cli.rle import parents as containing
 
 
@@ -91,6 +91,28 @@ def forest(annotations: Sequence[Annotation], *, containment: float = 0.9) -> Fo
     parents, depths = _measured(found.tolist())
     order = np.argsort(-table.areas, kind="stable")
     return Forest(order, parents, depths, table.areas)
+
+
+def fitted(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
+    """Resize masks to the resolution `size`, (H, W), of a picture.
+
+    Raises
+    ------
+    MaskFileError
+        A mask has another aspect ratio than the picture, for instance because one is rotated.
+    """
+    h, w = size
+    out = []
+    for rle in rles:
+        height, width = rle["size"]
+        # Rounding a side to whole pixels may change the aspect ratio by half a pixel per side.
+        if abs(height * w - width * h) > max(height, width, h, w):
+            raise MaskFileError(
+                f"the masks are for {width}x{height} pixels, but the image has {w}x{h}: is "
+                "it the right image?"
+            )
+        out.append(rle if (height, width) == (h, w) else resize(rle, size))
+    return out
 
 
 def _measured(parents: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.errors import MaskFileError
 from unsam_cli.io.masks import Annotation
-from unsam_cli.rle import Rle, boxes, decode_window, resize
+from unsam_cli.rle import Rle, boxes, decode_window
 from unsam_cli.view.colours import hierarchy_colours
-from unsam_cli.view.hierarchy import forest
+from unsam_cli.view.hierarchy import fitted, forest
 from unsam_cli.view.prompts import draw_prompts
 
 _FAINT = 0.4  # opacity of a whole outside of its parts, relative to that of a part
@@ -69,28 +68,6 @@ def draw_overlay(
         _blend(out[rows], colours[labels[rows]], weights[labels[rows]])
     _draw_borders(out, labels, 1 + max(h, w) // _PIXELS_PER_LINE)
     draw_prompts(out, [annotations[i] for i in visible])
-    return out
-
-
-def fitted(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
-    """Resize masks to the resolution `size`, (H, W), of a picture.
-
-    Raises
-    ------
-    MaskFileError
-        A mask has another aspect ratio than the picture, for instance because one is rotated.
-    """
-    h, w = size
-    out = []
-    for rle in rles:
-        height, width = rle["size"]
-        # Rounding a side to whole pixels may change the aspect ratio by half a pixel per side.
-        if abs(height * w - width * h) > max(height, width, h, w):
-            raise MaskFileError(
-                f"the masks are for {width}x{height} pixels, but the image has {w}x{h}: is "
-                "it the right image?"
-            )
-        out.append(rle if (height, width) == (h, w) else resize(rle, size))
     return out
 
 

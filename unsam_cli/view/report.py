@@ -12,8 +12,11 @@ from string import Template
 from typing import BinaryIO
 
 from unsam_cli import __version__
-from unsam_cli.io.masks import ImageMasks
-from unsam_cli.view.blocks import LoadImage, OnError, image_blocks
+from unsam_cli.view.blocks import LoadImage, OnError, as_json, image_blocks
+from unsam_cli.view.sets import Photograph
+
+SCRIPTS = ("masks.js", "page.js", "cut.js", "panes.js", "details.js", "report.js")
+"""The script of the page, in the order in which its parts run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class ReportSettings:
         Heading, for example the name of the masks file.
     caption : str
         Small text about the origin of the masks.
+    names : tuple of str
+        Names of the sets of masks, as many as every image has.
     longest : int
         Longest side of the embedded pictures and masks, in pixels.
     thumbnail : int
@@ -34,12 +39,13 @@ class ReportSettings:
 
     title: str = "masks"
     caption: str = ""
+    names: tuple[str, ...] = ("masks",)
     longest: int = 1280
     thumbnail: int = 176
 
 
 def write_report(
-    images: Iterable[ImageMasks],
+    images: Iterable[Photograph],
     load_image: LoadImage,
     out: BinaryIO,
     *,
@@ -48,13 +54,14 @@ def write_report(
 ) -> int:
     """Write a self-contained HTML page that shows masks and their hierarchy.
 
-    Only one image is in memory at a time. The page opens from a file, without a network connection,
-    and decodes an image and its masks when they are shown.
+    Several sets of masks of one image are shown side by side. Only one image is in memory at a
+    time. The page opens from a file, without a network connection, and decodes an image and its
+    masks when they are shown.
 
     Parameters
     ----------
-    images : iterable of ImageMasks
-        Images, each with its annotations.
+    images : iterable of Photograph
+        Images, each with its masks in every set.
     load_image : callable
         Returns the picture of an image entry, (H, W, 3) uint8; it may be smaller than the masks.
     out : binary stream
@@ -88,11 +95,11 @@ def write_report(
 def _page(settings: ReportSettings) -> tuple[bytes, bytes]:
     """Return the parts of the page before and after the images, in ASCII with escapes."""
     room = resources.files("unsam_cli.view")
-    page, css, masks, report = (
+    page, css, *scripts = (
         room.joinpath(name).read_text(encoding="utf-8")
-        for name in ("report.html", "report.css", "masks.js", "report.js")
+        for name in ("report.html", "report.css", *SCRIPTS)
     )
-    js = masks + report
+    js = "".join(scripts)
     # The page loads nothing and runs only its own script, whatever a file name contains.
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -103,6 +110,7 @@ def _page(settings: ReportSettings) -> tuple[bytes, bytes]:
         "generator": f"unsam {__version__}",
         "title": _escaped(settings.title),
         "caption": _escaped(settings.caption),
+        "names": as_json(settings.names),
         "css": css,
         "js": js,
     }
