@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsam_cli.view import ReportSettings, write_report
+from unsam_cli.view.report import ReportSettings, write_report
 from unsam_cli.view.sets import Photograph
 
 CHROMIUM = next(

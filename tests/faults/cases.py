@@ -185,6 +185,14 @@ CASES = (
                 resumes=False,
             ),
             Case(
+                "view",
+                ("masks.json", "merged.json"),
+                ("--images", "photos"),
+                output="figure.png",
+                flag="--figure",
+                resumes=False,
+            ),
+            Case(
                 "finetune-sam",
                 ("masks.json",),
                 (

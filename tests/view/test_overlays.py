@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.masks import Annotation
-from unsam_cli.view import draw_overlay
 from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
+from unsam_cli.view.overlays import draw_overlay
 
 GREY = 128
 

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from unsam_cli.io.masks import Annotation
-from unsam_cli.view import ReportSettings, draw_overlay, write_report
+from unsam_cli.view.overlays import draw_overlay
 from unsam_cli.view.prompts import Asked, asked
+from unsam_cli.view.report import ReportSettings, write_report
 from unsam_cli.view.sets import Photograph
 
 Make = Callable[..., Annotation]

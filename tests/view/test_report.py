@@ -19,8 +19,7 @@ from PIL import Image
 from unsam_cli.errors import ImageFileError, MaskFileError, UnsamError
 from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import area, resize
-from unsam_cli.view import ReportSettings, write_report
-from unsam_cli.view.report import SCRIPTS
+from unsam_cli.view.report import SCRIPTS, ReportSettings, write_report
 from unsam_cli.view.sets import Photograph
 
 Photo = NDArray[np.uint8]

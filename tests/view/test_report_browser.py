@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unsam_cli.errors import ImageFileError
 from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import encode, to_runs
-from unsam_cli.view import ReportSettings, write_report
+from unsam_cli.view.report import ReportSettings, write_report
 from unsam_cli.view.sets import Photograph
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -191,6 +191,6 @@ class TestInABrowser:
         shown = page.evaluate("panes.map((pane) => pixelAt(pointer) >= 0 && pane.hovered >= 0)")
         assert shown == [True, True]
         assert page.evaluate("view.fitted") is False
-        page.keyboard.press("ArrowRight")
+        page.locator("#next").click()
         page.wait_for_selector("#images button:nth-child(2)[aria-current]")
         assert counts.all_text_contents() == ["3 of 5 masks", "0 of 0 masks"]

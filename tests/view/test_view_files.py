@@ -11,7 +11,8 @@ from PIL import Image
 
 from unsam_cli.errors import DataError, MaskFileError, MissingInputError, OutputError
 from unsam_cli.io.masks import ImageMasks
-from unsam_cli.view import draw_overlay, image_loader, named, overlay_paths, write_overlays
+from unsam_cli.view.files import image_loader, named, overlay_paths, write_overlays
+from unsam_cli.view.overlays import draw_overlay
 
 Entry = Callable[..., ImageMasks]
 

@@ -18,6 +18,7 @@ from unsam_cli.cli.defaults import origin
 from unsam_cli.convert.formats import CHECKPOINT, Request, parse_request
 from unsam_cli.errors import UsageError
 from unsam_cli.models.settings import CONDINST
+from unsam_cli.view.settings import RANDOM
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,15 @@ RULES: dict[str, tuple[Idle, ...]] = {
         ),
     ),
     "merge": (_without("--union", "max_iou ranked"),),
-    "view": (_without("--overlays", "depth"),),
+    "view": (
+        Idle(
+            "depth",
+            lambda values: not (values["overlays"] or values["figure"]),
+            "without --overlays or --figure",
+        ),
+        _without("--figure", "columns select ground_truth seed"),
+        Idle("seed", lambda values: values["select"] != RANDOM, "without --select random"),
+    ),
     "evaluate": (
         Idle(
             "bootstrap seed",

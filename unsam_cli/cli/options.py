@@ -12,6 +12,7 @@ as one object:
 ``@mask_run_options``  the same with ``--format``, for commands whose output are masks
 ``@output_options``    ``-o --no-clobber`` alone, for commands without images to iterate over
 ``@on_error_option``   ``--on-error fail|skip``
+``@seed_option``       ``--seed``
 ``@preset_option``     ``--preset``: other defaults for all options
 """
 
@@ -55,6 +56,7 @@ __all__ = [
     "preset_option",
     "run_option",
     "run_options",
+    "seed_option",
     "step_of",
 ]
 
@@ -99,6 +101,7 @@ def files_option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
 
 output_options = field_options(RunSettings, "output", "no_clobber")
 on_error_option = field_options(RunSettings, "on_error")
+seed_option = field_options(RunSettings, "seed")
 
 
 def run_settings(shard: str, **options: Any) -> RunSettings:

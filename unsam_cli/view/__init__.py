@@ -5,6 +5,9 @@
 `agreement`             masks of several files that show the same object, and their colours
 `report`                one self-contained HTML page for any number of images
 `blocks`                the data of one image in the page, safe to embed
+`contact_sheet`         a figure for print: photographs, and the masks of each file below them
+`selecting`             which photographs a figure shows
+`cells` `figure`        the pictures of a figure; how they are laid out and drawn
 `overlays`              masks drawn over a photograph
 `prompts`               the clicks and boxes that masks were prompted with
 `files`                 pictures in, pictures with masks out
@@ -17,19 +20,3 @@
 ``report.js``           opens images; search, keys, controls
 ======================  =========================================================================
 """
-
-from __future__ import annotations
-
-from unsam_cli.view.files import image_loader, named, overlay_paths, write_overlays
-from unsam_cli.view.overlays import draw_overlay
-from unsam_cli.view.report import ReportSettings, write_report
-
-__all__ = [
-    "ReportSettings",
-    "draw_overlay",
-    "image_loader",
-    "named",
-    "overlay_paths",
-    "write_overlays",
-    "write_report",
-]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +51,32 @@ def layers_of(sets: Sequence[list[Annotation]]) -> list[Layer]:
         Masks of one set differ in size, or those of two sets differ in proportions.
     """
     trees = [forest(masks) for masks in sets]
-    objects = same_objects(_tables(sets)) if len(sets) > 1 else [np.arange(len(sets[0]))]
+    objects = same_objects(tables_of(sets)) if len(sets) > 1 else [np.arange(len(sets[0]))]
+    colours = common_colours(trees, objects)
+    return [Layer(*layer) for layer in zip(sets, trees, objects, colours, strict=True)]
+
+
+def common_colours(trees: Sequence[Forest], objects: Sequence[IntArray]) -> list[NDArray[np.uint8]]:
+    """Colour masks: those of the same object alike, the others by their hierarchy.
+
+    Parameters
+    ----------
+    trees : sequence of Forest
+        The hierarchy of the n masks of each set.
+    objects : sequence of (n,) int64
+        Numbers of the objects that they show; no two masks of a set show the same one.
+
+    Returns
+    -------
+    list of (n, 3) uint8
+        The colours of each set, in sRGB.
+    """
     tones = np.full((max((int(o.max(initial=-1)) for o in objects), default=-1) + 1, 2), np.nan)
-    layers = []
-    for masks, tree, numbers in zip(sets, trees, objects, strict=True):
+    found = []
+    for tree, numbers in zip(trees, objects, strict=True):
         tones[numbers] = hierarchy_tones(tree.parents, tree.depths, given=tones[numbers])
-        layers.append(Layer(masks, tree, numbers, colours_of(tones[numbers])))
-    return layers
+        found.append(colours_of(tones[numbers]))
+    return found
 
 
 def shared(layers: Sequence[Layer]) -> list[int]:
@@ -71,14 +90,65 @@ def same_objects(tables: Sequence[RunTable]) -> list[IntArray]:
     The masks of a table are matched with those of the first table, then the rest with those of the
     second, and so on, see :func:`partners`. What matches none is an object of its own.
     """
+
+    def match(i: int, j: int, free: IntArray, rest: IntArray) -> IntArray:
+        return partners(tables[i].take(free), tables[j].take(rest))
+
+    return _numbered([len(table) for table in tables], match)
+
+
+def same_regions(
+    labels: Sequence[NDArray[np.unsignedinteger]], counts: list[int]
+) -> list[IntArray]:
+    """Give masks the numbers of the objects whose visible parts are the same.
+
+    What is visible never overlaps, so that an IoU over 0.5 leaves no choice, however many masks of
+    a set are nearly equal.
+
+    Parameters
+    ----------
+    labels : sequence of (H, W) unsigned integer
+        The mask that is visible at each pixel in each picture: its index + 1; 0 is none.
+    counts : list of int
+        Number of masks in each picture.
+
+    Returns
+    -------
+    list of (n,) int64
+        Numbers as in :func:`same_objects`.
+    """
+
+    def match(i: int, j: int, free: IntArray, rest: IntArray) -> IntArray:
+        n, m = counts[i] + 1, counts[j] + 1
+        pairs, common = np.unique(labels[i].astype(np.int64) * m + labels[j], return_counts=True)
+        a, b = pairs // m, pairs % m
+        union = np.bincount(a, common, n)[a] + np.bincount(b, common, m)[b] - common
+        good = (common > SAME * union) & (a > 0) & (b > 0)
+        partner = np.full(m - 1, -1, dtype=np.int64)
+        partner[b[good] - 1] = a[good] - 1
+        place = np.full(n, -1, dtype=np.int64)  # the last one: no partner
+        place[free] = np.arange(len(free))
+        return np.asarray(place[partner[rest]])
+
+    return _numbered(counts, match)
+
+
+def _numbered(
+    counts: Sequence[int], match: Callable[[int, int, IntArray, IntArray], IntArray]
+) -> list[IntArray]:
+    """Give the masks of sets, whose sizes are `counts`, the numbers of their objects.
+
+    ``match(i, j, free, rest)`` returns, for each of the masks `rest` of set j, the place in `free`
+    of its partner among the masks `free` of set i, or -1.
+    """
     numbers: list[IntArray] = []
     known = 0
-    for table in tables:
-        mine = np.full(len(table), -1, dtype=np.int64)
-        for earlier, theirs in zip(tables, numbers, strict=False):
+    for j, count in enumerate(counts):
+        mine = np.full(count, -1, dtype=np.int64)
+        for i, theirs in enumerate(numbers):
             rest = np.flatnonzero(mine < 0)
             free = np.flatnonzero(~np.isin(theirs, mine))
-            found = partners(earlier.take(free), table.take(rest))
+            found = match(i, j, free, rest)
             mine[rest[found >= 0]] = theirs[free[found[found >= 0]]]
         new = mine < 0
         mine[new] = known + np.arange(new.sum())
@@ -110,7 +180,7 @@ def partners(a: RunTable, b: RunTable) -> IntArray:
     return found
 
 
-def _tables(sets: Sequence[list[Annotation]]) -> list[RunTable]:
+def tables_of(sets: Sequence[list[Annotation]]) -> list[RunTable]:
     """Return the runs of sets of masks, at the size of the first mask."""
     size = next((mask.rle["size"] for masks in sets for mask in masks), [1, 1])
     height, width = size

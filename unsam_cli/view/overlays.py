@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unsam_cli.io.masks import Annotation
 from unsam_cli.rle import Rle, boxes, decode_window
 from unsam_cli.view.colours import hierarchy_colours
-from unsam_cli.view.hierarchy import fitted, forest
+from unsam_cli.view.hierarchy import Forest, fitted, forest
 from unsam_cli.view.prompts import draw_prompts
 
 _FAINT = 0.4  # opacity of a whole outside of its parts, relative to that of a part
@@ -58,17 +58,72 @@ def draw_overlay(
     if not annotations:
         return out
     tree = forest(annotations)
-    shown = tree.revealed(depth)
-    colours = np.vstack([np.zeros((1, 3), np.uint8), hierarchy_colours(tree.parents, tree.depths)])
-    weights = np.concatenate([[0.0], np.where(tree.wholes(shown), _FAINT, 1.0)]) * opacity
-    visible = [int(i) for i in tree.order if shown[i]]
-    labels = _label(fitted([annotations[i].rle for i in visible], (h, w)), visible, (h, w))
-    for top in range(0, h, _ROWS):
-        rows = slice(top, top + _ROWS)
-        _blend(out[rows], colours[labels[rows]], weights[labels[rows]])
+    labels = visible(annotations, tree, (h, w), depth=depth)
+    colours = hierarchy_colours(tree.parents, tree.depths)
+    tint(out, labels, colours, weights(tree, depth) * opacity)
     _draw_borders(out, labels, 1 + max(h, w) // _PIXELS_PER_LINE)
-    draw_prompts(out, [annotations[i] for i in visible])
+    shown = tree.revealed(depth)
+    draw_prompts(out, [annotations[i] for i in tree.order if shown[i]])
     return out
+
+
+def visible(
+    annotations: Sequence[Annotation],
+    tree: Forest,
+    size: tuple[int, int],
+    *,
+    depth: int | None = None,
+) -> NDArray[np.unsignedinteger]:
+    """Return the smallest mask at each pixel of a picture, (H, W): its index + 1; 0 is none.
+
+    Parameters
+    ----------
+    annotations, depth
+        See :func:`draw_overlay`.
+    tree : Forest
+        The hierarchy of the masks.
+    size : (H, W)
+        Height and width of the picture, in pixels.
+
+    Raises
+    ------
+    MaskFileError
+        The masks have another aspect ratio than the picture.
+    """
+    shown = tree.revealed(depth)
+    names = [int(i) for i in tree.order if shown[i]]
+    return _label(fitted([annotations[i].rle for i in names], size), names, size)
+
+
+def weights(tree: Forest, depth: int | None) -> NDArray[np.float64]:
+    """Return the opacity of each mask relative to that of a part, (n,) float64, 0..1."""
+    return np.where(tree.wholes(tree.revealed(depth)), _FAINT, 1.0)
+
+
+def tint(
+    rgb: NDArray[np.uint8],
+    labels: NDArray[np.unsignedinteger],
+    colours: NDArray[np.uint8],
+    opacity: NDArray[np.float64],
+) -> None:
+    """Blend the colours of n masks into a picture, (H, W, 3) uint8, in place.
+
+    Parameters
+    ----------
+    rgb : (H, W, 3) uint8
+        The picture.
+    labels : (H, W) unsigned integer
+        Index + 1 of the mask at each pixel; 0 is none.
+    colours : (n, 3) uint8
+        Colour of each mask.
+    opacity : (n,) float64
+        Opacity of each mask, 0..1.
+    """
+    palette = np.vstack([np.zeros((1, 3), np.uint8), colours])
+    shares = np.concatenate([[0.0], opacity])
+    for top in range(0, len(rgb), _ROWS):
+        rows = slice(top, top + _ROWS)
+        _blend(rgb[rows], palette[labels[rows]], shares[labels[rows]])
 
 
 def _label(rles: list[Rle], names: list[int], size: tuple[int, int]) -> NDArray[np.unsignedinteger]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from unsam_cli.run.replacing import (
     refuse_pictures,
     refuse_replacing,
 )
-from unsam_cli.view.files import ImageName, image_loader, named, overlay_paths, write_overlays
+from unsam_cli.view.contact_sheet import MOST_PIXELS, TRUTH, write_figure
+from unsam_cli.view.figure import check_figure
+from unsam_cli.view.files import image_loader, named, overlay_paths, write_overlays
 from unsam_cli.view.report import ReportSettings, write_report
 from unsam_cli.view.sets import MaskSets, names_of
+from unsam_cli.view.settings import FigureSettings
 
 
 class _Skipped:
@@ -39,18 +43,41 @@ class _Skipped:
         self.ids.add(entry.id)
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What to write; None for what is not wanted.
+
+    Attributes
+    ----------
+    report : str, optional
+        Path of the report; ``-`` is standard output.
+    overlays : Path, optional
+        Folder for overlays, one PNG per image.
+    figure : Path, optional
+        Path of the figure.
+    no_clobber : bool
+        Refuse to replace an existing output.
+    """
+
+    report: str | None = None
+    overlays: Path | None = None
+    figure: Path | None = None
+    no_clobber: bool = False
+
+
 def view(
     masks: Sequence[str],
     images: Path,
+    outputs: Outputs,
     *,
     names: str | None,
-    output: str | None,
-    no_clobber: bool,
-    overlays: Path | None,
+    figure: FigureSettings,
+    truth: str | None,
+    seed: int,
     depth: int | None,
     on_error: str,
 ) -> int:
-    """Write a report, overlays, or both.
+    """Write a report, overlays, a figure, or several of them.
 
     Parameters
     ----------
@@ -59,16 +86,18 @@ def view(
         side by side.
     images : Path
         Folder of the images.
+    outputs : Outputs
+        What to write.
     names : str, optional
         What the files are called, with commas between the names; by default as their paths.
-    output : str, optional
-        Path of the report; ``-`` is standard output.
-    no_clobber : bool
-        Refuse to replace an existing report or overlay.
-    overlays : Path, optional
-        Folder for overlays, one PNG per image.
+    figure : FigureSettings
+        Which photographs the figure shows.
+    truth : str, optional
+        Masks file of the ground truth, for the figure.
+    seed : int
+        Seed of a random choice of photographs.
     depth : int, optional
-        Largest number of ancestors of masks that overlays show.
+        Largest number of ancestors of masks that overlays and figure show.
     on_error : {'fail', 'skip'}
         Whether an image that cannot be read ends the run or is skipped.
 
@@ -82,45 +111,69 @@ def view(
     UnsamError
         An input is missing or invalid, or an output cannot be written.
     """
-    _check(masks, images, output, no_clobber, overlays)
+    inputs = [*masks, *([] if truth is None else [truth])]
+    _check(masks, inputs, images, outputs)
     called = names_of(masks, names)
     with ExitStack() as stack:
-        paths = [stack.enter_context(local_file(argument)) for argument in masks]
-        told = [name_of(argument) for argument in masks]
+        paths = [stack.enter_context(local_file(argument)) for argument in inputs]
+        told = [name_of(argument) for argument in inputs]
         files = [read_masks(p, name=n) for p, n in zip(paths, told, strict=True)]
-        sets = MaskSets(called, files, told)
-        places = {} if overlays is None else overlay_paths(_entries(sets), overlays)
-        there = next((place for place in places.values() if place.exists()), None)
-        if no_clobber and there is not None:
-            raise UsageError(f"{there}: exists, and --no-clobber was given")
-        _refuse_replacing(sets, paths, images, output, places)
-        skipped = _Skipped(ErrorList(output or str(overlays), "view", on_error))
-        if output is not None:
-            _write_report(sets, images, output, skipped, title=_title(masks))
-        if overlays is not None:
+        sets = MaskSets(called, files[: len(masks)], told[: len(masks)])
+        places = _overlay_places(sets, outputs)
+        _refuse_replacing(sets, paths, images, outputs, places)
+        main = outputs.report or str(outputs.overlays or outputs.figure)
+        skipped = _Skipped(ErrorList(main, "view", on_error))
+        if outputs.report is not None:
+            _write_report(sets, images, outputs.report, skipped, title=_title(masks))
+        if outputs.overlays is not None:
             write_overlays(
                 files[0].image_masks(skipped),
                 image_loader(images),
                 places,
                 depth=depth,
-                no_clobber=no_clobber,
+                no_clobber=outputs.no_clobber,
+                on_error=skipped,
+            )
+        if outputs.figure is not None:
+            write_figure(
+                outputs.figure,
+                sets if truth is None else MaskSets([*called, TRUTH], files, told),
+                image_loader(images, longest=MOST_PIXELS),
+                figure,
+                truth=truth is not None,
+                seed=seed,
+                depth=depth,
                 on_error=skipped,
             )
     return EXIT_SKIPPED if skipped.ids else 0
 
 
-def _check(
-    masks: Sequence[str], images: Path, output: str | None, no_clobber: bool, overlays: Path | None
-) -> None:
+def _check(masks: Sequence[str], inputs: Sequence[str], images: Path, outputs: Outputs) -> None:
     """Refuse what cannot be done, before any file is read."""
-    if masks.count(STDIN) > 1:
+    report, overlays, figure = outputs.report, outputs.overlays, outputs.figure
+    if inputs.count(STDIN) > 1:
         raise UsageError("only one file can be read from standard input")
-    if output is not None:
-        check_output(output, binary=False, no_clobber=no_clobber)
+    if report is not None:
+        check_output(report, binary=False, no_clobber=outputs.no_clobber)
+    if figure is not None:
+        check_output(str(figure), binary=True, no_clobber=outputs.no_clobber)
+        check_figure(figure)
     if overlays is not None and len(masks) > 1:
         raise UsageError("--overlays takes one masks file; write those of each file by itself")
     if overlays is not None and overlays.resolve() == images.resolve():
         raise UsageError(f"{overlays}: overlays would replace the images; choose another folder")
+
+
+def _overlay_places(sets: MaskSets, outputs: Outputs) -> dict[int, Path]:
+    """Return the paths of overlays by image id, none of them taken if this matters."""
+    if outputs.overlays is None:
+        return {}
+    entries = (named(sets.image(image_id)) for image_id in sets.image_ids)
+    places = overlay_paths(entries, outputs.overlays)
+    there = next((place for place in places.values() if place.exists()), None)
+    if outputs.no_clobber and there is not None:
+        raise UsageError(f"{there}: exists, and --no-clobber was given")
+    return places
 
 
 def _title(masks: Sequence[str]) -> str:
@@ -141,22 +194,19 @@ def _write_report(
     publish(output, write)
 
 
-def _entries(sets: MaskSets) -> Iterator[ImageName]:
-    return (named(sets.image(image_id)) for image_id in sets.image_ids)
-
-
 def _refuse_replacing(
     sets: MaskSets,
-    masks: Sequence[Path],
+    inputs: Sequence[Path],
     images: Path,
-    output: str | None,
+    outputs: Outputs,
     places: Mapping[int, Path],
 ) -> None:
-    """Refuse outputs that would replace the masks, a picture, or the report."""
-    reports = [] if output is None else [output]
-    refuse_doubles([*reports, *map(str, places.values())])
+    """Refuse outputs that would replace an input, a picture, or each other."""
+    given = [output for output in (outputs.report, outputs.figure) if output is not None]
+    single = [str(output) for output in given]
+    refuse_doubles([*single, *map(str, places.values())])
     entries = map(sets.image, sets.image_ids)
     names = [entry["file_name"] for entry in entries if "file_name" in entry]
-    writes = [*chain.from_iterable(map(files_of, reports)), *places.values()]
-    refuse_replacing(writes, chain(masks, images_below(images, names)))
+    writes = [*chain.from_iterable(map(files_of, single)), *places.values()]
+    refuse_replacing(writes, chain(inputs, images_below(images, names)))
     refuse_pictures(places.values())
