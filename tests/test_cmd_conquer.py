@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support import Invoke
+
+from unsam_cli.conquer import stage
 
 
 def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
@@ -63,3 +66,29 @@ def test_a_closed_pipe_is_silent(scenes: Path, invoke: Invoke, tmp_path: Path) -
     )
     os.close(writer)
     assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_tiles_are_regions_whose_borders_want_the_originals(
+    scenes: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "PREVIEW", 100)  # the scene is longer, as photographs are than 640
+    features, tiles = tmp_path / "f.h5", tmp_path / "t.h5"
+    small = ("--size", 96)
+    invoke("extract-features", scenes / "1.png", *small, "-o", features)
+    ran = invoke("extract-features", scenes / "1.png", *small, "--tile", 64, "-o", tiles)
+    assert ran.exit_code == 0, ran.stderr
+    advice = "give the folder of the original images as --images"
+    assert advice not in invoke("conquer", features).stderr
+    ran = invoke("conquer", tiles)
+    assert advice in ran.stderr
+    assert [a["bbox"] for a in json.loads(ran.stdout)["annotations"] if a["level"] is None] == [
+        [0, 0, 128, 96]  # and no tile
+    ]
+    assert advice not in invoke("conquer", tiles, "--images", scenes).stderr
+    assert invoke("divide", tiles, "-o", tmp_path / "d.json").exit_code == 0
+
+
+def test_a_tile_that_is_no_number_is_refused(scenes: Path, invoke: Invoke) -> None:
+    ran = invoke("extract-features", scenes, "--tile", "half")
+    assert ran.exit_code == 2
+    assert "a tile of 'half' is not a number of pixels; give 500 or auto" in ran.stderr

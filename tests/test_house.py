@@ -104,7 +104,6 @@ def test_the_list_of_packages_is_complete() -> None:
 LONG = {
     "backbones/folder_config.py": 264,
     "conquer/_vote_kernels.py": 251,
-    "conquer/forest.py": 258,
     "convert/coco_json.py": 252,
     "doctor.py": 269,
     "io/images.py": 260,

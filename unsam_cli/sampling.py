@@ -63,3 +63,19 @@ def means(rows: NDArray[Any], count: int) -> FloatArray:
     bounds = np.linspace(0, len(rows), count + 1)
     mean: FloatArray = np.diff(between(total, bounds), axis=0) * (count / len(rows))
     return mean
+
+
+def tile_starts(length: int, tile: int, shared: int) -> list[int]:
+    """First place of each of the fewest tiles that cover a length, evenly spread.
+
+    Parameters
+    ----------
+    length, tile : int
+        Their lengths; a tile is at most as long as what it covers.
+    shared : int
+        Least length that neighbouring tiles share, less than a tile.
+    """
+    if tile == length:
+        return [0]
+    gaps = -(-(length - tile) // (tile - shared))
+    return [(length - tile) * i // gaps for i in range(gaps + 1)]

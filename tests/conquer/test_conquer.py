@@ -13,7 +13,7 @@ from unsam_cli.conquer.forest import patch_shares
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.errors import UsageError
 from unsam_cli.io.features import Record
-from unsam_cli.rle import Rle, area, decode, encode, iou
+from unsam_cli.rle import Rle, area, decode, encode, encode_window, iou
 
 COLOURS = np.array([[60, 90, 150], [200, 60, 60], [230, 200, 60], [40, 160, 70]], dtype=np.uint8)
 
@@ -177,6 +177,34 @@ def test_a_band_of_a_sky_does_not_outrank_the_sky() -> None:
     assert masks[sky].score > 3 * masks[halo].score
 
 
+def tile_of(x: int, y: int, side: int) -> Record:
+    """A square of the scene that is seen four times as large."""
+    label = LABEL[y : y + side, x : x + side].repeat(4, axis=0).repeat(4, axis=1)
+    return record(label, bbox=(x, y, side, side))
+
+
+def test_a_tile_shows_what_lies_in_it_and_leaves_the_rest_to_others() -> None:
+    tile = tile_of(24, 24, 72)  # all of the yellow square, parts of the red one and of the disc
+    masks = conquer_image(iter([tile]), PICTURE, LABEL.shape)
+    assert best(masks, YELLOW) > 0.97
+    assert best(masks, RED) < 0.9
+    inside = np.zeros(LABEL.shape, dtype=bool)
+    inside[24:96, 24:96] = True
+    assert best(masks, inside) < 0.9  # no mask of the tile itself
+    assert best(masks, RED & inside) < 0.9
+    assert best(masks, GREEN & inside) < 0.9
+    both = conquer_image([record(LABEL), tile], PICTURE, LABEL.shape)
+    assert min(best(both, truth) for truth in (RED, YELLOW, GREEN)) > 0.97
+
+
+def test_the_sides_of_the_image_cut_no_mask_of_a_tile() -> None:
+    label = np.where(np.arange(128)[:, None] < 40, LABEL, 0)
+    label[:20, :20] = 3
+    corner = label[:64, :64].repeat(2, axis=0).repeat(2, axis=1)
+    masks = conquer_image([record(corner, bbox=(0, 0, 64, 64))], COLOURS[label], label.shape)
+    assert best(masks, label == 3) > 0.97
+
+
 def test_large_images_get_masks_of_their_size() -> None:
     masks = conquer_image([record(LABEL, bbox=(0, 0, 1500, 1000))], PICTURE, (1000, 1500))
     assert {tuple(m.rle["size"]) for m in masks} == {(1000, 1500)}
@@ -225,7 +253,9 @@ def test_nothing_in_nothing_out() -> None:
 def test_tiny_grids_and_boxes(grid: tuple[int, int], preset: Any) -> None:
     features = np.random.default_rng(0).normal(size=(*grid, 4)).astype(np.float32)
     for bbox in [(3, 4, 1, 1), (0, 0, 20, 10), (19, 9, 1, 1)]:
-        tiny = Record(bbox, None, 0.5, features)
+        x, y, w, h = bbox
+        mask = encode_window(np.ones((h, w), dtype=bool), x, y, size=(10, 20))
+        tiny = Record(bbox, mask, 0.5, features)
         picture = np.zeros((5, 10, 3), np.uint8)
         masks = conquer_image([tiny], picture, (10, 20), ConquerSettings(preset=preset))
         assert masks[0].stage == "divide"

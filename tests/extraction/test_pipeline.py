@@ -90,6 +90,25 @@ def run(photos: Sequence[Photo], backbone: Backbone, **options: Any) -> list[Fea
     return results
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_tile_is_its_crop_at_the_size_of_a_whole_image(tmp_path: Path, kind: str) -> None:
+    """A large JPEG is decoded at less than its size, in which a tile is still in its place."""
+    y, x = np.mgrid[:2400, :2400]
+    rgb = np.stack([x // 10, y // 10, 0 * x], axis=2).astype(np.uint8)
+    path = tmp_path / f"large.{kind}"
+    Image.fromarray(rgb).save(path)
+    plan = ExtractSettings(plan=PlanSettings(size=64, tile="1600", overlap=0))
+    [(_, result)] = extract([Photo(path)], MeanBackbone(threadsafe=True), plan)
+    assert isinstance(result, FeatureResult)
+    boxes = [(x, y, 1600, 1600) for y in (0, 800) for x in (0, 800)]
+    assert [record.bbox for record in result.records] == [(0, 0, 2400, 2400), *boxes]
+    for record in result.records:
+        x0, y0, side, _ = record.bbox
+        middle = record.features[3:5, 3:5].mean(axis=(0, 1))
+        expected = [(x0 + side / 2) / 10, (y0 + side / 2) / 10, 0]
+        assert middle == pytest.approx(expected, abs=1.5)
+
+
 def three_regions(photo: Photo) -> Regions:
     h, w, _ = read_image(photo.path).shape
     boxes = [(0, 0, 9, 11), (5, 5, 20, 10), (3, 2, 1, 1)]

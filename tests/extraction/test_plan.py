@@ -1,12 +1,14 @@
 """Which rectangles become records, and how large."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsam_cli.errors import MaskFileError
-from unsam_cli.extraction.plan import fit_size, plan_records
+from unsam_cli.errors import MaskFileError, UsageError
+from unsam_cli.extraction.plan import SLACK, fit_size, plan_records, tiles
 from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.rle import Rle, encode_window
 
@@ -70,3 +72,46 @@ def test_masks_of_another_size_are_refused() -> None:
     regions = [(box_mask(1, 2, 3, 4), 1.0), (box_mask(1, 2, 3, 4, size=(61, 90)), 1.0)]
     with pytest.raises(MaskFileError, match="mask 1: size 61x90 differs from the image's 60x90"):
         plan_records(60, 90, patch_size=8, settings=PlanSettings(), regions=regions)
+
+
+@given(height=side, width=side, tile=st.integers(500, 3000), overlap=st.floats(0, 0.6))
+def test_tiles_cover_the_image_and_overlap(
+    height: int, width: int, tile: int, overlap: float
+) -> None:
+    boxes = list(tiles(height, width, PlanSettings(tile=str(tile), overlap=overlap)))
+    if max(height, width) <= SLACK * tile:
+        assert boxes == []
+        return
+    for first, length in ((0, width), (1, height)):
+        spans = sorted({(box[first], box[first + 2]) for box in boxes})
+        assert spans[0][0] == 0
+        assert sum(spans[-1]) == length
+        assert {side for _, side in spans} == {length if length <= SLACK * tile else tile}
+        for (start, side), (following, _) in pairwise(spans):
+            assert start + side - following >= overlap * tile
+
+
+def test_automatic_tiles_end_where_they_are_seen_at_full_resolution() -> None:
+    settings = PlanSettings(size=640, tile="auto")
+    sides = [w for _, _, w, _ in tiles(3000, 4000, settings)]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] == 640
+    assert all(a <= 2 * b for a, b in pairwise([4000, *sides]))
+    assert list(tiles(480, 640, settings)) == []
+
+
+def test_tiles_follow_the_whole_image_at_its_size() -> None:
+    settings = PlanSettings(size=96, whole_image=True, tile="40")
+    plans = plan_records(
+        60, 90, patch_size=8, settings=settings, regions=[(box_mask(1, 2, 3, 4), 0.5)]
+    )
+    assert (plans[0].bbox, plans[-1].bbox) == ((0, 0, 90, 60), (1, 2, 3, 4))
+    assert {(plan.bbox[2:], plan.rle, plan.size) for plan in plans[1:-1]} == {
+        ((40, 40), None, (96, 96))
+    }
+
+
+@pytest.mark.parametrize("tile", ["0", "-3", "half", ""])
+def test_a_tile_is_a_number_or_auto(tile: str) -> None:
+    with pytest.raises(UsageError, match="not a number of pixels; give 500 or auto"):
+        PlanSettings(tile=tile)

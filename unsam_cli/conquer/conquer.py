@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import Any
 
 import numpy as np
 
-from unsam_cli.conquer.forest import Guide, Picture, draw, grow, thin
+from unsam_cli.conquer.forest import Grown, draw, grow, thin
+from unsam_cli.conquer.guide import Guide, Picture
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.paper import paper_masks
 from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.found_masks import FoundMask, FoundMasks
-from unsam_cli.io.features import Record
+from unsam_cli.io.features import Record, Region
 from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 SPARE = 6
 """Clusters drawn as pixels per mask that can be kept, since many clusters repeat others."""
+AT_ONCE = 16
+"""Most regions whose features are held at once: an image may have thousands of tiles."""
 LEAST_POOL = 1000
 """Least number of clusters drawn as pixels: the best ones of several trees often agree."""
 
 
 def conquer_image(
-    records: Sequence[Record],
+    records: Iterable[Record],
     preview: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings | None = None,
@@ -37,8 +40,8 @@ def conquer_image(
 
     Parameters
     ----------
-    records : sequence of Record
-        The image's regions with their patch features.
+    records : iterable of Record
+        The image's regions and tiles with their patch features. Only a few are held at a time.
     preview : (h, w, 3) uint8, optional
         The image at any size. Borders of masks follow its edges; without it they follow patches.
     size : (H, W)
@@ -59,45 +62,52 @@ def conquer_image(
         Features are not finite.
     """
     settings = settings or ConquerSettings()
-    if not records:
-        return FoundMasks.of([], size)
     if settings.preset == "paper":
-        return _paper(records, size, settings)
+        return _paper(list(records), size, settings)
     guide = None if preview is None or settings.refine == "none" else Guide.of(preview)
     return _default(records, guide, size, settings, mapper)
 
 
-def own_mask(record: Record, size: tuple[int, int]) -> Rle:
+def own_mask(region: Region, size: tuple[int, int]) -> Rle:
     """Return the mask of a region itself, or its rectangle if it has no mask.
 
     `size` is the height and width of the image, in pixels.
     """
-    if record.rle is not None:
-        return record.rle
-    x, y, w, h = record.bbox
+    if region.rle is not None:
+        return region.rle
+    x, y, w, h = region.bbox
     begin = np.arange(x, x + w, dtype=np.int64) * size[0] + y
     return from_runs(np.stack([begin, begin + h], axis=1), size)
 
 
 def _default(
-    records: Sequence[Record],
+    records: Iterable[Record],
     guide: Guide | None,
     size: tuple[int, int],
     settings: ConquerSettings,
     mapper: MapFunctor,
 ) -> FoundMasks:
     plant = partial(grow, guide=guide, size=size, settings=settings)
-    forest = list(chain.from_iterable(mapper(plant, records)))
+    regions: list[Region] = []
+    forest: list[Grown] = []
+    for some in _batches(records, AT_ONCE):
+        regions += [Region(one.bbox, one.rle, one.score) for one in some if not one.is_tile(*size)]
+        forest += chain.from_iterable(mapper(plant, some))
+    if not forest:
+        return FoundMasks.of([], size)
     if settings.max_masks:
         forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
-    trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.record))]
+    trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.region))]
     drawn = list(chain.from_iterable(mapper(partial(draw, guide=guide, size=size), trees)))
-    own = [to_runs(own_mask(record, size)) for record in records]
-    counts = [np.array([len(runs) for runs in own]), *(np.diff(part.offsets) for part in drawn)]
+    own = [to_runs(own_mask(region, size)) for region in regions]
+    counts = [
+        np.array([len(runs) for runs in own], dtype=np.int64),
+        *(np.diff(part.offsets) for part in drawn),
+    ]
     offsets = np.concatenate([[0], *counts]).cumsum()
     runs = np.concatenate([*own, *(part.runs for part in drawn)])
     table = RunTable.from_runs(offsets, runs, size)
-    first = [record.score for record in records]
+    first = [region.score for region in regions]
     score = np.concatenate([first, *(part.score for part in drawn)])
     level = np.concatenate([np.zeros(len(own)), *(part.candidates.level for part in drawn)])
     order = np.lexsort((-score, np.arange(len(score)) >= len(own)))
@@ -114,6 +124,12 @@ def _default(
     )
 
 
+def _batches(records: Iterable[Record], count: int) -> Iterator[list[Record]]:
+    rest = iter(records)
+    while some := list(islice(rest, count)):
+        yield some
+
+
 def _paper(
     records: Sequence[Record], size: tuple[int, int], settings: ConquerSettings
 ) -> FoundMasks:
@@ -122,7 +138,8 @@ def _paper(
         h, w, channels = record.features.shape
         tree = merge_tree(record.features.reshape(-1, channels), grid_edges(h, w))
         candidates, masks = paper_masks(tree, record, size, settings)
-        regions.append(FoundMask(own_mask(record, size), float(record.score), "divide"))
+        if not record.is_tile(*size):
+            regions.append(FoundMask(own_mask(record, size), float(record.score), "divide"))
         score = prominence(candidates, separation(candidates, Rule()))
         parts += [
             FoundMask(rle, score, "conquer", level)

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.colour import rgb_to_lab
-from unsam_cli.conquer.borders import (
-    Contrast,
-    contrast_of,
-    measure,
-    no_contrast,
-    sharpness_of_edges,
-)
+from unsam_cli.conquer.borders import measure, no_contrast, sharpness_of_edges
+from unsam_cli.conquer.guide import Guide
 from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
 from unsam_cli.conquer.merge import MergeTree, PatchGraph, grid_edges
 from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
 from unsam_cli.conquer.ranking import merit, prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
-from unsam_cli.io.features import Record
+from unsam_cli.io.features import Record, Region
 from unsam_cli.rle import decode_window
 from unsam_cli.sampling import means
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Floats = NDArray[np.float32]
-Picture = NDArray[np.uint8]
 
 SEVERED = 0.15
 """Largest sum of `leaks` over the patches of a cluster, relative to the root of its size. With
@@ -42,8 +33,10 @@ class Grown:
 
     Attributes
     ----------
-    record : Record
+    region : Region
         The region.
+    grid : (h, w)
+        Rows and columns of its patches.
     tree : MergeTree
         Merges of its patches.
     candidates : Candidates
@@ -53,33 +46,11 @@ class Grown:
         :func:`~unsam_cli.conquer.ranking.separation`.
     """
 
-    record: Record
+    region: Region
+    grid: tuple[int, int]
     tree: MergeTree
     candidates: Candidates
     distance: FloatArray
-
-
-@dataclass(frozen=True)
-class Guide:
-    """The picture that borders follow, at any size: CIELAB, (h, w, 3) float32, and its contrast."""
-
-    colours: Floats
-    contrast: Contrast
-
-    @classmethod
-    def of(cls, picture: Picture) -> Guide:
-        """Prepare a picture, (h, w, 3) uint8."""
-        colours = rgb_to_lab(picture)
-        return cls(colours, contrast_of(colours))
-
-    def within(self, bbox: tuple[int, int, int, int], size: tuple[int, int]) -> Guide:
-        """Return the part that a box (x, y, w, h) of the original covers.
-
-        `size` is the height and width of the original; both are in pixels.
-        """
-        rows, columns = window(self.colours.shape[:2], bbox, size)
-        colours = np.ascontiguousarray(self.colours[rows, columns])
-        return Guide(colours, self.contrast.window(rows, columns))
 
 
 def grow(
@@ -111,6 +82,10 @@ def grow(
     if record.rle is not None:
         shares = patch_shares(decode_window(record.rle, *record.bbox), (h, w))
         inside, leak = shares.ravel(), leaks(shares, record.bbox, size).ravel()
+    elif record.is_tile(*size):
+        # What continues beyond a tile is whole in its neighbour, or in a larger tile.
+        inside, leak = np.ones(h * w), leaks(np.zeros((h, w)), record.bbox, size).ravel()
+    region = Region(record.bbox, record.rle, record.score)
     grown = []
     for rule in settings.rules:
         tree = graph.tree(
@@ -123,7 +98,7 @@ def grow(
             covered = tree.totals(inside)[found.node] > settings.coverage * found.size
             severed = tree.totals(leak)[found.node] > SEVERED * np.sqrt(found.size)
             found = found.take(covered & ~severed)
-        grown.append(Grown(record, tree, found, separation(found, rule)))
+        grown.append(Grown(region, (h, w), tree, found, separation(found, rule)))
     return grown
 
 
@@ -167,17 +142,16 @@ def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> 
     list of Drawn
         The clusters of each tree, in another order.
     """
-    record = trees[0].record
-    h, w, _ = record.features.shape
+    region, (h, w) = trees[0].region, trees[0].grid
     partitions = [cells(grown.tree, grown.candidates.node) for grown in trees]
     labels = coarse = np.stack([partition.label.reshape(h, w) for partition in partitions])
     contrast = no_contrast(h, w)
     if guide is not None:
-        part = guide.within(record.bbox, size)
+        part = guide.within(region.bbox, size)
         contrast = part.contrast
         labels = refine_labels(coarse, part.colours)
         coarse = np.stack([sample(label, *part.colours.shape[:2]) for label in labels])
-    pixels = coarse[0].size * size[0] * size[1] / (record.bbox[2] * record.bbox[3])
+    pixels = coarse[0].size * size[0] * size[1] / (region.bbox[2] * region.bbox[3])
     drawn = []
     for grown, partition, label, small in zip(trees, partitions, labels, coarse, strict=True):
         area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
@@ -185,7 +159,7 @@ def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> 
         roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
         distance = grown.distance[partition.order]
         score = merit(distance, share, roughness, mean, cut, blank)
-        runs = cluster_runs(label, partition.up, record.bbox, size)
+        runs = cluster_runs(label, partition.up, region.bbox, size)
         drawn.append(Drawn(grown.candidates.take(partition.order), score, *runs))
     return drawn
 
@@ -214,7 +188,7 @@ def leaks(shares: FloatArray, bbox: tuple[int, int, int, int], size: tuple[int, 
     Parameters
     ----------
     shares : (h, w) float64
-        Fraction of each patch in the region, see `patch_shares`.
+        Fraction of each patch in the region, see `patch_shares`; 0 for a tile.
     bbox : (x, y, w, h)
         Box of the region, in pixels.
     size : (H, W)
@@ -233,24 +207,3 @@ def leaks(shares: FloatArray, bbox: tuple[int, int, int, int], size: tuple[int, 
     on_side[:, 0] |= x > 0
     on_side[:, -1] |= x + wide < size[1]
     return np.where(on_side, 1.0 - shares, 0.0)
-
-
-def window(
-    picture: tuple[int, int], bbox: tuple[int, int, int, int], size: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Rows and columns of a picture that a box of the original covers, at least one pixel.
-
-    `picture` and `size` are (height, width) of the picture and of the original, and `bbox` is
-    (x, y, w, h) in pixels of the original.
-    """
-    x, y, w, h = bbox
-    scale_y, scale_x = picture[0] / size[0], picture[1] / size[1]
-    top, bottom = _nearest(y * scale_y, (y + h) * scale_y, picture[0])
-    left, right = _nearest(x * scale_x, (x + w) * scale_x, picture[1])
-    return slice(top, bottom), slice(left, right)
-
-
-def _nearest(start: float, stop: float, length: int) -> tuple[int, int]:
-    """Round a range to whole pixels within a length; halves go outwards, on both sides alike."""
-    first = min(math.ceil(start - 0.5), length - 1)
-    return first, max(first + 1, math.floor(stop + 0.5))

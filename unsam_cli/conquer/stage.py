@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from unsam_cli.conquer.conquer import MapFunctor, conquer_image
-from unsam_cli.conquer.forest import Picture
+from unsam_cli.conquer.guide import Picture
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
 from unsam_cli.io.images import find_image, read_image
-from unsam_cli.io.previews import decode_preview
+from unsam_cli.io.previews import PREVIEW, decode_preview
 from unsam_cli.refinement.found import Refinement, refinement_of
 from unsam_cli.refinement.settings import PRESETS, RefineSettings
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
@@ -25,6 +26,8 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
+
+logger = logging.getLogger(__name__)
 
 
 def conquer(
@@ -60,6 +63,8 @@ def conquer(
     """
     with open_features(features) as file:
         items = feature_items(file)
+        if images is None and settings.refine != "none" and items:
+            _advise(file, items[0].index)
         if images is not None:
             run = run.with_inputs(guide="originals")
             run = run.reading(partial(images_below, images, [item.file_name for item in items]))
@@ -86,6 +91,19 @@ def conquer(
         return code
 
 
+def _advise(file: FeatureFile, index: int) -> None:
+    """Warn if previews are too small for tiles, as the first image shows."""
+    image = file.image(index)
+    whole = (0, 0, image.width, image.height)
+    tiled = any(not region.counts and region.bbox != whole for region in file.regions(index))
+    if tiled and max(whole) > PREVIEW:
+        logger.warning(
+            "borders of small masks follow previews of %d pixels; give the folder of the original "
+            "images as --images",
+            PREVIEW,
+        )
+
+
 def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int | None:
     """Return a checksum of an image's records and of the original image."""
     features = file.checksum(item.index)
@@ -106,7 +124,7 @@ def _conquer_image(
     image = file.image(item.index)
     picture = _picture(image, images) if settings.refine != "none" else None
     size = (image.height, image.width)
-    records = file.records(item.index)
+    records = file.each_record(item.index)
     found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
     return MaskResult(*size, annotate(item.id, found))
 
@@ -128,7 +146,7 @@ def refinement_for(
 
 
 def conquer_records(
-    records: Sequence[Record],
+    records: Iterable[Record],
     picture: Picture | None,
     size: tuple[int, int],
     settings: ConquerSettings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from unsam_cli.refinement.masks import resized
 from unsam_cli.refinement.settings import RefineSettings
 
 
-def whole_image(image: ImageEntry, records: Sequence[Record]) -> Record | None:
+def whole_image(image: ImageEntry, records: Iterable[Record]) -> Record | None:
     """Return the record of the whole image, if there is one."""
     for record in records:
         if record.bbox == (0, 0, image.width, image.height) and record.rle is None:

@@ -161,7 +161,7 @@ def _to_result(
 
 
 def _whole_image(file: FeatureFile, item: FeatureItem, image: ImageEntry) -> Record:
-    record = whole_image(image, file.records(item.index))
+    record = whole_image(image, file.each_record(item.index))
     if record is None:
         raise DataError(
             f"{file.name}: image {item.id} ({item.file_name}) has no record of the whole image; "

@@ -90,11 +90,15 @@ def extract(
 
     finish = functools.partial(finish_image, rank=settings.rank, dtype=settings.storage_dtype)
 
+    def grids(image: PreparedImage) -> Iterator[NDArray[np.float32]]:
+        for crop in image.crops:
+            with meter.measure(backbone, [crop.shape]):
+                grid = backbone.extract(crop[np.newaxis])[0]
+            yield grid
+
     def compute(item: T) -> FeatureResult:
         image = prepare(item)
-        with meter.measure(backbone, [crop.shape for crop in image.crops]):
-            grids = [backbone.extract(crop[np.newaxis])[0] for crop in image.crops]
-        return finish(image, grids)
+        return finish(image, grids(image))
 
     def compute_batch(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         with meter.measure(backbone, [crop.shape for crop in crops]):

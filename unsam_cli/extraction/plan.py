@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from unsam_cli.errors import MaskFileError
-from unsam_cli.extraction.settings import PlanSettings
+from unsam_cli.extraction.settings import AUTO, PlanSettings
 from unsam_cli.io.features import Region
 from unsam_cli.rle import Rle, RunTable
+from unsam_cli.sampling import tile_starts
 
 logger = logging.getLogger(__name__)
+
+SLACK = 1.15
+"""Largest length of an axis that one tile covers, relative to the size of tiles."""
 
 Regions = Sequence[tuple[Rle, float]]
 """The masks of one image with their scores."""
@@ -55,8 +60,8 @@ def plan_records(
     Returns
     -------
     list of RecordPlan
-        The whole image, if it is a record, then the regions in their order. Empty masks have no
-        rectangle and are left out, with a warning.
+        The whole image, if it is a record, then its tiles, large ones first, then the regions in
+        their order. Empty masks have no rectangle and are left out, with a warning.
 
     Raises
     ------
@@ -69,6 +74,9 @@ def plan_records(
             height, width, size=settings.size, patch_size=patch_size, square=settings.square
         )
         plans.append(RecordPlan((0, 0, width, height), None, 1.0, target))
+    for x, y, w, h in tiles(height, width, settings):
+        target = fit_size(h, w, size=settings.size, patch_size=patch_size)
+        plans.append(RecordPlan((x, y, w, h), None, 1.0, target))
     if not regions:
         return plans
     try:
@@ -83,6 +91,48 @@ def plan_records(
             continue
         plans.append(RecordPlan((x, y, w, h), rle, float(score), (side, side)))
     return plans
+
+
+def tiles(height: int, width: int, settings: PlanSettings) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the tiles of an image, row by row, the largest first.
+
+    Parameters
+    ----------
+    height, width : int
+        Height and width of the image, in pixels.
+    settings : PlanSettings
+        `tile`, `overlap`, and the `size` that ``auto`` depends on. There are no tiles if it has no
+        `tile`, or if one would cover the image.
+
+    Yields
+    ------
+    x, y, w, h : int
+        In pixels. Tiles of one size overlap by at least ``overlap`` of it. Along an axis that is
+        little longer than a tile there is one tile, of that length.
+    """
+    longest = max(height, width)
+    if settings.tile is None:
+        sides = []
+    elif settings.tile == AUTO:
+        # Steps of one ratio, at most 2, so that the last tiles have exactly the size.
+        steps = max(0, math.ceil(math.log2(longest / settings.size)))
+        sides = [
+            round(longest * (settings.size / longest) ** (k / steps)) for k in range(1, steps + 1)
+        ]
+    else:
+        sides = [int(settings.tile)]
+    for side in sides:
+        columns, rows = (_spans(length, side, settings.overlap) for length in (width, height))
+        if len(rows) * len(columns) > 1:
+            yield from ((x, y, w, h) for y, h in rows for x, w in columns)
+
+
+def _spans(length: int, side: int, overlap: float) -> list[tuple[int, int]]:
+    """Return first place and length of the tiles along one axis, in pixels."""
+    if length <= SLACK * side:
+        return [(0, length)]
+    shared = min(math.ceil(side * overlap), side - 1)
+    return [(start, side) for start in tile_starts(length, side, shared)]
 
 
 def fit_size(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,17 +67,10 @@ def prepare_image(
     """
     height, width = size_of(picture)
     plans = plan_records(height, width, patch_size=patch_size, settings=settings, regions=regions)
-    if regions is None:
-        [plan] = plans
-        rgb = pixels_of(picture, longest=_longest_needed(height, width, plan.size))
-        crops = [resize(rgb, plan.size)]
-    else:
-        rgb = pixels_of(picture)
-        boxes = [plan.bbox for plan in plans]
-        crops = [
-            resize(rgb[y : y + h, x : x + w], plan.size)
-            for plan, (x, y, w, h) in zip(plans, boxes, strict=True)
-        ]
+    # Regions are enlarged or not, one by one; of a whole image and its tiles the need is known.
+    longest = None if regions is not None else _longest_needed(height, width, plans)
+    rgb = pixels_of(picture, longest=longest)
+    crops = [resize(_part(rgb, plan.bbox, (height, width)), plan.size) for plan in plans]
     return PreparedImage(height, width, encode_preview(rgb), plans, crops)
 
 
@@ -98,15 +91,27 @@ def prepare_framed(picture: Picture, frame_of: FrameOf) -> PreparedImage:
     return PreparedImage(height, width, encode_preview(rgb), [plan], [crop])
 
 
-def _longest_needed(height: int, width: int, size: tuple[int, int]) -> int:
-    """Return the least longest side, in pixels, that suffices for `size` and for a preview."""
-    scale = max(size[0] / height, size[1] / width)
+def _longest_needed(height: int, width: int, plans: Sequence[RecordPlan]) -> int:
+    """Return the least longest side, in pixels, that suffices for `plans` and for a preview."""
+    sides = [(plan.size[0] / plan.bbox[3], plan.size[1] / plan.bbox[2]) for plan in plans]
+    scale = max(max(pair) for pair in sides)
     return max(math.ceil(scale * max(height, width)), PREVIEW)
+
+
+def _part(
+    rgb: NDArray[np.uint8], bbox: tuple[int, int, int, int], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Cut a box of an image of `size` (H, W) out of that image, or of a smaller copy of it."""
+    x, y, w, h = bbox
+    scale_y, scale_x = rgb.shape[0] / size[0], rgb.shape[1] / size[1]
+    rows = slice(round(y * scale_y), max(round((y + h) * scale_y), round(y * scale_y) + 1))
+    columns = slice(round(x * scale_x), max(round((x + w) * scale_x), round(x * scale_x) + 1))
+    return rgb[rows, columns]
 
 
 def finish_image(
     image: PreparedImage,
-    grids: Sequence[NDArray[np.float32]],
+    grids: Iterable[NDArray[np.float32]],
     *,
     rank: int,
     dtype: str,
@@ -117,8 +122,8 @@ def finish_image(
     ----------
     image : PreparedImage
         The image.
-    grids : sequence of (h, w, C) float32
-        Features of each plan.
+    grids : iterable of (h, w, C) float32
+        Features of each plan; only one of them is held at a time.
     rank : int
         Number of channels to keep; 0 keeps all.
     dtype : {"float16", "float32"}

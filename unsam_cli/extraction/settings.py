@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unsam_cli.errors import UsageError
 from unsam_cli.settings import Settings, setting
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class BackboneSettings(Settings):
 class PlanSettings(Settings):
     """Which records are extracted, and at which size.
 
+    Raises
+    ------
+    UsageError
+        A value is outside its range, or `tile` is neither a number nor ``auto``.
+
     References
     ----------
     X. Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation",
@@ -59,6 +67,25 @@ class PlanSettings(Settings):
     region_size: int = setting(
         256, "Side length to which the crop around each mask is resized, in pixels.", least=1
     )
+    tile: str | None = setting(
+        None,
+        "Also add a record for each of the overlapping tiles of SIZE x SIZE pixels of the image, "
+        "seen at --size; auto: tiles of half the image's size, of a quarter, ..., until a tile is "
+        "seen at its full resolution.",
+        metavar="SIZE|auto",
+    )
+    overlap: float = setting(
+        0.3,
+        "Least overlap of neighbouring tiles, as a fraction of a tile.",
+        least=0,
+        below=1,
+        metavar="F",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tile not in (None, AUTO) and not (self.tile.isdecimal() and int(self.tile) > 0):
+            raise UsageError(f"a tile of {self.tile!r} is not a number of pixels; give 500 or auto")
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ def _create(
     if masks is not None or chosen != usual:
         raise UsageError(
             "--backbone sam extracts image embeddings for its mask decoder: remove "
-            "--regions, --size, --square, --region-size, --project, --facet and --layer"
+            "--regions, --size, --square, --region-size, --tile, --overlap, --project, --facet "
+            "and --layer"
         )
     from unsam_cli.sam.encoder import create_promptable
 

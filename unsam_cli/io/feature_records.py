@@ -34,7 +34,8 @@ class Region:
     bbox : tuple of int
         Rectangle x, y, w, h in pixels of the original image.
     rle : Rle or None
-        Mask at the full size of the image; None stands for the whole rectangle.
+        Mask at the full size of the image; None stands for the whole rectangle: that of the image,
+        or a tile, which has no mask of its own.
     score : float
         The mask's score; 1 for the whole image.
     """
@@ -42,6 +43,10 @@ class Region:
     bbox: tuple[int, int, int, int]
     rle: Rle | None
     score: float
+
+    def is_tile(self, height: int, width: int) -> bool:
+        """Whether it is a rectangle that is smaller than the image of this size, in pixels."""
+        return self.rle is None and self.bbox != (0, 0, width, height)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ specification.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -151,7 +151,11 @@ class FeatureFile:
         return RegionEntry((x, y, w, h), counts, float(self._regions.score[r]), (rows, columns))
 
     def records(self, index: int) -> list[Record]:
-        """Return the records of image `index` with their features.
+        """Return the records of image `index` with their features, as `each_record` does."""
+        return list(self.each_record(index))
+
+    def each_record(self, index: int) -> Iterator[Record]:
+        """Yield the records of image `index` with their features, and read each when it is due.
 
         Raises
         ------
@@ -159,7 +163,6 @@ class FeatureFile:
             A feature is not a finite number; the record is named.
         """
         size = [int(self._images.heights[index]), int(self._images.widths[index])]
-        records = []
         for r, region in zip(self._numbers(index), self.regions(index), strict=True):
             rows, finite = widen(self.rows(int(r)))
             if not finite:
@@ -168,8 +171,7 @@ class FeatureFile:
             if rle is not None:
                 self._check_mask(rle, int(r), index)
             grid = rows.reshape(*region.grid, rows.shape[1])
-            records.append(Record(region.bbox, rle, region.score, grid))
-        return records
+            yield Record(region.bbox, rle, region.score, grid)
 
     def _check_mask(self, rle: Rle, r: int, index: int) -> None:
         try:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from unsam_cli.models.inputs import test_size
 from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.sampling import tile_starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,10 @@ def plan_views(
         inner = max(1, round(h * (scale or 1))), max(1, round(w * (scale or 1)))
         views += [
             view(x, y, w, h, inner)
-            for y in _starts(height, h, settings.shared)
-            for x in _starts(width, w, settings.shared)
+            for y in tile_starts(height, h, settings.shared)
+            for x in tile_starts(width, w, settings.shared)
         ]
     return views
-
-
-def _starts(length: int, tile: int, shared: int) -> list[int]:
-    """Return the first pixel of each of the fewest tiles that cover `length`, evenly spread."""
-    if tile == length:
-        return [0]
-    gaps = -(-(length - tile) // (tile - shared))
-    return [(length - tile) * i // gaps for i in range(gaps + 1)]
 
 
 def see(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
