@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 compile_once()
 
+# transformers compiles hundreds of patterns for each network that it loads. Python remembers 512.
+re._MAXCACHE = 1 << 14  # type: ignore[attr-defined]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hold the server of warm programs, which all workers share."""
@@ -39,9 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let files with slow tests come first, lest one process waits for them alone at the end."""
+    """Let files with slow tests come first, lest one process waits for them alone at the end.
+
+    Two of them need most kernels: while one process compiles these for test_faults, the other one
+    has other work, and comes to test_kinds later.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.name == "test_kinds.py"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ with those of the CPU. What a GPU refuses raises :class:`DeviceError`:
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -78,7 +79,7 @@ class OnGpu(torch.Tensor):
     def __new__(cls, numbers: torch.Tensor, place: torch.device) -> OnGpu:
         if place.type == "mps" and numbers.dtype == torch.float64:
             raise DeviceError("MPS has no float64")
-        with torch.inference_mode(False):  # views of weights cannot be made in it
+        with torch._C._InferenceMode(False):  # views of weights cannot be made in it
             found: OnGpu = torch.Tensor._make_wrapper_subclass(
                 cls,
                 numbers.shape,
@@ -172,19 +173,30 @@ def _mapped(function: Callable[[torch.Tensor], Any], value: Any) -> Any:
 
 def _common_place(func: Any, args: Any, kwargs: Any) -> torch.device:
     """Return the device of all tensors, as ``FakeTensor._find_common_device`` does."""
-    tensors: list[torch.Tensor] = []
-    _mapped(tensors.append, [*args, *kwargs.values()])
     if func in _COPIES:
         return _place(args[0])
     if func in _INDEXING:  # their indices may be on the CPU
         away = [i for i in args[1] if i is not None and _place(i) != CPU]
         tensors = [args[0], *away, *(x for x in args[2:3] if isinstance(x, torch.Tensor))]
-    large = [t for t in tensors if t.dim() or _place(t) != CPU]
-    places = {_place(t) for t in large}
+    else:
+        tensors = _tensors((*args, *kwargs.values()))
+    large = [(t, p) for t in tensors if (p := _place(t)) is not CPU or t.dim()]
+    places = {p for _, p in large}
     if len(places) > 1:
-        shapes = ", ".join(f"{tuple(t.shape)} on {_place(t)}" for t in large)
+        shapes = ", ".join(f"{tuple(t.shape)} on {p}" for t, p in large)
         raise DeviceError(f"{func} of tensors on several devices: {shapes}")
     return places.pop() if places else CPU
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested lists."""
+    found: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, tuple | list):
+            found += _tensors(value)
+    return found
 
 
 def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -217,9 +229,18 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if target == CPU:
         return found
     wrapped = _mapped(lambda x: OnGpu(x, target), found)
+    if not _has_aliases(func):
+        return wrapped
     return return_and_correct_aliasing(func, args, kwargs, wrapped)  # type: ignore[no-untyped-call]
 
 
+@functools.cache
+def _has_aliases(func: Any) -> bool:
+    """Tell whether a result shares memory with an argument."""
+    return any(value.alias_info is not None for value in func._schema.returns)
+
+
+@functools.cache
 def _is_composite(func: Any) -> bool:
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
@@ -237,6 +258,10 @@ def _watch_copy(tensor: torch.Tensor, target: torch.device, non_blocking: bool) 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees what makes tensors on a device out of nothing, or of tensors of the CPU."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to say so takes time at every operation
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _compute(func, args, kwargs or {})

@@ -135,7 +135,7 @@ def make_original(side: int = SIDE, hidden: int = 64, whole: tuple[int, ...] = (
 
 
 def strengthen(network: Any, gain: float = 1.5) -> Any:
-    """Draw all weights anew, wide enough that outputs differ from place to place."""
+    """Replace all weights by random ones, wide enough that outputs differ from place to place."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in network.named_parameters():

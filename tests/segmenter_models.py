@@ -16,8 +16,8 @@ MASK2FORMER = SegmenterConfig(
     backbone_weights="random",
     queries=20,
     hidden=32,
-    pixel_layers=2,
-    decoder_layers=4,
+    pixel_layers=1,
+    decoder_layers=3,  # one for each level of the pixel decoder
 )
 # As small as can be: it takes milliseconds.
 TINY = replace(

@@ -4,15 +4,15 @@ import json
 import shlex
 import shutil
 import socket
-import sys
 from pathlib import Path
 
 import click
 import pytest
 import torch
+import warm
 from prompted_scenes import write_nested
 from sam_models import make_sam
-from support import Invoke, RunProgram
+from support import Invoke
 from transformers import SamModel
 
 from unsam_cli.cli import cli
@@ -165,9 +165,7 @@ def test_damaged_images_stop_or_are_replaced(data: Path, tmp_path: Path, invoke:
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_steps_of_one(
-    data: Path, tmp_path: Path, invoke: Invoke, program: RunProgram
-) -> None:
+def test_two_processes_make_the_steps_of_one(data: Path, tmp_path: Path, invoke: Invoke) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -175,10 +173,13 @@ def test_two_processes_make_the_steps_of_one(
     words = [*map(str, arguments(data)), *SMALL, "--steps", "2", "--clicks", "7", *kinds.split()]
     ran = invoke(*words, "-o", tmp_path / "one")
     assert ran.exit_code == 0, ran.stderr
-    torchrun = f"{sys.executable} -m torch.distributed.run --nproc-per-node 2 --master-port {port}"
-    line = shlex.join([*words, "-o", "two"])
-    both = program(f"{torchrun} -m unsam_cli {line}", OMP_NUM_THREADS="1")
-    assert both.returncode == 0, both.stderr.decode()
+    torchrun = ["--nproc-per-node", "2", "--master-port", str(port), "--no-python"]
+    torchrun += shlex.split(warm.command())
+    both = warm.Program(
+        [*torchrun, *words, "-o", "two"], module="torch.distributed.run", cwd=tmp_path
+    )
+    _, errors = both.communicate(120)
+    assert both.returncode == 0, errors.decode()
     for mine, its in zip(records(tmp_path / "one"), records(tmp_path / "two"), strict=True):
         assert mine == pytest.approx(its, rel=1e-4)
 

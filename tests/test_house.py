@@ -126,6 +126,7 @@ def test_files_are_small() -> None:
     }
     grown = {name: n for name, n in found.items() if n > LONG.get(name, 250)}
     assert grown == {}, "split them where a split is natural; LONG gets no new entries"
+    assert {name for name in LONG if found.get(name, 0) <= 250} == set(), "remove them from LONG"
 
 
 def test_commands_are_thin() -> None:

@@ -27,7 +27,7 @@ except (ValueError, RuntimeWarning) as e:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def kernel(*, fastmath: bool = False) -> Callable[[F], F]:
+def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
     """Compile a function with numba in nopython mode, ``nogil`` and cached on disk.
 
     Parameters
@@ -35,13 +35,21 @@ def kernel(*, fastmath: bool = False) -> Callable[[F], F]:
     fastmath : bool
         Let the compiler reorder floating-point sums, which vectorises reductions. Only for kernels
         whose result does not depend on the last bits.
+    checked : bool
+        Let a division by zero raise an error, as Python does. The check keeps loops with divisions
+        from being vectorised; without it, the result is infinite or NaN.
     """
+    options = {
+        "nogil": True,
+        "fastmath": fastmath,
+        "error_model": "python" if checked else "numpy",
+    }
 
     def decorate(function: F) -> F:
         try:
-            compiled: F = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
+            compiled: F = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # numba: "no locator available", nowhere to write the cache
-            compiled = numba.njit(nogil=True, fastmath=fastmath)(function)
+            compiled = numba.njit(**options)(function)
         return compiled
 
     return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,17 @@ def features(name: str, device: str, *, stranded: str = "", **options: Any) -> n
         return backbone.extract(IMAGES)
 
 
+@functools.cache
+def on_the_cpu(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Return what a function of this file gives on the CPU, computed once."""
+    return function(*arguments, "cpu", **options)
+
+
 @ON
 @pytest.mark.parametrize("name", VITS)
 def test_features_are_those_of_the_cpu(name: str, device: str) -> None:
     facet = "token" if device == "cuda:1" else "key"
-    expected = features(name, "cpu", facet=facet)
+    expected = on_the_cpu(features, name, facet=facet)
     found = features(name, device, facet=facet)
     assert np.abs(found - expected).max() < 1e-5 * expected.std()
 
@@ -81,7 +88,7 @@ def test_features_are_those_of_the_cpu(name: str, device: str) -> None:
 @pytest.mark.parametrize("name", VITS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_features_in_half_precision(name: str, dtype: str) -> None:
-    expected = features(name, "cpu")
+    expected = on_the_cpu(features, name, facet="key")
     found = features(name, "cuda", dtype=dtype)
     assert np.abs(found - expected).mean() < 0.05 * expected.std()
 
@@ -107,7 +114,7 @@ def cuts(device: str) -> list[Any]:
 
 @ON
 def test_cuts_are_those_of_the_cpu(device: str) -> None:
-    for found, expected in zip(cuts(device), cuts("cpu"), strict=True):
+    for found, expected in zip(cuts(device), on_the_cpu(cuts), strict=True):
         assert len(found) == len(expected) > 0
         for one, other in zip(found, expected, strict=True):
             assert np.array_equal(one.mask, other.mask)
@@ -141,7 +148,7 @@ def masks_of(folder: Path, device: str, *, dtype: str = "float32", stranded: str
 
 @ON
 def test_masks_are_those_of_the_cpu(segmenter_folder: Path, device: str) -> None:
-    expected = masks_of(segmenter_folder, "cpu")
+    expected = on_the_cpu(masks_of, segmenter_folder)
     for one, other in zip(masks_of(segmenter_folder, device), expected, strict=True):
         assert np.abs(one.maps - other.maps).max() < 1e-4 * other.maps.std()
         assert np.abs(one.scores - other.scores).max() < 1e-5
@@ -149,7 +156,7 @@ def test_masks_are_those_of_the_cpu(segmenter_folder: Path, device: str) -> None
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_masks_in_half_precision(segmenter_folder: Path, dtype: str) -> None:
-    expected = masks_of(segmenter_folder, "cpu")
+    expected = on_the_cpu(masks_of, segmenter_folder)
     for one, other in zip(masks_of(segmenter_folder, "cuda", dtype=dtype), expected, strict=True):
         assert np.abs(one.maps - other.maps).mean() < 0.2 * other.maps.std()
 
@@ -190,7 +197,7 @@ def answers(folder: Path, device: str, *, dtype: str = "float32", stranded: str 
 
 @ON
 def test_answers_are_those_of_the_cpu(sam_folder: Path, device: str) -> None:
-    expected = answers(sam_folder, "cpu")[:-1]  # a tie decides which mask the last one refines
+    expected = on_the_cpu(answers, sam_folder)[:-1]  # a tie decides which mask the last one refines
     for (rles, scores), (others, wanted) in zip(
         answers(sam_folder, device), expected, strict=False
     ):
@@ -201,10 +208,12 @@ def test_answers_are_those_of_the_cpu(sam_folder: Path, device: str) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_answers_in_half_precision(sam_folder: Path, dtype: str) -> None:
     found = answers(sam_folder, "cuda", dtype=dtype)
-    assert np.allclose(found[0][1], answers(sam_folder, "cpu")[0][1], atol=0.2)
+    assert np.allclose(found[0][1], on_the_cpu(answers, sam_folder)[0][1], atol=0.2)
 
 
-def everything(folder: Path, device: str, granularity: float | None, stranded: str = "") -> Any:
+def everything(
+    folder: Path, device: str, *, granularity: float | None = None, stranded: str = ""
+) -> Any:
     config = AutomaticConfig(points_per_side=5, min_score=-9, min_stability=0.1, crop_layers=1)
     with on(device):
         model = load_promptable(str(folder), device)
@@ -216,8 +225,8 @@ def everything(folder: Path, device: str, granularity: float | None, stranded: s
 @ON
 def test_automatic_masks_are_those_of_the_cpu(sam_folder: Path, device: str) -> None:
     granularity = 0.5 if device == "cuda:1" else None
-    expected = everything(sam_folder, "cpu", granularity)
-    found = everything(sam_folder, device, granularity)
+    expected = on_the_cpu(everything, sam_folder, granularity=granularity)
+    found = everything(sam_folder, device, granularity=granularity)
     assert len(found) == len(expected) > 0
     assert np.diag(iou(found.rles, expected.rles)).min() > 0.99
 
@@ -230,7 +239,7 @@ def embedding(folder: Path, device: str, dtype: str = "float32") -> np.ndarray:
 
 @ON
 def test_embeddings_are_those_of_the_cpu(sam_folder: Path, device: str) -> None:
-    expected = embedding(sam_folder, "cpu")
+    expected = on_the_cpu(embedding, sam_folder)
     assert np.allclose(embedding(sam_folder, device), expected, atol=1e-4)
     half = embedding(sam_folder, "cuda", "bfloat16")
     assert np.abs(half - expected).mean() < 0.1 * expected.std()
@@ -273,4 +282,4 @@ def test_a_weight_of_a_promptable_model_that_stays_behind_is_noticed(sam_folder:
         with pytest.raises(DeviceError, match="several devices"):
             answers(sam_folder, "cuda", stranded=name)
         with pytest.raises(DeviceError, match="several devices"):
-            everything(sam_folder, "cuda", None, stranded=name)
+            everything(sam_folder, "cuda", stranded=name)

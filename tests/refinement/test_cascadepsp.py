@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -11,15 +12,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from support import draw_scene
+from support import Invoke, draw_scene
 from torch import Tensor, nn
 
-from unsam_cli.errors import CheckpointError, UsageError, WeightsUnavailableError
+from unsam_cli.errors import (
+    CheckpointError,
+    ImageFileError,
+    UsageError,
+    WeightsUnavailableError,
+)
+from unsam_cli.io.images import read_image
 from unsam_cli.refinement import cascadepsp_files
 from unsam_cli.refinement.cascadepsp import CascadePsp, Crop
-from unsam_cli.refinement.masks import refine_masks
+from unsam_cli.refinement.masks import MaskTask, Refined, begin, refine_masks
+from unsam_cli.refinement.pipeline import refine_images
 from unsam_cli.refinement.settings import RefineSettings
-from unsam_cli.rle import RunTable, decode_window, encode
+from unsam_cli.rle import Rle, RunTable, decode_window, encode
 
 pytestmark = pytest.mark.torch
 SMALL = RefineSettings(method="cascadepsp", min_side=48, max_side=96)
@@ -119,6 +127,60 @@ def test_masks_do_not_depend_on_the_batch(tiny: Tiny) -> None:
     bgr = CascadePsp(tiny, RefineSettings(method="cascadepsp", colours="bgr"))
     turned = bgr.crops(picture, boxes())[0].picture
     np.testing.assert_array_equal(turned, picture[..., ::-1])
+
+
+def test_batches_are_of_crops_of_several_images(tiny: Tiny) -> None:
+    one, many = CascadePsp(tiny, SMALL), CascadePsp(tiny, SMALL)
+    many.batch_size = 4
+    sizes: list[int] = []
+    tiny.register_forward_hook(lambda module, given, found: sizes.append(len(given[0])))
+
+    def read(seed: int) -> tuple[int, MaskTask]:
+        if seed == 2:
+            raise ImageFileError("2.png: damaged")
+        return seed, begin(draw_scene(seed), boxes())
+
+    def use(seed: int, refined: Refined) -> tuple[int, list[Rle]]:
+        return seed, refined.table.to_rles()
+
+    found = dict(refine_images(range(4), many, read, use, jobs=2))
+    assert isinstance(found.pop(2), ImageFileError)
+    assert len(sizes) < len(boxes()) * 3 / 2  # the crops of one image are of five sizes
+    assert max(sizes) == 4
+    for seed, result in found.items():
+        alone = refine_masks(draw_scene(seed), boxes(), SMALL, one)
+        assert result == (seed, alone.table.to_rles())
+
+
+def test_the_command_refines_with_a_network(
+    tiny: Tiny, scenes: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cascadepsp_files, "_create", Tiny)
+    torch.save(tiny.state_dict(), tmp_path / "weights")
+    images = [{"id": i, "file_name": f"{i}.png", "height": 96, "width": 128} for i in (1, 2)]
+    rles = [{**rle, "counts": rle["counts"].decode()} for rle in boxes().to_rles()]
+    annotations = [
+        {"id": 10 * i + k, "image_id": i, "category_id": 1, "segmentation": rle}
+        for i in (1, 2)
+        for k, rle in enumerate(rles)
+    ]
+    masks = {"images": images, "annotations": annotations, "categories": []}
+    options = ("--method", "cascadepsp", "--weights", tmp_path / "weights", "--max-side", 100)
+    ran = invoke("refine", "--images", scenes, *options, stdin=json.dumps(masks).encode())
+    assert ran.exit_code == 0, ran.stderr
+    assert "not label-free" in ran.stderr
+    written = json.loads(ran.stdout)
+    settings = RefineSettings(method="cascadepsp", max_side=100)
+    for i in (1, 2):
+        alone = refine_masks(
+            read_image(scenes / f"{i}.png"), boxes(), settings, CascadePsp(tiny, settings)
+        )
+        found = [a for a in written["annotations"] if a["image_id"] == i]
+        assert [a["id"] for a in found] == [10 * i + k for k in alone.kept.tolist()]
+        rles = [
+            {**a["segmentation"], "counts": a["segmentation"]["counts"].encode()} for a in found
+        ]
+        assert rles == alone.table.to_rles()
 
 
 def load(weights: Path | None) -> tuple[CascadePsp, str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_gpu import fake_gpu
 from numpy.typing import NDArray
 from support import draw_scene
 
@@ -94,6 +97,21 @@ def test_masks_of_a_picture_do_not_depend_on_each_other(monkeypatch: pytest.Monk
         assert field.refine(masks, mapper=pool.map) == alone
     assert decode(alone[-2]).sum() == 0
     assert decode(alone[-1]).all()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("device", ["cpu", "cuda:1", "mps"])
+def test_a_device_gives_what_the_kernels_give(device: str) -> None:
+    picture, count = draw_scene(2, *SIZE), crf.SLICE + 1  # two slices
+    masks = table(*(coarse(3 + i) for i in range(count)))
+    expected = [decode(rle) for rle in DenseCrf(picture).refine(masks)]
+    where: Any = nullcontext() if device == "cpu" else fake_gpu(device.partition(":")[0])
+    with where as gpu:
+        found = [decode(rle) for rle in DenseCrf(picture, device).refine(masks)]
+    differing = sum(int((one != other).sum()) for one, other in zip(found, expected, strict=True))
+    assert differing <= 2  # of 74 000 pixels: the order of sums
+    if gpu is not None:
+        assert gpu.waits == 2  # once per slice
 
 
 def test_large_pictures_are_shrunk() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
-import subprocess
-import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import toy_training
+import warm
 from toy_training import finish, last_checkpoint, metrics_of, run, start, wait_for_steps, weights_of
 
 from unsam_cli.errors import UsageError
@@ -59,9 +58,12 @@ def test_torchrun(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    torchrun = f"{sys.executable} -m torch.distributed.run --nproc-per-node 2 --master-port {port}"
-    script = [toy_training.__file__, str(tmp_path / "two"), json.dumps(SETTINGS)]
-    subprocess.run([*torchrun.split(), *script], check=True, capture_output=True, timeout=120)
+    torchrun = f"--nproc-per-node 2 --master-port {port} --no-python"
+    script = [*shlex.split(warm.command("toy_training")), str(tmp_path / "two")]
+    words = [*torchrun.split(), *script, json.dumps(SETTINGS)]
+    program = warm.Program(words, module="torch.distributed.run")
+    said, errors = program.communicate(120)
+    assert program.returncode == 0, (said, errors)
     run(tmp_path / "one", SETTINGS)
     assert_alike(tmp_path / "one", tmp_path / "two")
 

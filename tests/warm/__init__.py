@@ -172,6 +172,6 @@ def _start(folder: Path) -> None:
     process.stdout.close()
 
 
-def command() -> str:
-    """Return the words for a shell that start a program."""
-    return shlex.join([sys.executable, "-I", "-S", str(CLIENT), server()])
+def command(module: str = "unsam_cli") -> str:
+    """Return the words for a shell that start a program; its own words follow."""
+    return shlex.join([sys.executable, "-I", "-S", str(CLIENT), server(), module])

@@ -1,4 +1,4 @@
-"""A program of a shell that starts warm: ``python -I -S client.py SOCKET WORDS...``.
+"""A program of a shell that starts warm: ``python -I -S client.py SOCKET MODULE WORDS...``.
 
 The program has the standard streams, the folder and the environment of this process, which hands
 on signals and ends as the program ends.
@@ -16,8 +16,8 @@ import sys
 def main() -> None:
     """Start it, and wait for its end."""
     request = {
-        "module": "unsam_cli",
-        "words": sys.argv[2:],
+        "module": sys.argv[2],
+        "words": sys.argv[3:],
         "cwd": os.getcwd(),
         "environment": dict(os.environ),
         "limits": {},

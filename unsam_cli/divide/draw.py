@@ -30,7 +30,7 @@ def whole_image(image: ImageEntry, records: Iterable[Record]) -> Record | None:
 
 
 def refinement_for(
-    settings: DivideSettings, weights: str | None
+    settings: DivideSettings, weights: str | None, device: str = "auto"
 ) -> tuple[Refinement | None, dict[str, str]]:
     """Create the refinement of masks, if `settings` ask for one, and what the history says of it.
 
@@ -42,7 +42,7 @@ def refinement_for(
     if settings.refine not in ("crf", "cascadepsp"):
         return None, {}
     rules = RefineSettings(method=settings.refine, fill_holes=True)  # as in MaskCut
-    return refinement_of("divide", rules, weights)
+    return refinement_of("divide", rules, weights, device)
 
 
 def draw_cuts(

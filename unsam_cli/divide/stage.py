@@ -62,7 +62,7 @@ def divide(
     with open_features(features) as file:
         items = feature_items(file)
         device = accelerator(compute.device)
-        refinement, inputs = refinement_for(settings, weights)
+        refinement, inputs = refinement_for(settings, weights, compute.device)
         run = run.with_inputs(**inputs)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history)

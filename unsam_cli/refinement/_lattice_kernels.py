@@ -191,7 +191,7 @@ def blur(values: Array, result: Array, near: Array, first: int) -> None:
             out[c] = own[c] + np.float32(0.5) * (before[c] + after[c])
 
 
-@kernel(fastmath=True)
+@kernel(fastmath=True, checked=False)
 def advance(
     vertices: Array, weights: Array, marks: Array, values: Array, result: Array, last: bool
 ) -> None:
@@ -232,7 +232,7 @@ def advance(
                 there[c] += weight * logit[c]
 
 
-@kernel(fastmath=True)
+@kernel(fastmath=True, checked=False)
 def _tanh_half(x: Any) -> Any:
     """Return tanh(x / 2) with an error below 1e-6: a continued fraction, and the angle doubled."""
     y = min(max(x, np.float32(-18)), np.float32(18)) * np.float32(0.25)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from unsam_cli.refinement._lattice_kernels import advance, set_marks
 from unsam_cli.refinement.lattice import Features, Lattice
 from unsam_cli.refinement.masks import MapFunctor, resized
 from unsam_cli.rle import Rle, RunTable, from_runs
+
+if TYPE_CHECKING:
+    from unsam_cli.refinement.crf_torch import DeviceField
 
 ROUNDS = 10
 NEAR = 3.0
@@ -47,6 +51,8 @@ class DenseCrf:
     ----------
     picture : (H, W, 3) uint8
         The photograph, RGB.
+    device : str, optional
+        A GPU, as torch names it, that computes the mean field; by default the CPU does.
 
     Raises
     ------
@@ -65,10 +71,15 @@ class DenseCrf:
     result is where ``l > 0``.
     """
 
-    def __init__(self, picture: NDArray[np.uint8]) -> None:
+    def __init__(self, picture: NDArray[np.uint8], device: str | None = None) -> None:
         self.size: tuple[int, int] = picture.shape[:2]
         near, far = _features(picture)
         self._lattice = Lattice([(far, FAR_WEIGHT), (near, NEAR_WEIGHT)])
+        self._field: DeviceField | None = None
+        if device is not None:
+            from unsam_cli.refinement.crf_torch import DeviceField
+
+            self._field = DeviceField(self._lattice, device)
 
     def refine(self, masks: RunTable, *, mapper: MapFunctor = map) -> list[Rle]:
         """Refine masks of the picture.
@@ -101,7 +112,10 @@ class DenseCrf:
         count = len(offsets) - 1
         marks = np.zeros((self.size[0] * self.size[1], -count % _LANES + count), np.uint8)
         set_marks(offsets, masks.runs, marks)
-        self._infer(marks)
+        if self._field is not None:
+            marks = self._field.infer(marks, ROUNDS)
+        else:
+            self._infer(marks)
         return [_encode(marks[:, i], self.size) for i in range(count)]
 
     def _infer(self, marks: NDArray[np.uint8]) -> None:
@@ -131,7 +145,12 @@ def _encode(labels: NDArray[np.uint8], size: tuple[int, int]) -> Rle:
 
 
 def refine_crf(
-    picture: NDArray[np.uint8], masks: RunTable, *, max_side: int, mapper: MapFunctor = map
+    picture: NDArray[np.uint8],
+    masks: RunTable,
+    *,
+    max_side: int,
+    device: str | None = None,
+    mapper: MapFunctor = map,
 ) -> list[Rle]:
     """Refine masks by the dense CRF of their picture, which is shrunk if it is large.
 
@@ -143,6 +162,8 @@ def refine_crf(
         Masks of the size of the picture.
     max_side : int
         Longest side of the picture that the CRF works on, in pixels.
+    device : str, optional
+        See :class:`DenseCrf`.
     mapper : callable
         See :meth:`DenseCrf.refine`.
 
@@ -156,5 +177,5 @@ def refine_crf(
     height, width, _ = picture.shape
     scale = min(1.0, max_side / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    found = DenseCrf(resize(picture, size)).refine(resized(masks, size), mapper=mapper)
+    found = DenseCrf(resize(picture, size), device).refine(resized(masks, size), mapper=mapper)
     return resized(RunTable.from_rles(found, size=size), (height, width)).to_rles()

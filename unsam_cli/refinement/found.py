@@ -79,7 +79,7 @@ class Refinement:
 
 
 def refinement_of(
-    command: str, settings: RefineSettings, weights: str | None
+    command: str, settings: RefineSettings, weights: str | None, device: str = "auto"
 ) -> tuple[Refinement, dict[str, str]]:
     """Create the refinement of a command, and what the history says of it.
 
@@ -88,5 +88,5 @@ def refinement_of(
     UnsamError
         The network of `cascadepsp` or its weights cannot be loaded.
     """
-    refiner, inputs = create_refiner(settings, weights)
+    refiner, inputs = create_refiner(settings, weights, device=device)
     return Refinement(refiner, settings, Tally(command)), inputs

@@ -41,6 +41,11 @@ class Lattice:
         the weights when it is added to the vertices, and again when it is read from them.
     count : int
         Number of vertices. Arrays of their values have one more row, which is zero.
+    starts : list of int
+        Index of the first vertex of each kernel.
+    near : list of (d + 1, m, 2) uint32
+        For each kernel with m vertices, the two neighbours of every vertex along every axis;
+        `count` stands for a neighbour that is no vertex.
 
     Raises
     ------
@@ -53,13 +58,13 @@ class Lattice:
         sizes = [len(keys) for _, _, keys, _ in placed]
         starts = np.cumsum([0, *sizes])
         self.count = int(starts[-1])
-        self._starts = starts[:-1].tolist()
-        self._near = [
+        self.starts: list[int] = starts[:-1].tolist()
+        self.near = [
             neighbours(keys, slots, vertices.shape[1] - 1, start, self.count)
-            for (vertices, _, keys, slots), start in zip(placed, self._starts, strict=True)
+            for (vertices, _, keys, slots), start in zip(placed, self.starts, strict=True)
         ]
         self.vertices = np.concatenate(
-            [v + np.uint32(start) for (v, *_), start in zip(placed, self._starts, strict=True)],
+            [v + np.uint32(start) for (v, *_), start in zip(placed, self.starts, strict=True)],
             axis=1,
         )
         factors = [
@@ -77,11 +82,11 @@ class Lattice:
 
     def smooth(self, values: Floats, spare: Floats) -> None:
         """Blur `values` (count + 1, channels) in place; `spare` is an array of the same kind."""
-        for k in range(len(self._near)):
+        for k in range(len(self.near)):
             self._smooth(k, values, spare)
 
     def _smooth(self, k: int, values: Floats, spare: Floats) -> None:
-        start, near = self._starts[k], self._near[k]
+        start, near = self.starts[k], self.near[k]
         now, then = values, spare
         for axis in near:
             blur(now, then, axis, start)
@@ -97,7 +102,7 @@ class Lattice:
         """
         d = weights.shape[1] - 1
         alpha = 1 / (1 + 2.0**-d)
-        begin = sum(near.shape[0] for near in self._near[:k])
+        begin = sum(near.shape[0] for near in self.near[:k])
         mine = self.vertices[:, begin : begin + d + 1]
         values = self.values(1)
         values[:-1, 0] = np.bincount(mine.ravel(), weights.ravel(), minlength=self.count)

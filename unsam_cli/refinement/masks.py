@@ -77,10 +77,46 @@ def refine_masks(
     Refined
         The masks that are kept. A mask of the whole image has no border, and stays as it is.
     """
-    work = np.flatnonzero(borders := bordered(masks))
-    size = (picture.shape[0], picture.shape[1])
-    found = refiner(picture, resized(masks.take(work), size), mapper=mapper)
-    refined = iter(resized(RunTable.from_rles(found, size=size), masks.size).to_rles())
+    task = begin(picture, masks)
+    return complete(task, refiner(picture, task.work, mapper=mapper), settings, mapper=mapper)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskTask:
+    """The masks of an image, and those of them that a method works on.
+
+    Attributes
+    ----------
+    picture : (h, w, 3) uint8
+        The image at any size, RGB.
+    masks : RunTable
+        Its masks.
+    borders : (n,) bool
+        Which of them have a border.
+    work : RunTable
+        Those, at the size of the picture.
+    """
+
+    picture: NDArray[np.uint8]
+    masks: RunTable
+    borders: NDArray[np.bool_]
+    work: RunTable
+
+
+def begin(picture: NDArray[np.uint8], masks: RunTable) -> MaskTask:
+    """Return what a method has to do for a picture (h, w, 3) uint8 and masks of its image."""
+    borders = bordered(masks)
+    work = masks.take(np.flatnonzero(borders))
+    return MaskTask(picture, masks, borders, resized(work, (picture.shape[0], picture.shape[1])))
+
+
+def complete(
+    task: MaskTask, found: list[Rle], settings: RefineSettings, *, mapper: MapFunctor = map
+) -> Refined:
+    """Decide which masks are kept; `found` is what a method has made of ``task.work``."""
+    masks, borders = task.masks, task.borders
+    table = RunTable.from_rles(found, size=task.work.size)
+    refined = iter(resized(table, masks.size).to_rles())
     after = [next(refined) if borders[i] else masks.rle(i) for i in range(len(masks))]
     return accept(masks, after, settings, mapper=mapper)
 

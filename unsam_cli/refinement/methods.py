@@ -22,8 +22,12 @@ def create_refiner(
     ----------
     settings : RefineSettings
         How to refine.
-    weights, device, batch_size
-        Weights of a network, where it computes, and how many crops at a time.
+    weights : str, optional
+        Weights of a network.
+    device : str
+        What computes a network or a CRF, as the option ``--device``.
+    batch_size : int
+        Crops for a network at a time.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def create_refiner(
     Raises
     ------
     UnsamError
-        The network or its weights cannot be loaded.
+        The network or its weights cannot be loaded, or the device does not exist.
     """
     if settings.method == "guided":
         from unsam_cli.refinement.guided_masks import refine_guided
@@ -44,9 +48,11 @@ def create_refiner(
     if settings.method == "crf":
         from unsam_cli.refinement.crf import refine_crf
 
-        return partial(refine_crf, max_side=settings.max_side), {}
+        where = accelerator(device)
+        return partial(refine_crf, max_side=settings.max_side, device=where), {}
     from unsam_cli.refinement.cascadepsp_files import load_cascadepsp
 
-    where = accelerator(device) or "cpu"
-    network, identity = load_cascadepsp(weights, settings, device=where, batch_size=batch_size)
+    network, identity = load_cascadepsp(
+        weights, settings, device=accelerator(device) or "cpu", batch_size=batch_size
+    )
     return network, {"weights": identity}

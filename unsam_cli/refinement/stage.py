@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ from unsam_cli.found_masks import CONTAINED, granularity
 from unsam_cli.io.annotations import Annotation, ImageInfo
 from unsam_cli.io.images import find_image, read_image
 from unsam_cli.io.masks import MasksFile, read_masks
-from unsam_cli.refinement.masks import MapFunctor, MaskRefiner, Refined, refine_masks
+from unsam_cli.refinement.masks import (
+    MapFunctor,
+    MaskRefiner,
+    MaskTask,
+    Refined,
+    begin,
+    complete,
+)
 from unsam_cli.refinement.methods import create_refiner
 from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.refinement.tally import Tally
@@ -29,6 +37,8 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
+
+Work = Callable[[Iterable[ImageInfo]], Iterable[tuple[ImageInfo, MaskResult | UnsamError]]]
 
 
 def refine(
@@ -49,7 +59,7 @@ def refine(
     settings : RefineSettings
         How to refine.
     compute : Compute
-        Device of the network of `cascadepsp`.
+        Device of `crf` and of the network of `cascadepsp`.
     run : RunSettings
         Output and the other settings that all commands share.
     images : Path
@@ -82,18 +92,16 @@ def refine(
         run = run.reading(partial(images_below, images, [item.file_name for item in items]))
         sink = MaskSink(run, history, kept_ids=found.unique_ids)
         tally = Tally("refine")
-        one = partial(
-            _refine_image,
-            found=found,
-            images=images,
-            settings=settings,
-            refiner=refiner,
-            tally=tally,
-        )
+        batch = _Batch(found, images, settings, refiner, tally)
         with spread(len(items), run.jobs) as (mapper, jobs):
+            work: Work
+            if settings.method == "cascadepsp":
+                work = partial(batch.by_network, jobs=run.jobs)
+            else:
+                work = partial(ordered_map, partial(batch.image, mapper=mapper), jobs=jobs)
             code = run_items(
                 items,
-                partial(ordered_map, partial(one, mapper=mapper), jobs=jobs),
+                work,
                 sink,
                 run,
                 content=partial(_content, found=found, images=images),
@@ -122,28 +130,58 @@ def _sources(item: ImageInfo, *, images: Path) -> list[Path]:
     return []
 
 
-def _refine_image(
-    item: ImageInfo,
-    *,
-    found: MasksFile,
-    images: Path,
-    settings: RefineSettings,
-    refiner: MaskRefiner,
-    tally: Tally,
-    mapper: MapFunctor,
-) -> MaskResult:
-    size = (item.height, item.width)
-    every = found.annotations_of(item.id)
-    plain = [a for a in every if not a.iscrowd]
-    picture = _picture(item, images)
-    try:
-        table = RunTable.from_rles([a.rle for a in plain], size=size)
-    except ValueError as e:
-        raise MaskFileError(f"{item.file_name}: {e}; the masks must be of this image") from e
-    refined = refine_masks(picture, table, settings, refiner, mapper=mapper)
-    tally.add(len(plain), refined.dropped)
-    crowds = [a for a in every if a.iscrowd]
-    return MaskResult(*size, annotations_after(plain, refined, crowds, ids=found.unique_ids))
+@dataclass(frozen=True)
+class _Known:
+    """An image and its annotations."""
+
+    item: ImageInfo
+    plain: list[Annotation]
+    crowds: list[Annotation]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The masks of a file, where their images are, and how they are refined."""
+
+    found: MasksFile
+    images: Path
+    settings: RefineSettings
+    refiner: MaskRefiner
+    tally: Tally
+
+    def image(self, item: ImageInfo, *, mapper: MapFunctor) -> MaskResult:
+        """Refine the masks of one image."""
+        known, task = self.read(item)
+        found = self.refiner(task.picture, task.work, mapper=mapper)
+        return self.result(known, complete(task, found, self.settings, mapper=mapper))
+
+    def by_network(
+        self, items: Iterable[ImageInfo], *, jobs: int
+    ) -> Iterator[tuple[ImageInfo, MaskResult | UnsamError]]:
+        """Refine the masks of images whose crops share the batches of a network."""
+        from unsam_cli.refinement.cascadepsp import CascadePsp
+        from unsam_cli.refinement.pipeline import refine_images
+
+        assert isinstance(self.refiner, CascadePsp)
+        return refine_images(items, self.refiner, self.read, self.result, jobs=jobs)
+
+    def read(self, item: ImageInfo) -> tuple[_Known, MaskTask]:
+        """Read an image and its masks; crowd regions are not refined."""
+        every = self.found.annotations_of(item.id)
+        plain = [a for a in every if not a.iscrowd]
+        picture = _picture(item, self.images)
+        try:
+            table = RunTable.from_rles([a.rle for a in plain], size=(item.height, item.width))
+        except ValueError as e:
+            raise MaskFileError(f"{item.file_name}: {e}; the masks must be of this image") from e
+        known = _Known(item, plain, [a for a in every if a.iscrowd])
+        return known, begin(picture, table)
+
+    def result(self, known: _Known, refined: Refined) -> MaskResult:
+        """Return the annotations of an image after refinement."""
+        self.tally.add(len(known.plain), refined.dropped)
+        found = annotations_after(known.plain, refined, known.crowds, ids=self.found.unique_ids)
+        return MaskResult(known.item.height, known.item.width, found)
 
 
 def _picture(item: ImageInfo, images: Path) -> NDArray[np.uint8]:
