@@ -115,3 +115,10 @@ def test_tiles_follow_the_whole_image_at_its_size() -> None:
 def test_a_tile_is_a_number_or_auto(tile: str) -> None:
     with pytest.raises(UsageError, match="not a number of pixels; give 500 or auto"):
         PlanSettings(tile=tile)
+
+
+def test_an_overlap_is_that_of_tiles() -> None:
+    assert PlanSettings(tile="500").shared == 0.3
+    assert PlanSettings(tile="500", overlap=0.0).shared == 0
+    with pytest.raises(UsageError, match="--overlap needs --tile"):
+        PlanSettings(overlap=0.5)

@@ -122,7 +122,7 @@ def tiles(height: int, width: int, settings: PlanSettings) -> Iterator[tuple[int
     else:
         sides = [int(settings.tile)]
     for side in sides:
-        columns, rows = (_spans(length, side, settings.overlap) for length in (width, height))
+        columns, rows = (_spans(length, side, settings.shared) for length in (width, height))
         if len(rows) * len(columns) > 1:
             yield from ((x, y, w, h) for y, h in rows for x, w in columns)
 

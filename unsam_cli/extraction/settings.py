@@ -9,6 +9,8 @@ from unsam_cli.errors import UsageError
 from unsam_cli.settings import Settings, setting
 
 AUTO = "auto"
+OVERLAP = 0.3
+"""Usual overlap of neighbouring tiles, as a fraction of a tile."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ class PlanSettings(Settings):
         "seen at its full resolution.",
         metavar="SIZE|auto",
     )
-    overlap: float = setting(
-        0.3,
-        "Least overlap of neighbouring tiles, as a fraction of a tile.",
+    overlap: float | None = setting(
+        None,
+        "Least overlap of neighbouring tiles, as a fraction of a tile.  [default: 0.3]",
         least=0,
         below=1,
         metavar="F",
@@ -86,6 +88,13 @@ class PlanSettings(Settings):
         super().__post_init__()
         if self.tile not in (None, AUTO) and not (self.tile.isdecimal() and int(self.tile) > 0):
             raise UsageError(f"a tile of {self.tile!r} is not a number of pixels; give 500 or auto")
+        if self.overlap is not None and self.tile is None:
+            raise UsageError("--overlap needs --tile")
+
+    @property
+    def shared(self) -> float:
+        """Least overlap of neighbouring tiles, as a fraction of a tile."""
+        return OVERLAP if self.overlap is None else self.overlap
 
 
 @dataclass(frozen=True)
