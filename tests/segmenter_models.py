@@ -16,8 +16,8 @@ MASK2FORMER = SegmenterConfig(
     backbone_weights="random",
     queries=20,
     hidden=32,
-    pixel_layers=1,
-    decoder_layers=3,  # one for each level of the pixel decoder
+    pixel_layers=2,
+    decoder_layers=4,
 )
 # As small as can be: it takes milliseconds.
 TINY = replace(
@@ -46,9 +46,14 @@ def stir(segmenter: Segmenter) -> Segmenter:
     return segmenter
 
 
-def make_segmenter(architecture: str = "mask2former", *, seed: int = 0) -> Segmenter:
-    """Return a segmenter in evaluation mode, whose masks differ."""
-    return stir(create_segmenter(CONFIGS[architecture], seed=seed)).eval()
+def make_segmenter(
+    architecture: str = "mask2former", *, seed: int = 0, shallow: bool = False
+) -> Segmenter:
+    """Return a segmenter in evaluation mode, whose masks differ; or one with fewer layers."""
+    config = CONFIGS[architecture]
+    if shallow and architecture == "mask2former":
+        config = replace(config, pixel_layers=1, decoder_layers=3)  # one layer for each level
+    return stir(create_segmenter(config, seed=seed)).eval()
 
 
 def make_pixels(height: int = 64, width: int = 96, batch: int = 2, **options: Any) -> torch.Tensor:

@@ -126,7 +126,7 @@ def test_cuts_are_those_of_the_cpu(device: str) -> None:
 @pytest.fixture(scope="module", params=["mask2former", "eomt"])
 def segmenter_folder(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp(request.param)
-    save_segmenter(make_segmenter(request.param), folder)
+    save_segmenter(make_segmenter(request.param, shallow=True), folder)
     return folder
 
 

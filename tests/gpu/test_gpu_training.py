@@ -57,7 +57,7 @@ def make_task(kind: str, data: Path) -> Any:
         images = AnnotatedImages([data / "masks.json"], data / "images", DataSettings())
         samples = PromptedSamples(images, model.side, kind == "sam2", parts, asked)
         return PromptedTask(model, samples, ParameterSettings())
-    segmenter = make_segmenter(kind)
+    segmenter = make_segmenter(kind, shallow=True)
     segmenter.checkpointing = True
     images = AnnotatedImages([data / "masks.json"], data / "images", DataSettings())
     recipe = Recipe(DataSettings(crop=64), LossSettings(points=32, drop_loss=0.01))

@@ -36,7 +36,7 @@ KINDS = ("mask2former", "eomt", "sam", "sam2", "parts")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("folders")
     for kind in ("mask2former", "eomt"):
-        save_segmenter(make_segmenter(kind), root / kind)
+        save_segmenter(make_segmenter(kind, shallow=True), root / kind)
     parts = PromptableConfig(5, granularity=True)
     save_promptable(PromptableModel(make_sam()), root / "sam")
     save_promptable(PromptableModel(make_sam2()), root / "sam2")
