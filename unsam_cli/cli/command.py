@@ -23,19 +23,13 @@ from unsam_cli.run.resources import refuse_small_address_space
 
 F = TypeVar("F", bound=Callable[..., Any])
 GROUPS = (
-    "Input",
-    "Output",
-    "Method",
-    "Prompts",
-    "Network",
-    "Samples",
-    "Losses",
-    "Training",
-    "Compute",
-    "Run",
+    *("Input", "Output", "Method", "Prompts", "Network", "Samples", "Losses", "Training"),
+    *("extract-features", "divide", "conquer", "Compute", "Run"),  # stages of `unsam run`
 )
 PRESET = "unsam.preset"
 """Key of the chosen preset in the context."""
+SHARED = "unsam.shared"
+"""Key of the words that all commands share, such as ``-q``, in the context."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
 
@@ -147,8 +141,11 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Set up logging, then run the command; its exit code is what it returns."""
         quiet, verbose = ctx.params.pop("quiet"), ctx.params.pop("verbose")
-        ctx.find_root().meta["unsam.debug"] = ctx.params.pop("debug")
-        as_json = ctx.params.pop("log_json")
+        debug, as_json = ctx.params.pop("debug"), ctx.params.pop("log_json")
+        ctx.find_root().meta["unsam.debug"] = debug
+        words = ["-q"] * quiet + ["-v"] * verbose
+        words += ["--debug"] * debug + ["--log-json"] * as_json
+        ctx.find_root().meta[SHARED] = words
         configure(-1 if quiet else verbose, as_json=as_json)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
         check_environment(ctx)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 SECTIONS = {
-    "Masks without labels": ("extract-features", "divide", "conquer", "refine"),
+    "Masks without labels": ("run", "extract-features", "divide", "conquer", "refine"),
     "Networks": ("train", "finetune-sam", "predict"),
     "Results": ("view", "evaluate", "convert", "filter", "merge", "info"),
     "Machines": ("slurm-script", "doctor", "completion"),

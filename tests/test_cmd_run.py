@@ -1,0 +1,120 @@
+"""unsam run, as a user runs it: the files of the pipe, from one process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support import Invoke
+
+SMALL = ["--size", "128"]
+DOTTED = ["--extract-features.size", "128", "--extract-features.region-size", "64"]
+
+
+@pytest.fixture
+def photos(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of two scenes, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("photos")
+    folder.mkdir()
+    for name in ("1.png", "2.png"):
+        shutil.copy(scenes / name, folder)
+    return folder
+
+
+def piped(invoke: Invoke, photos: Path, out: Path) -> None:
+    """Run the commands of the pipe, with options of some stages."""
+    out.mkdir()
+    again = ["--regions", out / "objects.json", "--whole-image", "--region-size", "64"]
+    for words in [
+        ["extract-features", photos, *SMALL, "-o", out / "features.h5"],
+        ["divide", out / "features.h5", "--tau", "0.2", "-o", out / "objects.json"],
+        ["extract-features", photos, *SMALL, *again, "-o", out / "regions.h5"],
+        ["conquer", out / "regions.h5", "--max-masks", 60, "-o", out / "masks.json"],
+        ["view", out / "masks.json", "--images", photos, "-o", out / "report.html"],
+    ]:
+        ran = invoke(*words)
+        assert ran.exit_code == 0, ran.stderr
+
+
+CHOSEN = ["--divide.tau", "0.2", "--conquer.max-masks", "60"]
+
+
+def test_the_files_are_those_of_the_pipe_and_resuming_changes_none(
+    photos: Path, invoke: Invoke
+) -> None:
+    piped(invoke, photos, Path("piped"))
+    words = ["run", photos, "-o", "out", *DOTTED, *CHOSEN, "--keep", "--overlays"]
+    ran = invoke(*words)
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stdout == ""
+    out = Path("out")
+    for name in ("masks.json", "report.html"):
+        assert (out / name).read_bytes() == Path("piped", name).read_bytes(), name
+    for name in ("features.h5", "objects.json", "regions.h5"):
+        assert (out / "stages" / name).read_bytes() == Path("piped", name).read_bytes(), name
+    assert sorted(p.name for p in (out / "overlays").iterdir()) == ["1.png", "2.png"]
+    (out / "masks.json").unlink()
+    ran = invoke(*words, "--resume")
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count("all 2 images were already done") == 3
+    assert (out / "masks.json").read_bytes() == Path("piped", "masks.json").read_bytes()
+
+
+def test_shards_merge_into_one_run_and_a_config_file_sets_options(
+    photos: Path, invoke: Invoke
+) -> None:
+    Path("own.toml").write_text("[extract-features]\nsize = 128\n[divide]\ntau = 0.2\n")
+    shared = ["run", photos, "--config", "own.toml", "--no-report", *DOTTED[2:], *CHOSEN[2:]]
+    for k in range(2):
+        ran = invoke(*shared, "-o", "out", "--shard", f"{k}/2", "-q")
+        assert (ran.exit_code, ran.stderr) == (0, "")
+    assert sorted(p.name for p in Path("out").iterdir()) == ["masks.0.json", "masks.1.json"]
+    merged = invoke("merge", "out/masks.0.json", "out/masks.1.json", "-o", "merged.json")
+    assert merged.exit_code == 0, merged.stderr
+    piped(invoke, photos, Path("piped"))
+    assert Path("merged.json").read_bytes() == Path("piped", "masks.json").read_bytes()
+
+
+def test_a_list_from_standard_input_and_bad_images(photos: Path, invoke: Invoke) -> None:
+    (photos / "bad.jpg").write_bytes(b"no photograph")
+    words = ["run", "-", "-o", "out", *DOTTED, "--on-error", "skip"]
+    ran = invoke(*words, stdin=b"photos/1.png\nphotos/bad.jpg\n")
+    assert ran.exit_code == 3, ran.stderr
+    masks = json.loads(Path("out/masks.json").read_bytes())
+    assert [image["file_name"] for image in masks["images"]] == ["photos/1.png"]
+    assert Path("out/report.html").exists()
+    assert [p.name for p in Path("out/stages").glob("*.h5")] == []
+    assert Path("out/stages/features.h5.errors.jsonl").exists()
+    assert invoke("run", photos, "-o", "out", *DOTTED).exit_code == 65
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--conquer.max-masks", "few"], 2, "'few' is not a valid integer"),
+        (["--divide.tua", "1"], 2, "--divide.tau"),
+        (["--divide.tau", "7"], 2, "tau"),
+        (["none"], 66, "none: no such file"),
+    ],
+)
+def test_all_options_are_checked_before_any_work(
+    words: list[str], code: int, text: str, photos: Path, invoke: Invoke
+) -> None:
+    ran = invoke("run", photos, "-o", "out", *words)
+    assert ran.exit_code == code, ran.stderr
+    assert text in ran.stderr
+    assert "images, " not in ran.stderr
+    assert code == 66 or not Path("out").exists()
+
+
+def test_a_report_needs_one_folder_of_images(photos: Path, invoke: Invoke) -> None:
+    shutil.copytree(photos, "others")
+    Path("others/1.png").rename("others/3.png")
+    Path("others/2.png").unlink()
+    ran = invoke("run", photos, "others", "-o", "out", *DOTTED)
+    assert ran.exit_code == 2
+    assert "the images lie in several folders (others/, photos/)" in ran.stderr
+    assert not Path("out").exists()
