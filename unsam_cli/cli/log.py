@@ -7,13 +7,15 @@ lines, a live bar on a terminal, or one JSON object per line.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import logging
 import os
 import sys
 import warnings
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from unsam_cli.run.progress import LineReporter, ReporterFactory
 
@@ -49,6 +51,18 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to standard error as it is now: while a bar is drawn, lines appear above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
+
+
 def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
     """Send the library's log records to stderr.
 
@@ -59,7 +73,7 @@ def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
     as_json : bool
         One JSON object per line.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -74,12 +88,19 @@ def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
 
 
 class BarReporter(LineReporter):
-    """A live bar on a terminal (rich), then the same last line as in a log."""
+    """A line that says what starts, a live bar (rich), then the same last line as in a log.
+
+    Of several processes on one terminal only one draws a bar; the others write lines. The commands
+    of a pipe do not meet: a bar is gone before the next command gets its input.
+    """
 
     def __enter__(self) -> BarReporter:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+        self._tell_kept()
+        self._tell_start()
+        self.terminal = _claimed_terminal()
         self.bar = Progress(
             "{task.description}",
             BarColumn(),
@@ -87,14 +108,22 @@ class BarReporter(LineReporter):
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            disable=self.terminal is None,
         )
-        self._tell_kept()
         self.task = self.bar.add_task(self.stage, total=self.total)
         self.bar.start()
         return self
 
+    def _tell_start(self) -> None:
+        if self.total:
+            fields = {"stage": self.stage, "total": self.total, "kept": self.kept}
+            self._tell(f"{self.total} image{'s' * (self.total != 1)} to do", fields)
+
     def advance(self, skipped: bool = False) -> None:
         """Count an item and move the bar."""
+        if self.terminal is None:
+            super().advance(skipped)
+            return
         self.done += 1
         self.skipped += skipped
         self.bar.advance(self.task)
@@ -103,7 +132,25 @@ class BarReporter(LineReporter):
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.bar.stop()
+        if self.terminal is not None:
+            os.close(self.terminal)
         super().__exit__(kind, e, tb)
+
+
+def _claimed_terminal() -> int | None:
+    """Lock the terminal on standard error for one bar; None if another process has one there.
+
+    The lock ends when the returned file is closed, or with the process.
+    """
+    with contextlib.suppress(OSError):
+        terminal = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(terminal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(terminal)
+        else:
+            return terminal
+    return None
 
 
 def reporter_factory(*, plain: bool) -> ReporterFactory:

@@ -19,7 +19,6 @@ as one object:
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,13 +105,10 @@ seed_option = field_options(RunSettings, "seed")
 
 def run_settings(shard: str, **options: Any) -> RunSettings:
     context = click.get_current_context()
-    # The commands of a pipe share one terminal on stderr: only the last may draw a live bar.
-    piped = options.get("output", "-") == "-" and not sys.stdout.isatty()
-    plain = piped or context.find_root().meta["unsam.plain"]
     return RunSettings(
         step=step_of(context),
         shard=parse_shard(shard, os.environ),
-        report=reporter_factory(plain=plain),
+        report=reporter_factory(plain=context.find_root().meta["unsam.plain"]),
         **options,
     )
 
