@@ -8,14 +8,14 @@ import click
 
 from unsam_cli.cli import options
 from unsam_cli.cli.settings import settings_options
-from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.settings import TIDY, ConquerSettings
 from unsam_cli.refinement.settings import WEIGHTS_HELP
 from unsam_cli.run.settings import RunSettings
 
 
 @options.command("conquer", "Merge patches into parts and parts of parts, bottom-up.")
 @options.file_argument("features", "FEATURES.h5")
-@settings_options("method", ConquerSettings)
+@settings_options("method", ConquerSettings, presets={"tidy": TIDY})
 @options.run_option(
     "--images",
     type=click.Path(file_okay=False, path_type=Path),
@@ -38,6 +38,7 @@ def command(
 
     \b
       unsam conquer regions.h5 -o masks.json
+      unsam conquer regions.h5 --preset tidy -o masks.json
       unsam extract-features photo.jpg --regions objects.json --whole-image |
         unsam conquer > masks.json
     """

@@ -14,6 +14,7 @@ import pytest
 from support import Invoke
 
 from unsam_cli.conquer import stage
+from unsam_cli.conquer.settings import ConquerSettings
 
 
 def test_conquer_presets_and_limits(scenes: Path, invoke: Invoke, tmp_path: Path) -> None:
@@ -92,3 +93,31 @@ def test_a_tile_that_is_no_number_is_refused(scenes: Path, invoke: Invoke) -> No
     ran = invoke("extract-features", scenes, "--tile", "half")
     assert ran.exit_code == 2
     assert "a tile of 'half' is not a number of pixels; give 500 or auto" in ran.stderr
+
+
+def test_tidy_sets_what_is_not_named(
+    scenes: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = tmp_path / "f.h5"
+    assert (
+        invoke("extract-features", scenes / "1.png", "--size", 128, "-o", features).exit_code == 0
+    )
+    runs = {
+        "named": ["--nms-iou", "0.6", "--max-masks", "50"],
+        "tidy": ["--preset", "tidy"],
+        "few": ["--max-masks", "7", "--preset", "tidy"],
+    }
+    found = {}
+    for name, words in runs.items():
+        ran = invoke("conquer", features, *words, "-o", tmp_path / name)
+        assert ran.exit_code == 0, ran.stderr
+        found[name] = json.loads((tmp_path / name).read_bytes())
+    monkeypatch.setenv("UNSAM_CONQUER_PRESET", "tidy")
+    assert invoke("conquer", features, "-o", tmp_path / "again").exit_code == 0
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "tidy").read_bytes()
+    assert found["tidy"]["annotations"] == found["named"]["annotations"]
+    assert len(found["tidy"]["annotations"]) <= 50
+    assert len(found["few"]["annotations"]) == 7
+    step = found["few"]["info"]["unsam"]["history"][-1]["options"]
+    assert (step["preset"], step["nms-iou"], step["max-masks"]) == ("tidy", 0.6, 7)
+    assert ConquerSettings.of(preset="tidy", max_masks=9).nms_iou == 0.6

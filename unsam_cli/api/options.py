@@ -37,7 +37,8 @@ def settings_from(kind: type[S], options: S | Mapping[str, Any] | None, **more: 
     for name in given:
         if name not in known:
             raise UsageError(f"there is no option {name!r}; choose from {', '.join(known)}")
-    return kind(**given)
+    made: S = getattr(kind, "of", kind)(**given)  # some have presets
+    return made
 
 
 def split(options: Mapping[str, Any], *kinds: type[Settings]) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ def settings_options(
     *,
     build: Callable[..., Any] | None = None,
     callbacks: Mapping[str, Callable[..., Any]] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
     leave_out: Collection[str] = (),
     unset: bool = False,
 ) -> Callable[[F], F]:
@@ -40,6 +41,8 @@ def settings_options(
         Makes the object of the values by field; by default `settings` itself.
     callbacks : dict of callable, optional
         Callbacks of click for some fields.
+    presets : dict of dict, optional
+        Defaults of options by the value of the field ``preset``, below those of a config file.
     leave_out : collection of str
         Fields that the command does not offer.
     unset : bool
@@ -57,7 +60,16 @@ def settings_options(
                 given[field_name] = value
         return given if unset else (build or settings)(**given)
 
-    return bundle(name, make, *_declare(settings, chosen, unset=unset, callbacks=callbacks or {}))
+    called = {**(callbacks or {}), **({"preset": _preset_reader(presets)} if presets else {})}
+    return bundle(name, make, *_declare(settings, chosen, unset=unset, callbacks=called))
+
+
+def _preset_reader(presets: Mapping[str, Mapping[str, Any]]) -> Callable[..., Any]:
+    def read(context: click.Context, parameter: click.Parameter, name: str) -> str:
+        context.default_map = {**presets.get(name, {}), **(context.default_map or {})}
+        return name
+
+    return read
 
 
 def field_options(settings: type[Any], *names: str) -> Callable[[F], F]:
@@ -86,7 +98,8 @@ def _declare(
         names = [f"--{_parameter(f, d).replace('_', '-')}", *([d.short] if d.short else [])]
         said = _said(f, d, types[f.name], unset=unset)
         if f.name in callbacks:
-            said["callback"] = callbacks[f.name]
+            # A preset is read first, since it sets the defaults of the others.
+            said |= {"callback": callbacks[f.name], "is_eager": f.name == "preset"}
         options.append(option(*names, **said))
     return options
 

@@ -141,7 +141,7 @@ def refinement_for(
     """
     if settings.refine not in ("crf", "cascadepsp"):
         return None, {}
-    rules = RefineSettings(method=settings.refine, **PRESETS[settings.preset])
+    rules = RefineSettings(method=settings.refine, **PRESETS.get(settings.preset, {}))
     return refinement_of("conquer", rules, weights)
 
 
