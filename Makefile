@@ -13,10 +13,11 @@ PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg motorcycle_left.png
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-# One stamp per extra, so that nothing is installed twice.
+# One stamp per extra, so that nothing is installed twice. A torch that $(PYTHON) has is used, and said so.
 $(VENV)/installed-%: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@test -x $(BIN)/python || $(PYTHON) .ci/make_venv.py $(VENV)
+	@touch $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt --editable '.[$*]'
 	@touch $@
 
 install: $(VENV)/installed-dev ## install for development into .venv

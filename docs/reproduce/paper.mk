@@ -11,7 +11,7 @@ WHOLE_FEATURES := $(DINO) --size 480 --square
 DIVIDE := $(if $(DETECTIONS),--detections $(DETECTIONS) --min-score 0.3,--max-masks 3 --tau 0.15)
 REGION_FEATURES := $(DINO) --region-size 256
 CONQUER := --preset paper
-# cascadepsp needs pip install 'unsam-cli[cascadepsp]', and was trained with labels; crf and guided were not.
+# cascadepsp needs pip install segmentation-refinement, and was trained with labels; crf and guided were not.
 REFINE ?= cascadepsp
 RULES := --preset paper
 TRAIN := --preset paper --dtype bfloat16

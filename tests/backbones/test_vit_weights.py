@@ -193,7 +193,7 @@ def test_weights_out_of_reach_name_the_ways_out(
         create_vit("test_vit.r160_in1k", device="cpu")
     message = str(caught.value)
     assert "\n" not in message
-    assert "huggingface-cli download timm/test_vit.r160_in1k" in message
+    assert "hf download timm/test_vit.r160_in1k" in message
     assert "--weights FILE" in message
     assert "--backbone builtin" in message
 

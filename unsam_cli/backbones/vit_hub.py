@@ -227,6 +227,6 @@ def _identity(repo_id: str, path: Path) -> str:
 def _unavailable(name: str, repo_id: str, reason: str, fix: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
         f"weights of {name} are not in the cache and cannot be downloaded ({reason}): run "
-        f"`huggingface-cli download {repo_id}` on a machine with a network and copy "
+        f"`hf download {repo_id}` on a machine with a network and copy "
         f"HF_HOME, or {fix}"
     )

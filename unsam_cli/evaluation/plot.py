@@ -23,7 +23,7 @@ def check_plot(path: Path) -> None:
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--plot {path}: give a file name that ends in .png or .svg")
     if find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install 'unsam-cli[plot]'")
+        raise UsageError("--plot needs matplotlib: pip install matplotlib")
 
 
 def draw(path: Path, report: dict[str, Any], *, kind: str) -> None:

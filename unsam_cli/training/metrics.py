@@ -147,4 +147,4 @@ def check_tensorboard() -> None:
         It is not installed.
     """
     if find_spec("tensorboard") is None:
-        raise UsageError("TensorBoard is not installed: pip install 'unsam-cli[tensorboard]'")
+        raise UsageError("TensorBoard is not installed: pip install tensorboard")
