@@ -103,7 +103,7 @@ def test_tidy_sets_what_is_not_named(
         invoke("extract-features", scenes / "1.png", "--size", 128, "-o", features).exit_code == 0
     )
     runs = {
-        "named": ["--nms-iou", "0.6", "--max-masks", "50"],
+        "named": ["--nms-iou", "0.7", "--max-masks", "50"],
         "tidy": ["--preset", "tidy"],
         "few": ["--max-masks", "7", "--preset", "tidy"],
     }
@@ -119,5 +119,5 @@ def test_tidy_sets_what_is_not_named(
     assert len(found["tidy"]["annotations"]) <= 50
     assert len(found["few"]["annotations"]) == 7
     step = found["few"]["info"]["unsam"]["history"][-1]["options"]
-    assert (step["preset"], step["nms-iou"], step["max-masks"]) == ("tidy", 0.6, 7)
-    assert ConquerSettings.of(preset="tidy", max_masks=9).nms_iou == 0.6
+    assert (step["preset"], step["nms-iou"], step["max-masks"]) == ("tidy", 0.7, 7)
+    assert ConquerSettings.of(preset="tidy", max_masks=9).nms_iou == 0.7

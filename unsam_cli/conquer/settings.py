@@ -11,7 +11,7 @@ from unsam_cli.settings import Settings, setting
 
 Preset = Literal["default", "tidy", "paper"]
 
-TIDY = {"nms_iou": 0.6, "max_masks": 50}
+TIDY = {"nms_iou": 0.7, "max_masks": 50}
 """Defaults of other options with the preset ``tidy``; whoever names an option chooses it."""
 
 PAPER_WINDOW = 5
@@ -69,7 +69,7 @@ class ConquerSettings(Settings):
     refine: Refine = refine_setting("guided")
     preset: Preset = setting(
         "default",
-        "default: the improved method, for recall. tidy: the same with --nms-iou 0.6 and "
+        "default: the improved method, for recall. tidy: the same with --nms-iou 0.7 and "
         "--max-masks 50, few masks for people to look at. paper: the published method, quirks "
         "included.",
         choices=get_args(Preset),
