@@ -31,7 +31,7 @@ _OWN = frozenset(
     | {"quiet", "verbose", "log_json", "debug", "min_score"}
 )
 """Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
-_OF_REGIONS = "--region-size"
+_OF_REGIONS = ("--region-size", "--tile", "--overlap")
 Words = dict[str, list[str]]
 
 
@@ -224,10 +224,8 @@ def _words_of(images: ImageQuery) -> list[str]:
 
 def _without_regions(words: list[str]) -> list[str]:
     """Leave out what the features of whole images have no use for."""
-    if _OF_REGIONS not in words:
-        return words
-    at = words.index(_OF_REGIONS)
-    return words[:at] + words[at + 2 :]
+    left = [i for i, word in enumerate(words) if word in _OF_REGIONS]
+    return [word for i, word in enumerate(words) if i not in left and i - 1 not in left]
 
 
 def _folder(images: ImageQuery) -> str:
