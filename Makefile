@@ -1,6 +1,6 @@
 # Entry points for users and developers. `make help` lists them.
 .DELETE_ON_ERROR:
-.PHONY: help demo install reproduce rounds test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check dist release release-check clean
+.PHONY: help demo install reproduce rounds test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check man dist release release-check clean
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -88,6 +88,9 @@ type-check: $(VENV)/installed-lint $(VENV)/installed-test ## check types
 
 docs: $(VENV)/installed-docs ## update the generated parts of the documentation
 	$(BIN)/cog -r docs/*.md README.md
+
+man: $(VENV)/installed-demo ## write man pages of all commands to build/man
+	$(BIN)/python docs/man.py build/man
 
 docs-check: $(VENV)/installed-docs ## fail if a generated part is out of date
 	$(BIN)/cog --check docs/*.md README.md
