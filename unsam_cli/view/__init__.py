@@ -16,7 +16,8 @@
 ``report.html|css``     the page
 ``masks.js page.js``    decode and draw masks in the browser; the data of the page
 ``cut.js panes.js``     what the slider shows; the pictures side by side, and the pointer
-``details.js``          the panel and the list of images
+``details.js list.js``  the panel and the list of images; the list of masks
+``export.js``           masks as PNG files
 ``report.js``           opens images; search, keys, controls
 ======================  =========================================================================
 """

@@ -57,7 +57,7 @@ function describeMask() {
     panel.replaceChildren(make("p", "Point at the picture to see a mask, click to pin it.", "faint"));
     return;
   }
-  const masks = current.sets[active], mask = masks[k], chain = ancestors(masks, k);
+  const masks = current.sets[active], mask = masks[k];
   const head = make("p", undefined, "mask-head"), dot = make("span", "", "dot"), id = make("strong", `Mask ${mask.id}`);
   dot.style.background = mask.color;
   id.id = "mask-id";
@@ -79,8 +79,30 @@ function describeMask() {
     ...Object.entries(mask.extra ?? {}).map(([name, value]) => [name, String(value)]),
   ]);
   panel.replaceChildren(head, list);
-  if (chain.length) panel.append(...chips("Inside, from the whole down", chain.reverse()));
+  if (pinned >= 0) panel.append(...exports(mask));
   if (mask.children.length) panel.append(...chips(plural(mask.children.length, "part"), mask.children));
+}
+
+/** The way from the image to the whole, and down to the pinned mask. */
+function showCrumbs() {
+  const { pinned } = panes[active], masks = current.sets[active];
+  const crumb = (content) => {
+    const item = make("li");
+    item.append(content);
+    return item;
+  };
+  const image = current.name.split("/").pop();
+  if (pinned < 0) {
+    $("crumbs").replaceChildren(crumb(make("span", image)));
+    return;
+  }
+  const here = make("span", `Mask ${masks[pinned].id}`);
+  here.setAttribute("aria-current", "true");
+  $("crumbs").replaceChildren(
+    crumb(button(image, () => pin(active, -1), "chip")),
+    ...ancestors(masks, pinned).reverse().map((k) => crumb(chip(k))),
+    crumb(here),
+  );
 }
 
 function listImages() {

@@ -191,7 +191,10 @@ function hover(set) {
   }).some(Boolean);
   pointed = pixel < 0 ? -1 : set;
   if (set >= 0) panes[set].marks.style.cursor = panes[set].hovered >= 0 ? "pointer" : "default";
-  if (changed && set >= 0 && panes[active].pinned < 0) active = set;
+  if (changed && set >= 0 && set !== active && panes[active].pinned < 0) {
+    active = set;
+    relist();
+  }
   if (changed && panes[active].pinned < 0) describeMask();
   if (changed || several) draw();
 }
@@ -207,8 +210,15 @@ function showTip({ set, tip, hovered, box }) {
   tip.style.translate = right ? "-100%" : "0";
 }
 
+/** Highlight a mask as if the pointer were over it, and its twins; -1 for none. */
+function point(set, k) {
+  for (const pane of panes) pane.hovered = k < 0 ? -1 : twinOf(set, k, pane.set);
+  draw();
+}
+
 /** Pin a mask, and in the other panes the masks of the same object; -1 lets go. */
 function pin(set, k, reveal = false) {
+  if (set !== active) relist();
   active = set;
   for (const pane of panes) pane.pinned = twinOf(set, k, pane.set);
   const mask = current.sets[set][k];
@@ -218,6 +228,8 @@ function pin(set, k, reveal = false) {
     if (stop > Number(level.value)) setLevel(stop);
   }
   describeMask();
+  showCrumbs();
+  markRow();
   $("status").textContent = mask ? `Mask ${mask.id} pinned` : "No mask pinned";
   remember();
   draw();

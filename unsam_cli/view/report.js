@@ -22,8 +22,10 @@ async function openImage(index, wanted = {}) {
   $("next").disabled = index === images.length - 1;
   describeImage();
   describeMask();
+  showCrumbs();
   offerModes();
-  offerScores();
+  offerFilters();
+  offerSorts();
   fit();
   recut();
   if (wanted.mask !== undefined) pin(active, indexOf(wanted.mask), true);
@@ -129,7 +131,7 @@ const keys = {
   n: () => walk(1), p: () => walk(-1),
   " ": () => $("show-masks").click(), b: () => $("show-borders").click(),
   "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: fit,
-  "/": () => $("search").focus(), "?": () => $("help").showModal(), Escape: () => pin(active, -1),
+  t: () => nextTheme(), "/": () => $("search").focus(), "?": () => $("help").showModal(), Escape: () => pin(active, -1),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -162,7 +164,17 @@ level.addEventListener("input", () => {
   moved = true;
   recut();
 });
-$("score").addEventListener("input", recut);
+$("score").addEventListener("input", () => {
+  scored = true;
+  recut();
+});
+$("area").addEventListener("input", recut);
+$("stage-of").addEventListener("change", recut);
+$("sort").addEventListener("change", listMasks);
+$("masks-more").addEventListener("click", () => {
+  everyRow = true;
+  listMasks();
+});
 $("mode").addEventListener("change", () => {
   mode = $("mode").value;
   offerStops();
@@ -174,7 +186,7 @@ $("opacity").addEventListener("input", () => {
 });
 for (const id of ["show-masks", "show-borders"]) $(id).addEventListener("change", () => current && draw());
 // After the mouse lets go of a slider, the arrow keys belong to the picture again.
-for (const id of ["level", "score", "opacity"]) $(id).addEventListener("pointerup", () => panes[active].marks.focus());
+for (const id of ["level", "score", "area", "opacity"]) $(id).addEventListener("pointerup", () => panes[active].marks.focus());
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
 $("zoom-in").addEventListener("click", () => zoom(1.25));
@@ -183,6 +195,30 @@ $("zoom-fit").addEventListener("click", fit);
 $("help-open").addEventListener("click", () => $("help").showModal());
 addEventListener("hashchange", () => { if (images.length) fromAddress(); });
 new ResizeObserver(() => { if (current) { if (view.fitted) fit(); else draw(); } }).observe(stage);
+
+// ---------------------------------------------------------------- light and dark
+
+const THEMES = { "": "as the system", light: "light", dark: "dark" };
+
+function useTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  $("theme").title = `Colours: ${THEMES[theme]} (T)`;
+  $("theme").setAttribute("aria-label", `Colours: ${THEMES[theme]}`);
+}
+
+function nextTheme() {
+  const every = Object.keys(THEMES), now = document.documentElement.dataset.theme ?? "";
+  const theme = every[(every.indexOf(now) + 1) % every.length];
+  useTheme(theme);
+  $("status").textContent = `Colours: ${THEMES[theme]}`;
+  try { localStorage.setItem("unsam-theme", theme); } catch { /* not allowed for this page */ }
+}
+
+let kept = "";
+try { kept = localStorage.getItem("unsam-theme") ?? ""; } catch { /* not allowed for this page */ }
+useTheme(kept in THEMES ? kept : "");
+$("theme").addEventListener("click", nextTheme);
 
 $("opacity-text").textContent = `${$("opacity").value} %`;
 listImages();

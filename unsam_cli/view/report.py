@@ -15,7 +15,10 @@ from unsam_cli import __version__
 from unsam_cli.view.blocks import LoadImage, OnError, as_json, image_blocks
 from unsam_cli.view.sets import Photograph
 
-SCRIPTS = ("masks.js", "page.js", "cut.js", "panes.js", "details.js", "report.js")
+SCRIPTS = (
+    *("masks.js", "page.js", "cut.js", "panes.js"),
+    *("export.js", "details.js", "list.js", "report.js"),
+)
 """The script of the page, in the order in which its parts run."""
 
 
