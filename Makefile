@@ -37,7 +37,7 @@ demo: $(VENV)/installed-demo ## segment five photographs, write a report and ove
 	@echo "Open demo/report.html in a browser; demo/overlays/ has pictures, demo/masks.json the masks."
 
 reproduce: $(VENV)/installed-test ## make the tables of the paper: SCALE=tiny in minutes, or SCALE=paper (docs/reproduce)
-	$(MAKE) -C docs/reproduce PYTHON=$(abspath $(BIN)/python) UNSAM=$(abspath $(UNSAM))
+	$(MAKE) -f docs/reproduce/Makefile PYTHON=$(abspath $(BIN)/python) CLI=$(abspath $(BIN)/unsam)
 
 rounds: $(VENV)/installed-demo ## train on own images without labels, in rounds: IMAGES=photos OUT=rounds ROUNDS=2 (docs/own-images.md)
 	@test -n "$(IMAGES)" || { echo "say which images: make rounds IMAGES=photos"; exit 2; }

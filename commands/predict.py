@@ -10,7 +10,7 @@ from unsam_cli.cli import options
 from unsam_cli.cli import predict as predict_options
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.settings import PredictCompute, PredictSettings
+from unsam_cli.prediction.settings import PredictCompute, PredictSettings, TileSettings
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.sam.settings import AutomaticConfig
@@ -20,7 +20,8 @@ from unsam_cli.sam.settings import AutomaticConfig
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @options.images_argument
 @predict_options.kept_options
-@settings_options("whole", PredictSettings, unset=True, leave_out=["max_masks", "min_score", "nms"])
+@settings_options("whole", PredictSettings, unset=True, leave_out=predict_options.ELSEWHERE)
+@settings_options("tiles", TileSettings)
 @predict_options.prompt_options
 @settings_options("prompted", PromptedSettings, unset=True)
 @settings_options("search", AutomaticConfig, unset=True)
@@ -31,7 +32,7 @@ def command(
     images: ImageQuery,
     compute: PredictCompute,
     run: RunSettings,
-    **said: dict[str, Any],
+    **said: Any,
 ) -> int:
     """Segment images with a whole-image segmenter or a promptable model (SAM).
 

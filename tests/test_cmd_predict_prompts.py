@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sam_models import discs, make_original, make_sam
 from segmenters import save_tiny
 from support import Invoke, draw_scene
@@ -471,7 +472,8 @@ def test_bad_images_are_skipped_on_request(
         ),
         (["--points", "3,4", "--granularity", "0.5"], "does not support granularity"),
         (["--granularity", "0.5"], "does not support granularity"),
-        (["--tile", "512"], "--tile is for whole-image segmenters"),
+        (["--prompts-from", "-", "--clicks", "3", "--tile", "64"], "remove --tile"),
+        (["--points", "3,4", "--overlap", "9"], "--overlap needs --tile"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -594,3 +596,24 @@ def test_the_encoder_can_compute_in_half_precision(
     full = predict(invoke, *arguments)["annotations"]
     assert [a["segmentation"] for a in half] != [a["segmentation"] for a in full]
     assert [a["score"] for a in half] == pytest.approx([a["score"] for a in full], abs=0.1)
+
+
+def test_a_large_image_is_searched_and_clicked_in_tiles(
+    model: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    Image.fromarray(draw_scene(0, 150, 200)).save(tmp_path / "large.png")
+    search = ["--points-per-side", 3, "--min-score", 0, "--stability", 0]
+    tiles = ["--tile", 100, "--overlap", 30]
+    found = predict(invoke, model, tmp_path / "large.png", *search, *tiles)
+    assert found["annotations"]
+    for one in found["annotations"]:
+        assert one["segmentation"]["size"] == [150, 200]
+        [[x, y]] = one["prompt"]["points"]
+        assert 0 <= x < 200
+        assert 0 <= y < 150
+    points = ["--points", "140,90"]
+    [whole, *_] = predict(invoke, model, tmp_path / "large.png", *points)["annotations"]
+    [first, *_] = predict(invoke, model, tmp_path / "large.png", *points, *tiles)["annotations"]
+    assert first["prompt"] == whole["prompt"]
+    fits = predict(invoke, model, tmp_path / "large.png", *points, "--tile", 200)["annotations"]
+    assert fits[0] == whole

@@ -19,8 +19,8 @@ from unsam_cli.cli import cli
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reproduce"
 METHOD = [
-    "extract-features", "divide", "extract-features", "conquer", "refine", "merge",
-    "train", "predict", "merge", "train",
+    "convert", "extract-features", "divide", "extract-features", "conquer", "refine", "merge",
+    "filter", "train", "predict", "merge", "train",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -33,7 +33,7 @@ def make(
     *arguments: str, timeout: float = 60, unsam: str = COLD
 ) -> subprocess.CompletedProcess[str]:
     """Run the Makefile with this interpreter and an ``unsam``."""
-    variables = [f"PYTHON={sys.executable}", f"UNSAM={unsam}"]
+    variables = [f"PYTHON={sys.executable}", f"CLI={unsam}"]
     return subprocess.run(
         ["make", *arguments, *variables],
         cwd=FOLDER,
@@ -55,7 +55,7 @@ def commands(*arguments: str) -> list[list[str]]:
 @pytest.mark.parametrize("scale", ["tiny", "paper"])
 def test_every_command_is_one_of_ours(scale: str, tmp_path: Path) -> None:
     found = commands(f"SCALE={scale}", f"OUT={tmp_path}", "SHARDS=2", "ROUNDS=2")
-    assert {words[0] for words in found} >= {*METHOD, "finetune-sam", "evaluate"}
+    assert {words[0] for words in found} >= {*METHOD, "finetune-sam", "evaluate"} - {"convert"}
     for name, *words in found:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
@@ -63,57 +63,127 @@ def test_every_command_is_one_of_ours(scale: str, tmp_path: Path) -> None:
 
 
 def test_it_reads_like_the_method(tmp_path: Path) -> None:
-    found = commands("SCALE=paper", f"OUT={tmp_path}", f"{tmp_path}/unsam-1/trained")
+    found = commands("SCALE=paper", f"OUT={tmp_path}", f"{tmp_path}/models/unsam-4.1/trained")
     assert [words[0] for words in found] == METHOD
 
 
 def test_masks_can_stay_as_conquer_left_them(tmp_path: Path) -> None:
-    found = commands(f"OUT={tmp_path}", "REFINE=none", "tables")
+    goal = f"{tmp_path}/pseudo-masks.json"
+    found = commands(f"OUT={tmp_path}", "REFINE=none", goal)
     assert "refine" not in [words[0] for words in found]
-    [crf] = [words for words in commands(f"OUT={tmp_path}", "REFINE=crf") if words[0] == "refine"]
+    found = commands(f"OUT={tmp_path}", "REFINE=crf", goal)
+    [crf] = [words for words in found if words[0] == "refine"]
     assert crf[crf.index("--method") + 1] == "crf"
 
 
-def test_rounds_start_from_the_round_before(tmp_path: Path) -> None:
-    found = commands(f"OUT={tmp_path}", "ROUNDS=3", f"{tmp_path}/unsam-3/trained")
+def test_a_round_starts_from_the_round_before_and_keeps_its_masks(tmp_path: Path) -> None:
+    found = commands(f"OUT={tmp_path}", "ROUNDS=3", f"{tmp_path}/models/unsam-2.3/trained")
     starts = [words[words.index("--init") + 1] for words in found if "--init" in words]
-    assert starts == [f"{tmp_path}/unsam-{n}" for n in range(3)]
+    assert starts == [f"{tmp_path}/models/unsam-2.{n}" for n in range(3)]
+    unions = [words for words in found if words[:2] == ["merge", "--union"]]
+    assert unions[0][2:4] == [f"{tmp_path}/found-2.1.json", f"{tmp_path}/subset-2.json"]
+
+
+def test_published_checkpoints_replace_training(tmp_path: Path) -> None:
+    rows = ["UNSAM=a.pth", "UNSAM_PLUS=b.pth", "PROMPTABLE=c.pth", "PROMPTABLE_PLUS=d.pth"]
+    clicked = "CLICKED=sam promptable-published promptable-plus-published"
+    found = commands("SCALE=paper", f"OUT={tmp_path}", *rows, clicked)
+    assert not [words for words in found if words[0] in ("train", "finetune-sam")]
+    predicted = {words[1] for words in found if words[0] == "predict"}
+    assert predicted == {"facebook/sam-vit-base", "a.pth", "b.pth", "c.pth", "d.pth"}
+    found = commands("SCALE=paper", f"OUT={tmp_path}", *rows)
+    assert [words[0] for words in found].count("finetune-sam") == 2
+
+
+def tables(tmp_path: Path, *arguments: str, **reports: list[dict[str, float]]) -> str:
+    """Print the tables of reports, each with the metrics of its files."""
+    paths = []
+    for name, files in reports.items():
+        path = tmp_path / f"{name.replace('_', '-')}.json"
+        several = {"files": [{"metrics": one} for one in files]} if len(files) > 1 else {}
+        path.write_text(json.dumps({"metrics": files[0], **several}))
+        paths.append(str(path))
+    words = [sys.executable, str(FOLDER / "tables.py"), *paths, *arguments]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def rows_of(text: str, title: str) -> list[list[str]]:
+    """Return the cells of a table, without its head."""
+    [part] = [part for part in text.split("\n## ") if part.startswith(title)]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+
+
+def test_our_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
+    sizes = {f"AR@1000-{size}": 0.3 for size in ("small", "medium", "large")}
+    ours = {"AP": 0.4, "AR@1000": 0.5, **sizes}
+    sets = ["coco", "lvis", "ade20k", "entityseg", "sa1b", "partimagenet", "paco"]
+    reports = {name: [ours, {**ours, "AR@1000": None}] for name in sets}
+    rows = ["--whole", "sam-semantic unsam-8", "--clicked", "promptable", "--refined", "none crf"]
+    clicks = [{"1-IoU-max": 0.503, "1-IoU-oracle": 0.6}]
+    text = tables(
+        tmp_path, *rows, **reports, pseudo_masks=[ours, ours], clicks_coco_panoptic=clicks
+    )
+    first = rows_of(text, "Table 1")
+    at = first.index(["SAM, settings of Semantic-SAM", "ours", *["50.0"] * 8])
+    assert first[at + 1] == ["", "published", "42.1", "49.6", "46.1", "45.8", "45.9", "60.8",
+                             "28.3", "18.1"]  # fmt: skip
+    assert first[at + 2] == ["", "difference", "+7.9", "+0.4", "+3.9", "+4.2", "+4.1", "-10.8",
+                             "+21.7", "+31.9"]  # fmt: skip
+    assert first[at + 3] == ["UnSAM, every 8th image", "ours", *["-"] * 8]
+    assert ["SOHES, 0.2 M images", "published", "30.1", "30.5"] in [row[:4] for row in first]
+    third = rows_of(text, "Table 3")
+    at = third.index(["ours, CRF", "ours", "50.0", "30.0", "30.0", "30.0"])
+    assert third[at + 2] == ["", "difference", "+34.7", "+27.7", "+18.1", "+2.3"]
+    assert rows_of(text, "Table 4")[-2][2:] == ["+1.1", "-10.8", "+10.0", "-29.9", "-52.8"]
+    fifth = rows_of(text, "Table 5")
+    assert fifth[-1] == ["", "difference", "+10.0", "+0.5"]
+
+
+def test_a_mean_over_some_of_the_sets_is_not_compared(tmp_path: Path) -> None:
+    text = tables(tmp_path, "--whole", "sam-own", coco=[{"AR@1000": 0.5}])
+    ours = [row for row in rows_of(text, "Table 2") if row[1] == "ours"]
+    assert ours == [["SAM, its own settings", "ours", "-", "50.0", *["-"] * 6]]
 
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_all_of_it_on_five_photographs(tmp_path: Path) -> None:
+def test_all_of_it_on_three_photographs(tmp_path: Path) -> None:
     pytest.importorskip("skimage")
     small = ["TRAIN=--preset tiny --steps 4 --queries 20 --jobs 0"]
-    small += ["FINETUNE=--preset tiny --steps 2 --clicks 4 --jobs 0"]
+    small += ["FINETUNE=--preset tiny --steps 2 --clicks 4 --jobs 0", "SUBSETS=2"]
     small += ["WHOLE_FEATURES=--size 256", "REGION_FEATURES=--whole-image --region-size 128"]
+    small += ["PHOTOS_sa1b=coffee.png chelsea.png"]
     variables = [f"OUT={tmp_path}", "SHARDS=2", *small]
     unsam = warm.command()
     ran = make("-j2", *variables, timeout=900, unsam=unsam)
     assert ran.returncode == 0, ran.stderr
     text = (tmp_path / "tables.md").read_text()
-    for row in [
-        "conquered",
-        "pseudo-masks",
-        "unsam",
-        "unsam-plus",
-        "sam",
-        "promptable",
-        "promptable-plus",
-    ]:
-        assert re.search(rf"^\| {row} \| [\d.-]+ \|", text, re.MULTILINE), text
-    assert (tmp_path / "reports" / "people.svg").stat().st_size > 1000
+    assert "SCALE=tiny" in text
+    ours = {
+        "Table 1": ["SAM, settings of Semantic-SAM", "SAM, its own settings",
+                    "UnSAM, every 2nd image"],
+        "Table 2": ["SAM, settings of Semantic-SAM", "SAM, its own settings",
+                    "UnSAM, every 2nd image", "UnSAM+"],
+        "Table 3": ["ours, not refined", "ours, guided filter"],
+        "Table 4": ["SAM, settings of Semantic-SAM", "SAM, its own settings",
+                    "UnSAM, every 2nd image", "UnSAM+"],
+        "Table 5": ["SAM", "UnSAM, SAM trained here", "UnSAM+, SAM trained here"],
+    }  # fmt: skip
+    for title, labels in ours.items():
+        assert [row[0] for row in rows_of(text, title) if row[1] == "ours"] == labels
+    assert (tmp_path / "reports" / "coco.svg").stat().st_size > 1000
     assert make("-q", *variables).returncode == 0
-    (tmp_path / "union-1.json").unlink()
+    (tmp_path / "union-2.1.json").unlink()
     again = [words[0] for words in commands(*variables)]
     assert again[:2] == ["merge", "train"]
     assert "divide" not in again
     # Another picture and another option: everything after them is another, too.
-    objects, masks = tmp_path / "objects.0.json", tmp_path / "pseudo-masks.json"
+    objects, masks = tmp_path / "train.0" / "objects.json", tmp_path / "pseudo-masks.json"
     before = objects.read_bytes(), masks.read_bytes()
     photos = tmp_path / "photos"
     shutil.copy(photos / "coffee.png", photos / "astronaut.png")
-    for part in tmp_path.glob("features.*.h5"):
+    for part in tmp_path.glob("train.*/features.h5"):
         part.unlink()
     ran = make("pseudo-masks", *variables, "DIVIDE=--max-masks 1", timeout=300, unsam=unsam)
     assert ran.returncode == 0, ran.stderr
@@ -122,6 +192,7 @@ def test_all_of_it_on_five_photographs(tmp_path: Path) -> None:
     found = json.loads(masks.read_text())
     size = {image["file_name"]: image["height"] for image in found["images"]}
     assert size["astronaut.png"] == size["coffee.png"]
-    assert commands(*variables, f"{tmp_path}/unsam-0/trained")[0][0] == "train"
-    ran = make(*variables, f"{tmp_path}/unsam-0/trained", timeout=300, unsam=unsam)
+    model = f"{tmp_path}/models/unsam-2.0/trained"
+    assert [words[0] for words in commands(*variables, model)] == ["filter", "train"]
+    ran = make(*variables, model, timeout=300, unsam=unsam)
     assert ran.returncode == 0, ran.stderr

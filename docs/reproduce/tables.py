@@ -1,61 +1,194 @@
-"""Print reports of ``unsam evaluate`` as tables: ``python tables.py REPORT.json...``.
+"""Print the tables of the paper from reports of ``unsam evaluate``: ``tables.py REPORT.json...``.
 
-A report is named after its set; reports on answers to clicks have the prefix ``clicks-``.
+Below our figures are the published ones of ``published.json``, and the difference. A report is
+named after its set: ``coco.json``, ``clicks-coco-panoptic.json`` (answers to clicks),
+``pseudo-masks.json``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-QUALITY = ("AR@1000", "AR@1000-small", "AR@1000-medium", "AR@1000-large", "AP")
-Rows = dict[str, dict[str, float]]
+PUBLISHED = json.loads(Path(__file__).with_name("published.json").read_bytes())
+
+SETS = {
+    "coco": "COCO",
+    "lvis": "LVIS",
+    "ade20k": "ADE20K",
+    "entityseg": "EntitySeg",
+    "sa1b": "SA-1B",
+    "partimagenet": "PartImageNet",
+    "paco": "PACO",
+}
+SIZES = {
+    "AR@1000": "AR@1000",
+    "AR@1000-small": "small",
+    "AR@1000-medium": "medium",
+    "AR@1000-large": "large",
+}
+_SUBSET = re.compile(r"unsam-(\d+)")
+KINDS = {
+    "whole": "the sets, such as 'sam-own unsam-1'",
+    "clicked": "the clicks, such as 'sam promptable'",
+    "refined": "the pseudo-masks, such as 'none crf'",
+}
+Figures = dict[str, float | None]
+"""Figures in percent, by column."""
 
 
-def table(head: str, rows: Rows) -> str:
-    """Return a table in percent, with one row per model."""
-    columns = list(next(iter(rows.values())))
-    lines = [f"| {head} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, row in rows.items():
-        cells = ["-" if row[c] is None else f"{100 * row[c]:.1f}" for c in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+class Row(NamedTuple):
+    """What a row of ours is called, and the published row that it reproduces, if any."""
+
+    label: str
+    published: str | None = None
 
 
-def by_model(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the metrics of each model, by the name of its file of predictions."""
-    return {Path(one["name"]).stem: one["metrics"] for one in report["files"]}
+ROWS = {
+    "sam": Row("SAM", "SAM"),
+    "sam-semantic": Row("SAM, settings of Semantic-SAM", "SAM"),
+    "sam-own": Row("SAM, its own settings", "SAM"),
+    "unsam-4": Row("UnSAM, every 4th image", "UnSAM, 0.1 M images"),
+    "unsam-2": Row("UnSAM, every 2nd image", "UnSAM, 0.2 M images"),
+    "unsam-1": Row("UnSAM, all images", "UnSAM, 0.4 M images"),
+    "unsam-published": Row("UnSAM, published checkpoint", "UnSAM, 0.4 M images"),
+    "unsam-plus": Row("UnSAM+", "UnSAM+, 0.1 M images"),
+    "unsam-plus-published": Row("UnSAM+, published checkpoint", "UnSAM+, 0.1 M images"),
+    "promptable": Row("UnSAM, SAM trained here", "UnSAM, 0.1 M images"),
+    "promptable-plus": Row("UnSAM+, SAM trained here", "UnSAM+, 0.1 M images"),
+    "promptable-published": Row("UnSAM, published checkpoint", "UnSAM, 0.1 M images"),
+    "promptable-plus-published": Row("UnSAM+, published checkpoint", "UnSAM+, 0.1 M images"),
+    "none": Row("ours, not refined"),
+    "guided": Row("ours, guided filter"),
+    "crf": Row("ours, CRF", "UnSAM, CRF"),
+    "cascadepsp": Row("ours, CascadePSP", "UnSAM, CascadePSP"),
+}
 
 
-def across(reports: dict[str, dict[str, Any]], metric: str) -> Rows:
-    """Return a metric by model and set; the mean over sets comes first."""
-    rows: Rows = {}
-    for name, report in reports.items():
-        for model, metrics in by_model(report).items():
-            rows.setdefault(model, {"mean": 0.0})[name] = metrics[metric]
-    for row in rows.values():
-        row["mean"] = sum(row.values()) / (len(row) - 1)
+def named(row: str) -> Row:
+    """Return how a row is called; one that the paper lacks is ``unsam-8``, of every 8th image."""
+    subset = _SUBSET.fullmatch(row)
+    return ROWS.get(row) or Row(f"UnSAM, every {subset[1]}th image" if subset else row)
+
+
+def of_rows(report: dict[str, Any], rows: list[str]) -> dict[str, Figures]:
+    """Return the figures of a report, which lists its files in the order of `rows`."""
+    files = [one["metrics"] for one in report.get("files", [report])]
+    return {
+        row: {name: None if value is None else 100 * value for name, value in metrics.items()}
+        for row, metrics in zip(rows, files, strict=True)
+    }
+
+
+def recall(reports: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
+    """Return AR@1000 by row and set; the mean is there only if all seven sets are."""
+    rows: dict[str, Figures] = {}
+    for name, models in reports.items():
+        for row, figures in models.items():
+            rows.setdefault(row, {})[name] = figures["AR@1000"]
+    for figures in rows.values():
+        known = [figures[name] for name in SETS if figures.get(name) is not None]
+        if len(known) == len(SETS):
+            figures["mean"] = sum(value for value in known if value is not None) / len(known)
     return rows
 
 
-def main(paths: list[str]) -> None:
+def lines(
+    ours: dict[str, Figures], published: dict[str, Figures], columns: list[str]
+) -> Iterator[list[str]]:
+    """Yield the cells of each line: label, kind, figures."""
+
+    def line(label: str, kind: str, values: list[float | None], sign: str = "") -> list[str]:
+        return [label, kind, *("-" if v is None else f"{v:{sign}.1f}" for v in values)]
+
+    used = {named(row).published for row in ours}
+    for label, theirs in published.items():
+        if label not in used:
+            yield line(label, "published", [theirs.get(column) for column in columns])
+    for row, figures in ours.items():
+        label, name = named(row)
+        mine = [figures.get(column) for column in columns]
+        yield line(label, "ours", mine)
+        if name in published:
+            theirs = [published[name].get(column) for column in columns]
+            yield line("", "published", theirs)
+            pairs = zip(mine, theirs, strict=True)
+            less = [None if a is None or b is None else a - b for a, b in pairs]
+            yield line("", "difference", less, "+")
+
+
+def table(
+    title: str, ours: dict[str, Figures], published: dict[str, Figures], columns: dict[str, str]
+) -> str:
+    """Return a table with a title; its columns are aligned, to be read as text, too."""
+    names = ["", "", *columns.values()]
+    rows = list(lines(ours, published, list(columns)))
+    widths = [max(len(row[i]) for row in [names, *rows]) for i in range(len(names))]
+
+    def draw(cells: list[str]) -> str:
+        left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+        return "| " + " | ".join([*left, *right]) + " |"
+
+    rule = ["-" * width for width in widths[:2]]
+    rule += ["-" * (width - 1) + ":" for width in widths[2:]]
+    return "\n".join([f"## {title}", "", draw(names), draw(rule), *map(draw, rows)])
+
+
+def tables(reports: dict[str, dict[str, Figures]]) -> Iterator[str]:
+    """Yield the tables for which there are reports, in the order of the paper."""
+    sets = {name: reports[name] for name in SETS if name in reports}
+    every, paper = recall(sets), PUBLISHED["recall"]
+    columns = {"mean": "mean", **SETS}
+    alone = {row: f for row, f in every.items() if not row.startswith("unsam-plus")}
+    smallest = [row for row in every if _SUBSET.fullmatch(row)][:1]
+    beside = {row: f for row, f in every.items() if not _SUBSET.fullmatch(row) or row in smallest}
+    first = {name: f for name, f in paper.items() if not name.startswith("UnSAM+")}
+    used = {"SAM", "UnSAM, 0.1 M images", *(named(row).published for row in beside)}
+    second = {name: f for name, f in paper.items() if name in used}
+    if sets:
+        yield table("Table 1. UnSAM without labels: AR@1000", alone, first, columns)
+        yield table("Table 2. SAM, UnSAM and UnSAM+: AR@1000", beside, second, columns)
+    if "pseudo-masks" in reports:
+        title = "Table 3. Pseudo-masks against labels: AR@1000, and by size of the mask"
+        yield table(title, reports["pseudo-masks"], PUBLISHED["pseudo-masks"], SIZES)
+    if "sa1b" in sets:
+        title = "Table 4. SA-1B: AP, and AR@1000 by size of the mask"
+        yield table(title, sets["sa1b"], PUBLISHED["sa1b"], {"AP": "AP", **SIZES})
+    for name, models in reports.items():
+        if name.startswith("clicks-"):
+            title = (
+                f"Table 5. One click on {name.removeprefix('clicks-')}: mean IoU of the mask with "
+                "the best score (Max), and of the best mask (Oracle)"
+            )
+            columns = {"1-IoU-max": "Max", "1-IoU-oracle": "Oracle"}
+            yield table(title, models, PUBLISHED["click"], columns)
+
+
+def main() -> None:
     """Print the tables."""
-    reports = {Path(path).stem: json.loads(Path(path).read_bytes()) for path in paths}
-    quality = reports.pop("pseudo-masks")
-    made = by_model(quality) if "files" in quality else {"pseudo-masks": quality["metrics"]}
-    print("## Pseudo-masks against labels\n")
-    print(table("", {stem: {name: row[name] for name in QUALITY} for stem, row in made.items()}))
-    print("\n## All masks of an image: AR@1000\n")
-    whole = {name: report for name, report in reports.items() if report["protocol"] != "point"}
-    print(table("", across(whole, "AR@1000")))
-    for name, report in reports.items():
-        if report["protocol"] == "point":
-            print(f"\n## One click: {name.removeprefix('clicks-')}\n")
-            models = by_model(report).items()
-            print(table("", {model.removeprefix("clicks-"): m for model, m in models}))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
+    for kind, of in KINDS.items():
+        parser.add_argument(f"--{kind}", default="", metavar="ROWS", help=f"rows of {of}")
+    parser.add_argument("--note", help="a warning above the tables")
+    given = parser.parse_args()
+    if given.note:
+        print(f"**{given.note}**\n")
+    print(f"All figures are in percent. Published: {PUBLISHED['source']}.")
+    reports = {}
+    for path in given.reports:
+        kind = "clicked" if path.stem.startswith("clicks-") else "whole"
+        kind = "refined" if path.stem == "pseudo-masks" else kind
+        rows = vars(given)[kind].split()
+        reports[path.stem] = of_rows(json.loads(path.read_bytes()), rows)
+    for text in tables(reports):
+        print(f"\n{text}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -138,7 +138,11 @@ def made(*masks: tuple[BoolArray, float]) -> Masks:
 
 
 def joined(whole: Masks, left: Masks, right: Masks) -> list[tuple[BoolArray, float]]:
-    masks = tiles.join([whole, left, right], PLAN, SIZE, 20)
+    parts = [whole, left, right]
+    masks, pieces = tiles.join(parts, PLAN, SIZE, 20)
+    scores = np.concatenate([part.scores for part in parts])
+    for score, one in zip(masks.scores, pieces, strict=True):
+        assert scores[one].min() - 1e-9 <= score <= scores[one].max() + 1e-9
     return list(zip(map(decode, masks.rles), masks.scores.tolist(), strict=True))
 
 

@@ -18,11 +18,13 @@ from unsam_cli.cli.options import files_option
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.errors import UsageError
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.settings import KeptMasks, PredictSettings
+from unsam_cli.prediction.settings import KeptMasks, PredictSettings, TileSettings
 from unsam_cli.run.settings import Compute
 from unsam_cli.sam.settings import AutomaticConfig
 from unsam_cli.settings import declared_fields
 
+ELSEWHERE = ["max_masks", "min_score", "nms", "tile", "overlap"]
+"""Fields of `PredictSettings` that are options of promptable models, too."""
 _SEARCHED = {"min_score": "min_score", "nms": "nms_iou"}
 """Options that the search for all masks shares, as its settings call them."""
 
@@ -95,10 +97,13 @@ class PredictOptions:
     kept, whole, prompts, prompted, search : dict
         Which masks are kept; options of whole-image segmenters; prompts; how promptable models
         answer them; how they search for all masks without prompts.
+    tiles : TileSettings
+        Tiles of large images.
     """
 
     kept: dict[str, Any]
     whole: dict[str, Any]
+    tiles: TileSettings
     prompts: dict[str, Any]
     prompted: dict[str, Any]
     search: dict[str, Any]
@@ -120,7 +125,11 @@ class PredictOptions:
         for_prompts += _options(AutomaticConfig, self.search)
         _refuse(for_prompts, "is for promptable models (SAM), but this is a whole-image segmenter")
         return PredictSettings(
-            **self.kept, **self.whole, dtype=compute.dtype, batch_size=compute.batch_size
+            **self.kept,
+            **self.whole,
+            **vars(self.tiles),
+            dtype=compute.dtype,
+            batch_size=compute.batch_size,
         )
 
     def of_promptable(self, compute: Compute) -> PromptedSettings:
@@ -149,6 +158,7 @@ class PredictOptions:
             prompts_from=self.prompts.get("prompts_from"),
             **self.prompted,
             automatic=AutomaticConfig(**shared, **self.search),
+            tiles=self.tiles,
             max_masks=self.kept["max_masks"],
             dtype="float32" if compute.dtype == "auto" else compute.dtype,
         )

@@ -101,7 +101,7 @@ class Predictor:
         if len(found) == 1:
             masks = found[0]
         else:
-            masks = tiles.join(found, views, size, self.settings.shared)
+            masks, _ = tiles.join(found, views, size, self.settings.shared)
         order = np.argsort(-masks.scores, kind="stable")
         masks = masks.take(order[masks.scores[order] >= self.settings.min_score])
         table, n = RunTable.from_rles(masks.rles, size=size), len(masks)

@@ -48,7 +48,47 @@ class KeptMasks(Settings):
 
 
 @dataclass(frozen=True)
-class PredictSettings(KeptMasks):
+class TileSettings(Settings):
+    """Tiles that large images are cut into.
+
+    Raises
+    ------
+    UsageError
+        A number is outside its range.
+    """
+
+    tile: int | None = setting(
+        None,
+        "Split larger images into tiles of SIZE x SIZE pixels at full resolution and merge "
+        "the masks.",
+        metavar="SIZE",
+        least=1,
+    )
+    overlap: int | None = setting(
+        None,
+        "Overlap of neighbouring tiles, in pixels.  [default: a quarter of a tile]",
+        metavar="PIXELS",
+        least=1,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.overlap is not None and self.tile is None:
+            raise UsageError("--overlap needs --tile")
+        if self.tile is not None and not 0 < self.shared < self.tile:
+            raise UsageError(
+                f"tiles of {self.tile} pixels cannot overlap by {self.shared}; give at "
+                "least 1 and less than a tile"
+            )
+
+    @property
+    def shared(self) -> int:
+        """Least number of pixels that neighbouring tiles share, along one axis."""
+        return (self.tile or 0) // 4 if self.overlap is None else self.overlap
+
+
+@dataclass(frozen=True)
+class PredictSettings(KeptMasks, TileSettings):
     """Settings of prediction with a whole-image segmenter.
 
     Parameters
@@ -84,19 +124,6 @@ class PredictSettings(KeptMasks):
         metavar="F",
         above=0,
     )
-    tile: int | None = setting(
-        None,
-        "Split larger images into tiles of SIZE x SIZE pixels at full resolution and merge "
-        "the masks.",
-        metavar="SIZE",
-        least=1,
-    )
-    overlap: int | None = setting(
-        None,
-        "Overlap of neighbouring tiles, in pixels.  [default: a quarter of a tile]",
-        metavar="PIXELS",
-        least=1,
-    )
     # Compute declares them as options.
     dtype: str = PredictCompute.dtype
     batch_size: int = PredictCompute.batch_size
@@ -113,15 +140,3 @@ class PredictSettings(KeptMasks):
                 f"a size of {self.size[0]},{self.size[1]} is not SHORT,LONGEST; give the "
                 "shorter side first"
             )
-        if self.overlap is not None and self.tile is None:
-            raise UsageError("--overlap needs --tile")
-        if self.tile is not None and not 0 < self.shared < self.tile:
-            raise UsageError(
-                f"tiles of {self.tile} pixels cannot overlap by {self.shared}; give at "
-                "least 1 and less than a tile"
-            )
-
-    @property
-    def shared(self) -> int:
-        """Least number of pixels that neighbouring tiles share, along one axis."""
-        return (self.tile or 0) // 4 if self.overlap is None else self.overlap

@@ -29,7 +29,7 @@ IntArray = NDArray[np.int64]
 
 def join(
     parts: Sequence[Masks], views: Sequence[View], size: tuple[int, int], shared: int
-) -> Masks:
+) -> tuple[Masks, list[list[int]]]:
     """Join the masks of all views of an image.
 
     Parameters
@@ -48,20 +48,28 @@ def join(
     -------
     Masks
         The joined masks. The score of one is the mean of its pieces' scores, weighted by area.
+    list of list of int
+        The pieces of each, as indices of the masks of all parts.
     """
     pieces = concatenate(parts[1:])
     table = RunTable.from_rles(pieces.rles, size=size)
     tile = np.repeat(np.arange(len(parts) - 1), [len(part) for part in parts[1:]])
-    groups = _groups(table, tile, views[1:])
-    joined = _unite(pieces, table, [g for g in groups if _is_whole(g, table, tile, views)])
+    groups = [
+        group for group in _groups(table, tile, views[1:]) if _is_whole(group, table, tile, views)
+    ]
+    joined = _unite(pieces, table, groups)
     boxes = RunTable.from_rles(parts[0].rles, size=size).boxes
-    large = parts[0].take(np.flatnonzero((boxes[:, 2:] > shared).any(axis=1)))
+    enough = np.flatnonzero((boxes[:, 2:] > shared).any(axis=1))
+    large = parts[0].take(enough)
     masks = concatenate([joined, large])
     first = np.arange(len(masks)) < len(joined)
     best = np.argsort(-large.scores, kind="stable")
     order = np.concatenate([np.flatnonzero(first), len(joined) + best])
-    keep = suppress(RunTable.from_rles(masks.rles, size=size), order, SAME, protected=first)
-    return masks.take(np.flatnonzero(keep))
+    suppressed = suppress(RunTable.from_rles(masks.rles, size=size), order, SAME, protected=first)
+    keep = np.flatnonzero(suppressed)
+    made_of = [[len(parts[0]) + i for i in group] for group in groups]
+    made_of += [[i] for i in enough.tolist()]
+    return masks.take(keep), [made_of[i] for i in keep.tolist()]
 
 
 def _groups(table: RunTable, tile: IntArray, tiles: Sequence[View]) -> list[list[int]]:
@@ -123,19 +131,32 @@ def _cropped(
 
 def _is_whole(group: list[int], table: RunTable, tile: IntArray, views: Sequence[View]) -> bool:
     """Whether every piece that a border of its tile cuts continues in a neighbouring tile."""
-    image, tiles = views[0], [views[1 + tile[i]] for i in group]
+    tiles = [views[1 + tile[i]] for i in group]
     for i, own in zip(group, tiles, strict=True):
-        x, y, w, h = table.boxes[i].tolist()
-        right, bottom = own.x + own.width, own.y + own.height
-        cuts = [
-            x == own.x > 0 and not any(t.x < own.x for t in tiles),
-            y == own.y > 0 and not any(t.y < own.y for t in tiles),
-            x + w == right < image.width and not any(t.x > own.x for t in tiles),
-            y + h == bottom < image.height and not any(t.y > own.y for t in tiles),
-        ]
-        if any(cuts):
+        left, top, right, bottom = cuts(table.boxes[i], own, views[0])
+        if (
+            (left and not any(t.x < own.x for t in tiles))
+            or (top and not any(t.y < own.y for t in tiles))
+            or (right and not any(t.x > own.x for t in tiles))
+            or (bottom and not any(t.y > own.y for t in tiles))
+        ):
             return False
     return True
+
+
+def cuts(box: IntArray, tile: View, image: View) -> tuple[bool, bool, bool, bool]:
+    """Return whether the left, top, right and bottom border of a tile cut a mask in it.
+
+    `box` is x, y, w, h of the mask in pixels of the image, whose own borders cut nothing.
+    """
+    x, y, w, h = box.tolist()
+    right, bottom = tile.x + tile.width, tile.y + tile.height
+    return (
+        x == tile.x > 0,
+        y == tile.y > 0,
+        x + w == right < image.width,
+        y + h == bottom < image.height,
+    )
 
 
 def _unite(pieces: Masks, table: RunTable, groups: Sequence[list[int]]) -> Masks:

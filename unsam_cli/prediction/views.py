@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.models.inputs import test_size
-from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.sampling import tile_starts
 
 
@@ -38,7 +38,7 @@ class View:
 def plan_views(
     height: int,
     width: int,
-    settings: PredictSettings,
+    settings: TileSettings,
     *,
     short: int,
     longest: int,
@@ -56,8 +56,8 @@ def plan_views(
     ----------
     height, width : int
         Height and width of the image, in pixels.
-    settings : PredictSettings
-        How to predict; only the settings of tiles are used.
+    settings : TileSettings
+        The tiles.
     short, longest : int
         Length of the short side of the whole image as input, and limit of the long side, in pixels.
     multiple : int

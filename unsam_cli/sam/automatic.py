@@ -104,10 +104,10 @@ def automatic_masks(
         for crop in crops((image.shape[0], image.shape[1]), config)
         if min(crop.size) > 0  # tiny images have empty crops
     ]
-    masks = _joined(found)
+    masks = joined(found)
     if len(found) > 1:  # the smaller crop wins
         sides = (masks.crops[:, 2:] - masks.crops[:, :2]).astype(np.float32)
-        masks = _suppressed(masks, 1 / sides.prod(axis=1), config.crop_nms_iou, config)
+        masks = suppressed(masks, 1 / sides.prod(axis=1), config.crop_nms_iou, config)
     return _tidied(masks, config) if config.min_region else masks
 
 
@@ -135,8 +135,8 @@ class _Search:
         points = grid(self.crop, self.config)
         batch = self.model.batch
         starts = range(0, len(points), batch)
-        masks = _joined([self._answers(points[at : at + batch]) for at in starts])
-        return _suppressed(masks, masks.scores, self.config.nms_iou, self.config)
+        masks = joined([self._answers(points[at : at + batch]) for at in starts])
+        return suppressed(masks, masks.scores, self.config.nms_iou, self.config)
 
     def _answers(self, points: NDArray[np.float64]) -> AutomaticMasks:
         """Return the masks at points (n, 2), x and y in the crop, whose scores are high enough."""
@@ -152,7 +152,7 @@ class _Search:
         asked = good.any(dim=1).nonzero()[:, 0]
         check_output(scores.float().cpu().numpy(), self.model.dtype)
         if not len(asked):
-            return _joined([])
+            return joined([])
         logits = decoding.logits(asked)[good[asked]].float().cpu().numpy()
         check_output(logits, self.model.dtype)
         return self._cut(logits, scores[good], points[good.nonzero()[:, 0].cpu().numpy()])
@@ -172,7 +172,7 @@ class _Search:
         with np.errstate(invalid="ignore"):  # 0 / 0 of nothing is not stable
             stability = np.divide(cut.inner, cut.outer, dtype=np.float32)
         table = RunTable.from_runs(cut.offsets, cut.runs, self.size)
-        boxes = _corners(table)
+        boxes = corners(table)
         kept = ~_cut_off(boxes, crop, self.size)
         if config.min_stability > 0:
             kept &= stability >= np.float32(config.min_stability)
@@ -187,7 +187,8 @@ class _Search:
         )
 
 
-def _joined(parts: Sequence[AutomaticMasks]) -> AutomaticMasks:
+def joined(parts: Sequence[AutomaticMasks]) -> AutomaticMasks:
+    """Return the masks of all parts."""
     nothing = AutomaticMasks(
         [],
         np.empty((0, 4), np.int64),
@@ -207,7 +208,7 @@ def _joined(parts: Sequence[AutomaticMasks]) -> AutomaticMasks:
     )
 
 
-def _corners(table: RunTable) -> NDArray[np.int64]:
+def corners(table: RunTable) -> NDArray[np.int64]:
     """Return boxes (n, 4), x0, y0, x1, y1, all inclusive; zeros for an empty mask."""
     x, y, w, h = table.boxes.T
     return np.stack((x, y, np.maximum(x + w - 1, 0), np.maximum(y + h - 1, 0)), axis=1)
@@ -224,7 +225,7 @@ def _cut_off(boxes: NDArray[np.int64], crop: Crop, size: tuple[int, int]) -> NDA
     return cut_off
 
 
-def _suppressed(
+def suppressed(
     masks: AutomaticMasks, ranks: NDArray[np.float32], threshold: float, config: AutomaticConfig
 ) -> AutomaticMasks:
     """Drop masks that overlap one of higher rank, by mask or by box; best first."""
@@ -244,6 +245,6 @@ def _tidied(masks: AutomaticMasks, config: AutomaticConfig) -> AutomaticMasks:
     same = np.array([new is old for new, old in zip(rles, masks.rles, strict=True)], np.float32)
     if not len(rles):
         return masks
-    boxes = _corners(RunTable.from_rles(rles))
+    boxes = corners(RunTable.from_rles(rles))
     changed = replace(masks, rles=rles, boxes=boxes)
-    return _suppressed(changed, same, max(config.nms_iou, config.crop_nms_iou), config)
+    return suppressed(changed, same, max(config.nms_iou, config.crop_nms_iou), config)

@@ -14,8 +14,9 @@ from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.prediction.predict import STAGE
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.prompted.sources import Question
+from unsam_cli.prediction.prompted.tiled import TiledSession, search
+from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.rle import RunTable, decode
-from unsam_cli.sam.automatic import automatic_masks
 from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.session import Answer, Session, clicked
 from unsam_cli.sam.settings import Prompt
@@ -44,10 +45,8 @@ def find_all(
     list of dict
         Annotations by falling score, with the point and the stability of each mask.
     """
-    found = automatic_masks(model, rgb, settings.automatic, granularity=settings.granularity)
-    # Masks with equal scores, as rounded in annotations, keep their order.
-    order = np.argsort(-found.scores.astype(np.float64), kind="stable")[: settings.max_masks]
-    found, n = found.take(order), len(order)
+    found = search(model, rgb, settings)
+    n = len(found)
     table = RunTable.from_rles(found.rles, size=(rgb.shape[0], rgb.shape[1]))
     masks = FoundMasks(table, found.scores.astype(np.float64), [STAGE] * n, [None] * n)
     annotations = annotate(image_id, masks)
@@ -68,6 +67,7 @@ def answer(
     questions: Sequence[Question],
     *,
     clicks: int | None = None,
+    tiles: TileSettings | None = None,
 ) -> Annotations:
     """Answer the prompts of an image.
 
@@ -83,6 +83,8 @@ def answer(
         The prompts.
     clicks : int, optional
         Largest number of simulated clicks per mask. The questions must then have targets.
+    tiles : TileSettings, optional
+        Tiles that a large image is cut into, see :class:`TiledSession`; not with `clicks`.
 
     Returns
     -------
@@ -93,14 +95,16 @@ def answer(
     """
     if not questions:
         return []
-    session = Session(model)
-    session.set_image(rgb)
     found: Annotations = []
     if clicks is None:
-        answers = session.ask([question.prompt for question in questions])
+        asking = TiledSession(model, tiles or TileSettings())
+        asking.set_image(rgb)
+        answers = asking.ask([question.prompt for question in questions])
         for question, one in zip(questions, answers, strict=True):
-            _append(found, _describe(image_id, question, one, session.size))
+            _append(found, _describe(image_id, question, one, asking.size))
         return found
+    session = Session(model)
+    session.set_image(rgb)
     for question in questions:
         for number, (prompt, one) in enumerate(_click(session, question, clicks), start=1):
             asked = replace(question, prompt=prompt)

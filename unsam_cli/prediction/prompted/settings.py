@@ -7,6 +7,7 @@ from functools import partial
 
 from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.settings import MAX_CLICKS
+from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.sam.settings import AutomaticConfig
 from unsam_cli.settings import Settings, setting
 
@@ -32,8 +33,10 @@ class PromptedSettings(Settings):
         Masks file; each of its masks is clicked at its centre. ``-`` is standard input.
     automatic : AutomaticConfig
         The search for all masks.
+    tiles : TileSettings
+        Tiles of large images, for the search and for prompts.
     max_masks : int
-        Maximum number of masks that the search keeps, the best first.
+        Maximum number of masks that the search keeps, the best first; per tile, if there are any.
     dtype : {"float32", "bfloat16", "float16"}
         Precision of the image encoder; prompts and masks are always computed in float32.
 
@@ -69,6 +72,7 @@ class PromptedSettings(Settings):
         most=1,
     )
     automatic: AutomaticConfig = field(default_factory=AutomaticConfig)
+    tiles: TileSettings = field(default_factory=TileSettings)
     max_masks: int = 1000
     dtype: str = "float32"
 
@@ -92,6 +96,8 @@ class PromptedSettings(Settings):
                 raise UsageError(f"{name} needs --prompts-from")
         if self.clicks and self.approximate:
             raise UsageError("--clicks uses exact centres: remove --kornia-approx")
+        if self.clicks and self.tiles.tile is not None:
+            raise UsageError("--clicks improves a mask of the whole image: remove --tile")
 
     @property
     def prompted(self) -> bool:

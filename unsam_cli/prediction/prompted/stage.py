@@ -121,7 +121,7 @@ def _predict_images(
         item, rgb, questions = asked
         if source is None:
             return find_all(model, rgb, item.id, settings)
-        return answer(model, rgb, item.id, questions, clicks=settings.clicks)
+        return answer(model, rgb, item.id, questions, clicks=settings.clicks, tiles=settings.tiles)
 
     def finish(asked: _Asked, found: Sequence[Annotations]) -> MaskResult:
         return MaskResult(asked.rgb.shape[0], asked.rgb.shape[1], found[0])
