@@ -95,7 +95,10 @@ def test_published_checkpoints_replace_training(tmp_path: Path) -> None:
     assert [words[0] for words in found].count("finetune-sam") == 2
 
 
-def tables(tmp_path: Path, *arguments: str, **reports: list[dict[str, float]]) -> str:
+Metrics = dict[str, float | None]
+
+
+def tables(tmp_path: Path, *arguments: str, **reports: list[Metrics]) -> str:
     """Print the tables of reports, each with the metrics of its files."""
     paths = []
     for name, files in reports.items():
@@ -115,12 +118,12 @@ def rows_of(text: str, title: str) -> list[list[str]]:
 
 
 def test_our_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
-    sizes = {f"AR@1000-{size}": 0.3 for size in ("small", "medium", "large")}
-    ours = {"AP": 0.4, "AR@1000": 0.5, **sizes}
+    sizes: Metrics = {f"AR@1000-{size}": 0.3 for size in ("small", "medium", "large")}
+    ours: Metrics = {"AP": 0.4, "AR@1000": 0.5, **sizes}
     sets = ["coco", "lvis", "ade20k", "entityseg", "sa1b", "partimagenet", "paco"]
     reports = {name: [ours, {**ours, "AR@1000": None}] for name in sets}
     rows = ["--whole", "sam-semantic unsam-8", "--clicked", "promptable", "--refined", "none crf"]
-    clicks = [{"1-IoU-max": 0.503, "1-IoU-oracle": 0.6}]
+    clicks: list[Metrics] = [{"1-IoU-max": 0.503, "1-IoU-oracle": 0.6}]
     text = tables(
         tmp_path, *rows, **reports, pseudo_masks=[ours, ours], clicks_coco_panoptic=clicks
     )

@@ -262,3 +262,28 @@ def test_half_precision_is_that_of_the_encoder(model: SemanticModel) -> None:
     assert half.logits.dtype == torch.float32
     difference = float((half.logits - single.logits).abs().mean())
     assert 0 < difference < 0.3 * float(single.logits.std())
+
+
+def test_in_training_every_layer_answers_and_learns_boxes(model: SemanticModel) -> None:
+    frame = model.frame(SIZE)
+    embedding = model.embed(frame.pixels(picture(*SIZE))[None])
+    points = torch.tensor([[[9.0, 7.0]], [[30.0, 20.0]]])
+    prompts = Prompts(points, torch.ones(2, 1, dtype=torch.int64))
+    plain = model.decode(embedding, prompts)
+    assert plain.earlier == ()
+    model.train()
+    try:
+        found = model.decode(embedding, prompts)
+    finally:
+        model.eval()
+    layers = [*found.earlier, found]
+    assert len(layers) == model.sizes.click_layers
+    assert_close(found.logits, plain.logits)
+    assert found.boxes is not None
+    assert plain.boxes is not None
+    assert_close(found.boxes, plain.boxes)
+    for layer in layers:
+        assert layer.boxes is not None
+        box_head = model.network.clicks._bbox_embed.layers[0].weight
+        (grad,) = torch.autograd.grad(layer.boxes.sum(), box_head, retain_graph=True)
+        assert grad.any()

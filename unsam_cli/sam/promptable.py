@@ -27,10 +27,26 @@ class MaskLogits:
         the network's input, padding included.
     scores : (P, M) tensor
         Predicted IoU of each mask.
+    boxes : (P, M, 4) tensor, optional
+        Of a network that predicts boxes, too: x and y of the centre, width and height of each mask,
+        as fractions of the network's input.
+    earlier : tuple of MaskLogits
+        In training, the answers of the earlier layers of such a network, which learn as well.
     """
 
     logits: Tensor
     scores: Tensor
+    boxes: Tensor | None = None
+    earlier: tuple[MaskLogits, ...] = ()
+
+    def float(self) -> MaskLogits:
+        """Return the same in float32."""
+        return MaskLogits(
+            self.logits.float(),
+            self.scores.float(),
+            None if self.boxes is None else self.boxes.float(),
+            tuple(one.float() for one in self.earlier),
+        )
 
 
 class Attended(Protocol):
@@ -81,6 +97,8 @@ class Promptable(nn.Module, ABC):
     """Prefixes of the names of the weights that ``--train decoder`` trains."""
     boxes: bool
     """Whether boxes can be prompts."""
+    predicts_boxes = False
+    """Whether answers have boxes, and those of earlier layers, in training."""
 
     def __init__(self, network: Any, config: PromptableConfig, *, family: str, side: int) -> None:
         super().__init__()

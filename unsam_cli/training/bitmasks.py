@@ -81,6 +81,18 @@ class BitMasks:
         places = torch.stack((columns.float() @ x, rows @ (8 * y) + inside), 1)
         return areas, places / areas[:, None] + 0.5
 
+    def boxes(self) -> Tensor:
+        """Return the box of every mask, (n, 4) float32, as fractions of the image.
+
+        These are x and y of its centre, its width and its height. No mask may be empty.
+        """
+        columns = self.bits.bool().any(dim=2)
+        rows = torch.stack([(self.bits >> k & 1).bool().any(dim=1) for k in range(7, -1, -1)], 2)
+        height, width = self.size
+        (left, right), (top, bottom) = _ends(columns), _ends(rows.flatten(1))
+        box = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], 1)
+        return box / box.new_tensor([width, height, width, height])
+
     def to(self, device: str) -> BitMasks:
         """Move to a device."""
         return BitMasks(self.bits.to(device, non_blocking=True), self.height)
@@ -123,6 +135,12 @@ def _ones(bits: Tensor) -> Tensor:
     bits = bits - (bits >> 1 & 0x55)
     bits = (bits & 0x33) + (bits >> 2 & 0x33)
     return (bits + (bits >> 4)) & 0x0F
+
+
+def _ends(filled: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first filled place of each row (n, N), and the one after the last."""
+    found = filled.int()
+    return found.argmax(dim=1), found.shape[1] - found.flip(1).argmax(dim=1)
 
 
 def _neighbours(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:

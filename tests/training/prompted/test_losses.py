@@ -71,11 +71,12 @@ def test_matching_is_the_best_of_all_ways_within_a_click(kind: Any, seed: int) -
     settings = PromptSettings(points=40, mask_loss=kind)
     logits, bits, masks = made(seed, prompts=3, answers=4)
     targets = torch.tensor([[0, 3, 2, -1], [4, -1, -1, -1], [1, 2, 3, 4]])
-    pairs = match_answers(logits, bits, targets, torch.Generator().manual_seed(9), settings)
+    found = MaskLogits(logits, logits[..., 0, 0])
+    pairs = match_answers(found, bits, targets, torch.Generator().manual_seed(9), settings)
     points = uniform_points(1, 40, torch.Generator().manual_seed(9))[0]
     wanted = [look_up(torch.from_numpy(mask), points) for mask in masks]
-    found = set(zip(*(t.tolist() for t in (pairs.prompt, pairs.answer, pairs.mask)), strict=True))
-    assert len(found) == len(pairs.prompt) == 8
+    matched = set(zip(*(t.tolist() for t in (pairs.prompt, pairs.answer, pairs.mask)), strict=True))
+    assert len(matched) == len(pairs.prompt) == 8
     for prompt, row in enumerate(targets.tolist()):
         right = [t for t in row if t >= 0]
         answers = [look_up(logits[prompt, m], points) for m in range(4)]
@@ -86,7 +87,7 @@ def test_matching_is_the_best_of_all_ways_within_a_click(kind: Any, seed: int) -
             sum(cost[m, t] for m, t in zip(order, right, strict=True))
             for order in itertools.permutations(range(4), len(right))
         )
-        mine = [(m, t) for p, m, t in found if p == prompt]
+        mine = [(m, t) for p, m, t in matched if p == prompt]
         assert sorted(t for _, t in mine) == sorted(right)
         assert sum(cost[pair] for pair in mine) == pytest.approx(least, rel=1e-4)
 
@@ -120,12 +121,9 @@ def test_only_matched_answers_learn_and_scores_do_not_move_masks() -> None:
     settings = PromptSettings(points=40)
     logits, bits, _ = made(1, prompts=2, answers=3)
     logits, scores = logits.requires_grad_(), torch.rand(2, 3).requires_grad_()
-    pairs = match_answers(
-        logits, bits, torch.tensor([[0, 2], [1, -1]]), torch.Generator(), settings
-    )
-    mask, dice, iou = pair_losses(
-        MaskLogits(logits, scores), bits, pairs, torch.Generator(), settings
-    )
+    found, targets = MaskLogits(logits, scores), torch.tensor([[0, 2], [1, -1]])
+    pairs = match_answers(found, bits, targets, torch.Generator(), settings)
+    mask, dice, iou = pair_losses(found, bits, pairs, torch.Generator(), settings)
     matched = torch.zeros(2, 3, dtype=torch.bool)
     matched[pairs.prompt, pairs.answer] = True
     assert int(matched.sum()) == 3
@@ -135,6 +133,44 @@ def test_only_matched_answers_learn_and_scores_do_not_move_masks() -> None:
     assert torch.equal(grad != 0, matched)
     (grad,) = torch.autograd.grad(iou, logits)
     assert not grad.any()
+
+
+def test_boxes_cost_and_learn_in_every_layer() -> None:
+    settings = PromptSettings(points=40)
+    logits, bits, masks = made(2, prompts=2, answers=3)
+    boxes = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(1)) * 0.4 + 0.3
+    scores, pair = torch.rand(2, 3), Pairs(*torch.tensor([[0], [1], [2]]))
+    layer = MaskLogits(logits, scores, boxes)
+    losses = pair_losses(layer, bits, pair, torch.Generator().manual_seed(3), settings)
+    rows, columns = np.nonzero(masks[2])
+    height, width = masks[2].shape
+    x0, x1 = columns.min() / width, (columns.max() + 1) / width
+    y0, y1 = rows.min() / height, (rows.max() + 1) / height
+    x, y, w, h = boxes[0, 1].tolist()
+    wanted = np.array([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0])
+    assert float(losses[3]) == pytest.approx(5 * np.abs(wanted - (x, y, w, h)).sum(), rel=1e-5)
+    wide = max(0, min(x + w / 2, x1) - max(x - w / 2, x0))
+    high = max(0, min(y + h / 2, y1) - max(y - h / 2, y0))
+    union = w * h + (x1 - x0) * (y1 - y0) - wide * high
+    hull = (max(x + w / 2, x1) - min(x - w / 2, x0)) * (max(y + h / 2, y1) - min(y - h / 2, y0))
+    giou = wide * high / union - (hull - union) / hull
+    assert float(losses[4]) == pytest.approx(2 * (1 - giou), rel=1e-4)
+    dice = 1 - float(losses[1]) / LOSS_WEIGHTS["bce"][1]
+    assert float(losses[2]) == pytest.approx((float(scores[0, 1]) - dice) ** 2, rel=1e-4)
+    deep = MaskLogits(logits, scores, boxes, (layer, layer))
+    every = pair_losses(deep, bits, pair, torch.Generator().manual_seed(3), settings)
+    assert every[3:].tolist() == pytest.approx((3 * losses[3:]).tolist())
+
+
+def test_of_equal_masks_the_answer_with_the_right_box_is_matched() -> None:
+    logits, bits, _ = made(2, prompts=1, answers=1)
+    right = bits.boxes()[3]
+    boxes = torch.stack([right * 0.5, right, right.flip(0)])[None]
+    found = MaskLogits(logits.expand(-1, 3, -1, -1), torch.zeros(1, 3), boxes)
+    pairs = match_answers(
+        found, bits, torch.tensor([[3]]), torch.Generator(), PromptSettings(points=40)
+    )
+    assert pairs.answer.tolist() == [1]
 
 
 def test_masks_at_the_pixels_of_answers() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +36,14 @@ class Answers:
         Predicted IoU; any number, since the head has no limits.
     boxes : (P, M, 4) tensor
         x, y of the centre, width and height, as fractions of the padded input.
+    earlier : tuple of Answers
+        What the heads read after each layer but the last, if that was asked for.
     """
 
     embeddings: Tensor
     scores: Tensor
     boxes: Tensor
+    earlier: tuple[Answers, ...] = ()
 
     def masks(self, pyramid: Pyramid, rows: Tensor | None = None) -> Tensor:
         """Return mask logits (P, M, h, w) at stride 4, of all clicks or those at indices `rows`."""
@@ -64,7 +67,13 @@ class ClickDecoder(nn.Module):
         self.label_enc = nn.Embedding(2, width)
 
     def forward(
-        self, pyramid: Pyramid, boxes: Tensor, *, apart: bool = True, kind: int = 0
+        self,
+        pyramid: Pyramid,
+        boxes: Tensor,
+        *,
+        apart: bool = True,
+        kind: int = 0,
+        deep: bool = False,
     ) -> Answers:
         """Answer clicks on one image.
 
@@ -81,23 +90,31 @@ class ClickDecoder(nn.Module):
         kind : {0, 1}
             Row of the embedding of kinds of prompts: 0 as in all inference of the authors, 1 as in
             their training.
+        deep : bool
+            Whether to read the answers after every layer, for training.
         """
         kind_of = self.label_enc.weight[0] + self.pb_embedding.weight[kind]
         tokens = (kind_of + self.mask_tokens.weight).expand(len(boxes), -1, -1)
         P, M, _ = tokens.shape
         tokens = tokens if apart else tokens.reshape(1, P * M, -1)
         reference = _logit(boxes).sigmoid()[:, None].expand(-1, M, -1).reshape(*tokens.shape[:2], 4)
-        entered = reference
-        for layer, values in zip(self.decoder.layers, self.decoder.values(pyramid), strict=True):
+        found: list[Answers] = []
+        values = self.decoder.values(pyramid)
+        for number, (layer, seen) in enumerate(zip(self.decoder.layers, values, strict=True), 1):
             place = self.decoder.ref_point_head(encode_boxes(reference, tokens.shape[2] // 2))
-            tokens = layer(tokens, place, reference, values)
-            entered = reference
+            tokens = layer(tokens, place, reference, seen)
+            if deep or number == len(values):
+                found.append(self._read(tokens, reference, P, M))
             reference = self._moved(tokens, reference).detach()
+        return replace(found[-1], earlier=tuple(found[:-1]))
+
+    def _read(self, tokens: Tensor, entered: Tensor, P: int, M: int) -> Answers:
+        """Read the answers to P clicks, M each, from tokens, and boxes that entered the layer."""
         # The decoder normalises its output, and the heads do so once more.
         normed = self.decoder_norm(self.decoder_norm(tokens))
         found = self.mask_embed(normed), self.iou_prediction_head(normed)
         embeddings, scores = (x.reshape(P, M, -1) for x in found)
-        # The box is the move of the normalised token, from where the last layer began.
+        # The box is the move of the normalised token, from where the layer began.
         return Answers(embeddings, scores[..., 0], self._moved(normed, entered).reshape(P, M, 4))
 
     def _moved(self, tokens: Tensor, reference: Tensor) -> Tensor:

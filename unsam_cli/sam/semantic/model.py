@@ -64,6 +64,7 @@ class SemanticModel(Promptable):
     encoder, pretrained = ("backbone.", "pixels."), ("backbone.",)
     decoder = ("clicks.",)
     boxes = False
+    predicts_boxes = True
     network: SemanticNetwork
 
     def __init__(self, network: SemanticNetwork) -> None:
@@ -100,7 +101,8 @@ class SemanticModel(Promptable):
         """
         points, _ = _clicks(prompts)
         boxes = click_boxes(points[:, 0], embedding.size)
-        return SemanticDecoding(embedding, self.network.answer(embedding, boxes))
+        answers = self.network.answer(embedding, boxes, deep=self.training)
+        return SemanticDecoding(embedding, answers)
 
     def decode(
         self, embedding: Pyramid, prompts: Prompts, *, multimask: bool = True, fold: bool = False
@@ -110,8 +112,7 @@ class SemanticModel(Promptable):
         Errors are those of :meth:`attend`; a prompt without a click on the object is one, too.
         """
         if multimask:
-            found = self.attend(embedding, prompts)
-            return MaskLogits(found.logits(), found.scores)
+            return _complete(self.attend(embedding, prompts).answers, embedding)
         chosen = [
             self._agreeing(embedding, points[labels >= 0], labels[labels >= 0])
             for points, labels in zip(*_clicks(prompts), strict=True)
@@ -135,6 +136,12 @@ class SemanticModel(Promptable):
         agreeing = (inside == (labels == 1)).sum(dim=1)
         best = torch.where(agreeing == agreeing.max(), scores, -torch.inf).argmax()
         return logits[best], scores[best]
+
+
+def _complete(answers: Answers, pyramid: Pyramid) -> MaskLogits:
+    """Compute all masks of answers, and of those of earlier layers."""
+    earlier = tuple(_complete(one, pyramid) for one in answers.earlier)
+    return MaskLogits(answers.masks(pyramid), answers.scores, answers.boxes, earlier)
 
 
 def _clicks(prompts: Prompts) -> tuple[Tensor, Tensor]:

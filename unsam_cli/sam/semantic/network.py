@@ -54,11 +54,17 @@ class SemanticNetwork(nn.Module):
         return pyramid
 
     def answer(
-        self, pyramid: Pyramid, boxes: Tensor, *, apart: bool = True, kind: int = 0
+        self,
+        pyramid: Pyramid,
+        boxes: Tensor,
+        *,
+        apart: bool = True,
+        kind: int = 0,
+        deep: bool = False,
     ) -> Answers:
         """Answer clicks on one image; parameters are those of :meth:`ClickDecoder.forward`."""
         with torch.autocast(boxes.device.type, enabled=False):
-            found: Answers = self.clicks(pyramid, boxes, apart=apart, kind=kind)
+            found: Answers = self.clicks(pyramid, boxes, apart=apart, kind=kind, deep=deep)
         return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import generalized_box_iou_loss
 
 from unsam_cli.sam.promptable import MaskLogits
 from unsam_cli.training.bitmasks import BitMasks
@@ -15,6 +16,9 @@ from unsam_cli.training.points import sample_maps, uncertain_points, uniform_poi
 from unsam_cli.training.prompted.settings import LOSS_WEIGHTS, PromptSettings
 
 TERMS = ("mask", "dice", "iou")
+BOX_TERMS = ("box", "giou")
+"""Further losses of a network that predicts boxes."""
+_BOX_WEIGHTS = (5.0, 2.0)
 _ALPHA, _GAMMA = 0.25, 2.0  # parameters of the focal loss, as in SAM
 
 
@@ -35,7 +39,7 @@ class Pairs:
 
 @torch.no_grad()
 def match_answers(
-    logits: Tensor,
+    found: MaskLogits,
     masks: BitMasks,
     targets: Tensor,
     generator: torch.Generator,
@@ -45,8 +49,8 @@ def match_answers(
 
     Parameters
     ----------
-    logits : (P, M, h, w) float tensor
-        Mask logits of M answers to each of P prompts.
+    found : MaskLogits
+        M answers to each of P prompts, in float32. If they have boxes, these cost, too.
     masks : BitMasks
         All masks of the image.
     targets : (P, K) int64 tensor
@@ -66,11 +70,14 @@ def match_answers(
     X. Wang et al., "Segment Anything without Supervision" (2024). There, the assignment of all
     clicks is block diagonal, so it is computed here for each click.
     """
-    P, M = logits.shape[:2]
+    P, M = found.scores.shape
     points = uniform_points(1, settings.points, generator)
-    found = sample_maps(logits.flatten(0, 1)[None], points)[0].reshape(P, M, -1)
-    wanted = masks.take(targets.clamp(min=0).flatten()).at(points).reshape(*targets.shape, -1)
-    costs = _costs(found, wanted, settings)
+    shares = sample_maps(found.logits.flatten(0, 1)[None], points)[0].reshape(P, M, -1)
+    right = masks.take(targets.clamp(min=0).flatten())
+    costs = _costs(shares, right.at(points).reshape(*targets.shape, -1), settings)
+    if found.boxes is not None:
+        boxes = right.boxes().reshape(P, 1, -1, 4).expand(-1, M, -1, -1)
+        costs += _box_losses(found.boxes[:, :, None].expand_as(boxes), boxes).sum(dim=-1)
     # Padding costs the same for every answer, so it takes the remaining ones.
     costs = costs.masked_fill((targets < 0)[:, None], 0.0)
     rows = []
@@ -105,13 +112,30 @@ def pair_losses(
 
     Returns
     -------
-    (3,) float32 tensor
+    (3,) or (5,) float32 tensor
         Losses `TERMS`, summed over pairs. The last one is the squared error of the predicted IoU.
+        With boxes, also `BOX_TERMS`; all are summed over the last layer and the earlier ones, and
+        the score learns the dice coefficient, whose gradient reaches the mask.
 
     References
     ----------
     Kirillov et al., "Segment Anything" (2023), appendix A: scores learn the IoU of the answers.
+    Li et al., "Semantic-SAM" (2024): the losses with boxes. The pairs of the last layer are those
+    of all layers.
     """
+    losses = _layer_losses(found, masks, pairs, generator, settings)
+    for layer in found.earlier:
+        losses = losses + _layer_losses(layer, masks, pairs, generator, settings)
+    return losses
+
+
+def _layer_losses(
+    found: MaskLogits,
+    masks: BitMasks,
+    pairs: Pairs,
+    generator: torch.Generator,
+    settings: PromptSettings,
+) -> Tensor:
     logits = found.logits[pairs.prompt, pairs.answer]
     points = uncertain_points(logits.detach(), settings.points, generator)
     wanted = masks.take(pairs.mask).at(points)
@@ -120,9 +144,26 @@ def pair_losses(
     shares = at.sigmoid()
     common, size = (shares * wanted).sum(dim=1), shares.sum(dim=1) + wanted.sum(dim=1)
     dice = 1 - (2 * common + 1) / (size + 1)
-    error = found.scores[pairs.prompt, pairs.answer] - overlap(logits, masks, pairs.mask)
+    right = overlap(logits, masks, pairs.mask) if found.boxes is None else 1 - dice
+    error = found.scores[pairs.prompt, pairs.answer] - right
     mask_weight, dice_weight = LOSS_WEIGHTS[settings.mask_loss]
-    return torch.stack([mask_weight * pixels.sum(), dice_weight * dice.sum(), error.square().sum()])
+    losses = [mask_weight * pixels.sum(), dice_weight * dice.sum(), error.square().sum()]
+    if found.boxes is not None:
+        boxes = found.boxes[pairs.prompt, pairs.answer]
+        losses += _box_losses(boxes, masks.take(pairs.mask).boxes()).sum(dim=0)
+    return torch.stack(losses)
+
+
+def _box_losses(boxes: Tensor, wanted: Tensor) -> Tensor:
+    """Return the weighted losses `BOX_TERMS` (..., 2) of boxes (..., 4): L1 and 1 - GIoU."""
+
+    def corners(box: Tensor) -> Tensor:
+        centre, side = box[..., :2], box[..., 2:]
+        return torch.cat([centre - side / 2, centre + side / 2], dim=-1)
+
+    far = (boxes - wanted).abs().sum(dim=-1)
+    apart = generalized_box_iou_loss(corners(boxes), corners(wanted))
+    return torch.stack([_BOX_WEIGHTS[0] * far, _BOX_WEIGHTS[1] * apart], dim=-1)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from unsam_cli.sam.promptable import MaskLogits, Promptable
 from unsam_cli.sam.prompts import Prompts
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.parameters import parameter_groups
-from unsam_cli.training.prompted.losses import TERMS, match_answers, pair_losses
+from unsam_cli.training.prompted.losses import BOX_TERMS, TERMS, match_answers, pair_losses
 from unsam_cli.training.prompted.questions import Questions, correct
 from unsam_cli.training.prompted.samples import PromptedBatch, PromptedSample, PromptedSamples
 from unsam_cli.training.prompted.settings import PromptSettings
@@ -45,17 +45,18 @@ class PromptedLosses(nn.Module):
         super().__init__()
         self.model, self.settings = model, settings
         weights = model.network.named_parameters()
+        self.terms = (*TERMS, *BOX_TERMS) if model.predicts_boxes else TERMS
         self.frozen = not any(p.requires_grad for n, p in weights if n.startswith(model.encoder))
 
     def forward(self, batch: PromptedBatch, totals: Tensor) -> dict[str, Tensor]:
-        """Return the weighted losses `TERMS`: sums over pairs divided by ``totals[0]``."""
+        """Return the weighted losses, by name: sums over pairs divided by ``totals[0]``."""
         embeddings = self._embeddings(batch.samples)
         sums = [
             self._image_losses(embedding, sample)
             for embedding, sample in zip(embeddings, batch.samples, strict=True)
         ]
         losses = torch.stack(sums).sum(dim=0) / totals[0].clamp(min=1)
-        return dict(zip(TERMS, losses, strict=True))
+        return dict(zip(self.terms, losses, strict=True))
 
     def _embeddings(self, samples: Sequence[PromptedSample]) -> list[Any]:
         """Run the encoder; if it is frozen, image by image, so that results are reproducible."""
@@ -73,12 +74,12 @@ class PromptedLosses(nn.Module):
         return self.model.embed(sample.pixels[None])
 
     def _image_losses(self, embedding: Any, sample: PromptedSample) -> Tensor:
-        """Return the losses of one image, (3,), computed for a few prompts at a time."""
+        """Return the losses of one image, one per term, computed for a few prompts at a time."""
         step = self.settings.chunk
         chunks = [q[i : i + step] for q in sample.questions for i in range(0, len(q), step)]
         # An image without masks still needs losses, with a gradient of zero.
         learnt = next(p for p in self.model.parameters() if p.requires_grad)
-        total = torch.zeros(len(TERMS), device=learnt.device) + 0 * learnt.sum()
+        total = torch.zeros(len(self.terms), device=learnt.device) + 0 * learnt.sum()
         for i, questions in enumerate(chunks):
             seed = derive_seed(sample.seed, i)
             arguments = (embedding, questions, sample.masks, sample.corrections, seed)
@@ -114,12 +115,11 @@ class PromptedLosses(nn.Module):
         self, found: MaskLogits, masks: BitMasks, targets: Tensor, generator: torch.Generator
     ) -> Tensor:
         with torch.autocast(targets.device.type, enabled=False):
-            pairs = match_answers(found.logits, masks, targets, generator, self.settings)
+            pairs = match_answers(found, masks, targets, generator, self.settings)
             return pair_losses(found, masks, pairs, generator, self.settings)
 
     def _ask(self, embedding: Any, prompts: Prompts, *, multimask: bool) -> MaskLogits:
-        found = self.model.decode(embedding, prompts, multimask=multimask, fold=True)
-        return MaskLogits(found.logits.float(), found.scores.float())
+        return self.model.decode(embedding, prompts, multimask=multimask, fold=True).float()
 
 
 class PromptedTask:
