@@ -55,7 +55,9 @@ def commands(*arguments: str) -> list[list[str]]:
 @pytest.mark.parametrize("scale", ["tiny", "paper"])
 def test_every_command_is_one_of_ours(scale: str, tmp_path: Path) -> None:
     found = commands(f"SCALE={scale}", f"OUT={tmp_path}", "SHARDS=2", "ROUNDS=2")
-    assert {words[0] for words in found} >= {*METHOD, "finetune-sam", "evaluate"} - {"convert"}
+    assert {words[0] for words in found} >= {*METHOD, "finetune-sam", "evaluate", "view"} - {
+        "convert"
+    }
     for name, *words in found:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
@@ -159,7 +161,9 @@ def test_all_of_it_on_three_photographs(tmp_path: Path) -> None:
     small += ["PHOTOS_sa1b=coffee.png chelsea.png"]
     variables = [f"OUT={tmp_path}", "SHARDS=2", *small]
     unsam = warm.command()
-    ran = make("-j2", *variables, timeout=900, unsam=unsam)
+    figures = [tmp_path / "figures" / f"{name}.png" for name in ("sa1b", "clicks-coco-panoptic")]
+    goals = ["FIGURES=png", "tables", *map(str, figures)]
+    ran = make("-j2", *variables, *goals, timeout=900, unsam=unsam)
     assert ran.returncode == 0, ran.stderr
     text = (tmp_path / "tables.md").read_text()
     assert "SCALE=tiny" in text
@@ -176,9 +180,10 @@ def test_all_of_it_on_three_photographs(tmp_path: Path) -> None:
     for title, labels in ours.items():
         assert [row[0] for row in rows_of(text, title) if row[1] == "ours"] == labels
     assert (tmp_path / "reports" / "coco.svg").stat().st_size > 1000
-    assert make("-q", *variables).returncode == 0
+    assert all(figure.stat().st_size > 10_000 for figure in figures)
+    assert make("-q", *variables, *goals).returncode == 0
     (tmp_path / "union-2.1.json").unlink()
-    again = [words[0] for words in commands(*variables)]
+    again = [words[0] for words in commands(*variables, *goals)]
     assert again[:2] == ["merge", "train"]
     assert "divide" not in again
     # Another picture and another option: everything after them is another, too.
