@@ -36,7 +36,7 @@ demo: $(VENV)/installed-demo ## segment five photographs, write a report and ove
 	@echo
 	@echo "Open demo/report.html in a browser; demo/overlays/ has pictures, demo/masks.json the masks."
 
-reproduce: $(VENV)/installed-test ## make the tables of the paper: SCALE=tiny in minutes, or SCALE=paper (docs/reproduce)
+reproduce: $(VENV)/installed-test ## make the tables and figures of the paper: SCALE=tiny in minutes, or SCALE=paper (docs/reproduce)
 	$(MAKE) -f docs/reproduce/Makefile PYTHON=$(abspath $(BIN)/python) CLI=$(abspath $(BIN)/unsam)
 
 rounds: $(VENV)/installed-demo ## train on own images without labels, in rounds: IMAGES=photos OUT=rounds ROUNDS=2 (docs/own-images.md)

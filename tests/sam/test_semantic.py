@@ -285,5 +285,6 @@ def test_in_training_every_layer_answers_and_learns_boxes(model: SemanticModel) 
     for layer in layers:
         assert layer.boxes is not None
         box_head = model.network.clicks._bbox_embed.layers[0].weight
+        assert isinstance(box_head, Tensor)
         (grad,) = torch.autograd.grad(layer.boxes.sum(), box_head, retain_graph=True)
         assert grad.any()
