@@ -39,7 +39,7 @@ COLOUR = 5.0
 """Standard deviation of colours in this kernel, in levels of red, green and blue, 0 to 255."""
 FAR_WEIGHT = 10.0
 
-SLICE = 32
+SLICE = 64
 """Number of masks refined together. More need more memory, and are not much faster."""
 _LANES = 8  # channels are padded to a multiple of this, the floats of a vector register
 
