@@ -1,6 +1,6 @@
 # Entry points for users and developers. `make help` lists them.
 .DELETE_ON_ERROR:
-.PHONY: help demo install reproduce rounds test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check man dist release release-check clean
+.PHONY: help demo install reproduce rounds test test-fast test-slurm test-lowest test-wheel coverage bench lint format type-check docs docs-check man site dist release release-check clean
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -91,6 +91,9 @@ docs: $(VENV)/installed-docs ## update the generated parts of the documentation
 
 man: $(VENV)/installed-demo ## write man pages of all commands to build/man
 	$(BIN)/python docs/man.py build/man
+
+site: $(VENV)/installed-site ## build the documentation as web pages: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-check: $(VENV)/installed-docs ## fail if a generated part is out of date
 	$(BIN)/cog --check docs/*.md README.md
