@@ -24,6 +24,7 @@ from unsam_cli.run.settings import RunSettings
     "features file.",
 )
 @options.files_option("--weights", help=WEIGHTS_HELP)
+@options.pixel_options
 @options.mask_run_options
 def command(
     features: str,

@@ -41,6 +41,7 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @settings_options("read", ReadSettings, build=dict)
 @settings_options("write", WriteSettings)
+@options.pixel_options
 @options.mask_run_options
 def command(
     words: tuple[str, ...],

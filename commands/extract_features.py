@@ -31,6 +31,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: int | None)
 @settings_options("plan", PlanSettings, callbacks={"size": _size})
 @settings_options("stored", ExtractSettings, build=dict)
 @settings_options("compute", Compute)
+@options.pixel_options
 @options.run_options
 def command(
     images: ImageQuery,

@@ -29,6 +29,7 @@ from unsam_cli.training.settings import TrainerSettings, TrainingRun
 @settings_options("prompts", PromptSettings)
 @train_options.trainer_options
 @train_options.weight_options
+@options.pixel_options
 @train_options.run_options
 def command(
     annotations: tuple[str, ...],

@@ -26,6 +26,7 @@ from unsam_cli.sam.settings import AutomaticConfig
 @settings_options("prompted", PromptedSettings, unset=True)
 @settings_options("search", AutomaticConfig, unset=True)
 @settings_options("compute", PredictCompute)
+@options.pixel_options
 @options.mask_run_options
 def command(
     checkpoint: str,

@@ -27,6 +27,7 @@ from unsam_cli.run.settings import Compute, RunSettings
 @settings_options("settings", RefineSettings)
 @options.files_option("--weights", help=WEIGHTS_HELP)
 @settings_options("compute", Compute, leave_out=("dtype",))
+@options.pixel_options
 @options.mask_run_options
 def command(
     masks: str,

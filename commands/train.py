@@ -30,6 +30,7 @@ from unsam_cli.training.settings import TrainerSettings, TrainingRun, TrainInput
     group="Compute",
     help="Recompute activations in the backward pass to save memory.",
 )
+@options.pixel_options
 @train_options.run_options
 def command(
     annotations: tuple[str, ...],

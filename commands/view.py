@@ -55,6 +55,7 @@ from unsam_cli.view.settings import FigureSettings
     help="Maximum depth of the hierarchy in overlays and figure; 0 draws only whole objects.  "
     "[default: all]",
 )
+@options.pixel_options
 @options.on_error_option
 @options.seed_option
 @options.output_options

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.io.annotations import Annotation
-from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.images import read_image
 from unsam_cli.io.masks import ImageMasks, read_masks
+from unsam_cli.io.names import Pictures
 from unsam_cli.refinement.crf import refine_crf
 from unsam_cli.refinement.guided_masks import refine_guided
 from unsam_cli.rle import Rle, RunTable
@@ -42,7 +43,7 @@ def main() -> None:
 
 def row(found: ImageMasks, mask: Annotation, folder: Path) -> NDArray[np.uint8]:
     """Draw one mask three times, (180, 720, 3) uint8, after its part of the photograph."""
-    rgb = read_image(find_image(folder, found.image["file_name"]))
+    rgb = read_image(Pictures(folder).find(found.image["file_name"]))
     table = RunTable.from_rles([mask.rle], size=rgb.shape[:2])
     refined = [refine_guided(rgb, table)[0], refine_crf(rgb, table, max_side=900)[0]]
     drawn = [

@@ -116,7 +116,7 @@ def test_bad_input_is_told_in_one_line(
     Image.new("RGB", (128, 90)).save(scenes / "2.png")
     code, text = told(masks, "--images", scenes)
     assert code == 65
-    assert "2.png: has 90x128 pixels, but its masks have 96x128; give the images" in text
+    assert "2.png: has 128 x 90 pixels, but its annotations are for 128 x 96; give the" in text
     assert "\n" not in text
     ran = invoke("refine", masks, "--images", scenes, "--on-error", "skip", "-o", tmp_path / "o")
     assert ran.exit_code == 3

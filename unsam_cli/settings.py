@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from unsam_cli.errors import UsageError
 
@@ -46,8 +46,9 @@ class Declared:
     default_text : str, optional
         What the help page says of a default that depends on something else: the option then has
         none, and the field's default is used where nothing else is chosen.
-    results : bool
-        Whether it changes results: then it is recorded in outputs and compared by ``--resume``.
+    results : bool or 'changed'
+        Whether it changes results: then it is recorded in outputs and compared by ``--resume``;
+        'changed' records only values other than the default, of a setting that came later.
     """
 
     help: str
@@ -62,7 +63,7 @@ class Declared:
     short: str | None = None
     folder: bool = False
     default_text: str | None = None
-    results: bool = True
+    results: bool | Literal["changed"] = True
 
     def check(self, name: str, value: Any) -> None:
         """Raise a UsageError if `value` is not one of the choices, or outside the range."""
@@ -111,6 +112,18 @@ def device_setting() -> Any:
         group="Compute",
         results=False,
         metavar="auto|cpu|cuda[:N]|mps",
+    )
+
+
+def crowds_setting(**declared: Any) -> Any:
+    """Declare what happens to crowd regions, see :func:`setting`."""
+    return setting(
+        "ignore",
+        "Crowd regions (iscrowd is 1): ignore them, or count them as masks. Some tools mark "
+        "every RLE so.",
+        choices=("ignore", "masks"),
+        results="changed",
+        **declared,
     )
 
 

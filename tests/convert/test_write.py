@@ -117,7 +117,7 @@ def test_tsv_wants_images_that_fit(masks: Path, invoke: Invoke, tmp_path: Path) 
     photos = tmp_path / "photos"
     ran = invoke("convert", "--to", "tsv", masks, "--images", photos, "-o", out)
     assert ran.exit_code == 65
-    assert "40x61 pixels" in ran.stderr
+    assert "has 61 x 40 pixels, but its annotations are for 60 x 40" in ran.stderr
     assert not out.exists()
     skip = ("--on-error", "skip")
     ran = invoke("convert", "--to", "tsv", masks, "--images", photos, "-o", out, *skip)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from unsam_cli.errors import DataError, ImageFileError, MissingInputError
+from unsam_cli.errors import ImageFileError, MissingInputError
 from unsam_cli.io import images
 
 H, W = 24, 36
@@ -374,39 +374,3 @@ def test_resize(rgb: NDArray[np.uint8]) -> None:
     assert np.abs(grey.astype(int) - 127).max() <= 2  # antialiased
     flipped = images.resize(rgb[:, ::-1], (2 * H, 2 * W))
     np.testing.assert_array_equal(flipped, images.resize(rgb[:, ::-1].copy(), (2 * H, 2 * W)))
-
-
-def test_find_image(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    for name in ("train/a.jpg", "b.jpg"):
-        (tmp_path / name).write_bytes(b"x")
-    assert images.find_image(tmp_path, "train/a.jpg") == tmp_path / "train/a.jpg"
-    assert images.find_image(tmp_path, "elsewhere/b.jpg") == tmp_path / "b.jpg"
-    with pytest.raises(MissingInputError) as caught:
-        images.find_image(tmp_path, "train/none.jpg")
-    assert f"{tmp_path}/train/none.jpg and {tmp_path}/none.jpg" in str(caught.value)
-    with pytest.raises(MissingInputError):
-        images.find_image(tmp_path, "train")
-    with pytest.raises(MissingInputError):
-        images.find_image(tmp_path, "n" * 4000)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../b.jpg",
-        "a/../../b.jpg",
-        "/etc/passwd",
-        "",
-        ".",
-        "..",
-        "a\0b",
-        None,
-        3,
-        "x/..",
-        "a" * 5000,
-    ],
-)
-def test_find_image_does_not_leave_the_folder(tmp_path: Path, name: Any) -> None:
-    with pytest.raises(DataError, match="not a path below a folder"):
-        images.find_image(tmp_path / "root", name)

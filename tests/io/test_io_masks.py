@@ -15,7 +15,7 @@ from pycocotools import mask as cocomask
 
 from unsam_cli import rle
 from unsam_cli.errors import MaskFileError, MissingInputError
-from unsam_cli.io.annotations import ImageInfo
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.masks_writer import write_masks
 
@@ -39,7 +39,7 @@ def sample() -> list[dict[str, Any]]:
     """Six masks of images 1 and 3, mixed, in all forms of segmentation."""
     counts = np.diff([0, *rle.to_runs(mask(4)).ravel(), H * W]).tolist()
     forms = [text_of(mask(0)), POLYGON, text_of(mask(2)), text_of(mask(3))]
-    forms += [{"size": [H, W], "counts": counts}, []]
+    forms += [{"size": [H, W], "counts": counts}, {"size": [H, W], "counts": [H * W]}]
     return [
         {"id": 10 + i, "image_id": 3 if i % 2 else 1, "category_id": 0, "segmentation": form}
         for i, form in enumerate(forms)
@@ -222,25 +222,20 @@ def without(key: str) -> dict[str, Any]:
          "annotation 11 (image 3): segmentation size 10x10 differs from the image's 10x14"),
         (edited(segmentation={"size": [H, W], "counts": "zzz"}), "annotation 11 (image 3): counts"),
         (edited(segmentation={"counts": "zzz"}), "annotation 11 (image 3): size must be"),
-        (edited(segmentation=None), "annotation 11 (image 3): segmentation is missing"),
-        (without("segmentation"), "annotation 11 (image 3): segmentation is missing"),
         (edited(score=math.nan), "annotation 11 (image 3): score must be a finite number, got nan"),
         (edited(score=math.inf), "annotation 11 (image 3): score must be a finite number, got inf"),
         (edited(score="high"), "score must be a finite number, got 'high'"),
-        (edited(bbox=[1, 2, 3]), "annotation 11 (image 3): bbox must be four finite numbers"),
-        (edited(bbox=[1, 2, 3, math.nan]), "bbox must be four finite numbers"),
-        (edited(area="x"), "area must be a finite number"),
         (edited(iscrowd=2), "iscrowd must be 0 or 1, got 2"),
-        (edited(category_id="cat"), "category_id must be a whole number, got 'cat'"),
         (edited(parent_id=1.5), "parent_id must be a whole number, got 1.5"),
         (edited(stage=3), "stage must be text"),
         (edited(level=[]), "level must be a finite number"),
         (edited(id=12), "records 2 and 3 both have annotation id 12; ids must be unique"),
-        (edited(id="a"), "record 2 of the annotations: id must be a whole number, got 'a'"),
-        (edited(id=True), "record 2 of the annotations: id must be a whole number, got True"),
+        (edited(id=True), "record 2 of the annotations: id must be a whole number or text"),
+        (edited(id=[1]), "record 2 of the annotations: id must be a whole number or text"),
         (edited(id=10**30), "record 2 of the annotations: id must be a whole number"),
         (edited(image_id=8), "record 2 of the annotations belongs to image 8, which is not among"),
-        (edited(image_id=None), "record 2 of the annotations: image_id must be a whole number"),
+        (edited(image_id=None), "record 2 of the annotations: image_id is missing"),
+        (edited(image_id=[3]), "record 2 of the annotations: image_id must be a whole number"),
         (without("image_id"), "record 2 of the annotations: image_id is missing"),
         ({**coco(), "annotations": [5]}, "record 1 of the annotations: must be an object, got b"),
         ({**coco(), "annotations": {}}, "annotations must be a list"),
@@ -250,9 +245,8 @@ def without(key: str) -> dict[str, Any]:
         ({"images": [{"id": 1}]}, "record 1 of the images: file_name must be text, got None"),
         ({"images": [{"id": 1, "file_name": "a", "height": 0, "width": 3}]}, "must be positive"),
         ({"images": [{"id": 1, "file_name": "a", "height": 3}]}, "width must be a whole number"),
-        ({"images": [{"id": "x", "file_name": "a"}]}, "id must be a whole number, got 'x'"),
+        ({"images": [{"id": 1.5, "file_name": "a"}]}, "id must be a whole number or text, got 1.5"),
         ({**coco(), "info": {"unsam": 3}}, "info.unsam is not in the form that unsam writes"),
-        ({**coco(), "info": 3}, "info: must be an object"),
         ({"scores": [1, 2]}, "has neither images nor annotations"),
         ({}, "has neither images nor annotations"),
         ([{"image_id": 1, "segmentation": POLYGON}],

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from unsam_cli.errors import DataError, MissingInputError, UsageError
-from unsam_cli.run.inputs import ImageQuery, list_images, local_file, same_images
+from unsam_cli.run.image_list import same_images
+from unsam_cli.run.inputs import ImageQuery, list_images, local_file
 
 
 def named(query: ImageQuery) -> list[tuple[int, str]]:
@@ -143,10 +144,13 @@ def test_missing_images_of_coco_can_be_left_to_the_run(folder: Path) -> None:
     with pytest.raises(MissingInputError, match=r"none\.jpg"):
         list_images(query)
     assert [item.id for item in list_images(query, keep_missing=True)] == [3]
-    images[0]["file_name"] = "../none.jpg"
-    coco.write_text(json.dumps({"images": images, "annotations": []}))
-    with pytest.raises(DataError, match="not a path below a folder"):
-        list_images(query, keep_missing=True)
+    (folder.parent / "outside.jpg").write_bytes(b"x")
+    for name in ("../outside.jpg", str(folder.parent / "outside.jpg")):
+        images[0]["file_name"] = name
+        coco.write_text(json.dumps({"images": images, "annotations": []}))
+        [item] = list_images(query, keep_missing=True)
+        assert item.path.is_relative_to(folder)
+        assert not item.path.exists()
 
 
 def test_folders_that_cannot_be_read_are_not_passed_over(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsam_cli.errors import ImageFileError, MachineError, UsageError
-from unsam_cli.io.annotations import ImageInfo
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.models.inputs import normalise
 from unsam_cli.rle import Rle, encode
 from unsam_cli.training.augment import PADDING, CropView, draw_view, view_image, view_masks

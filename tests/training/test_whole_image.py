@@ -14,7 +14,7 @@ from support import draw_scene
 from torch import nn
 
 from unsam_cli.errors import UsageError
-from unsam_cli.io.annotations import ImageInfo
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.models.inputs import normalise
 from unsam_cli.models.loading import create_segmenter, load_segmenter
 from unsam_cli.models.segmenter import Segmenter

@@ -8,8 +8,8 @@ from pathlib import Path
 from unsam_cli.api.masks import Masks
 from unsam_cli.errors import MissingInputError
 from unsam_cli.io.features import ImageEntry
-from unsam_cli.io.images import find_image
 from unsam_cli.io.masks import read_masks
+from unsam_cli.io.names import Pictures
 
 
 def read(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> list[Masks]:
@@ -40,12 +40,14 @@ def read(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = N
     [<Masks: 3 masks of a 96 x 128 image>]
     """
     file = read_masks(Path(path))
+    names = (image.file_name for image in file.images.values())
+    pictures = None if images is None else Pictures(Path(images), names)
     found = []
     for _, image in sorted(file.images.items()):
         picture = None
-        if images is not None:
+        if pictures is not None:
             try:
-                picture = find_image(Path(images), image.file_name)
+                picture = pictures.find(image.file_name)
             except MissingInputError:
                 picture = None
         entry = ImageEntry(image.id, image.file_name, image.height, image.width)

@@ -19,8 +19,9 @@ from unsam_cli.api.mask import Mask
 from unsam_cli.api.options import settings_from
 from unsam_cli.convert.filter import chosen, entries_of
 from unsam_cli.convert.filter_settings import FilterSettings
-from unsam_cli.io.annotations import Annotation, ImageInfo, annotation
+from unsam_cli.io.annotations import Annotation, annotation
 from unsam_cli.io.features import ImageEntry
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.masks_writer import number_annotations, write_masks
 from unsam_cli.io.pictures import Picture, pixels_of
 from unsam_cli.io.previews import decode_preview

@@ -27,13 +27,8 @@ from unsam_cli.io.kinds import mistaken_file
 
 logger = logging.getLogger(__name__)
 
-_WRAPPERS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "student")
-"""Keys under which training checkpoints store the network, in order of preference."""
-
 _DEPTH = 4
-"""Maximum depth at which a network is looked for: a dict may contain itself."""
-
-_PREFIXES = ("module.", "_orig_mod.", "backbone.")
+"""Maximum depth at which values are checked: a dict may contain itself."""
 
 _MAX_NAMES = 3
 _ARCHIVES = {"TorchScript": "a TorchScript program", "legacy .tar": "a tar archive of old torch"}
@@ -54,7 +49,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        The content: a state dict, or a training state that contains one (see `unwrap`).
+        The content: a state dict, or a training state that contains one (see
+        :func:`~unsam_cli.backbones.wrappers.unwrap`).
 
     Raises
     ------
@@ -117,18 +113,6 @@ def _check_values(path: Path, content: dict[str, Any], depth: int = _DEPTH) -> N
             raise CheckpointError(
                 f"{path}: {name} was saved without its values: download or copy the file again"
             )
-
-
-def unwrap(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the network's state dict from a training checkpoint, without prefixes of wrappers."""
-    for _ in range(_DEPTH):
-        inner = [state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)]
-        state = inner[0] if inner else state
-    state = {str(key): value for key, value in state.items()}
-    while prefixes := [p for p in _PREFIXES if any(key.startswith(p) for key in state)]:
-        prefix = prefixes[0]
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return state
 
 
 def check_fit(

@@ -13,8 +13,9 @@ from typing import Any
 from timm.models import eva, vision_transformer
 from torch import Tensor
 
-from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
+from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
 from unsam_cli.backbones.soundness import check_kind, check_state
+from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def load_weights(model: Any, path: Path) -> None:
     CheckpointError
         The file is damaged, contains code, or does not fit the model.
     """
-    state = unwrap(read_checkpoint(path))
+    state = unwrap(read_checkpoint(path), _needed(model.state_dict()), path)
     check_state(_needed(state), path)
     for name in model.state_dict().keys() & state.keys():
         if not isinstance(state[name], Tensor):

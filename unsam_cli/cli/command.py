@@ -56,12 +56,13 @@ class Option(click.Option):
     ----------
     group : str
         Heading of the help page, one of `GROUPS`.
-    provenance : bool
-        Recorded in outputs and compared on ``--resume``: it changes results.
+    provenance : bool or 'changed'
+        Recorded in outputs and compared on ``--resume``: it changes results. See
+        :class:`~unsam_cli.settings.Declared`.
     """
 
     def __init__(
-        self, *args: Any, group: str = "Method", provenance: bool = True, **kwargs: Any
+        self, *args: Any, group: str = "Method", provenance: bool | str = True, **kwargs: Any
     ) -> None:
         kwargs.setdefault("show_default", True)
         super().__init__(*args, **kwargs)
@@ -233,8 +234,9 @@ def step_of(context: click.Context) -> Step:
     values: dict[str, Any] = {}
     for parameter in context.command.params:
         if isinstance(parameter, Option) and parameter.provenance and parameter.name:
-            name = max(parameter.opts, key=len).lstrip("-")
-            values[name] = _plain(context.params[parameter.name])
+            name, value = max(parameter.opts, key=len).lstrip("-"), context.params[parameter.name]
+            if parameter.provenance != "changed" or value not in (None, parameter.default):
+                values[name] = _plain(value)
     return Step(context.info_name or "", values)
 
 

@@ -7,6 +7,7 @@ as one object:
 ``@images_argument``   ``images``: an :class:`~unsam_cli.run.inputs.ImageQuery` from IMAGES, ``-0``,
                        ``--coco``, ``--image-root``
 ``@file_argument``     a file, ``-`` is standard input (the default)
+``@pixel_options``     ``--exif --page --bands --range``: how pictures are read
 ``@run_options``       ``run``: a :class:`~unsam_cli.run.settings.RunSettings` from ``-o
                        --no-clobber --resume --shard --on-error --seed --jobs``
 ``@mask_run_options``  the same with ``--format``, for commands whose output are masks
@@ -18,6 +19,7 @@ as one object:
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +40,7 @@ from unsam_cli.cli.command import (
 from unsam_cli.cli.files import ListArgument
 from unsam_cli.cli.log import reporter_factory
 from unsam_cli.cli.settings import field_options, settings_options
+from unsam_cli.io.settings import PixelSettings, reading_with
 from unsam_cli.run.inputs import ImageQuery
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parse_shard
@@ -52,6 +55,7 @@ __all__ = [
     "on_error_option",
     "option",
     "output_options",
+    "pixel_options",
     "preset_option",
     "run_option",
     "run_options",
@@ -84,6 +88,18 @@ images_argument = bundle(
         help="Folder of the images that a COCO file names.  [default: the folder of the COCO file]",
     ),
 )
+
+
+def pixel_options(function: F) -> F:
+    """Declare how pictures are read; the command runs with these settings."""
+
+    @functools.wraps(function)
+    def wrapper(*, pixels: PixelSettings, **kwargs: Any) -> Any:
+        with reading_with(pixels):
+            return function(**kwargs)
+
+    declared: F = settings_options("pixels", PixelSettings)(wrapper)  # type: ignore[assignment]
+    return declared
 
 
 def file_argument(name: str, metavar: str) -> Callable[[F], F]:

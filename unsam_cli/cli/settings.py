@@ -115,7 +115,7 @@ def _said(one: Field[Any], declared: Declared, annotation: Any, *, unset: bool) 
     default = declared.default_text or _as_text(one.default)
     if unset and default not in (None, False):
         text += f"  [default: {default}]"
-    said = {"group": declared.group, "help": text, "provenance": declared.results}
+    said: dict[str, Any] = {"group": declared.group, "help": text, "provenance": declared.results}
     if declared.metavar:
         said["metavar"] = declared.metavar
     if kind is bool:

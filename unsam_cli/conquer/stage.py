@@ -14,7 +14,8 @@ from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
-from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.images import read_image
+from unsam_cli.io.names import Pictures
 from unsam_cli.io.previews import PREVIEW, decode_preview
 from unsam_cli.refinement.found import Refinement, refinement_of
 from unsam_cli.refinement.settings import PRESETS, RefineSettings
@@ -63,24 +64,26 @@ def conquer(
     """
     with open_features(features) as file:
         items = feature_items(file)
+        names = [item.file_name for item in items]
+        pictures = None if images is None else Pictures(images, names)
         if images is None and settings.refine != "none" and items:
             _advise(file, items[0].index)
         if images is not None:
             run = run.with_inputs(guide="originals")
-            run = run.reading(partial(images_below, images, [item.file_name for item in items]))
+            run = run.reading(partial(images_below, images, names))
         refinement, inputs = refinement_for(settings, weights)
         run = run.with_inputs(**inputs)
         run = run.within(parts_of(file.attributes.marks, file.name))
         sink = MaskSink(run, file.attributes.history)
         one = partial(
-            _conquer_image, file=file, settings=settings, images=images, refinement=refinement
+            _conquer_image, file=file, settings=settings, pictures=pictures, refinement=refinement
         )
-        content = partial(_content, file=file, images=images)
+        content = partial(_content, file=file, pictures=pictures)
 
         def sources(item: FeatureItem) -> list[Path]:
             found = lasting(file)
             with suppress(UnsamError):  # a missing one is reported where it is needed
-                found += [] if images is None else [find_image(images, item.file_name)]
+                found += [] if pictures is None else [pictures.find(item.file_name)]
             return found
 
         with spread(len(items), run.jobs) as (mapper, jobs):
@@ -104,12 +107,12 @@ def _advise(file: FeatureFile, index: int) -> None:
         )
 
 
-def _content(item: FeatureItem, *, file: FeatureFile, images: Path | None) -> int | None:
+def _content(item: FeatureItem, *, file: FeatureFile, pictures: Pictures | None) -> int | None:
     """Return a checksum of an image's records and of the original image."""
     features = file.checksum(item.index)
-    if images is None:
+    if pictures is None:
         return features
-    return checksum(find_image(images, item.file_name), features)
+    return checksum(pictures.find(item.file_name), features)
 
 
 def _conquer_image(
@@ -117,12 +120,12 @@ def _conquer_image(
     *,
     file: FeatureFile,
     settings: ConquerSettings,
-    images: Path | None,
+    pictures: Pictures | None,
     refinement: Refinement | None,
     mapper: MapFunctor,
 ) -> MaskResult:
     image = file.image(item.index)
-    picture = _picture(image, images) if settings.refine != "none" else None
+    picture = _picture(image, pictures) if settings.refine != "none" else None
     size = (image.height, image.width)
     records = file.each_record(item.index)
     found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
@@ -167,8 +170,8 @@ def conquer_records(
     return found
 
 
-def _picture(image: ImageEntry, images: Path | None) -> Picture | None:
+def _picture(image: ImageEntry, pictures: Pictures | None) -> Picture | None:
     """Return the image that guides refinement: the original, else the preview, else None."""
-    if images is not None:
-        return read_image(find_image(images, image.file_name))
+    if pictures is not None:
+        return read_image(pictures.find(image.file_name))
     return decode_preview(image.preview) if image.preview else None

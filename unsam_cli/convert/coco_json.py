@@ -7,130 +7,69 @@ image is needed, so a file may be larger than the memory.
 from __future__ import annotations
 
 import zlib
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unsam_cli.convert.dataset import Picture, SourceImage, Truth, size_of
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import MaskFileError
-from unsam_cli.io.annotations import Annotation, ImageInfo, annotation, file_name_of, whole
-from unsam_cli.io.json_stream import JsonRecord, parse_json, records
-from unsam_cli.io.kinds import HEAD, mistaken
-from unsam_cli.io.sources import Spool, open_path
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks_table import Form
+from unsam_cli.io.names import Pictures
+from unsam_cli.io.values import as_whole
 
-Extra = Callable[[dict[str, Any], Annotation, "CocoRecords"], dict[str, Any]]
-_FIELDS = 4  # numbers in a row: image, number of the record, first byte, length
+Extra = Callable[[dict[str, Any], Annotation, MasksFile], dict[str, Any]]
 
 
-class CocoRecords:
-    """Images, categories and positions of annotations of a COCO-like file.
-
-    Parameters
-    ----------
-    path : Path
-        The file, compressed with gzip or not.
-
-    Attributes
-    ----------
-    images : dict
-        `ImageInfo` by id; an unknown size is 0 x 0.
-    categories : dict
-        Records of ``categories`` and ``part_categories`` by id.
+def read_dataset(path: Path, settings: ReadSettings, *, masks: bool = True) -> MasksFile:
+    """Open a COCO-like file, whose images may lack a size, and whose ids may repeat.
 
     Raises
     ------
     MaskFileError
-        The file has another form, or one of its records is invalid.
+        The file has another form, lists no images, or one of its records is invalid.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._spool = Spool()
-        self.source = open_path(path, self._spool)
-        self.name = self.source.name
-        self.images: dict[int, ImageInfo] = {}
-        self.categories: dict[int, dict[str, Any]] = {}
-        self.info: dict[str, Any] = {}
-        rows = array("q")
-        self._index(rows)
-        table = np.array(rows, dtype=np.int64).reshape(-1, _FIELDS)
-        self._rows = table[np.argsort(table[:, 0], kind="stable")]
-        self._check()
-
-    def records_of(self, image_id: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (number, record) of the annotations of an image, in the order of the file."""
-        ids = self._rows[:, 0]
-        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
-        for _, number, start, length in self._rows[first:last].tolist():
-            try:
-                yield number, parse_json(self.source.read_at(start, length))
-            except ValueError as error:
-                raise self.error(f"record {number} of the annotations: {error}") from error
-
-    def error(self, what: str) -> MaskFileError:
-        """Return an error about this file."""
-        return MaskFileError(f"{self.name}: {what}; fix or remove it")
-
-    def _index(self, rows: array[int]) -> None:
-        count = {"images": 0, "annotations": 0}
-        try:
-            for record in records(self.source.read_at):
-                if record.key in count and record.kind == "element":
-                    count[record.key] += 1
-                    self._add(record, count[record.key], rows)
-                elif record.kind == "element" and record.key.endswith("categories"):
-                    category = parse_json(record.text)
-                    self.categories[whole(category, "id")] = category
-                elif (record.key, record.kind) == ("info", "value"):
-                    self.info = parse_json(record.text)
-        except MaskFileError:
-            raise
-        except (ValueError, AttributeError) as error:
-            text = mistaken(self.source.read_at(0, HEAD), "masks") or (
-                f"not a COCO file: {error}; give a JSON object with images and annotations"
-            )
-            raise MaskFileError(f"{self.name}: {text}") from error
-
-    def _add(self, record: JsonRecord, number: int, rows: array[int]) -> None:
-        try:
-            value = parse_json(record.text)
-            if not isinstance(value, dict):
-                raise ValueError(f"must be an object, got {record.text[:40]!r}")
-            if record.key == "annotations":
-                rows.extend((whole(value, "image_id"), number, record.start, len(record.text)))
-                return
-            image = _image(value)
-            if image.id in self.images:
-                raise ValueError(f"image id {image.id} is taken; ids must be unique")
-        except ValueError as error:
-            raise self.error(f"record {number} of the {record.key}: {error}") from error
-        self.images[image.id] = image
-
-    def _check(self) -> None:
-        if not self.images:
-            raise MaskFileError(
-                f"{self.name}: lists no images; give a COCO file with images and annotations"
-            )
-        known = np.fromiter(self.images, dtype=np.int64)
-        strange = self._rows[~np.isin(self._rows[:, 0], known)]
-        if len(strange):
-            image, number = strange[0, :2].tolist()
-            raise self.error(
-                f"record {number} of the annotations belongs to image {image}, "
-                "which is not among the images"
-            )
+    form = Form(sized=False, unique=False, masks=masks)
+    found = read_masks(path, on_error=settings.on_error, crowds=settings.crowds, form=form)
+    if not found.images:
+        raise MaskFileError(
+            f"{path}: lists no images; give a COCO file with images and annotations; fix or "
+            "remove it"
+        )
+    return found
 
 
-def _image(record: dict[str, Any]) -> ImageInfo:
-    """Read an image entry, whose size may be missing."""
-    sides = [whole(record, key, default=0) for key in ("height", "width")]
-    if min(sides) < 0:
-        raise ValueError(f"height and width must be positive, got {sides[0]} and {sides[1]}")
-    return ImageInfo(whole(record, "id"), file_name_of(record), *sides)
+def source_images(found: MasksFile) -> list[SourceImage]:
+    """Return the images of a file, by ascending id."""
+    infos = sorted(found.images.values(), key=lambda info: info.id)
+    return [SourceImage(info.id, info.file_name, i) for i, info in enumerate(infos)]
+
+
+def pictures_of(found: MasksFile, settings: ReadSettings) -> Pictures | None:
+    """Return the pictures of a file, if their folder is given."""
+    if settings.images is None:
+        return None
+    return Pictures(settings.images, (image.file_name for image in found.images.values()))
+
+
+def sized(found: MasksFile, image_id: int, pictures: Pictures | None) -> ImageInfo:
+    """Return the entry of an image, with the size of its file if the entry has none.
+
+    Raises
+    ------
+    UnsamError
+        The image is not found, or no folder of images is given.
+    """
+    info = found.images[image_id]
+    if info.height and info.width:
+        return info
+    size = size_of(info.file_name, pictures, found.name)
+    return ImageInfo(info.id, info.file_name, *size)
 
 
 @dataclass(frozen=True)
@@ -154,10 +93,9 @@ class CocoDataset:
 
     def __init__(self, path: Path, profile: _Profile, settings: ReadSettings) -> None:
         self.files = [path]
-        self.file = CocoRecords(path)
-        self.profile, self.settings = profile, settings
-        infos = sorted(self.file.images.values(), key=lambda info: info.id)
-        self.images = [SourceImage(info.id, info.file_name, i) for i, info in enumerate(infos)]
+        self.file = read_dataset(path, settings)
+        self.profile, self.pictures = profile, pictures_of(self.file, settings)
+        self.images = source_images(self.file)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -168,15 +106,12 @@ class CocoDataset:
 
     def load(self, image: SourceImage) -> Picture:
         """Read the masks of an image."""
-        info = self._sized(self.file.images[image.id])
-        rows = [
-            (record, self._checked(number, record, info))
-            for number, record in self.file.records_of(image.id)
-        ]
-        place: dict[Any, int] = {found.id: i for i, (_, found) in enumerate(rows)}
+        info = sized(self.file, image.id, self.pictures)
+        rows = self.file.pairs_of(image.id, info)
+        place = {_key(record.get("id", found.id)): i for i, (record, found) in enumerate(rows)}
         masks = []
         for i, (record, found) in enumerate(rows):
-            parent = place.get(record.get(self.profile.parent, -1))
+            parent = place.get(_key(record.get(self.profile.parent)))
             masks.append(
                 Truth(
                     found.rle,
@@ -191,29 +126,26 @@ class CocoDataset:
 
     def content(self, image: SourceImage) -> int:
         """Return a checksum of the size of an image, which the file may not contain."""
-        return zlib.crc32(repr(self._sized(self.file.images[image.id])).encode())
+        return zlib.crc32(repr(sized(self.file, image.id, self.pictures)).encode())
 
-    def _sized(self, info: ImageInfo) -> ImageInfo:
-        if info.height and info.width:
-            return info
-        size = size_of(info.file_name, self.settings.images, self.file.name)
-        return ImageInfo(info.id, info.file_name, *size)
-
-    def _checked(self, number: int, record: dict[str, Any], info: ImageInfo) -> Annotation:
-        try:
-            return annotation(record, number=number, image_id=info.id, image=info)
-        except ValueError as error:
-            name = f"annotation {record['id']}" if "id" in record else f"record {number}"
-            raise self.file.error(f"{name} (image {info.id}): {error}") from error
+    def left_out(self, image: SourceImage) -> list[LeftOut]:
+        """Return the annotations of an image that were left out."""
+        return self.file.left_out.of(image.id)
 
 
-def _category(record: dict[str, Any], _: Annotation, file: CocoRecords) -> dict[str, Any]:
+def _key(value: Any) -> int | str | None:
+    """Return an id by which records refer to each other; None if it is none."""
+    found = as_whole(value)
+    return value if found is None and isinstance(value, str) else found
+
+
+def _category(record: dict[str, Any], _: Annotation, file: MasksFile) -> dict[str, Any]:
     """Name the original category."""
-    category = file.categories.get(record.get("category_id", 0), {})
+    category = file.categories.get(_key(record.get("category_id", 0)) or 0, {})
     return {"category_name": category["name"]} if "name" in category else {}
 
 
-def _everything(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dict[str, Any]:
+def _everything(record: dict[str, Any], found: Annotation, file: MasksFile) -> dict[str, Any]:
     """Keep all metadata of a mask; add the name of its category if there are several."""
     said = {key: getattr(found, key) for key in ("score", "stage", "level", "granularity")}
     known = {key: value for key, value in said.items() if value is not None or key in record}
@@ -221,7 +153,7 @@ def _everything(record: dict[str, Any], found: Annotation, file: CocoRecords) ->
     return {**known, **named, **found.extra}
 
 
-def _entity(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dict[str, Any]:
+def _entity(record: dict[str, Any], found: Annotation, file: MasksFile) -> dict[str, Any]:
     """Return the original category of EntitySeg, whose own category is class-agnostic."""
     original = record.get("category_id_ori")
     if original is None:
@@ -230,7 +162,7 @@ def _entity(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dic
     return {"category_name": str(named.get("name", original))}
 
 
-def _paco(record: dict[str, Any], found: Annotation, file: CocoRecords) -> dict[str, Any]:
+def _paco(record: dict[str, Any], found: Annotation, file: MasksFile) -> dict[str, Any]:
     """Distinguish parts from objects by the category, or by the annotation that contains them."""
     category = file.categories.get(found.category_id, {})
     own = record.get("obj_ann_id", found.id) == found.id

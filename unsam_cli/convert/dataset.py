@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.files import files_below as regular_files_below
-from unsam_cli.io.images import find_image, image_size
+from unsam_cli.io.images import image_size
+from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.names import Pictures
 from unsam_cli.rle import Rle, RunTable, suppress
 from unsam_cli.run.items import Item
 
@@ -97,9 +99,21 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A dataset whose annotations can be left out one by one."""
+
+    def left_out(self, image: SourceImage) -> list[LeftOut]:
+        """Return the annotations of an image that :meth:`Dataset.load` left out."""
+        ...
+
+
 def select(picture: Picture, settings: ReadSettings) -> Picture:
     """Drop masks that are too small or duplicates; the rest keep their order."""
     masks = picture.masks
+    if settings.crowds == "masks":
+        masks = [replace(mask, iscrowd=False) if mask.iscrowd else mask for mask in masks]
+        picture = Picture(picture.height, picture.width, masks)
     if not masks or (settings.min_area <= 1 and settings.max_iou >= 1):
         return picture
     table = RunTable.from_rles([mask.rle for mask in masks])
@@ -166,7 +180,7 @@ def numbered(names: Sequence[str]) -> list[SourceImage]:
     return [SourceImage(i + 1, name, i) for i, name in enumerate(names)]
 
 
-def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]:
+def size_of(file_name: str, pictures: Pictures | None, source: str) -> tuple[int, int]:
     """Return height and width, in pixels, of an image whose size is not in the source.
 
     Raises
@@ -176,9 +190,9 @@ def size_of(file_name: str, images: Path | None, source: str) -> tuple[int, int]
     MissingInputError
         The image does not exist.
     """
-    if images is None:
+    if pictures is None:
         raise DataError(f"{source}: height and width of {file_name} are missing; give --images DIR")
-    return image_size(find_image(images, file_name))
+    return image_size(pictures.find(file_name))
 
 
 def source_identity(path: Path, images: Iterable[Item]) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from unsam_cli.convert.filter_settings import FilterSettings
 from unsam_cli.errors import DataError
-from unsam_cli.io.annotations import Annotation, ImageInfo
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.rle import RunTable, area, crop, suppress
 from unsam_cli.run.inputs import local_file, name_of
@@ -53,7 +54,7 @@ def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
     """
     name = name_of(masks)
     with local_file(masks) as path:
-        found = read_masks(path, name=name)
+        found = read_masks(path, name=name, on_error=run.on_error)
         if not found.images:
             raise DataError(f"{name}: lists no images; give a full COCO file")
         own = found.info.get("unsam", {})
@@ -69,6 +70,7 @@ def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
             sink,
             run,
             content=lambda item: found.checksum(item.id),
+            left_out=lambda item: found.left_out.of(item.id),
         )
         logger.info(
             "filter: %d of %d masks are kept",

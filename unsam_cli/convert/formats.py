@@ -34,6 +34,8 @@ CHECKPOINT = "checkpoint"
 """Format of weights of a network, which become a model folder."""
 FOLDERS = frozenset({"sa1b", "labelmap", "yolo"})
 """Formats that are written as a folder."""
+WITHOUT_CROWDS = frozenset({"results", "yolo"})
+"""Formats that cannot hold crowd regions."""
 BSDS_MIN_AREA = 64
 """Least area of a segment of BSDS500 in pixels: hand-drawn borders leave slivers between them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, ImageFileError, MissingInputError
 from unsam_cli.io.files import check_regular
 from unsam_cli.io.files import files_below as regular_files_below
-from unsam_cli.io.images import IMAGE_SUFFIXES
 from unsam_cli.io.kinds import mistaken_file
+from unsam_cli.io.suffixes import IMAGE_SUFFIXES
 from unsam_cli.rle import Rle, from_runs
 from unsam_cli.run.provenance import checksum
 
 LabelArray = NDArray[np.int64]
+_MARKED = re.compile(
+    r"[_\-. ](mask|masks|label|labels|labelids|seg|segmentation|gt|annotation|instances?)$", re.I
+)
 _VOID = 255  # label of DAVIS for pixels that do not count
 
 
@@ -68,11 +72,17 @@ def read_pixels(path: Path) -> tuple[LabelArray, str]:
     if pixels.ndim == 3 and mode in ("RGB", "RGBA"):
         r, g, b = (pixels[..., i].astype(np.int64) for i in range(3))
         return r + 256 * g + 65536 * b, mode
+    if pixels.ndim == 2 and pixels.dtype.kind == "f" and _are_whole(pixels):
+        return pixels.astype(np.int64), mode
     if pixels.ndim != 2 or pixels.dtype.kind not in "uib":
         raise ImageFileError(
             f"{path}: pixels of mode {mode} are not labels; give a grey or palette image"
         )
     return pixels.astype(np.int64), mode
+
+
+def _are_whole(values: NDArray[np.floating[Any]]) -> bool:
+    return bool(np.isfinite(values).all() and (values == np.floor(values)).all())
 
 
 def label_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
@@ -122,11 +132,13 @@ class LabelMaps:
     def __init__(self, path: Path, settings: ReadSettings) -> None:
         self.settings = settings
         single = path.is_file()
-        what = "a folder of label maps (PNG)"
-        self.paths = [path] if single else files_below(path, ".png", what=what)
-        names = [p.relative_to(path.parent if single else path) for p in self.paths]
-        known = _names_by_stem(settings.images)
-        self.images = numbered([_name(name, known, settings.images) for name in names])
+        folder = path.parent if single else path
+        names = [path.relative_to(folder)] if single else _label_maps_below(folder)
+        beside = _names_by_stem(settings.images or folder)
+        if not single and settings.images is None:
+            names = _without_photographs(names, beside)
+        self.paths = [folder / name for name in names]
+        self.images = numbered([_name(name, beside, settings.images) for name in names])
 
     @property
     def files(self) -> Sequence[Path]:
@@ -150,21 +162,48 @@ class LabelMaps:
         return checksum(self.paths[image.index])
 
 
-def _names_by_stem(images: Path | None) -> dict[Path, str]:
-    if images is None:
-        return {}
+def _label_maps_below(folder: Path) -> list[Path]:
+    """Return the label maps below a folder, relative to it: PNG, else TIFF, sorted bytewise."""
+    what = "a folder of label maps (PNG or TIFF)"
+    for suffix in (".tif", ".tiff"):
+        if not any(regular_files_below(folder, (".png",))) and any(
+            regular_files_below(folder, (suffix,))
+        ):
+            return [p.relative_to(folder) for p in files_below(folder, suffix, what=what)]
+    return [p.relative_to(folder) for p in files_below(folder, ".png", what=what)]
+
+
+def _without_photographs(names: list[Path], beside: dict[Path, str]) -> list[Path]:
+    """Return only names such as ``a_mask.png``, if there are photographs of these names."""
+    marked = [name for name in names if _stem(name) != name.with_suffix("")]
+    marked = [name for name in marked if _stem(name) in beside]
+    return marked or names
+
+
+def _stem(label_map: Path) -> Path:
+    """Return the name of the photograph of a label map, without suffix."""
+    return label_map.with_name(_MARKED.sub("", label_map.stem))
+
+
+def _names_by_stem(images: Path) -> dict[Path, str]:
+    """Return names of the images below a folder by their names without suffix."""
     found = [Path(name) for name in regular_files_below(images, tuple(IMAGE_SUFFIXES))]
     return {name.with_suffix(""): name.as_posix() for name in sorted(found, reverse=True)}
 
 
 def _name(label_map: Path, known: dict[Path, str], images: Path | None) -> str:
+    """Return the name of the photograph of a label map, such as ``a.jpg`` of ``a_mask.png``."""
+    plain, stem = label_map.with_suffix(""), _stem(label_map)
     if images is None:
-        return label_map.as_posix()
-    if label_map.with_suffix("") not in known:
-        raise MissingInputError(
-            f"{images}: no image with the name of {label_map}; give the folder of the images"
-        )
-    return known[label_map.with_suffix("")]
+        return known[stem] if stem != plain and stem in known else label_map.as_posix()
+    # A folder of photographs may hold the label maps, too.
+    own = known.get(plain) == label_map.as_posix()
+    for name in (stem, plain) if own else (plain, stem):
+        if name in known:
+            return known[name]
+    raise MissingInputError(
+        f"{images}: no image with the name of {label_map}; give the folder of the images"
+    )
 
 
 class Davis:

@@ -10,7 +10,8 @@ from typing import Any
 from unsam_cli.convert.dataset import Truth, source_identity, to_annotations
 from unsam_cli.errors import DataError, UnsamError, UsageError
 from unsam_cli.found_masks import CONTAINED, granularity
-from unsam_cli.io.annotations import Annotation, ImageInfo
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.rle import RunTable, parents

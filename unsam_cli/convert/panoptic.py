@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.convert.coco_json import CocoRecords
-from unsam_cli.convert.dataset import Picture, SourceImage, Truth, size_of
+from unsam_cli.convert.coco_json import pictures_of, read_dataset, sized, source_images
+from unsam_cli.convert.dataset import Picture, SourceImage, Truth
 from unsam_cli.convert.label_maps import label_masks, read_labels
 from unsam_cli.convert.settings import ReadSettings
-from unsam_cli.errors import DataError, MissingInputError
-from unsam_cli.io.annotations import whole
+from unsam_cli.errors import DataError, MaskFileError, MissingInputError
+from unsam_cli.io.values import whole
 from unsam_cli.rle import Rle
 from unsam_cli.run.provenance import checksum
 
@@ -26,9 +26,9 @@ class CocoPanoptic:
         self.path, self.folder = path, settings.png or path.with_suffix("")
         if not self.folder.is_dir():
             raise MissingInputError(f"{self.folder}: no such folder of PNG files; give --png DIR")
-        self.file, self.settings = CocoRecords(path), settings
-        infos = sorted(self.file.images.values(), key=lambda info: info.id)
-        self.images = [SourceImage(info.id, info.file_name, i) for i, info in enumerate(infos)]
+        self.file = read_dataset(path, settings, masks=False)
+        self.pictures = pictures_of(self.file, settings)
+        self.images = source_images(self.file)
 
     @property
     def files(self) -> Iterator[Path]:
@@ -40,14 +40,13 @@ class CocoPanoptic:
         """Read the segments of an image."""
         size = self._size(image)
         masks: list[Truth] = []
-        for number, record in self.file.records_of(image.id):
+        for name, record in self.file.records_of(image.id):
             try:
                 masks += self._segments(record, size)
             except (ValueError, AttributeError, TypeError) as error:
                 if isinstance(error, DataError):
                     raise
-                what = f"record {number} of the annotations (image {image.id}): {error}"
-                raise self.file.error(what) from error
+                raise MaskFileError(f"{name}: {error}; fix or remove it") from error
         return Picture(*size, masks)
 
     def content(self, image: SourceImage) -> int | None:
@@ -59,10 +58,8 @@ class CocoPanoptic:
         return found
 
     def _size(self, image: SourceImage) -> tuple[int, int]:
-        info = self.file.images[image.id]
-        if info.height and info.width:
-            return info.height, info.width
-        return size_of(info.file_name, self.settings.images, self.file.name)
+        info = sized(self.file, image.id, self.pictures)
+        return info.height, info.width
 
     def _segments(self, record: dict[str, Any], size: tuple[int, int]) -> list[Truth]:
         name, segments = record.get("file_name"), record.get("segments_info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,9 +12,11 @@ from typing import Any
 from unsam_cli.convert.dataset import Picture, SourceImage, Truth
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
-from unsam_cli.io.annotations import annotation, image_info
+from unsam_cli.io.annotations import Annotation, NoMaskError, annotation
+from unsam_cli.io.image_entries import image_info
 from unsam_cli.io.json_stream import LONGEST, parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
+from unsam_cli.io.left_out import LeftOut, LeftOuts
 from unsam_cli.io.sources import Spool, json_files, open_path
 from unsam_cli.run.provenance import checksum
 
@@ -27,6 +30,7 @@ class Sa1b:
     history: Sequence[dict[str, Any]] = ()
 
     def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.settings, self._left_out = settings, LeftOuts()
         self.paths = json_files(path) if path.is_dir() else [path]
         # Files with names as in SA-1B are not opened here, since there are millions.
         found = [(*_identity(p), i) for i, p in enumerate(self.paths)]
@@ -48,19 +52,26 @@ class Sa1b:
         """Read the masks of an image."""
         path = self.paths[image.index]
         record = _parsed(path)
-        picture, (image_id, file_name) = read_record(record, str(path))
+        picture, (image_id, file_name), bad = read_record(record, str(path), self.settings)
+        self._left_out.record(image.id, bad)
         if (image_id, file_name) != (image.id, image.file_name):
             raise MaskFileError(
                 f"{path}: holds image {image_id}, {file_name}; name it sa_{image_id}.json"
             )
         return picture
 
+    def left_out(self, image: SourceImage) -> list[LeftOut]:
+        """Return the annotations of an image that were left out."""
+        return self._left_out.of(image.id)
+
     def content(self, image: SourceImage) -> int | None:
         """Return a checksum of the file of an image."""
         return checksum(self.paths[image.index])
 
 
-def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
+def read_record(
+    record: Any, where: str, settings: ReadSettings
+) -> tuple[Picture, tuple[int, str], list[LeftOut]]:
     """Read the object of one image, as files of SA-1B and rows of training shards hold it.
 
     Parameters
@@ -69,6 +80,8 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
         Parsed JSON with the keys `image` and `annotations`.
     where : str
         Name of the record in messages.
+    settings : ReadSettings
+        Whether invalid annotations are left out.
 
     Returns
     -------
@@ -76,6 +89,8 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
         The masks with all their additional keys.
     identity : (int, str)
         Id and file name of the image.
+    left_out : list of LeftOut
+        Annotations without a mask, and invalid ones if they are left out.
 
     Raises
     ------
@@ -87,17 +102,21 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
         rows = _member(record, "annotations", list)
     except ValueError as error:
         raise MaskFileError(f"{where}: {error}; give a file of SA-1B") from error
-    found = []
+    found: list[tuple[dict[str, Any], Annotation]] = []
+    bad: list[LeftOut] = []
     for number, row in enumerate(rows, start=1):
         try:
             if not isinstance(row, dict):
                 raise ValueError("must be an object")
-            found.append(annotation(row, number=number, image_id=info.id, image=info))
+            found.append((row, annotation(row, number=number, image_id=info.id, image=info)))
         except ValueError as error:
-            raise MaskFileError(
-                f"{where}: record {number} of the annotations: {error}; fix or remove it"
-            ) from error
-    place = {one.id: i for i, one in enumerate(found)}
+            if settings.on_error == "fail" and not isinstance(error, NoMaskError):
+                raise MaskFileError(
+                    f"{where}: record {number} of the annotations: {error}; fix or remove it"
+                ) from error
+            own = row.get("id") if isinstance(row, dict) else None
+            bad.append(LeftOut(info.id, own or number, str(error)))
+    place = {one.id: i for i, (_, one) in enumerate(found)}
     masks = [
         Truth(
             one.rle,
@@ -107,9 +126,9 @@ def read_record(record: Any, where: str) -> tuple[Picture, tuple[int, str]]:
             area=one.area,
             bbox=one.bbox,
         )
-        for row, one in zip(rows, found, strict=True)
+        for row, one in found
     ]
-    return Picture(info.height, info.width, masks), (info.id, info.file_name)
+    return Picture(info.height, info.width, masks), (info.id, info.file_name), bad
 
 
 def _member(record: Any, key: str, kind: type) -> Any:
@@ -122,7 +141,7 @@ def _member(record: Any, key: str, kind: type) -> Any:
 def _parsed(path: Path) -> Any:
     source = open_path(path, Spool())
     try:
-        return parse_json(source.read_at(0, LONGEST + 1))
+        return parse_json(source.read_at(0, LONGEST + 1).removeprefix(codecs.BOM_UTF8))
     except ValueError as error:
         told = mistaken(source.read_at(0, HEAD), "masks")
         raise MaskFileError(f"{path}: {told or f'not JSON: {error}; copy it again'}") from error

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from unsam_cli.convert.formats import BSDS_MIN_AREA
-from unsam_cli.settings import Settings, setting
+from unsam_cli.io.names import Pictures
+from unsam_cli.settings import Settings, crowds_setting, setting
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,13 @@ class ReadSettings(Settings):
         Folder of the images, for sizes and names that the source lacks.
     png : Path, optional
         Folder of the PNG files of ``coco-panoptic``.
+    on_error : {'fail', 'skip'}
+        Whether an invalid annotation is an error or is left out.
     """
 
     images: Path | None = None
     png: Path | None = None
+    on_error: str = "fail"
     min_area: int = setting(
         0,
         "Drop masks with fewer pixels.",
@@ -36,6 +40,7 @@ class ReadSettings(Settings):
         least=0,
         most=1,
     )
+    crowds: str = crowds_setting()
     components: bool = setting(
         False, "labelmap: make a separate mask of each 4-connected component of a label."
     )
@@ -50,9 +55,12 @@ class WriteSettings(Settings):
     ----------
     images : Path, optional
         Folder of the images, for ``tsv``.
+    pictures : Pictures, optional
+        The images in it.
     """
 
     images: Path | None = None
+    pictures: Pictures | None = None
     order: Literal["area", "score", "file"] = setting(
         "area",
         "--to labelmap: which masks lie on top: smaller ones (area), better ones (score) "

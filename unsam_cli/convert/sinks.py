@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Any
 
-from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.errors import DataError, OutputError, UsageError
 from unsam_cli.run.items import Item
 from unsam_cli.run.names import unique_names
 from unsam_cli.run.output import check_output, publish
@@ -65,6 +65,9 @@ class FolderSink(JournalSink):
             raise OutputError(f"{folder}: is a file; give the name of a folder")
         if settings.no_clobber and folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder}: is not empty, and --no-clobber was given")
+        items = list(items)
+        if kind == "yolo":
+            _refuse_one_stem(items)
         self.kind = kind
         inside, suffix = PLACES[kind]
         self.names = {i: PurePath(inside, name) for i, name in unique_names(items, suffix).items()}
@@ -102,6 +105,24 @@ class FolderSink(JournalSink):
         except OSError as error:
             raise OutputError(f"{path.parent}: {error.strerror}; choose another folder") from error
         publish(str(path), lambda place: _save(place, data), follow=False)
+
+
+def _refuse_one_stem(items: Sequence[Item]) -> None:
+    """Refuse images that YOLO would give one file of labels: it replaces the suffix of a name.
+
+    Raises
+    ------
+    DataError
+        Two images differ only in their suffix; the message names them.
+    """
+    stems: dict[PurePath, str] = {}
+    for item in items:
+        other = stems.setdefault(PurePath(item.file_name).with_suffix(""), item.file_name)
+        if other != item.file_name:
+            raise DataError(
+                f"{other} and {item.file_name} differ only in their suffix, so that YOLO reads one "
+                "file of labels for both; rename one of the images"
+            )
 
 
 def _save(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,20 +15,21 @@ from unsam_cli.convert.bsds500 import open_bsds500
 from unsam_cli.convert.coco_json import open_coco_json
 from unsam_cli.convert.dataset import (
     Dataset,
+    LeavesOut,
     SourceImage,
     select,
     source_identity,
     to_annotations,
 )
-from unsam_cli.convert.formats import FOLDERS, Request
+from unsam_cli.convert.formats import FOLDERS, WITHOUT_CROWDS, Request
 from unsam_cli.convert.label_maps import open_label_maps
 from unsam_cli.convert.panoptic import open_panoptic
 from unsam_cli.convert.sa1b import open_sa1b
 from unsam_cli.convert.settings import ReadSettings, WriteSettings
 from unsam_cli.convert.sinks import FolderSink, TsvSink
 from unsam_cli.convert.tsv import open_tsv
-from unsam_cli.io.images import find_image
 from unsam_cli.io.masks_lines import marks_of
+from unsam_cli.io.names import Pictures
 from unsam_cli.run.inputs import local_file
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import checksum
@@ -36,6 +38,8 @@ from unsam_cli.run.runner import Sink, run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
+
+logger = logging.getLogger(__name__)
 
 Open = Callable[[str, Path, ReadSettings], Dataset]
 Prepare = Callable[[SourceImage, MaskResult, WriteSettings], Any]
@@ -82,30 +86,41 @@ def convert(request: Request, read: ReadSettings, write: WriteSettings, run: Run
     UnsamError
         The source is missing or invalid, or the output cannot be written.
     """
+    read = replace(read, on_error=run.on_error)
+    dropped: list[int] = []
     with local_file(request.source) as path:
         dataset = OPENERS[request.source_format](request.source_format, path, read)
         run = _with_source(run, request, path, dataset).reading(lambda: dataset.files)
+        names = [image.file_name for image in dataset.images]
+        if write.images is not None and request.target == "tsv":
+            write = replace(write, pictures=Pictures(write.images, names))
         if read.images is not None:
-            names = [image.file_name for image in dataset.images]
             run = run.reading(partial(images_below, read.images, names))
         sink = _sink(request.target, dataset, run)
-        pictures = write.images if request.target == "tsv" else None
         one = partial(
             _convert_image,
             dataset=dataset,
             read=read,
             write=write,
             prepare=PREPARE[request.target],
+            dropped=dropped if request.target in WITHOUT_CROWDS else [],
         )
-        content = partial(_content, dataset=dataset, images=pictures)
+        content = partial(_content, dataset=dataset, pictures=write.pictures)
         work = partial(ordered_map, one, jobs=run.jobs)
-        return run_items(dataset.images, work, sink, run, content=content)
+        left_out = dataset.left_out if isinstance(dataset, LeavesOut) else None
+        code = run_items(dataset.images, work, sink, run, content=content, left_out=left_out)
+    if crowds := sum(dropped):
+        logger.warning(
+            "left out %d crowd regions, which %s cannot hold; --crowds masks converts them",
+            *(crowds, request.target),
+        )
+    return code
 
 
-def _content(image: SourceImage, *, dataset: Dataset, images: Path | None) -> int | None:
+def _content(image: SourceImage, *, dataset: Dataset, pictures: Pictures | None) -> int | None:
     """Return a checksum of the masks of an image, and of the image if that is written, too."""
     found = dataset.content(image)
-    return found if images is None else checksum(find_image(images, image.file_name), found)
+    return found if pictures is None else checksum(pictures.find(image.file_name), found)
 
 
 def _convert_image(
@@ -115,8 +130,11 @@ def _convert_image(
     read: ReadSettings,
     write: WriteSettings,
     prepare: Prepare,
+    dropped: list[int],
 ) -> Any:
+    """Return what is written for an image; its number of crowd regions is added to `dropped`."""
     picture = select(dataset.load(image), read)
+    dropped.append(sum(mask.iscrowd for mask in picture.masks))
     result = MaskResult(picture.height, picture.width, to_annotations(image.id, picture.masks))
     return prepare(image, result, write)
 

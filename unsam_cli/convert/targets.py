@@ -15,7 +15,8 @@ from unsam_cli.convert.outlines import join, outlines
 from unsam_cli.convert.settings import WriteSettings
 from unsam_cli.errors import DataError
 from unsam_cli.io.drawings import save_drawing
-from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.images import read_image
+from unsam_cli.io.sizes import check_size
 from unsam_cli.rle import Rle, area, to_runs
 from unsam_cli.run.sinks import MaskResult
 
@@ -56,15 +57,11 @@ def to_tsv(image: SourceImage, result: MaskResult, settings: WriteSettings) -> b
     DataError
         No folder of images is given, or the image has another size than its masks.
     """
-    if settings.images is None:
+    if settings.pictures is None:
         raise DataError(f"{image.file_name}: a training shard contains images; give --images DIR")
-    path = find_image(settings.images, image.file_name)
+    path = settings.pictures.find(image.file_name)
     rgb = read_image(path)  # JPEGs are decoded, too, so that no shard has a damaged one
-    if rgb.shape[:2] != (result.height, result.width):
-        raise DataError(
-            f"{path}: has {rgb.shape[0]}x{rgb.shape[1]} pixels, but its masks have "
-            f"{result.height}x{result.width}; give the images of these masks"
-        )
+    check_size(path, rgb.shape, (result.height, result.width))
     data = path.read_bytes()
     if not data.startswith(_JPEG):
         buffer = io.BytesIO()

@@ -19,6 +19,7 @@ from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
+from unsam_cli.io.left_out import LeftOut, LeftOuts
 from unsam_cli.io.sources import FileSource
 
 _HEAD = 2**14  # bytes at the start of a row that are searched for the image entry
@@ -32,6 +33,7 @@ class Tsv:
     history: Sequence[dict[str, Any]] = ()
 
     def __init__(self, path: Path, settings: ReadSettings) -> None:
+        self.settings, self._left_out = settings, LeftOuts()
         what = "a .tsv file, or a folder of them"
         paths = [path] if path.is_file() else files_below(path, ".tsv", what=what)
         self.rows = [(p, row, start) for p in paths for row, start in _starts(p)]
@@ -52,7 +54,14 @@ class Tsv:
         """Read the masks of an image."""
         path, row, start = self.rows[image.index]
         _, text = _columns(path, row, start)
-        return read_record(_named(_json(text, path, row), image), _where(path, row))[0]
+        record = _named(_json(text, path, row), image)
+        picture, _, bad = read_record(record, _where(path, row), self.settings)
+        self._left_out.record(image.id, bad)
+        return picture
+
+    def left_out(self, image: SourceImage) -> list[LeftOut]:
+        """Return the annotations of an image that were left out."""
+        return self._left_out.of(image.id)
 
     def content(self, image: SourceImage) -> int:
         """Return a checksum of the masks in the row of an image."""

@@ -9,11 +9,12 @@ from unsam_cli.divide.detections import select_detections
 from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
-from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.io.files import file_identity
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.feature_items import feature_items, open_features
-from unsam_cli.run.inputs import local_file, name_of, same_images
+from unsam_cli.run.image_list import same_images
+from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
@@ -49,7 +50,7 @@ def divide_detections(
     """
     with local_file(detections) as path:
         name = name_of(detections)
-        found = read_masks(path, name=name)
+        found = read_masks(path, name=name, on_error=run.on_error)
         items, history, parts = _images_of_features(features) if features else _images_of(found)
         same_images(items, {i: image.file_name for i, image in found.images.items()}, name)
         if not items and not features:
@@ -60,7 +61,9 @@ def divide_detections(
         run = run.with_inputs(detections=file_identity(path)).within(parts)
         sink = MaskSink(run, history)
         work = partial(_take_detections, found=found, min_score=settings.min_score)
-        return run_items(items, partial(ordered_map, work, jobs=run.jobs), sink, run)
+        listed = lambda item: found.left_out.of(item.id)  # noqa: E731
+        work_all = partial(ordered_map, work, jobs=run.jobs)
+        return run_items(items, work_all, sink, run, left_out=listed)
 
 
 def _images_of_features(features: str) -> tuple[list[ImageInfo], list[dict[str, Any]], Parts]:

@@ -8,9 +8,10 @@ from unsam_cli.evaluation.matches import Contribution, FileResult
 from unsam_cli.evaluation.matching import NO_VALUE, candidates, match
 from unsam_cli.evaluation.pairing import Predictions
 from unsam_cli.evaluation.points import point_result
-from unsam_cli.evaluation.sets import TruthSet, prediction_set, truth_set
+from unsam_cli.evaluation.sets import TruthSet, prediction_set, truth_set, with_pixels
 from unsam_cli.evaluation.settings import EvaluateSettings
-from unsam_cli.io.masks import ImageInfo, MasksFile
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.masks import MasksFile
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def _whole(image: ImageInfo, inputs: Inputs) -> Contribution:
         truths=int((~truth.crowd).sum()),
         crowds=int(truth.crowd.sum()),
         odd_areas=truth.odd_areas,
+        empty=truth.empty,
         files=[_file_result(image, truth, p, inputs.settings) for p in inputs.predictions],
     )
 
@@ -67,15 +69,18 @@ def _file_result(
 
 
 def _points(image: ImageInfo, inputs: Inputs) -> Contribution:
-    truth = inputs.truth.annotations_of(image.id)
+    every = inputs.truth.annotations_of(image.id)
+    truth = with_pixels(every)
     return Contribution(
         image_id=image.id,
         file_name=image.file_name,
         truths=sum(not a.iscrowd for a in truth),
         crowds=sum(a.iscrowd for a in truth),
+        empty=len(every) - len(truth),
         points=[
             point_result(
                 truth,
+                {a.id for a in every},
                 p.masks,
                 p.ids.get(image.id),
                 size=(image.height, image.width),

@@ -115,6 +115,8 @@ class Contribution:
         Numbers of masks and of crowd regions in the ground truth.
     odd_areas : int
         Number of masks of the ground truth whose stated area differs much from their pixels.
+    empty : int
+        Number of masks of the ground truth without a pixel, which are left out.
     files : list of FileResult
         One result per file of predictions, for whole images.
     points : list of PointResult
@@ -126,5 +128,6 @@ class Contribution:
     truths: int
     crowds: int
     odd_areas: int = 0
+    empty: int = 0
     files: list[FileResult] = field(default_factory=list)
     points: list[PointResult] = field(default_factory=list)

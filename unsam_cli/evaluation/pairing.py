@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from unsam_cli.errors import DataError
 from unsam_cli.evaluation.settings import Match
-from unsam_cli.io.masks import ImageInfo, MasksFile
+from unsam_cli.io.masks import MasksFile
+from unsam_cli.io.names import base_name, canonical, told_apart
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,7 @@ def pair(
             f"{truth_name}: lists no images; give a full COCO file, because images without "
             "predictions count, too"
         )
-    if not len(truth):
-        raise DataError(f"{truth_name}: has no masks; give a ground truth with masks")
+    _refuse_without_masks(truth, truth_name)
     by_name = match == "file-name"
     theirs = _ids_by_name(truth, truth_name, masks, name) if by_name else _ids_by_id(truth, masks)
     if not theirs:
@@ -77,63 +77,89 @@ def pair(
     return Predictions(name, masks, theirs)
 
 
+def _refuse_without_masks(truth: MasksFile, name: str) -> None:
+    if any(truth.counts(crowds=False).values()):
+        return
+    left_out = len(truth.left_out.every)
+    only = f"{left_out} annotations without a mask" if left_out else ""
+    if truth.crowds:
+        only = f"{truth.crowds} crowd regions (iscrowd is 1); --crowds masks counts them as masks"
+    raise DataError(
+        f"{name}: has no masks that count{', only ' if only else ''}{only}; give a ground truth "
+        "with masks"
+    )
+
+
 def _ids_by_id(truth: MasksFile, masks: MasksFile) -> dict[int, int]:
-    return {i: i for i in masks.image_ids if i in truth.images}
+    """Match ids; if any is text, as they are in the files."""
+    if not truth.text_ids and not masks.text_ids:
+        return {i: i for i in masks.image_ids if i in truth.images}
+    theirs = {masks.text_ids.get(i, str(i)): i for i in masks.image_ids}
+    texts = {i: truth.text_ids.get(i, str(i)) for i in sorted(truth.images)}
+    return {i: theirs[text] for i, text in texts.items() if text in theirs}
 
 
 def _ids_by_name(truth: MasksFile, truth_name: str, masks: MasksFile, name: str) -> dict[int, int]:
-    """Match by complete file names, or by their last parts if that finds nothing."""
-    if not masks.images:
+    """Match by names as they stand, else in their usual spelling, else by their last parts.
+
+    A bare list of results may name images without their suffix.
+    """
+    if not masks.names:
         raise DataError(
             f"{name}: lists no images, so file names cannot be matched; give a full COCO file"
         )
-    for key in (_whole, _last_part):
-        ours = _unique_names(truth.images.values(), truth_name, key)
-        other = _unique_names(masks.images.values(), name, key)
-        common = {ours[n]: other[n] for n in ours.keys() & other.keys()}
-        if common:
+    doubles: list[DataError] = []
+    for key in (str, canonical, base_name, *(() if masks.images else (_stem,))):
+        try:
+            ours = _unique_names(truth.names, truth_name, key)
+            other = _unique_names(masks.names, name, key)
+        except DataError as error:
+            doubles.append(error)
+            continue
+        if common := {ours[n]: other[n] for n in ours.keys() & other.keys()}:
             return dict(sorted(common.items()))
+    if doubles:
+        raise doubles[0]
     return {}
 
 
-def _whole(file_name: str) -> str:
-    return file_name
+def _stem(file_name: str) -> str:
+    """Return the last part of a name without suffix, and numbers without leading zeros."""
+    stem = PurePosixPath(base_name(file_name)).stem
+    return str(int(stem)) if stem.isdecimal() else stem
 
 
-def _last_part(file_name: str) -> str:
-    return PurePosixPath(file_name).name
-
-
-def _unique_names(
-    images: Iterable[ImageInfo], file: str, key: Callable[[str], str]
-) -> dict[str, int]:
-    names: dict[str, int] = {}
-    for image in images:
-        name = key(image.file_name)
-        other = names.setdefault(name, image.id)
-        if other != image.id:
+def _unique_names(names: Mapping[int, str], file: str, key: Callable[[str], str]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for image_id, file_name in names.items():
+        name = key(file_name)
+        other = ids.setdefault(name, image_id)
+        if other != image_id:
             raise DataError(
-                f"{file}: images {other} and {image.id} are both called {name}; use --match id"
+                f"{file}: images {other} and {image_id} are both called {name}; use --match id"
             )
-    return names
+    return ids
 
 
 def _nothing_in_common(
     truth: MasksFile, truth_name: str, masks: MasksFile, name: str, match: Match
 ) -> str:
     if match == "file-name":
-        ours, theirs = next(iter(truth.images.values())), next(iter(masks.images.values()))
+        ours, theirs = next(iter(truth.names.values())), next(iter(masks.names.values()))
+        one, other = told_apart(theirs, ours)
         return (
-            f"{name}: has no file name in common with {truth_name} (for example "
-            f"{theirs.file_name} and {ours.file_name}); are these predictions for other "
-            "images?"
+            f"{name}: has no file name in common with {truth_name} (for example {one} and "
+            f"{other}); are these predictions for other images?"
         )
     if not masks.image_ids:
         return f"{name}: has neither images nor masks; give a file of predictions"
-    theirs_id, ours_id = masks.image_ids[0], min(truth.images)
+    theirs_id, ours_id = (
+        file.text_ids.get(first, str(first))
+        for file, first in ((masks, masks.image_ids[0]), (truth, min(truth.images)))
+    )
     hint = (
         "use --match file-name if the names agree"
-        if masks.images
+        if masks.names
         else "are these predictions for other images? full COCO files can be matched by --match "
         "file-name"
     )
@@ -161,13 +187,13 @@ def _refuse_other_names(
     truth: MasksFile, truth_name: str, masks: MasksFile, name: str, ids: dict[int, int]
 ) -> None:
     """Refuse ids that belong to other images; only warn about different names."""
-    known = {_last_part(image.file_name): image.id for image in truth.images.values()}
+    known = {base_name(image.file_name): image.id for image in truth.images.values()}
     renamed = 0
     for ours, theirs in ids.items():
         if theirs not in masks.images:
             continue
-        here = _last_part(truth.images[ours].file_name)
-        there = _last_part(masks.images[theirs].file_name)
+        here = base_name(truth.images[ours].file_name)
+        there = base_name(masks.images[theirs].file_name)
         renamed += here != there
         if here != there and known.get(there, ours) != ours:
             raise DataError(

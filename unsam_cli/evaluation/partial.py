@@ -166,7 +166,7 @@ def packed(image: Contribution) -> bytes:
         }
         for f in image.files
     ]
-    keys = ("image_id", "file_name", "truths", "crowds", "odd_areas")
+    keys = ("image_id", "file_name", "truths", "crowds", "odd_areas", "empty")
     plain = {key: getattr(image, key) for key in keys}
     return orjson.dumps(plain | {"files": files, "points": [asdict(p) for p in image.points]})
 

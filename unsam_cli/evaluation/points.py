@@ -15,8 +15,9 @@ from unsam_cli.evaluation.matches import PointResult
 from unsam_cli.evaluation.metrics import Metrics
 from unsam_cli.evaluation.sets import rle_of, score_of, table_of
 from unsam_cli.evaluation.settings import MAX_CLICKS
-from unsam_cli.io.annotations import Annotation, whole
+from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.masks import MasksFile
+from unsam_cli.io.values import whole
 from unsam_cli.rle import Rle, iou
 
 POINT_METRICS = ("1-IoU-max", "1-IoU-oracle", "NoC@80", "NoC@90")
@@ -25,6 +26,7 @@ Prompt = tuple[str, int]
 
 def point_result(
     truth: Sequence[Annotation],
+    known: set[int],
     masks: MasksFile,
     image_id: int | None,
     *,
@@ -40,6 +42,8 @@ def point_result(
     ----------
     truth : sequence of Annotation
         Ground truth of the image.
+    known : set of int
+        Ids of all annotations of the image, including those that are no targets.
     masks : MasksFile
         Predictions with the key `target_id`, the annotation that the prompt was for. `prompt_id`
         distinguishes several prompts of a target, and `clicks` is the number of clicks, by default
@@ -61,7 +65,7 @@ def point_result(
     Li et al., Semantic-SAM, 2023, section 4: "1-IoU", Max and Oracle.
     """
     targets = {a.id: a for a in truth if not a.iscrowd}
-    prompts = _prompts(masks, image_id, {a.id for a in truth}, size, score_key)
+    prompts = _prompts(masks, image_id, known, size, score_key)
     told = any(click for masks_of in prompts.values() for _, click, _ in masks_of)
     found: dict[int, list[list[float]]] = defaultdict(list)
     for (_, target), answers in prompts.items():

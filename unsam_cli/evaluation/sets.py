@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError
-from unsam_cli.io.annotations import Annotation, number_or_none, whole
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile
-from unsam_cli.rle import Rle, RunTable, from_segmentation
+from unsam_cli.io.values import number_or_none, whole_or
+from unsam_cli.rle import Rle, RunTable, area, from_segmentation
 
+Records = list[tuple[str, dict[str, Any]]]
 _AREA_TOLERANCE = 0.1  # areas of polygons and of their pixels differ by less
 
 
@@ -32,6 +36,8 @@ class TruthSet:
         Values of the key that metrics are split by; None for a mask without a value.
     odd_areas : int
         Number of masks whose stated area differs much from their pixels.
+    empty : int
+        Number of masks without a pixel, which are left out.
     """
 
     table: RunTable
@@ -39,6 +45,7 @@ class TruthSet:
     crowd: NDArray[np.bool_]
     values: list[str | None]
     odd_areas: int = 0
+    empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,8 @@ def truth_set(truth: MasksFile, image_id: int, *, by: str | None = None) -> Trut
     """
     image = truth.images[image_id]
     # In a tie the first one is taken, and pycocotools processes one category after the other.
-    found = sorted(truth.annotations_of(image_id), key=lambda a: a.category_id)
+    every = sorted(truth.annotations_of(image_id), key=lambda a: a.category_id)
+    found = with_pixels(every)
     table = RunTable.from_rles([a.rle for a in found], size=(image.height, image.width))
     areas = np.array([a.area for a in found], dtype=np.float64)
     off = np.abs(areas - table.areas) > _AREA_TOLERANCE * np.maximum(table.areas, 64)
@@ -83,7 +91,14 @@ def truth_set(truth: MasksFile, image_id: int, *, by: str | None = None) -> Trut
         crowd=np.array([a.iscrowd for a in found], dtype=bool),
         values=[None if by is None else _value_of(a, by) for a in found],
         odd_areas=int(off.sum()),
+        empty=len(every) - len(found),
     )
+
+
+def with_pixels(found: Sequence[Annotation]) -> list[Annotation]:
+    """Return the annotations whose masks have a pixel: no prediction can match the others."""
+    sizes = area([a.rle for a in found])
+    return [a for a, size in zip(found, sizes.tolist(), strict=True) if size]
 
 
 def _value_of(found: Annotation, key: str) -> str | None:
@@ -130,8 +145,28 @@ def prediction_set(
         A score is missing, or a mask is malformed or of another size; the message names it.
     """
     records = [] if image_id is None else masks.records_of(image_id)
+    try:
+        return _prediction_set(records, size, keep, score_key)
+    except DataError:
+        if not masks.keep_going or image_id is None:
+            raise
+    sound: Records = []
+    bad: list[LeftOut] = []
+    for name, record in records:
+        try:
+            _prediction_set([(name, record)], size, keep, score_key)
+            sound.append((name, record))
+        except DataError as error:
+            bad.append(LeftOut(image_id, record.get("id") or name, str(error)))
+    masks.left_out.record(image_id, bad)
+    return _prediction_set(sound, size, keep, score_key)
+
+
+def _prediction_set(
+    records: Records, size: tuple[int, int], keep: int, score_key: str | None
+) -> PredictionSet:
     scores = np.array([score_of(n, record, score_key) for n, record in records], dtype=np.float64)
-    categories = np.array([_category(n, record) for n, record in records], dtype=np.int64)
+    categories = np.array([_category(record) for _, record in records], dtype=np.int64)
     order = np.argsort(categories, kind="stable")  # as in truth_set
     order = order[np.argsort(-scores[order], kind="stable")][:keep]
     chosen = [records[i] for i in order]
@@ -157,11 +192,8 @@ def score_of(name: str, record: dict[str, Any], key: str | None) -> float:
     return float(score)
 
 
-def _category(name: str, record: dict[str, Any]) -> int:
-    try:
-        return whole(record, "category_id", default=1)
-    except ValueError as error:
-        raise DataError(f"{name}: {error}; fix or remove it") from error
+def _category(record: dict[str, Any]) -> int:
+    return whole_or(record, "category_id", 1)
 
 
 def rle_of(name: str, record: dict[str, Any], size: tuple[int, int]) -> Rle:

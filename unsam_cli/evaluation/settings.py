@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from unsam_cli.run.output import STDOUT
 from unsam_cli.run.settings import RunSettings, writing
-from unsam_cli.settings import Settings, setting
+from unsam_cli.settings import Settings, crowds_setting, setting
 
 Protocol = Literal["whole-image", "point"]
 Match = Literal["id", "file-name"]
@@ -34,6 +34,7 @@ class EvaluateSettings(Settings):
         None, "Also report metrics per value of a key of the ground truth.", metavar="KEY"
     )
     match: Match = setting("id", "How to match images between files.", choices=get_args(Match))
+    crowds: str = crowds_setting()
     score_key: str = setting(
         "score", "Key that ranks predictions; none ranks by file order.", metavar="KEY"
     )

@@ -137,6 +137,7 @@ class ReportSink(FileSink):
         """Log oddities of the files with their numbers."""
         notes: Counter[str] = Counter()
         for image in images:
+            notes["masks of the ground truth have no pixels and are left out"] += image.empty
             notes[
                 "masks of the ground truth have an area that differs by more than 10 % from "
                 "their pixels; size ranges use the area in the file, as in pycocotools"

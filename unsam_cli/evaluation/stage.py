@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.images import Inputs, evaluate_image
-from unsam_cli.evaluation.pairing import pair
+from unsam_cli.evaluation.pairing import Predictions, pair
 from unsam_cli.evaluation.plot import check_plot
 from unsam_cli.evaluation.settings import EvaluateSettings
 from unsam_cli.evaluation.sinks import EvaluateOutputs, ReportSink
-from unsam_cli.io.masks import read_masks
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output
 from unsam_cli.run.parallel import ordered_map
@@ -70,7 +72,8 @@ def evaluate(
     names = [name_of(argument) for argument in arguments]
     with ExitStack() as stack:
         paths = [stack.enter_context(local_file(argument)) for argument in arguments]
-        first, *others = (read_masks(p, name=n) for p, n in zip(paths, names, strict=True))
+        read = partial(read_masks, on_error=run.on_error, crowds=settings.crowds)
+        first, *others = (read(p, name=n) for p, n in zip(paths, names, strict=True))
         pairs = [
             pair(first, names[0], masks, name, match=settings.match)
             for masks, name in zip(others, names[1:], strict=True)
@@ -80,8 +83,17 @@ def evaluate(
         sink = ReportSink(run, names[1:], settings, outputs)
         one = partial(evaluate_image, inputs=Inputs(first, pairs, settings))
         images = [image for _, image in sorted(first.images.items())]
-        code = run_items(images, partial(ordered_map, one, jobs=run.jobs), sink, run)
+        work = partial(ordered_map, one, jobs=run.jobs)
+        left_out = partial(_left_out, truth=first, pairs=pairs)
+        code = run_items(images, work, sink, run, left_out=left_out)
     return Evaluation(sink.report, code)
+
+
+def _left_out(image: ImageInfo, *, truth: MasksFile, pairs: Sequence[Predictions]) -> list[LeftOut]:
+    """Return the annotations of an image that were left out, of all files."""
+    found = [truth.left_out.of(image.id)]
+    found += [p.masks.left_out.of(p.ids[image.id]) for p in pairs if image.id in p.ids]
+    return [one for group in found for one in group]
 
 
 def _check(

@@ -17,15 +17,16 @@ from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.io.features import FeatureAttributes
+from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.feature_sink import FeatureSink
+from unsam_cli.run.image_list import same_images
 from unsam_cli.run.inputs import (
     STDIN,
     ImageQuery,
     images_of,
     local_file,
     name_of,
-    same_images,
 )
 from unsam_cli.run.items import ImageItem
 from unsam_cli.run.provenance import checksum
@@ -76,7 +77,7 @@ def extract_features(
         masks = None
         if regions is not None:
             path = stack.enter_context(local_file(regions))
-            masks = read_masks(path, name=name_of(regions))
+            masks = read_masks(path, name=name_of(regions), on_error=run.on_error)
             names = {i: image.file_name for i, image in masks.images.items()}
             same_images(items, names, name_of(regions))
         backbone = _create(network, settings, compute, masks, run.seed)
@@ -97,7 +98,12 @@ def extract_features(
         def sources(item: ImageItem) -> list[Path]:
             return [item.path, *given]
 
-        code = run_items(items, work, sink, run, content=content, sources=sources)
+        def left_out(item: ImageItem) -> list[LeftOut]:
+            return [] if masks is None else masks.left_out.of(item.id)
+
+        code = run_items(
+            items, work, sink, run, content=content, sources=sources, left_out=left_out
+        )
         _report_speed(backbone, meter, compute)
         return code
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
-from unsam_cli.rle import Rle, area, boxes, from_segmentation
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.values import is_number, number_or_none, whole, whole_or
+from unsam_cli.rle import Rle, area, boxes, from_segmentation, outlined
 
 _OWN_KEYS = frozenset(
     {"id", "image_id", "category_id", "iscrowd", "segmentation", "bbox", "area", "score"}
@@ -16,24 +15,8 @@ _OWN_KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """An image entry of a masks file.
-
-    Attributes
-    ----------
-    id : int
-        Id that annotations refer to.
-    file_name : str
-        Name as stored in the file, see :func:`~unsam_cli.io.images.find_image`.
-    height, width : int
-        Height and width in pixels, after EXIF rotation.
-    """
-
-    id: int
-    file_name: str
-    height: int
-    width: int
+class NoMaskError(ValueError):
+    """An annotation has no mask: only a box, or polygons without area."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,40 +89,6 @@ class Annotation:
         }
 
 
-def image_info(record: dict[str, Any]) -> ImageInfo:
-    """Check an image entry; SA-1B calls its id `image_id`, LVIS names files by their address.
-
-    Raises
-    ------
-    ValueError
-        A key is missing or has an invalid value.
-    """
-    image_id = whole(record, "id" if "id" in record else "image_id")
-    name = file_name_of(record)
-    height, width = whole(record, "height"), whole(record, "width")
-    if height < 1 or width < 1:
-        raise ValueError(f"height and width must be positive, got {height} and {width}")
-    return ImageInfo(image_id, name, height, width)
-
-
-def file_name_of(record: dict[str, Any]) -> str:
-    """Return the name of an image; without one, folder and file name of its `coco_url`.
-
-    The folder is needed, since some validation images of LVIS are training images of COCO.
-
-    Raises
-    ------
-    ValueError
-        The record has neither.
-    """
-    name, url = record.get("file_name"), record.get("coco_url")
-    if not name and isinstance(url, str):
-        name = "/".join(PurePosixPath(urlsplit(url).path).parts[-2:])
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name must be text, got {name!r:.60}")
-    return name
-
-
 def annotation(
     record: dict[str, Any], *, number: int, image_id: int, image: ImageInfo | None
 ) -> Annotation:
@@ -156,27 +105,32 @@ def annotation(
     image : ImageInfo, optional
         Entry of its image. Without it, the mask must be an RLE, which includes its size.
 
+    Notes
+    -----
+    Missing keys and null are equal. `area`, `bbox` and `category_id` that make no sense count as
+    missing, since the mask has its own area and box, and all categories are one.
+
     Raises
     ------
+    NoMaskError
+        There is no mask.
     ValueError
         A key is missing or has an invalid value.
     """
     rle = _mask(record, image)
-    crowd = record.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise ValueError(f"iscrowd must be 0 or 1, got {crowd!r:.60}")
+    crowd = is_crowd(record)
     stage = record.get("stage")
     if stage is not None and not isinstance(stage, str):
         raise ValueError(f"stage must be text, got {stage!r:.60}")
-    size = number_or_none(record, "area")
+    size = record.get("area")
     return Annotation(
-        id=whole(record, "id", default=number),
+        id=whole_or(record, "id", number),
         image_id=image_id,
         rle=rle,
-        area=int(area([rle])[0]) if size is None else size,
+        area=size if size is not None and is_number(size) else int(area([rle])[0]),
         bbox=_box(record, rle),
-        category_id=whole(record, "category_id", default=1),
-        iscrowd=bool(crowd),
+        category_id=whole_or(record, "category_id", 1),
+        iscrowd=crowd,
         score=number_or_none(record, "score"),
         parent_id=whole(record, "parent_id") if record.get("parent_id") is not None else None,
         level=number_or_none(record, "level"),
@@ -186,47 +140,41 @@ def annotation(
     )
 
 
-def whole(record: dict[str, Any], key: str, *, default: int | None = None) -> int:
-    """Return an integer of a record, within 64 bits.
+def is_crowd(record: dict[str, Any]) -> bool:
+    """Return whether an annotation is a crowd region.
 
     Raises
     ------
     ValueError
-        The value is something else, or missing without a default.
+        `iscrowd` is neither 0 nor 1, nor missing.
     """
-    value = record.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise ValueError(f"{key} must be a whole number, got {value!r:.60}")
-    return value
+    crowd = record.get("iscrowd")
+    if crowd in (None, "0", "1"):
+        crowd = int(crowd or 0)
+    if crowd not in (0, 1):
+        raise ValueError(f"iscrowd must be 0 or 1, got {crowd!r:.60}")
+    return bool(crowd)
 
 
-def number_or_none(record: dict[str, Any], key: str) -> float | None:
-    """Return a finite number of a record, or None if it has none.
-
-    Raises
-    ------
-    ValueError
-        The value is something else.
-    """
-    value = record.get(key)
-    if value is None:
-        return None
-    if not _is_number(value):
-        raise ValueError(f"{key} must be a finite number, got {value!r:.60}")
-    number: float = value
-    return number
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
+def without_mask(record: dict[str, Any]) -> str | None:
+    """Return why an annotation has no mask, or None if it has one, which may be invalid."""
+    segmentation = record.get("segmentation")
+    if segmentation is None:
+        return "segmentation is missing; masks are needed, not only boxes"
+    if isinstance(segmentation, list) and not outlined(segmentation):
+        only = "only a box" if record.get("bbox") else "no polygon"
+        return (
+            f"segmentation is empty ({only}); masks are needed"
+            if not segmentation
+            else ("no polygon has an area: at least three points are needed")
+        )
+    return None
 
 
 def _mask(record: dict[str, Any], image: ImageInfo | None) -> Rle:
     segmentation = record.get("segmentation")
-    if segmentation is None:
-        raise ValueError("segmentation is missing; masks are needed, not only boxes")
+    if (reason := without_mask(record)) is not None:
+        raise NoMaskError(reason)
     if image is not None:
         return from_segmentation(segmentation, image.height, image.width)
     if isinstance(segmentation, list):
@@ -239,9 +187,7 @@ def _mask(record: dict[str, Any], image: ImageInfo | None) -> Rle:
 
 def _box(record: dict[str, Any], rle: Rle) -> tuple[float, float, float, float]:
     box = record.get("bbox")
-    if box is None:
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         box = boxes([rle])[0].tolist()
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        raise ValueError(f"bbox must be four finite numbers x, y, w, h, got {box!r:.60}")
     x, y, w, h = box
     return x, y, w, h

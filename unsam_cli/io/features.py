@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from unsam_cli.errors import FeatureFileError, MissingInputError
+from unsam_cli.errors import FeatureFileError, MachineError, MissingInputError
 from unsam_cli.io.feature_records import (
     PROMPT,
     FeatureAttributes,
@@ -76,6 +76,8 @@ class FeatureFile:
             # Files appear complete and never change, so locks, which fail or hang on NFS, are off.
             self._file = h5py.File(path, "r", locking=False)
         except OSError as e:
+            if "consistency flags" in str(e) or "already open" in str(e):
+                raise self._left_open() from e
             raise self._error(f"not a readable HDF5 file ({_first_line(e)})") from e
         try:
             self._guard(self._read_index)
@@ -94,6 +96,13 @@ class FeatureFile:
 
     def _error(self, text: str) -> FeatureFileError:
         return FeatureFileError(f"{self.name}: {text}; run extract-features again")
+
+    def _left_open(self) -> MachineError:
+        return MachineError(
+            f"{self.name}: a program has it open for writing, or died while it had: wait until it "
+            f"has finished, or clear its mark with h5clear -s {self.path}",
+            everywhere=False,
+        )
 
     def _read_index(self) -> None:
         self.attributes = read_attributes(self._file, self.name, self._error)

@@ -12,11 +12,13 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 
 from unsam_cli.errors import DataError, MissingInputError, UnsamError
+from unsam_cli.io.suffixes import OTHER_PICTURES
 
 logger = logging.getLogger(__name__)
 
@@ -176,9 +178,9 @@ def read_small(path: Path | str, most: int) -> bytes:
 def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Yield the files below a folder, as paths relative to it, in no particular order.
 
-    Hidden files and folders are ignored. Other files that are not regular are ignored with a
-    warning. Links to files are followed, links to folders are not. A broken link is yielded, so
-    that it is reported as a missing file.
+    Hidden files and folders are ignored. Other files that are not regular, links to folders, and,
+    if images are searched, pictures of other kinds are ignored with a warning. Links to files are
+    followed. A broken link is yielded, so that it is reported as a missing file.
 
     Parameters
     ----------
@@ -193,6 +195,8 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
         A folder cannot be read, so files would be missing without notice.
     """
     pending, strange = [""], []
+    left_out: Counter[str] = Counter()
+    others = OTHER_PICTURES if ".jpg" in suffixes else {}
     while pending:
         inside = pending.pop()
         try:
@@ -212,6 +216,21 @@ def files_below(folder: Path | str, suffixes: tuple[str, ...]) -> Iterator[str]:
                     yield name
                 elif not os.path.isdir(entry.path):
                     strange.append(entry.path)
+            elif kind := _kind_left_out(entry, others):
+                left_out[kind] += 1
+    _tell_left_out(folder, left_out, strange)
+
+
+def _kind_left_out(entry: os.DirEntry[str], others: Mapping[str, str]) -> str | None:
+    """Return what an entry is that is left out but may be wanted."""
+    if entry.is_symlink() and entry.is_dir():
+        return "linked sub-folders (name them, too)"
+    return others.get(os.path.splitext(entry.name)[1].lower())
+
+
+def _tell_left_out(folder: Path | str, left_out: Counter[str], strange: list[str]) -> None:
+    for kind, count in sorted(left_out.items()):
+        logger.warning("%s: left out %d %s", folder, count, kind)
     if strange:
         logger.warning(
             "ignored %d entries that are not regular files, such as %s", len(strange), min(strange)

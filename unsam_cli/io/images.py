@@ -6,42 +6,29 @@ size in the header has been checked.
 
 from __future__ import annotations
 
+import importlib
 import io
-import os
-from pathlib import Path, PurePath
-from typing import BinaryIO
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile
 
-from unsam_cli.errors import DataError, ImageFileError, MissingInputError
+from unsam_cli.errors import ImageFileError
 from unsam_cli.io.files import open_regular
 from unsam_cli.io.kinds import HEAD, mistaken
+from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
 from unsam_cli.io.pixels import to_rgb
+from unsam_cli.io.settings import pixel_settings
+from unsam_cli.io.tiff import OtherTiff, choose_page, is_dark
 from unsam_cli.rle import MAX_PIXELS
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"}
-)
-"""Lower-case suffixes by which images are found in folders."""
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 """Formats that are read. Others that Pillow opens (EPS, WMF...) would run external programs."""
 
 _STRIP = 512  # rows copied at once
-_LONGEST_NAME = 4096  # characters, the limit of Linux; longer names would only fill the message
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # Pillow checks some formats again while it decodes. Its own limit is too low for panoramas.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -63,7 +50,8 @@ def read_image(path: Path, *, longest: int | None = None) -> NDArray[np.uint8]:
     -------
     (H, W, 3) uint8
         RGB, rotated by the EXIF orientation; the first frame of an animation. For other kinds of
-        pixels see :func:`~unsam_cli.io.pixels.to_rgb`. The array is writable.
+        pixels see :func:`~unsam_cli.io.pixels.to_rgb`, for pages and bands
+        :mod:`~unsam_cli.io.tiff`. The array is writable.
 
     Raises
     ------
@@ -90,13 +78,22 @@ def image_size(path: Path) -> tuple[int, int]:
         try:
             image = _open_image(stream, str(path))
             width, height = image.size
-            # Pillow has already rotated the size of a TIFF.
-            turned = image.format != "TIFF" and _orientation(image) >= 5
+            turned = isinstance(image, ImageFile.ImageFile) and swaps_sides(image)
         except ImageFileError:
             raise
         except Exception as error:  # damaged files may raise any error
             raise _damaged(str(path), error) from error
     return (width, height) if turned else (height, width)
+
+
+def orientation_of(path: Path) -> int:
+    """Return the EXIF orientation of an image, 1 to 8; 1 if there is none."""
+    with _open_file(path) as stream:
+        try:
+            image = _open_image(stream, str(path))
+            return orientation(image) if isinstance(image, ImageFile.ImageFile) else 1
+        except Exception:  # reported when it is read
+            return 1
 
 
 def decode_image(data: bytes, name: str, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -148,52 +145,18 @@ def _bicubic(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     return np.array(image.resize(size[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
-def find_image(root: Path, file_name: str) -> Path:
-    """Find the image that a masks or features file names.
-
-    Parameters
-    ----------
-    root : Path
-        Folder of the images.
-    file_name : str
-        Name as stored, relative to the folder or to a folder above it. Its last part is tried, too.
-
-    Returns
-    -------
-    Path
-        Path of the existing image.
-
-    Raises
-    ------
-    DataError
-        The name is absolute, leads out of the folder, or is not a name.
-    MissingInputError
-        There is no such file.
-    """
-    sound = isinstance(file_name, str) and "\0" not in file_name and len(file_name) <= _LONGEST_NAME
-    name = PurePath(file_name) if sound else None
-    if name is None or not name.name or name.is_absolute() or ".." in name.parts:
-        raise DataError(
-            f"file_name {file_name!r:.200} is not a path below a folder; "
-            "store names relative to the folder of the images"
-        )
-    tried = list(dict.fromkeys([root / name, root / name.name]))
-    for path in tried:
-        if os.path.isfile(path):  # unlike Path.is_file, false for names that are too long
-            return path
-    raise MissingInputError(
-        f"{' and '.join(map(str, tried))}: no such file; give the folder that holds the images"
-    )
-
-
 def _open_file(path: Path) -> BinaryIO:
     return open_regular(path, error=ImageFileError)
 
 
-def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFile.ImageFile:
+def _open_image(
+    stream: BinaryIO, name: str, most: int = MAX_PIXELS
+) -> ImageFile.ImageFile | OtherTiff:
     """Read the header; the counterpart of `Image.open` for our formats and our limit."""
     Image.init()
     prefix = stream.read(16)
+    if prefix[4:8] == b"ftyp" and find_spec("pillow_heif") and "HEIF" not in Image.OPEN:
+        importlib.import_module("pillow_heif").register_heif_opener()
     if not prefix:
         raise ImageFileError(f"{name}: empty file; copy the image again or remove it")
     openers = [Image.OPEN[kind] for kind in _FORMATS if kind in Image.OPEN]
@@ -209,7 +172,7 @@ def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFil
             "or remove it"
         )
     stream.seek(0)
-    image = opener(stream, name)
+    image = _opened(opener, stream, name, is_tiff=prefix[:2] in (b"II", b"MM"))
     width, height = image.size
     if width * height > most:
         raise ImageFileError(
@@ -218,23 +181,56 @@ def _open_image(stream: BinaryIO, name: str, most: int = MAX_PIXELS) -> ImageFil
     return image
 
 
+def _opened(
+    opener: Any, stream: BinaryIO, name: str, *, is_tiff: bool
+) -> ImageFile.ImageFile | OtherTiff:
+    """Open an image; of a TIFF the page that is read."""
+    if is_tiff and pixel_settings().bands is not None:
+        return OtherTiff(stream, name)
+    try:
+        image: ImageFile.ImageFile = opener(stream, name)
+        if is_tiff:
+            choose_page(image, name)
+    except ImageFileError:
+        raise
+    except (SyntaxError, KeyError, ValueError, NotImplementedError) as error:
+        if not is_tiff or isinstance(error, UnicodeError):
+            raise
+        return OtherTiff(stream, name)
+    return image
+
+
 def _read(
     stream: BinaryIO, name: str, longest: int | None, most: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     try:
         image = _open_image(stream, name, most)
+        if isinstance(image, OtherTiff):
+            return _pixels(image.read(most))
         if longest is not None and max(image.size) > longest:
             width, height = image.size
             scale = longest / max(width, height)
             image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
-        image.load()
-        turn = _UPRIGHT.get(_orientation(image))
-        rgb = to_rgb(image)
+        turn = turn_of(image)
+        if not _loads(image) or is_dark(image):
+            return _pixels(OtherTiff(stream, name).read(most))
+        rgb = to_rgb(image, name)
         return _pixels(rgb if turn is None else rgb.transpose(turn))
     except ImageFileError:
         raise
     except Exception as error:  # damaged files may raise any error
         raise _damaged(name, error) from error
+
+
+def _loads(image: ImageFile.ImageFile) -> bool:
+    """Decode an image; return whether Pillow can, if it is a TIFF."""
+    try:
+        image.load()
+    except (ValueError, KeyError):
+        if image.format != "TIFF":
+            raise
+        return False
+    return True
 
 
 def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
@@ -244,15 +240,6 @@ def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
         bottom = min(top + _STRIP, rgb.height)
         pixels[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
     return pixels
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1..8; 1 if it is missing or cannot be read."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged metadata does not affect the pixels
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _damaged(name: str, error: Exception) -> ImageFileError:

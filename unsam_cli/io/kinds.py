@@ -35,8 +35,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"MM\0+", "picture", "a TIFF picture"),
     (0, b"\0\0\0\x0cjP  ", "picture", "a JPEG 2000 picture"),
     (4, b"ftypavif", "picture", "an AVIF picture"),
-    (4, b"ftyphei", "other", "a HEIC picture"),
-    (4, b"ftypmif1", "other", "a HEIC picture"),
+    (4, b"ftyphei", "heic", "a HEIC picture"),
+    (4, b"ftypmif1", "heic", "a HEIC picture"),
     (4, b"ftyp", "other", "a video"),
     (0, b"8BPS", "other", "a Photoshop picture"),
     (0, b"%PDF", "other", "a PDF document"),
@@ -73,6 +73,7 @@ _HINTS = {
     ("masks", "picture"): ": unsam extract-features, divide and conquer make them of images",
     ("masks", "weights"): ": unsam predict makes them with a checkpoint",
     ("image", "json"): "; give a COCO file of images as --coco FILE",
+    ("image", "heic"): ": pip install unsam[heic] reads HEIC",
     ("image", "text"): "; give a list of images as @FILE",
 }
 

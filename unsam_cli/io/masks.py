@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from unsam_cli.errors import MaskFileError, UnsamError
-from unsam_cli.io.annotations import Annotation, ImageInfo, annotation
-from unsam_cli.io.json_stream import parse_json
-from unsam_cli.io.masks_index import Index, add_source, check_image_ids
+from unsam_cli.io.annotations import Annotation, NoMaskError, annotation
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.left_out import LeftOut, LeftOuts
+from unsam_cli.io.masks_index import add_source
+from unsam_cli.io.masks_table import Form, Index, settle
+from unsam_cli.io.masks_texts import MaskTexts
 from unsam_cli.io.sources import Spool, json_files, open_path
 
-Row = list[int]  # as in masks_index.Index
-_GAP = 4096  # bytes between two records that are still read at once
-
-__all__ = ["Annotation", "ImageInfo", "ImageMasks", "MasksFile", "read_masks"]
+__all__ = ["Annotation", "ImageMasks", "MasksFile", "read_masks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +52,39 @@ class MasksFile:
     ----------
     images : dict
         `ImageInfo` by id; empty if the file lists no images, as a bare list of results.
+    categories : dict
+        Records of ``categories`` and ``part_categories``, by id.
     info : dict
         The object `info` of the file, whose key `unsam` is the provenance.
+    text_ids : dict
+        Ids in the file, as text, by id, if any id of an image is text.
+    names : dict
+        Names of images by id: those listed, else those in the annotations, else ids that are text.
+    name : str
+        Name of the file, or of the first file, in messages.
+    keep_going : bool
+        Whether invalid annotations are left out.
+    left_out : LeftOuts
+        Annotations without a mask, and invalid ones that have been read.
     """
 
-    def __init__(self, index: Index, spool: Spool) -> None:
+    def __init__(self, index: Index, spool: Spool, *, keep_going: bool, crowds: str) -> None:
         self.images = index.images
+        self.categories = index.categories
         self.info = index.info
-        self._sources = index.sources
-        self._rows = index.table()
+        self.text_ids = index.text_ids
+        listed = {i: image.file_name for i, image in index.images.items()}
+        self.names = listed or {**index.text_ids, **index.names}
+        self.name = index.sources[0].name
+        self.keep_going = keep_going
+        self.left_out = LeftOuts(index.left_out)
+        self._texts = MaskTexts(index, crowds_as_masks=crowds == "masks")
         self._crowds = index.crowds
         self._spool = spool  # kept alive for the sources
 
     def __len__(self) -> int:
         """Count the annotations."""
-        return len(self._rows)
+        return len(self._texts.rows)
 
     @property
     def unique_ids(self) -> bool:
@@ -75,35 +93,62 @@ class MasksFile:
         ``merge`` numbers the annotations of shards, each of which begins with 1.
         """
         own = self.info.get("unsam", {})
-        return len(self._sources) == 1 and not (isinstance(own, dict) and own.get("shard"))
+        return len(self._texts.sources) == 1 and not (isinstance(own, dict) and own.get("shard"))
 
     @property
     def image_ids(self) -> list[int]:
         """Ids of the images that are listed or have annotations, ascending."""
-        found: list[int] = np.unique(self._rows[:, 0]).tolist()
+        found: list[int] = np.unique(self._texts.rows[:, 0]).tolist()
         return sorted(self.images.keys() | set(found))
 
     def counts(self, *, crowds: bool = True) -> dict[int, int]:
         """Count the annotations of every image that has any, with or without crowd regions."""
-        ids, found = np.unique(self._rows[:, 0], return_counts=True)
+        ids, found = np.unique(self._texts.rows[:, 0], return_counts=True)
         every = dict(zip(ids.tolist(), found.tolist(), strict=True))
         return every if crowds else {i: n - self._crowds[i] for i, n in every.items()}
 
+    @property
+    def crowds(self) -> int:
+        """Number of crowd regions; 0 if they count as masks."""
+        return self._crowds.total()
+
     def annotations_of(self, image_id: int) -> list[Annotation]:
         """Read the annotations of one image, in the order of the file; none for an unknown one.
+
+        Annotations without a mask are left out, and invalid ones if the file was opened so; see
+        :attr:`left_out`.
 
         Raises
         ------
         MaskFileError
             An annotation is invalid; the message names it.
         """
-        image = self.images.get(image_id)
-        return [self._annotation(row, text, image) for row, text in self._texts(image_id)]
+        return [one for _, one in self.pairs_of(image_id, self.images.get(image_id))]
+
+    def pairs_of(
+        self, image_id: int, image: ImageInfo | None
+    ) -> list[tuple[dict[str, Any], Annotation]]:
+        """Read the annotations of one image, each with its record; see :meth:`annotations_of`.
+
+        `image` is the entry of the image, with its size.
+        """
+        found: list[tuple[dict[str, Any], Annotation]] = []
+        bad: list[LeftOut] = []
+        for name, number, record in self._texts.records(image_id):
+            try:
+                one = annotation(record, number=number, image_id=image_id, image=image)
+                found.append((record, one))
+            except ValueError as error:
+                if not self.keep_going and not isinstance(error, NoMaskError):
+                    raise MaskFileError(f"{name}: {error}; fix or remove it") from error
+                bad.append(LeftOut(image_id, record.get("id") or number, str(error)))
+        self.left_out.record(image_id, bad)
+        return found
 
     def checksum(self, image_id: int) -> int:
         """Return a checksum of the annotations of an image in the file."""
         found = 0
-        for _, text in self._texts(image_id):
+        for _, text in self._texts.of(image_id):
             found = zlib.crc32(text, found)
         return found
 
@@ -120,7 +165,7 @@ class MasksFile:
         MaskFileError
             The file has changed since it was opened.
         """
-        return [self._parse(row, text) for row, text in self._texts(image_id)]
+        return [(name, record) for name, _, record in self._texts.records(image_id)]
 
     def image_masks(
         self, on_error: Callable[[dict[str, Any], UnsamError], None] | None = None
@@ -149,54 +194,15 @@ class MasksFile:
             else:
                 yield ImageMasks(image, found)
 
-    def _texts(self, image_id: int) -> Iterator[tuple[Row, bytes]]:
-        """Yield the rows of an image and the text of each; neighbours are read at once."""
-        ids = self._rows[:, 0]
-        first, last = ids.searchsorted(image_id), ids.searchsorted(image_id, side="right")
-        rows: list[Row] = self._rows[first:last].tolist()
-        begin = 0
-        for end in range(1, len(rows) + 1):
-            if end == len(rows) or not _neighbours(rows[end - 1], rows[end]):
-                place = rows[begin][3]
-                size = rows[end - 1][3] + rows[end - 1][4] - place
-                block = self._sources[rows[begin][2]].read_at(place, size)
-                for row in rows[begin:end]:
-                    yield row, block[row[3] - place : row[3] - place + row[4]]
-                begin = end
 
-    def _annotation(self, row: Row, text: bytes, image: ImageInfo | None) -> Annotation:
-        name, record = self._parse(row, text)
-        try:
-            return annotation(record, number=row[1], image_id=row[0], image=image)
-        except MaskFileError:
-            raise
-        except ValueError as error:
-            raise MaskFileError(f"{name}: {error}; fix or remove it") from error
-
-    def _parse(self, row: Row, text: bytes) -> tuple[str, dict[str, Any]]:
-        image_id, number, source_index, _, _ = row
-        source = self._sources[source_index]
-        name = f"record {number} of the annotations"
-        try:
-            record = parse_json(text)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise MaskFileError(
-                f"{source.name}: {name} (image {image_id}): the file has changed since it was "
-                "opened; run again"
-            )
-        name = f"annotation {record['id']}" if "id" in record else name
-        return f"{source.name}: {name} (image {image_id})", record
-
-
-def _neighbours(row: Row, following: Row) -> bool:
-    """Whether two rows lie so close in one file that the gap is read, too."""
-    gap = following[3] - (row[3] + row[4])
-    return row[2] == following[2] and 0 <= gap < _GAP
-
-
-def read_masks(source: Path, *, name: str | None = None) -> MasksFile:
+def read_masks(
+    source: Path,
+    *,
+    name: str | None = None,
+    on_error: str = "fail",
+    crowds: str = "ignore",
+    form: Form | None = None,
+) -> MasksFile:
     """Open a masks file of any form.
 
     All records are found now, and their ids are checked. Masks are checked when they are read.
@@ -207,19 +213,25 @@ def read_masks(source: Path, *, name: str | None = None) -> MasksFile:
         A file, or a folder of ``.json`` files.
     name : str, optional
         Name of a single file in messages; its path by default.
+    on_error : {'fail', 'skip'}
+        Whether an invalid annotation is an error or is left out.
+    crowds : {'ignore', 'masks'}
+        Whether crowd regions are read as such or as masks.
+    form : Form, optional
+        What the file must have; by default sizes of images, masks and unique ids.
 
     Raises
     ------
     MissingInputError
         The file does not exist, or the folder has no files.
     MaskFileError
-        It is not a masks file, or one of its records is invalid.
+        It is not a masks file, one of its records is invalid, or none of them has a mask.
     """
-    index, spool = Index(), Spool()
+    index, spool = Index(form or Form()), Spool()
     if os.path.isdir(source):
         for path in json_files(source):
             add_source(index, open_path(path, spool))
     else:
         add_source(index, open_path(source, spool, name))
-    check_image_ids(index)
-    return MasksFile(index, spool)
+    settle(index, keep_going=on_error == "skip", crowds_as_masks=crowds == "masks")
+    return MasksFile(index, spool, keep_going=on_error == "skip", crowds=crowds)

@@ -8,54 +8,23 @@ image may lie anywhere in it.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError
-from unsam_cli.io.annotations import ImageInfo, image_info, whole
+from unsam_cli.io.annotations import is_crowd, without_mask
+from unsam_cli.io.image_entries import ImageInfo, image_info
 from unsam_cli.io.json_stream import JsonRecord, parse_json, records
 from unsam_cli.io.kinds import HEAD, mistaken
+from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.masks_table import FIELDS, LATER, Index
 from unsam_cli.io.sources import Source
+from unsam_cli.io.values import as_whole
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # including the byte order mark that Windows programs write
-_FIELDS = 5  # numbers in a row
-_LATER = -(2**63)  # stands for an image that the file names elsewhere
-
-
-@dataclass(slots=True)
-class Index:
-    """Images and positions of annotations of one or more files.
-
-    Attributes
-    ----------
-    images : dict
-        Image entries by id.
-    info : dict
-        The object `info`; that of the last file if there are several.
-    sources : list of Source
-        The files.
-    rows : array of int64
-        Five numbers per annotation: its image, its number in its file from 1, the index of the
-        file, its first byte and its length.
-    crowds : Counter
-        Number of annotations with ``iscrowd`` by image.
-    """
-
-    images: dict[int, ImageInfo] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
-    sources: list[Source] = field(default_factory=list)
-    rows: array[int] = field(default_factory=lambda: array("q"))
-    crowds: Counter[int] = field(default_factory=Counter)
-
-    def table(self) -> NDArray[np.int64]:
-        """Return the rows, (n, 5) int64, sorted by image and then in the order of the files."""
-        rows = np.array(self.rows, dtype=np.int64).reshape(-1, _FIELDS)
-        return rows[np.argsort(rows[:, 0], kind="stable")]
 
 
 def add_source(index: Index, source: Source) -> None:
@@ -64,9 +33,10 @@ def add_source(index: Index, source: Source) -> None:
     Raises
     ------
     MaskFileError
-        It is not a masks file, or a record lacks an id or an image, or repeats an id.
+        It is not a masks file, or a record lacks an image, or repeats an id.
     """
     begin, seen = len(index.rows), set[str]()
+    first_left_out = len(index.left_out)
     ids = array("q")
     single: ImageInfo | None = None
     index.sources.append(source)
@@ -75,7 +45,7 @@ def add_source(index: Index, source: Source) -> None:
     lines = _one_record_a_line(source)
     for record in _records(source, lines):
         seen.add(record.key)
-        if record.kind == "key":
+        if record.kind == "key" or (record.kind == "value" and record.text == b"null"):
             continue
         where = f"{source.name}: {record.key}"
         if record.key in ("annotations", "images") and record.kind == "value":
@@ -85,29 +55,15 @@ def add_source(index: Index, source: Source) -> None:
         elif record.key == "images" or (record.key, record.kind) == ("image", "value"):
             info = _add_image(index, record, source)
             single = info if record.key == "image" else single
-        elif (record.key, record.kind) == ("info", "value"):
-            index.info = _checked_info(_parsed(record, where), source)
+        else:
+            _add_other(index, record, source)
     if not seen & {"", "annotations", "images", "image"} and not _starts_with(source, b"["):
         raise MaskFileError(
             f"{source.name}: has neither images nor annotations; give a COCO file of masks"
         )
-    _assign_image(index, begin, single, source)
-    _refuse_repeated(ids, source)
-
-
-def check_image_ids(index: Index) -> None:
-    """Raise a MaskFileError if images are listed, but not that of an annotation."""
-    if not index.images:
-        return
-    table = index.table()
-    known = np.fromiter(index.images, dtype=np.int64)
-    strange = table[~np.isin(table[:, 0], known)]
-    if len(strange):
-        image, number, source = strange[0, :3].tolist()
-        raise MaskFileError(
-            f"{index.sources[source].name}: record {number} of the annotations belongs to image "
-            f"{image}, which is not among the images; add the image or remove the annotation"
-        )
+    _assign_image(index, begin, first_left_out, single, source)
+    if index.form.unique and len(index.sources) - 1 not in index.renumbered:
+        _refuse_repeated(ids, source)
 
 
 def _records(source: Source, lines: bool) -> Iterator[JsonRecord]:
@@ -156,30 +112,69 @@ def _add_annotation(index: Index, record: JsonRecord, ids: array[int]) -> None:
     where = f"{source.name}: record {number} of the annotations"
     value = _parsed(record, where)
     try:
-        ids.append(whole(value, "id", default=number))
-        image = whole(value, "image_id") if "image_id" in value else _LATER
+        own = number if value.get("id") is None else as_whole(value["id"])
+        if own is None:
+            index.texts.check(value["id"], "id")
+            index.renumbered.add(len(index.sources) - 1)
+        ids.append(number if own is None else own)
+        image = LATER
+        if value.get("image_id") is not None:
+            image = index.texts.number(value["image_id"], "image_id")
     except ValueError as error:
         raise MaskFileError(f"{where}: {error}") from error
+    reason = without_mask(value) if index.form.masks else None
+    if reason is not None:
+        index.left_out.append(LeftOut(image, value.get("id") or number, reason))
+        return
+    if not record.key and isinstance(name := value.get("file_name"), str):
+        index.names.setdefault(image, name)
     place = (number, len(index.sources) - 1, record.start, len(record.text))
     index.rows.extend((image, *place))
-    if value.get("iscrowd"):
-        index.crowds[image] += 1
+    with suppress(ValueError):  # reported when the annotation is read
+        index.crowds[image] += is_crowd(value)
 
 
 def _add_image(index: Index, record: JsonRecord, source: Source) -> ImageInfo:
     where = f"{source.name}: record {len(index.images) + 1} of the images"
     value = _parsed(record, where)
     try:
-        info = image_info(value)
+        key = "id" if value.get("id") is not None else "image_id"
+        image_id = index.texts.number(value.get(key), key)
+        info = image_info(value, image_id=image_id, sized=index.form.sized)
     except ValueError as error:
         raise MaskFileError(f"{where}: {error}") from error
     if info.id in index.images:
-        raise MaskFileError(f"{where}: image id {info.id} is taken; ids must be unique")
+        raise MaskFileError(f"{where}: image id {value[key]} is taken; ids must be unique")
     index.images[info.id] = info
     return info
 
 
-def _checked_info(info: dict[str, Any], source: Source) -> dict[str, Any]:
+def _add_other(index: Index, record: JsonRecord, source: Source) -> None:
+    """Keep `info`, and categories; without an id, no annotation can refer to them."""
+    if (record.key, record.kind) == ("info", "value"):
+        index.info = _checked_info(record, source)
+    if record.kind != "element" or not record.key.endswith("categories"):
+        return
+    try:
+        value = parse_json(record.text)
+    except ValueError:
+        return
+    category = value.get("id") if isinstance(value, dict) else None
+    known = as_whole(category)
+    if known is not None:
+        index.categories[known] = value
+    elif isinstance(category, str):
+        index.categories[category] = value
+
+
+def _checked_info(record: JsonRecord, source: Source) -> dict[str, Any]:
+    """Return the object `info`; only what this program wrote in it is used."""
+    try:
+        info = parse_json(record.text)
+    except ValueError as error:
+        raise MaskFileError(f"{source.name}: info: damaged: {error}") from error
+    if not isinstance(info, dict):
+        return {}
     own = info.get("unsam", {})
     if not isinstance(own, dict) or not isinstance(own.get("history", []), list):
         raise MaskFileError(
@@ -188,16 +183,23 @@ def _checked_info(info: dict[str, Any], source: Source) -> dict[str, Any]:
     return info
 
 
-def _assign_image(index: Index, begin: int, single: ImageInfo | None, source: Source) -> None:
+def _assign_image(
+    index: Index, begin: int, first: int, single: ImageInfo | None, source: Source
+) -> None:
     """Give annotations without an image the image of their SA-1B file."""
-    for at in range(begin, len(index.rows), _FIELDS):
-        if index.rows[at] == _LATER:
+    for at in range(begin, len(index.rows), FIELDS):
+        if index.rows[at] == LATER:
             if single is None:
                 raise MaskFileError(
                     f"{source.name}: record {index.rows[at + 1]} of the annotations: "
                     "image_id is missing"
                 )
             index.rows[at] = single.id
+    if single is not None:
+        index.crowds[single.id] += index.crowds.pop(LATER, 0)
+        for at, one in enumerate(index.left_out[first:], start=first):
+            if one.image_id == LATER:
+                index.left_out[at] = LeftOut(single.id, one.annotation, one.reason)
 
 
 def _refuse_repeated(ids: array[int], source: Source) -> None:

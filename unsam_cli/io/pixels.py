@@ -1,4 +1,4 @@
-"""Convert all kinds of pixels that Pillow supports to 8-bit RGB."""
+"""Convert all kinds of pixels to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_INTEGER_RANGES = (65535.0,)
-_FLOAT_RANGES = (1.0, 255.0, 65535.0)
+from unsam_cli.io.settings import pixel_settings, tell_once
+
+_RANGES = {"i": (65535.0,), "f": (1.0, 255.0, 65535.0)}
+"""Usual ranges of integers of more than 8 bits and of floats; they begin with 0."""
+_LEFT_OUT = 0.001  # fraction of the values at each end that may be clipped
+_SAMPLE = 2**22  # values that limits are found from
+_MARKS = (-9999.0, -99999.0, -32768.0, -32767.0)
+"""Values that stand for "no data" by convention, where they are the lowest of a picture."""
+_HUGE = 1e38  # magnitude of the largest floats, which stand for "no data", too
+_NODATA = 42113  # tag of GDAL
+_MASKS = 0.5  # least fraction of pixels that a transparency shows or hides completely
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, name: str = "picture") -> Image.Image:
     """Convert an image to mode RGB.
 
     Parameters
     ----------
     image : PIL.Image.Image
         Image of any mode.
+    name : str
+        Its name in messages.
 
     Returns
     -------
@@ -25,34 +36,122 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Notes
     -----
-    Transparent pixels are blended with white, as in browsers. Grey values of 16 bits are scaled by
-    their full range. Wider integers and floats have no fixed range: they are scaled by the smallest
-    of 1 (floats only), 255 (floats only) and 65535 that is large enough, or else by their own
-    minimum and maximum. Colour profiles are ignored.
+    Transparent pixels are blended with white, as in browsers; the fourth band of a TIFF that
+    neither shows nor hides most pixels is no transparency, and is left out. More than 8 bits are
+    scaled, see :func:`scaled`. Colour profiles are ignored.
     """
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_grey(image)).convert("RGB")
+        nodata = nodata_of(getattr(image, "tag_v2", {}).get(_NODATA))
+        return Image.fromarray(scaled(np.asarray(image), name, nodata)).convert("RGB")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
+        if image.format == "TIFF" and not _is_mask(coloured.getchannel("A")):
+            tell_once(
+                "band",
+                "%s: its fourth band is tagged as transparency, but is none: it is left out; "
+                "--bands chooses bands",
+                name,
+            )
+            return coloured.convert("RGB")
         white = Image.new("RGB", image.size, "white")
         white.paste(coloured, mask=coloured.getchannel("A"))
         return white
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _grey(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale grey values of more than 8 bits to 8 bits, (H, W) uint8."""
-    values = np.asarray(image)
-    if values.dtype.itemsize == 2:
+def scaled(
+    values: NDArray[np.generic], name: str, nodata: float | None = None
+) -> NDArray[np.uint8]:
+    """Scale values of more than 8 bits to 8 bits, all by the same limits.
+
+    Parameters
+    ----------
+    values : (H, W) or (H, W, C) integer or float
+        The values.
+    name : str
+        Name of the picture in messages.
+    nodata : float, optional
+        Value that stands for "no data".
+
+    Returns
+    -------
+    uint8 of the same shape
+        Values from 0 to 255. What is no number, or no data, is 0 (infinity is 255).
+    """
+    wide = values.dtype.itemsize == 2 and values.dtype.kind == "u"
+    found = limits(values, name, nodata)
+    if wide and found == (0.0, 65535.0):
         table = np.rint(np.arange(65536) / 257).astype(np.uint8)
         return np.asarray(table[values])
+    low, high = found
     numbers = values.astype(np.float64)
-    known = numbers[np.isfinite(numbers)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    ranges = _FLOAT_RANGES if image.mode == "F" else _INTEGER_RANGES
-    top = next((top for top in ranges if low >= 0 and high <= top), None)
-    if top is not None:
-        low, high = 0.0, top
     limited = np.clip(np.nan_to_num(numbers, nan=low), low, high)
     scale = 255 / (high - low) if high > low else 0.0
     return np.rint((limited - low) * scale).astype(np.uint8)
+
+
+def limits(
+    values: NDArray[np.generic], name: str, nodata: float | None = None
+) -> tuple[float, float]:
+    """Return the values that become black and white; see :func:`scaled` for the parameters.
+
+    They are those of ``--range``; else 0 and the end of a usual range (1, 255 or 65535), if the
+    picture fills its upper half; else the values below and above which 0.1 % lie.
+    """
+    if (given := pixel_settings().range) is not None:
+        return given
+    flat = values.reshape(-1)
+    known = _known(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64), nodata)
+    if not known.size:
+        return 0.0, 0.0
+    low, high = float(known.min()), float(known.max())
+    ends = _RANGES["f" if values.dtype.kind == "f" else "i"]
+    top = next((top for top in ends if low >= 0 and top / 2 < high <= top), None)
+    if top is not None:
+        return 0.0, top
+    ends_found = np.quantile(known, [_LEFT_OUT, 1 - _LEFT_OUT], method="nearest").tolist()
+    if low == high:  # one value
+        return next(((0.0, top) for top in ends if 0 <= low <= top), (low, high))
+    low, high = (low, high) if ends_found[0] == ends_found[1] else ends_found
+    tell_once(
+        "range",
+        "%s: its values from %g to %g become black to white, which differs from picture to "
+        "picture; --range LO,HI sets them for all",
+        *(name, low, high),
+    )
+    return low, high
+
+
+def _known(values: NDArray[np.float64], nodata: float | None) -> NDArray[np.float64]:
+    """Leave out what is no number or no data."""
+    known = values[np.isfinite(values)]
+    if nodata is not None:
+        known = known[known != nodata]
+    if not known.size:
+        return known
+    ordinary = known[np.abs(known) < _HUGE]
+    if 0 < ordinary.size < known.size and _is_sparse(known):
+        known = ordinary
+    for mark in _MARKS:
+        if known.min() == mark and (known > mark).any():
+            known = known[known > mark]
+    return known
+
+
+def _is_sparse(known: NDArray[np.float64]) -> bool:
+    """Whether the extreme values are one or two marks, not the ends of a wide range."""
+    return len(np.unique(known[np.abs(known) >= _HUGE])) < 2
+
+
+def nodata_of(tag: object) -> float | None:
+    """Return the value that the tag of GDAL in a TIFF declares as "no data"."""
+    try:
+        return float(str(tag).strip("\0 "))
+    except ValueError:
+        return None
+
+
+def _is_mask(alpha: Image.Image) -> bool:
+    """Whether a fourth band shows or hides most pixels completely."""
+    counts = alpha.histogram()
+    return counts[0] + counts[255] >= _MASKS * sum(counts)

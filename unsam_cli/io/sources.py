@@ -6,6 +6,7 @@ import gzip
 import os
 import tempfile
 import weakref
+import zipfile
 import zlib
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -14,7 +15,12 @@ from unsam_cli.errors import MachineError, MaskFileError, MissingInputError
 from unsam_cli.io.files import check_regular, files_below, unreadable
 from unsam_cli.io.scratch import keep, pieces, scratch
 
+_DAMAGED = (
+    *(EOFError, OSError, ValueError, RuntimeError, NotImplementedError),
+    *(zlib.error, zipfile.BadZipFile),
+)
 _GZIP = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
 
 
 class Source(Protocol):
@@ -65,12 +71,12 @@ class Spool:
     _file: IO[bytes] | None = None
 
     def add(self, name: str, path: Path) -> SpoolSource:
-        """Decompress a file.
+        """Decompress a file: gzip, or a ZIP of one JSON file.
 
         Raises
         ------
         MaskFileError
-            The file is damaged or cannot be read.
+            The file is damaged or cannot be read, or a ZIP has several JSON files or none.
         MachineError
             There is no space for the temporary file.
         """
@@ -80,16 +86,36 @@ class Spool:
                 weakref.finalize(self, self._file.close)
         begin = self._file.seek(0, os.SEEK_END)
         with path.open("rb") as stream:
-            plain: Any = gzip.GzipFile(fileobj=stream)
             try:
+                plain: Any = _json_of_zip(stream, name) or gzip.GzipFile(fileobj=stream)
                 keep(pieces(plain), self._file, name)
-            except MachineError:
+            except (MachineError, MaskFileError):
                 raise
-            except (EOFError, OSError, ValueError, zlib.error) as error:
+            except _DAMAGED as error:
                 raise MaskFileError(
                     f"{name}: cannot be read ({error}); copy the file again"
                 ) from error
         return SpoolSource(name, self._file, begin)
+
+
+def _json_of_zip(stream: IO[bytes], name: str) -> IO[bytes] | None:
+    """Return the one JSON file in a ZIP; None if the stream is no ZIP."""
+    is_zip = stream.read(4) == _ZIP
+    stream.seek(0)
+    if not is_zip:
+        return None
+    archive = zipfile.ZipFile(stream)
+    found = [
+        member
+        for member in archive.namelist()
+        if member.lower().endswith(".json") and not member.startswith(("__MACOSX/", "."))
+    ]
+    if len(found) != 1:
+        some = f", such as {' and '.join(found[:2])}" if found else ""
+        raise MaskFileError(
+            f"{name}: is a ZIP of {len(found)} JSON files{some}; unpack it, and give one of them"
+        )
+    return archive.open(found[0])
 
 
 def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
@@ -104,7 +130,7 @@ def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
     """
     plain = FileSource(path, name)
     check_regular(path, name, MaskFileError)
-    return spool.add(plain.name, path) if plain.read_at(0, 2) == _GZIP else plain
+    return spool.add(plain.name, path) if plain.read_at(0, 4).startswith((_GZIP, _ZIP)) else plain
 
 
 def json_files(folder: Path) -> list[Path]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
+from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
 from unsam_cli.backbones.pretrained import load_network
 from unsam_cli.backbones.soundness import check_state
 from unsam_cli.backbones.vit_hub import fetch_weights, find_source
+from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import UsageError
 from unsam_cli.io.files import file_identity
 from unsam_cli.models.detectron2 import resnet_name
@@ -21,6 +22,7 @@ from unsam_cli.models.settings import RANDOM, SegmenterConfig
 DINO_RESNET = "Ramos-Ramos/dino-resnet-50"
 """The published DINO ResNet-50 under the names of transformers."""
 _FIX = "give --backbone-weights FILE"
+_RESNET = ("layer1.0.conv1.weight", "layer4.0.conv3.weight")
 _COUNTER = ".num_batches_tracked"
 
 
@@ -62,7 +64,7 @@ def load_backbone(encoder: Any, config: SegmenterConfig, folder: Path | None, se
         encoder.load_state_dict(source.state_dict())
         return ""  # the hub's identity is known to the caller
     path, identity = _find(config)
-    state = unwrap(read_checkpoint(path))
+    state = unwrap(read_checkpoint(path), _names(config, encoder.state_dict()), path)
     check_state(state, path)
     if _is_dino_resnet(config):
         fitted = {resnet_name(k): v for k, v in state.items() if not k.startswith(("fc.", "head"))}
@@ -73,6 +75,13 @@ def load_backbone(encoder: Any, config: SegmenterConfig, folder: Path | None, se
     check_fit(encoder.state_dict(), fitted, path, "give weights of the --backbone")
     encoder.load_state_dict(fitted)
     return identity
+
+
+def _names(config: SegmenterConfig, wanted: Mapping[str, Tensor]) -> list[str]:
+    """Return names that weights of a backbone have in files, before they are renamed."""
+    if _is_dino_resnet(config):
+        return list(_RESNET)
+    return [name.removeprefix("_backbone.").removeprefix("model.") for name in wanted]
 
 
 def _find(config: SegmenterConfig) -> tuple[Path, str]:

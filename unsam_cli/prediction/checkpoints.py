@@ -9,11 +9,11 @@ from typing import Any
 import safetensors
 import torch
 
-from unsam_cli.backbones.checkpoints import unwrap
 from unsam_cli.backbones.vit_hub import fetch_folder, hub_id
 from unsam_cli.errors import CheckpointError, UnsamError
 from unsam_cli.io.files import open_regular, refuse_special
 from unsam_cli.sam.loading import FORMAT
+from unsam_cli.sam.meta import original_state
 from unsam_cli.sam.semantic.files import is_semantic
 
 _PARTS = ("image_encoder.", "prompt_encoder.")
@@ -44,7 +44,9 @@ def is_promptable(checkpoint: str) -> bool:
     refuse_special(path, CheckpointError)
     if path.is_file():
         content = _content(path)
-        return is_semantic(content) or any(name.startswith(_PARTS) for name in unwrap(content))
+        return is_semantic(content) or any(
+            name.startswith(_PARTS) for name in original_state(content)
+        )
     if not path.is_dir() and repository is not None:
         path, _ = fetch_folder(
             repository, fix=f"check the path if {checkpoint} is meant to be a folder"

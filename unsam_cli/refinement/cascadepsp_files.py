@@ -9,7 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
+from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
+from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import UsageError, WeightsUnavailableError
 from unsam_cli.io.files import file_identity
 from unsam_cli.refinement.cascadepsp import CascadePsp

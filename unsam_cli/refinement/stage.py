@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError, MaskFileError, UnsamError
 from unsam_cli.found_masks import CONTAINED, granularity
-from unsam_cli.io.annotations import Annotation, ImageInfo
-from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.images import read_image
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.names import Pictures
+from unsam_cli.io.sizes import check_size
 from unsam_cli.refinement.masks import (
     MapFunctor,
     MaskRefiner,
@@ -78,7 +81,7 @@ def refine(
         The masks or an image are missing or invalid, or the image has another size.
     """
     with local_file(masks) as path:
-        found = read_masks(path, name=name_of(masks))
+        found = read_masks(path, name=name_of(masks), on_error=run.on_error)
         items = _items(found, name_of(masks))
         own = found.info.get("unsam", {})
         history: list[dict[str, Any]] = own.get("history", [])
@@ -91,8 +94,9 @@ def refine(
         run = run.within(parts_of(own, name_of(masks)))
         run = run.reading(partial(images_below, images, [item.file_name for item in items]))
         sink = MaskSink(run, history, kept_ids=found.unique_ids)
+        pictures = Pictures(images, (item.file_name for item in items))
         tally = Tally("refine")
-        batch = _Batch(found, images, settings, refiner, tally)
+        batch = _Batch(found, pictures, settings, refiner, tally)
         with spread(len(items), run.jobs) as (mapper, jobs):
             work: Work
             if settings.method == "cascadepsp":
@@ -104,8 +108,9 @@ def refine(
                 work,
                 sink,
                 run,
-                content=partial(_content, found=found, images=images),
-                sources=partial(_sources, images=images),
+                content=partial(_content, found=found, pictures=pictures),
+                sources=partial(_sources, pictures=pictures),
+                left_out=lambda item: found.left_out.of(item.id),
             )
         tally.report()
     return code
@@ -119,14 +124,14 @@ def _items(found: MasksFile, name: str) -> list[ImageInfo]:
     return [image for _, image in sorted(found.images.items())]
 
 
-def _content(item: ImageInfo, *, found: MasksFile, images: Path) -> int | None:
+def _content(item: ImageInfo, *, found: MasksFile, pictures: Pictures) -> int | None:
     """Return a checksum of the masks of an image and of the image."""
-    return checksum(find_image(images, item.file_name), found.checksum(item.id))
+    return checksum(pictures.find(item.file_name), found.checksum(item.id))
 
 
-def _sources(item: ImageInfo, *, images: Path) -> list[Path]:
+def _sources(item: ImageInfo, *, pictures: Pictures) -> list[Path]:
     with suppress(UnsamError):  # a missing one is reported where it is needed
-        return [find_image(images, item.file_name)]
+        return [pictures.find(item.file_name)]
     return []
 
 
@@ -144,7 +149,7 @@ class _Batch:
     """The masks of a file, where their images are, and how they are refined."""
 
     found: MasksFile
-    images: Path
+    pictures: Pictures
     settings: RefineSettings
     refiner: MaskRefiner
     tally: Tally
@@ -169,7 +174,7 @@ class _Batch:
         """Read an image and its masks; crowd regions are not refined."""
         every = self.found.annotations_of(item.id)
         plain = [a for a in every if not a.iscrowd]
-        picture = _picture(item, self.images)
+        picture = _picture(item, self.pictures)
         try:
             table = RunTable.from_rles([a.rle for a in plain], size=(item.height, item.width))
         except ValueError as e:
@@ -184,14 +189,10 @@ class _Batch:
         return MaskResult(known.item.height, known.item.width, found)
 
 
-def _picture(item: ImageInfo, images: Path) -> NDArray[np.uint8]:
-    path = find_image(images, item.file_name)
+def _picture(item: ImageInfo, pictures: Pictures) -> NDArray[np.uint8]:
+    path = pictures.find(item.file_name)
     picture = read_image(path)
-    if picture.shape[:2] != (item.height, item.width):
-        raise DataError(
-            f"{path}: has {picture.shape[0]}x{picture.shape[1]} pixels, but its masks have "
-            f"{item.height}x{item.width}; give the images of these masks"
-        )
+    check_size(path, picture.shape, (item.height, item.width))
     return picture
 
 

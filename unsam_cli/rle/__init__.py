@@ -23,7 +23,7 @@ from unsam_cli.rle.geometry import crop, paste, resize
 from unsam_cli.rle.overlap import intersections, iou, merge, parents, suppress
 from unsam_cli.rle.pairs import close_pairs
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, from_runs, to_runs
-from unsam_cli.rle.segmentation import from_segmentation
+from unsam_cli.rle.segmentation import from_segmentation, outlined
 from unsam_cli.rle.table import RunTable, area, boxes
 from unsam_cli.rle.tidy import tidy
 
@@ -49,6 +49,7 @@ __all__ = [
     "intersections",
     "iou",
     "merge",
+    "outlined",
     "parents",
     "paste",
     "resize",

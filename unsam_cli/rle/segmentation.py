@@ -19,8 +19,10 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
     Parameters
     ----------
     segmentation : object
-        A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, whose union is the mask; or a dict
-        of size and counts, which are compressed (text) or not (a list of int).
+        A list of polygons ``[x0, y0, x1, y1, ...]`` in pixels, whose union is the mask, or one
+        such polygon; or a dict of size and counts, which are compressed (text) or not (a list of
+        int). Points may also be pairs. Polygons of fewer than three points have no area and are
+        left out.
     height, width : int
         Size of the image, in pixels.
 
@@ -42,7 +44,7 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
             "segmentation must be a list of polygons or an object with size and counts, "
             f"got {type(segmentation).__name__}"
         )
-    size = checked_size(segmentation.get("size"))
+    size = checked_size(_whole_sides(segmentation.get("size")))
     if size != (height, width):
         raise ValueError(
             f"segmentation size {size[0]}x{size[1]} differs from the image's {height}x{width}"
@@ -51,6 +53,40 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
     if isinstance(counts, list):
         return _from_counts(counts, height, width)
     return from_runs(to_runs({"size": [height, width], "counts": counts}), (height, width))  # type: ignore[typeddict-item]
+
+
+def outlined(segmentation: list[Any]) -> bool:
+    """Return whether a list of polygons has one that can have an area, valid or not."""
+    return any(not isinstance(ring, list) or len(ring) > 5 for ring in _rings(segmentation))
+
+
+def _whole_sides(size: Any) -> Any:
+    """Return a size whose sides are integers if they were written as floats."""
+    if not isinstance(size, list):
+        return size
+    return [int(n) if isinstance(n, float) and n.is_integer() else n for n in size]
+
+
+def _rings(segmentation: list[Any]) -> list[Any]:
+    """Return polygons as lists of numbers; null is no polygon.
+
+    A polygon may stand alone instead of in a list, and its points may be pairs.
+    """
+    if segmentation and all(isinstance(v, int | float) for v in segmentation):
+        return [segmentation]
+    if len(segmentation) > 2 and all(_is_point(v) for v in segmentation):
+        segmentation = [segmentation]
+    return [
+        [v for point in ring for v in point]
+        if isinstance(ring, list) and ring and all(map(_is_point, ring))
+        else ring
+        for ring in segmentation
+        if ring is not None
+    ]
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)
 
 
 def _from_counts(counts: list[Any], height: int, width: int) -> Rle:
@@ -67,11 +103,12 @@ def _from_counts(counts: list[Any], height: int, width: int) -> Rle:
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
-    if not polygons:
-        return from_runs(np.empty((0, 2), dtype=np.int64), (height, width))
-    if not isinstance(polygons[0], list):
+    rings = _rings(polygons)
+    if not all(isinstance(ring, list) for ring in rings):
         raise ValueError("polygons must be lists of numbers x0, y0, x1, y1, ...")
-    outlines = [_outline(polygon) for polygon in polygons]
+    outlines = [_outline(ring) for ring in rings if len(ring) > 5]
+    if not outlines:
+        return from_runs(np.empty((0, 2), dtype=np.int64), (height, width))
     if sum(_steps(outline) for outline in outlines) > _LONGEST_OUTLINE:
         raise ValueError(f"polygons have an outline of more than {_LONGEST_OUTLINE} pixels")
     flat = [outline.ravel().tolist() for outline in outlines]
@@ -80,8 +117,8 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
     return from_runs(to_runs(drawn), (height, width))
 
 
-def _outline(polygon: Any) -> NDArray[np.float64]:
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+def _outline(polygon: list[Any]) -> NDArray[np.float64]:
+    if len(polygon) % 2:
         raise ValueError("a polygon needs at least three points, as numbers x0, y0, x1, y1, ...")
     return _numbers(polygon, "polygon").reshape(-1, 2)
 

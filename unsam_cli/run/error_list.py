@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from unsam_cli.errors import UnsamError, machine_error
-from unsam_cli.run.items import Item
+from unsam_cli.errors import DataError, UnsamError, machine_error
+from unsam_cli.io.left_out import LeftOut
+from unsam_cli.run.items import Item, fault_of
 from unsam_cli.run.journal import output_error
 from unsam_cli.run.output import output_path
 from unsam_cli.run.own_files import open_own, write_all
@@ -26,15 +29,24 @@ class ErrorList:
         Name of the command.
     on_error : {'fail', 'skip'}
         Whether an item that fails ends the run or is skipped.
+    finished : collection of str
+        Names of images that an earlier run has finished: the annotations that it left out of them
+        stay in the list.
     """
 
-    def __init__(self, output: str, stage: str, on_error: str) -> None:
+    def __init__(
+        self, output: str, stage: str, on_error: str, finished: Collection[str] = ()
+    ) -> None:
         self.stage, self.on_error = stage, on_error
-        self.count = 0
+        self.count = self.annotations = 0
         target = output_path(output)
         self.path = None if target is None else Path(f"{target}.errors.jsonl")
         if self.path is not None:
+            kept = _left_out_before(self.path, finished) if finished else []
             clear_errors(self.path)
+            for entry in kept:
+                list_error(self.path, **entry)
+            self.annotations = len(kept)
 
     def add(self, item: Item, error: UnsamError) -> None:
         """Record that `item` failed.
@@ -57,6 +69,48 @@ class ErrorList:
         if self.path is not None:
             list_error(self.path, self.stage, item.file_name, text)
 
+    def add_faulty(self, items: Iterable[Item]) -> None:
+        """Record the items that cannot be processed."""
+        for item in items:
+            if fault := fault_of(item):
+                self.add(item, DataError(fault))
+
+    def add_annotations(self, item: Item, left_out: Sequence[LeftOut]) -> None:
+        """Record annotations of `item` that were left out; the item itself is kept.
+
+        Unless failed items are skipped, these are annotations without a mask, and no errors.
+        """
+        for one in left_out:
+            self.annotations += 1
+            logger.info("left out annotation %s of %s: %s", *_said(item, one))
+            if self.path is not None:
+                name, reason = item.file_name, one.reason
+                list_error(self.path, self.stage, name, reason, annotation_id=one.annotation)
+
+    def finish(self) -> bool:
+        """Say how many annotations were left out; return whether anything was skipped."""
+        if self.annotations:
+            where = "-v lists them" if self.path is None else f"see {self.path}"
+            logger.warning("left out %d annotations; %s", self.annotations, where)
+        return bool(self.count or (self.on_error == "skip" and self.annotations))
+
+
+def _said(item: Item, one: LeftOut) -> tuple[int | str, str, str]:
+    return one.annotation, item.file_name, one.reason
+
+
+def _left_out_before(path: Path, finished: Collection[str]) -> list[dict[str, Any]]:
+    """Return the annotations that are listed for finished images."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return []
+    return [
+        {**{k: e[k] for k in ("stage", "file_name", "annotation_id")}, "text": e["error"]}
+        for e in lines
+        if "annotation_id" in e and e.get("file_name") in finished
+    ]
+
 
 def clear_errors(path: Path) -> None:
     """Remove the list of an earlier run.
@@ -72,8 +126,15 @@ def clear_errors(path: Path) -> None:
         raise output_error(path, e) from e
 
 
-def list_error(path: Path, stage: str, file_name: str, text: str) -> None:
-    """Add an item that failed to a list.
+def list_error(
+    path: Path,
+    stage: str,
+    file_name: str,
+    text: str,
+    *,
+    annotation_id: int | str | None = None,
+) -> None:
+    """Add an item that failed, or one of its annotations, to a list.
 
     Parameters
     ----------
@@ -85,13 +146,17 @@ def list_error(path: Path, stage: str, file_name: str, text: str) -> None:
         Name of the image.
     text : str
         The error.
+    annotation_id : int or str, optional
+        Id of the annotation that was left out; the image was not.
 
     Raises
     ------
     OutputError
         The list cannot be written.
     """
-    entry = {"file_name": file_name, "stage": stage, "error": text}
+    entry: dict[str, Any] = {"file_name": file_name, "stage": stage, "error": text}
+    if annotation_id is not None:
+        entry["annotation_id"] = annotation_id
     line = json.dumps(entry, ensure_ascii=False) + "\n"
     try:
         with open_own(path) as stream:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from unsam_cli.errors import DataError
+from unsam_cli.io.names import canonical, told_apart
 from unsam_cli.run.items import Item
 
 _MOST_BLOCKS = 64
@@ -83,3 +85,15 @@ def _in_blocks(sums: list[int], count: int, size: int) -> list[int]:
     """Add up neighbours until the blocks have `size` images."""
     step = size // _block_size(count)
     return [sum(sums[k : k + step]) % _MODULUS for k in range(0, len(sums), step)]
+
+
+def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:
+    """Raise a DataError if images with the same id in both lists have different names."""
+    for item in mine:
+        other = theirs.get(item.id)
+        if other is not None and canonical(other) != canonical(item.file_name):
+            there, here = told_apart(other, item.file_name)
+            raise DataError(
+                f"{file}: image {item.id} is {there} there and {here} here; "
+                "give both commands the same list of images"
+            )

@@ -14,10 +14,11 @@ from unsam_cli.errors import DataError, ImageFileError, MissingInputError, Unsam
 from unsam_cli.io.files import chunks, files_below, refuse_special, unreadable, what_it_is
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.scratch import keep, pieces, scratch
-from unsam_cli.run.items import ImageItem, Item
+from unsam_cli.run.items import ImageItem
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import WHOLE, parts_of
 
+Pairs = Iterable[tuple[str | None, str]]
 STDIN = "-"
 STDIN_NAME = "standard input"
 
@@ -88,12 +89,13 @@ def list_images(query: ImageQuery, *, keep_missing: bool = False) -> list[ImageI
         return images_of_coco(query.coco, query.image_root, keep_missing=keep_missing)
     if not query.arguments:
         raise UsageError("no images: give files, folders, @list.txt, - or --coco FILE")
-    found = _named(_expand(query, keep_missing))
+    faults: dict[str, str] | None = {} if keep_missing else None
+    found = _named(_expand(query, keep_missing), faults)
     if not found:
         names = " ".join(query.arguments)
         raise MissingInputError(f"{names}: no images found; folders are searched by file suffix")
-    pairs = sorted(found.items(), key=lambda pair: os.fsencode(pair[1]))
-    return [ImageItem(i, name, place) for i, (name, place) in enumerate(pairs, start=1)]
+    fault, pairs = (faults or {}).get, sorted(found.items(), key=lambda p: os.fsencode(p[1]))
+    return [ImageItem(i, n, place, fault(n, "")) for i, (n, place) in enumerate(pairs, start=1)]
 
 
 def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False) -> list[ImageItem]:
@@ -106,26 +108,28 @@ def images_of_coco(coco: Path, root: Path | None, *, keep_missing: bool = False)
     MissingInputError
         An image does not exist, and `keep_missing` is not set.
     """
-    from unsam_cli.io.images import find_image
     from unsam_cli.io.masks import read_masks
+    from unsam_cli.io.masks_table import ONLY_IMAGES
+    from unsam_cli.io.names import Pictures, canonical
 
-    images = read_masks(coco).images
+    images = read_masks(coco, form=ONLY_IMAGES).images
     if not images:
         raise DataError(f"{coco}: lists no images; give a full COCO file, or the images themselves")
     folder = coco.parent if root is None else root
+    pictures = Pictures(folder, (image.file_name for image in images.values()))
     items = []
     for i, image in sorted(images.items()):
         try:
-            path = find_image(folder, image.file_name)
+            path = pictures.find(image.file_name)
         except MissingInputError:
             if not keep_missing:
                 raise
-            path = folder / image.file_name
+            path = folder / canonical(image.file_name)
         items.append(ImageItem(i, image.file_name, str(path)))
     return items
 
 
-def _expand(query: ImageQuery, keep_missing: bool) -> Iterator[tuple[str | None, str]]:
+def _expand(query: ImageQuery, keep_missing: bool) -> Pairs:
     """Yield (name relative to a given folder, or None; path) of the images of each argument."""
     for argument in query.arguments:
         if argument == STDIN:
@@ -150,7 +154,7 @@ def _listed(path: str) -> bytes:
 
 
 def _split(data: bytes, null: bool) -> list[str]:
-    names = data.split(b"\0") if null else data.splitlines()
+    names = data.split(b"\0") if null else data.removeprefix(b"\xef\xbb\xbf").splitlines()
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
@@ -169,15 +173,18 @@ def _expand_path(name: str, keep_missing: bool = False) -> Iterator[tuple[str | 
 
 def _walk(root: str) -> Iterator[tuple[str, str]]:
     """Yield the images below `root`; hidden files and folders are left out."""
-    from unsam_cli.io.images import IMAGE_SUFFIXES
+    from unsam_cli.io.suffixes import IMAGE_SUFFIXES
 
     before = "" if root == "." else os.path.join(root, "")
     for name in files_below(root, tuple(IMAGE_SUFFIXES)):
         yield name, before + name
 
 
-def _named(found: Iterable[tuple[str | None, str]]) -> dict[str, str]:
-    """Return stored name -> path; an image given twice counts once."""
+def _named(found: Pairs, faults: dict[str, str] | None) -> dict[str, str]:
+    """Return stored name -> path; an image given twice counts once.
+
+    Names that cannot be stored are an error, or are put into `faults` in a printable form.
+    """
     pairs = list(found)
     outside = [p for name, p in pairs if name is None and _leaves_working_folder(p)]
     common = os.path.commonpath(os.path.dirname(_absolute(p)) for p in outside) if outside else ""
@@ -189,7 +196,11 @@ def _named(found: Iterable[tuple[str | None, str]]) -> dict[str, str]:
         try:
             stored.encode()
         except UnicodeEncodeError as e:
-            raise DataError(f"{path!r}: the file name is not UTF-8; rename the file") from e
+            fault = DataError(f"{path!r}: the file name is not UTF-8; rename the file")
+            if faults is None:
+                raise fault from e
+            stored = os.fsencode(stored).decode(errors="backslashreplace")
+            faults[stored] = str(fault)
         other = named.setdefault(stored, path)
         if other != path and _absolute(other) != _absolute(path):
             raise UsageError(
@@ -249,14 +260,3 @@ def local_file(argument: str) -> Iterator[Path]:
         if not arrived:
             raise MissingInputError(f"{name} is empty; see the messages of the previous command")
         yield Path(spool.name)
-
-
-def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:
-    """Raise a DataError if images with the same id in both lists have different names."""
-    for item in mine:
-        other = theirs.get(item.id)
-        if other is not None and other != item.file_name:
-            raise DataError(
-                f"{file}: image {item.id} is {other} there and {item.file_name} here; "
-                "give both commands the same list of images"
-            )

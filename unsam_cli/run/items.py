@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 class ImageItem:
     """An image to process: its id, its name as stored in outputs, and its path as text.
 
-    There may be millions of items, and a Path takes several times the memory of its text.
+    There may be millions of items, and a Path takes several times the memory of its text. An item
+    with a `fault` cannot be processed: it is skipped, or ends the run.
     """
 
     id: int
     file_name: str
     place: str
+    fault: str = ""
 
     @property
     def path(self) -> Path:
@@ -39,6 +41,11 @@ class Item(Protocol):
     def file_name(self) -> str:
         """Name of the image in outputs."""
         ...
+
+
+def fault_of(item: Item) -> str:
+    """Return why an item cannot be processed; empty if it can."""
+    return str(getattr(item, "fault", ""))
 
 
 class OnDisk(Protocol):

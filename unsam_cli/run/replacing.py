@@ -130,11 +130,13 @@ def files_in(folder: Path) -> Iterator[Path]:
 
 def images_below(folder: Path, names: Iterable[str]) -> Iterator[Path]:
     """Yield the existing images that a file names; missing ones are reported when they are read."""
-    from unsam_cli.io.images import find_image
+    from unsam_cli.io.names import Pictures
 
-    for name in names:
+    listed = list(names)
+    pictures = Pictures(folder, listed)
+    for name in listed:
         with suppress(UnsamError):
-            yield find_image(folder, name)
+            yield pictures.find(name)
 
 
 def _identity(place: str | Path, stream: int) -> Identity | None:

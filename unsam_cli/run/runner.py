@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,8 +16,9 @@ from unsam_cli.errors import (
     UnsamError,
     UsageError,
 )
+from unsam_cli.io.left_out import LeftOut
 from unsam_cli.run.error_list import ErrorList
-from unsam_cli.run.items import Item
+from unsam_cli.run.items import Item, fault_of
 from unsam_cli.run.output import output_path
 from unsam_cli.run.parallel import in_order
 from unsam_cli.run.progress import Reporter
@@ -25,7 +26,6 @@ from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
-
 
 I = TypeVar("I", bound=Item)  # noqa: E741
 R = TypeVar("R")
@@ -79,6 +79,7 @@ def run_items(
     *,
     content: Callable[[I], int | None] | None = None,
     sources: Callable[[I], Sequence[Path]] | None = None,
+    left_out: Callable[[I], Sequence[LeftOut]] | None = None,
 ) -> int:
     """Process this process's share of `items`, and publish the results.
 
@@ -98,11 +99,13 @@ def run_items(
     sources : callable, optional
         Returns the input files of an item. A complete output has no checksums, so a warning is
         logged if one of its input files is newer.
+    left_out : callable, optional
+        Returns the annotations that were left out of the result of an item, which are listed.
 
     Returns
     -------
     int
-        The exit code: 0, or 3 when items were skipped.
+        The exit code: 0, or 3 when items, or annotations of them, were skipped.
 
     Raises
     ------
@@ -122,17 +125,20 @@ def run_items(
         if sources is not None and sink.made_at:
             _tell_newer(mine, sink, sources)
         before = sink.done
-        todo = [item for item in mine if item.id not in before]
-        errors = ErrorList(sink.name, settings.step.command, settings.on_error)
+        left = [item for item in mine if item.id not in before]
+        kept = {item.file_name for item in mine if item.id in before}
+        todo = [item for item in left if not fault_of(item)]
+        errors = ErrorList(sink.name, settings.step.command, settings.on_error, kept)
         sums = _sums(content, todo, settings.jobs)
-        progress = settings.report(settings.step.command, len(todo), len(mine) - len(todo))
-        _work_through(todo, work, sink, settings, errors, sums, progress)
+        errors.add_faulty(left)
+        progress = settings.report(settings.step.command, len(todo), len(mine) - len(left))
+        _work_through(todo, work, sink, settings, errors, sums, progress, left_out)
         done = sink.done
         sink.finish([item.id for item in mine if item.id in done])
     except BaseException:
         sink.suspend()
         raise
-    return EXIT_SKIPPED if errors.count else 0
+    return EXIT_SKIPPED if errors.finish() else 0
 
 
 def _refuse_other_shard(
@@ -180,10 +186,9 @@ def _tell_newer(
 
 
 def _changed_at(path: Path) -> int:
-    try:
+    with suppress(OSError):  # reported when the file is read
         return path.stat().st_mtime_ns
-    except OSError:  # reported when the file is read
-        return 0
+    return 0
 
 
 def _sums(
@@ -206,6 +211,7 @@ def _work_through(
     errors: ErrorList,
     sums: Generator[int | None, None, None],
     reporter: Reporter,
+    left_out: Callable[[I], Sequence[LeftOut]] | None,
 ) -> None:
     """Process the items of `todo`, and store each result with its checksum from `sums`.
 
@@ -227,6 +233,7 @@ def _work_through(
                 if isinstance(result, UnsamError):
                     errors.add(item, result)
                 else:
+                    errors.add_annotations(item, left_out(item) if left_out else ())
                     sink.add(item, result, content)
                 progress.advance(skipped=isinstance(result, UnsamError))
                 left -= 1

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from transformers import SamConfig, SamModel
 
-from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint, unwrap
+from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
 from unsam_cli.backbones.folder_config import building
 from unsam_cli.backbones.soundness import check_state, state_size
+from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import CheckpointError
 from unsam_cli.sam.meta2 import is_sam2, load_original2
 
@@ -44,6 +45,9 @@ _RENAMED = (
 _PERCEPTRON = re.compile(
     r"^(mask_decoder\.(?:iou_prediction_head|output_hypernetworks_mlps\.\d+))\.layers\.(\d+)\."
 )
+_SAM = ("mask_decoder.iou_token.weight", "image_encoder.patch_embed.proj.weight")
+_SAM2 = ("sam_mask_decoder.iou_token.weight", "image_encoder.trunk.patch_embed.proj.weight")
+"""Names of tensors in original checkpoints."""
 _FREQUENCIES = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
@@ -67,7 +71,7 @@ def load_original(path: Path, content: dict[str, Any] | None = None) -> Any:
     CheckpointError
         The file is damaged, contains code, or is not such a checkpoint.
     """
-    state = unwrap(read_checkpoint(path) if content is None else content)
+    state = original_state(read_checkpoint(path) if content is None else content, path)
     check_state(state, path, integers=False)
     if is_sam2(state):
         return load_original2(state, path)
@@ -88,6 +92,12 @@ def load_original(path: Path, content: dict[str, Any] | None = None) -> Any:
     check_fit(network.state_dict(), renamed, path, _FIX)
     network.load_state_dict(renamed)
     return network
+
+
+def original_state(content: Mapping[Any, Any], path: object = "checkpoint") -> dict[str, Any]:
+    """Return the state dict of a SAM or SAM 2 from a file; see `unwrap`."""
+    first = unwrap(content, _SAM, path)
+    return first if _SAM[0] in first else unwrap(content, _SAM2, path)
 
 
 def _rename(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.errors import DataError, ImageFileError, UnsamError
+from unsam_cli.errors import DataError, UnsamError
 from unsam_cli.io.annotations import Annotation
-from unsam_cli.io.images import find_image, read_image
-from unsam_cli.io.masks import ImageInfo, MasksFile, read_masks
+from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.images import read_image
+from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.names import Pictures
+from unsam_cli.io.sizes import check_size
 from unsam_cli.rle import Rle
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.selection import select
@@ -66,15 +69,19 @@ class AnnotatedImages:
 
     def __init__(self, files: Sequence[Path], folder: Path, settings: DataSettings) -> None:
         self._arguments = (tuple(files), folder, settings)
-        self._folder, self._settings = folder, settings
-        self._files = [_open(path) for path in files]
+        self._settings = settings
+        self._files = [_open(path, settings) for path in files]
         self._selected = lru_cache(_REMEMBERED)(self._select)
         _refuse_repeated(self._files, files)
         self._places, self.without_masks = _list_images(self._files, settings)
         if not len(self._places):
             names = ", ".join(map(str, files))
-            raise DataError(f"{names}: no image has a mask; give annotations with masks")
-        find_image(folder, self.info(0).file_name)  # report a wrong folder at once
+            crowds = sum(masks.crowds for masks in self._files)
+            hint = f", only {crowds} crowd regions: use --crowds masks" if crowds else ""
+            raise DataError(f"{names}: no image has a mask{hint}; give annotations with masks")
+        listed = (image.file_name for masks in self._files for image in masks.images.values())
+        self._pictures = Pictures(folder, listed)
+        self.path(0)  # report a wrong folder at once
 
     def __len__(self) -> int:
         return len(self._places)
@@ -125,7 +132,7 @@ class AnnotatedImages:
         MissingInputError
             It does not exist.
         """
-        return find_image(self._folder, self.info(index).file_name)
+        return self._pictures.find(self.info(index).file_name)
 
     def paths(self) -> Iterator[Path]:
         """Yield the paths of all images that exist; reading a missing one raises later."""
@@ -143,8 +150,7 @@ class AnnotatedImages:
         """
         info, path = self.info(index), self.path(index)
         pixels = read_image(path)
-        if pixels.shape[:2] != (info.height, info.width):
-            raise other_size(path, pixels.shape[:2], (info.height, info.width))
+        check_size(path, pixels.shape, (info.height, info.width))
         return pixels
 
     def annotations(self, index: int, rng: np.random.Generator) -> list[Annotation]:
@@ -169,16 +175,8 @@ class AnnotatedImages:
         return select(found, self._settings)
 
 
-def other_size(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> ImageFileError:
-    """Return the error for an image whose size differs from its annotations; sizes are (H, W)."""
-    return ImageFileError(
-        f"{path}: has {found[1]} x {found[0]} pixels, but its annotations are for "
-        f"{wanted[1]} x {wanted[0]}; give the annotated images"
-    )
-
-
-def _open(path: Path) -> MasksFile:
-    masks = read_masks(path)
+def _open(path: Path, settings: DataSettings) -> MasksFile:
+    masks = read_masks(path, on_error=settings.on_error, crowds=settings.crowds)
     if not masks.images:
         raise DataError(f"{path}: lists no images; give a full COCO file, not bare results")
     return masks

@@ -8,23 +8,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from unsam_cli.backbones.accelerator import accelerator
 from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.run.resources import peak_memory
+from unsam_cli.training.meeting import meet
 
 R = TypeVar("R")
-MEETING = timedelta(minutes=10)  # how long to wait for processes that start later
-# How long others wait while the first process validates. Processes that die are noticed at once.
-VALIDATION = timedelta(hours=6)
 FIRST_PORT, PORTS = 20_000, 12_000  # below those that systems hand out for outgoing connections
 
 
@@ -225,23 +221,10 @@ def join_world(device: str) -> Iterator[World]:
         torch.cuda.set_device(chosen)
     if place.size > 1:
         # Tensors on the CPU are exchanged by gloo, without waiting for the GPU.
-        _meet(place, "cpu:gloo,cuda:nccl" if chosen.startswith("cuda") else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if chosen.startswith("cuda") else "gloo"
+        meet(place.rank, place.size, place.address, place.port, backend)
     try:
         yield World(place, chosen)
     finally:
         if place.size > 1:
             dist.destroy_process_group()
-
-
-def _meet(place: Place, backend: str) -> None:
-    url = f"tcp://{place.address}:{place.port}"
-    try:
-        store, rank, size = next(rendezvous(url, place.rank, place.size, timeout=MEETING))
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=size, timeout=VALIDATION
-        )
-    except (RuntimeError, ValueError) as e:
-        raise UnsamError(
-            f"process {place.rank} of {place.size} cannot connect to the others at "
-            f"{place.address}, port {place.port} (MASTER_ADDR, MASTER_PORT): {e}"
-        ) from e

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from unsam_cli.errors import UsageError
-from unsam_cli.settings import Settings, setting
+from unsam_cli.settings import Settings, crowds_setting, setting
 
 PAPER_CROP = 1024
 PAPER_MAX_MASKS = 500
@@ -108,6 +108,7 @@ class DataSettings(Settings):
     max_masks: int = sample(
         PAPER_MAX_MASKS, "Maximum number of masks per image, drawn at random; 0 uses all.", least=0
     )
+    crowds: str = crowds_setting(group="Samples")
     empty_images: Literal["skip", "background"] = sample(
         "skip",
         "skip: ignore images without masks. background: train on them as empty images.",

@@ -66,7 +66,9 @@ def train_whole_image(
         validation, identities = None, _identities("annotations", paths)
         if inputs.validate is not None:
             truth = stack.enter_context(local_file(inputs.validate))
-            validation = WholeImageValidation(truth, inputs.validate_images or inputs.images)
+            validation = WholeImageValidation(
+                truth, inputs.validate_images or inputs.images, crowds=recipe.data.crowds
+            )
             identities |= _identities("validate", [truth])
         else:
             trainer = replace(trainer, validate_every=0)

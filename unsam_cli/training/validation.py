@@ -11,14 +11,14 @@ from unsam_cli.evaluation.matching import candidates, match
 from unsam_cli.evaluation.metrics import measure
 from unsam_cli.evaluation.sets import PredictionSet, truth_set
 from unsam_cli.found_masks import FoundMasks
-from unsam_cli.io.images import find_image
 from unsam_cli.io.masks import read_masks
+from unsam_cli.io.names import Pictures
+from unsam_cli.io.sizes import check_size
 from unsam_cli.models.segmenter import Segmenter
 from unsam_cli.prediction.pipeline import predict_images
 from unsam_cli.prediction.predict import Predictor
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.resources import usable_cpus
-from unsam_cli.training.dataset import other_size
 
 MAX_DETS = (10, 100, 1000)
 NAMES = ("AR@1000", "AR@100", "AR@10", "AP", "AP50")
@@ -39,6 +39,8 @@ class WholeImageValidation:
         Masks file that lists its images.
     folder : Path
         Folder of the images.
+    crowds : {'ignore', 'masks'}
+        Whether crowd regions are ignored or count as masks.
 
     Raises
     ------
@@ -48,12 +50,14 @@ class WholeImageValidation:
         The file or an image does not exist.
     """
 
-    def __init__(self, truth: Path, folder: Path) -> None:
-        self._truth = read_masks(truth)
+    def __init__(self, truth: Path, folder: Path, *, crowds: str = "ignore") -> None:
+        self._truth = read_masks(truth, crowds=crowds)
         if not self._truth.images or not len(self._truth):
             raise DataError(f"{truth}: validation needs a COCO file with images and masks")
+        names = (image.file_name for image in self._truth.images.values())
+        pictures = Pictures(folder, names)
         self._items = [
-            _Item(i, find_image(folder, image.file_name))
+            _Item(i, pictures.find(image.file_name))
             for i, image in sorted(self._truth.images.items())
         ]
 
@@ -83,7 +87,6 @@ class WholeImageValidation:
 
     def _match(self, item: _Item, found: FoundMasks) -> Matches:
         truth = truth_set(self._truth, item.id)
-        if found.table.size != truth.table.size:
-            raise other_size(item.path, found.table.size, truth.table.size)
+        check_size(item.path, found.table.size, truth.table.size)
         ranked = PredictionSet(found.table, found.score, len(found.score), category_zero=0)
         return match(candidates(truth, ranked))

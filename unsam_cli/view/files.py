@@ -15,21 +15,24 @@ from PIL import Image
 
 from unsam_cli.errors import DataError, MaskFileError, OutputError, UnsamError
 from unsam_cli.io.drawings import save_drawing
-from unsam_cli.io.images import find_image, read_image
+from unsam_cli.io.images import read_image
 from unsam_cli.io.masks import ImageMasks
+from unsam_cli.io.names import Pictures
 from unsam_cli.run.names import name_below, unique_names
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.view.blocks import LoadImage, OnError
 from unsam_cli.view.overlays import draw_overlay
 
 
-def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
+def image_loader(root: Path, names: Iterable[str] = (), *, longest: int | None = None) -> LoadImage:
     """Make a function that reads the picture of an image entry.
 
     Parameters
     ----------
     root : Path
         Folder of the images.
+    names : iterable of str
+        The names of all images, see :class:`~unsam_cli.io.names.Pictures`.
     longest : int, optional
         Length of the longer side that is needed, in pixels. Much larger JPEGs are then decoded at
         a reduced size, which is much faster.
@@ -40,6 +43,7 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
         Returns the picture, (H, W, 3) uint8, of an image entry of a masks file. It raises an
         UnsamError if the picture is missing or cannot be read.
     """
+    pictures = Pictures(root, names)
 
     def load(image: dict[str, Any]) -> NDArray[np.uint8]:
         if "file_name" not in image:
@@ -47,7 +51,7 @@ def image_loader(root: Path, *, longest: int | None = None) -> LoadImage:
                 f"image {image.get('id')}: the masks file does not give its file name; give "
                 "a full COCO file, with a list of images"
             )
-        return read_image(find_image(root, image["file_name"]), longest=longest)
+        return read_image(pictures.find(image["file_name"]), longest=longest)
 
     return load
 

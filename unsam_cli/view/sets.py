@@ -10,7 +10,8 @@ from pathlib import PurePath
 from typing import Any
 
 from unsam_cli.errors import DataError, UnsamError, UsageError
-from unsam_cli.io.masks import Annotation, ImageInfo, MasksFile
+from unsam_cli.io.masks import Annotation, MasksFile
+from unsam_cli.io.names import base_name, canonical
 from unsam_cli.run.inputs import name_of
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def _ids_in(first: MasksFile, other: MasksFile) -> dict[int, int]:
     """Return ids in another file by ids in the first: by file name, or else by id."""
     if other is first or not (first.images and other.images):
         return {i: i for i in other.image_ids}
-    for key in (_whole, _last_part):
+    for key in (str, canonical, base_name):
         ours, theirs = _by_name(first, key), _by_name(other, key)
         common = {ours[name]: theirs[name] for name in ours.keys() & theirs.keys()}
         if common:
@@ -140,19 +141,11 @@ def _ids_in(first: MasksFile, other: MasksFile) -> dict[int, int]:
     return {}
 
 
-def _whole(image: ImageInfo) -> str:
-    return image.file_name
-
-
-def _last_part(image: ImageInfo) -> str:
-    return PurePath(image.file_name).name
-
-
-def _by_name(file: MasksFile, key: Callable[[ImageInfo], str]) -> dict[str, int]:
+def _by_name(file: MasksFile, key: Callable[[str], str]) -> dict[str, int]:
     """Return ids by name, without names that several images have."""
-    images = file.images.values()
-    count = Counter(map(key, images))
-    return {key(image): image.id for image in images if count[key(image)] == 1}
+    names = {image.id: key(image.file_name) for image in file.images.values()}
+    count = Counter(names.values())
+    return {name: i for i, name in names.items() if count[name] == 1}
 
 
 def _refuse_strangers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unsam_cli.errors import EXIT_SKIPPED, UnsamError, UsageError
-from unsam_cli.io.masks import read_masks
+from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output, publish
@@ -21,9 +21,16 @@ from unsam_cli.run.replacing import (
     refuse_pictures,
     refuse_replacing,
 )
+from unsam_cli.view.blocks import LoadImage
 from unsam_cli.view.contact_sheet import MOST_PIXELS, TRUTH, write_figure
 from unsam_cli.view.figure import check_figure
-from unsam_cli.view.files import image_loader, named, overlay_paths, write_overlays
+from unsam_cli.view.files import (
+    ImageName,
+    image_loader,
+    named,
+    overlay_paths,
+    write_overlays,
+)
 from unsam_cli.view.report import ReportSettings, write_report
 from unsam_cli.view.sets import MaskSets, names_of
 from unsam_cli.view.settings import FigureSettings
@@ -41,6 +48,13 @@ class _Skipped:
         if entry.id not in self.ids:
             self.errors.add(entry, error)
         self.ids.add(entry.id)
+
+    def tell_annotations(self, files: Iterable[MasksFile]) -> None:
+        """List the annotations that were left out of the images that are shown."""
+        for file in files:
+            for one in file.left_out.every:
+                name = file.names.get(one.image_id, str(one.image_id))
+                self.errors.add_annotations(ImageName(one.image_id, name), [one])
 
 
 @dataclass(frozen=True)
@@ -117,18 +131,20 @@ def view(
     with ExitStack() as stack:
         paths = [stack.enter_context(local_file(argument)) for argument in inputs]
         told = [name_of(argument) for argument in inputs]
-        files = [read_masks(p, name=n) for p, n in zip(paths, told, strict=True)]
+        files = [read_masks(p, name=n, on_error=on_error) for p, n in zip(paths, told, strict=True)]
+        listed = [image.file_name for file in files for image in file.images.values()]
         sets = MaskSets(called, files[: len(masks)], told[: len(masks)])
         places = _overlay_places(sets, outputs)
         _refuse_replacing(sets, paths, images, outputs, places)
         main = outputs.report or str(outputs.overlays or outputs.figure)
         skipped = _Skipped(ErrorList(main, "view", on_error))
         if outputs.report is not None:
-            _write_report(sets, images, outputs.report, skipped, title=_title(masks))
+            loader = image_loader(images, listed, longest=ReportSettings().longest)
+            _write_report(sets, loader, outputs.report, skipped, title=_title(masks))
         if outputs.overlays is not None:
             write_overlays(
                 files[0].image_masks(skipped),
-                image_loader(images),
+                image_loader(images, listed),
                 places,
                 depth=depth,
                 no_clobber=outputs.no_clobber,
@@ -138,14 +154,15 @@ def view(
             write_figure(
                 outputs.figure,
                 sets if truth is None else MaskSets([*called, TRUTH], files, told),
-                image_loader(images, longest=MOST_PIXELS),
+                image_loader(images, listed, longest=MOST_PIXELS),
                 figure,
                 truth=truth is not None,
                 seed=seed,
                 depth=depth,
                 on_error=skipped,
             )
-    return EXIT_SKIPPED if skipped.ids else 0
+        skipped.tell_annotations(files)
+    return EXIT_SKIPPED if skipped.errors.finish() else 0
 
 
 def _check(masks: Sequence[str], inputs: Sequence[str], images: Path, outputs: Outputs) -> None:
@@ -181,10 +198,9 @@ def _title(masks: Sequence[str]) -> str:
 
 
 def _write_report(
-    sets: MaskSets, images: Path, output: str, skipped: _Skipped, *, title: str
+    sets: MaskSets, loader: LoadImage, output: str, skipped: _Skipped, *, title: str
 ) -> None:
     settings = ReportSettings(title=title, names=sets.names)
-    loader = image_loader(images, longest=settings.longest)
 
     def write(target: Path) -> None:
         with target.open("wb") as stream:

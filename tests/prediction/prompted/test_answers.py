@@ -12,8 +12,8 @@ from sam_models import make_sam, make_sam2, picture
 
 from unsam_cli.errors import UsageError
 from unsam_cli.prediction.prompted.answers import answer
+from unsam_cli.prediction.prompted.questions import Question
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.prompted.sources import Question
 from unsam_cli.rle import decode, encode
 from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Answer, Session

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from unsam_cli.evaluation.clicks import NOC_LEVELS, simulate_clicks
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.prediction.predict import STAGE
+from unsam_cli.prediction.prompted.questions import Question
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.prompted.sources import Question
 from unsam_cli.prediction.prompted.tiled import TiledSession, search
 from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.rle import RunTable, decode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def read_lines(path: Path, name: str) -> Iterator[PromptLine]:
         if wrong := mistaken(stream.read(HEAD), "prompts"):
             raise DataError(f"{name}: {wrong}")
         stream.seek(0)
-        for number, text in enumerate(stream, start=1):
+        for number, line in enumerate(stream, start=1):
+            text = line.removeprefix(codecs.BOM_UTF8)
             if not text.strip():
                 continue
             try:

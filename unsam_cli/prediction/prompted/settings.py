@@ -9,7 +9,7 @@ from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.settings import MAX_CLICKS
 from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.sam.settings import AutomaticConfig
-from unsam_cli.settings import Settings, setting
+from unsam_cli.settings import Settings, crowds_setting, setting
 
 Click = tuple[float, float, int]
 Box = tuple[float, float, float, float]
@@ -64,6 +64,7 @@ class PromptedSettings(Settings):
         "UnSAM's evaluation.",
         option="kornia-approx",
     )
+    crowds: str = crowds_setting(group="Prompts")
     granularity: float | None = prompt(
         None,
         "Granularity of the masks, from 0.1 (finest) to 1 (coarsest); one mask per prompt. "
@@ -91,7 +92,12 @@ class PromptedSettings(Settings):
                 "points can be combined with one box only: write several prompts to a "
                 "--prompts FILE"
             )
-        for name, there in (("--clicks", self.clicks), ("--kornia-approx", self.approximate)):
+        needing = {
+            "--clicks": self.clicks,
+            "--kornia-approx": self.approximate,
+            "--crowds": self.crowds != "ignore",
+        }
+        for name, there in needing.items():
             if there and self.prompts_from is None:
                 raise UsageError(f"{name} needs --prompts-from")
         if self.clicks and self.approximate:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from unsam_cli.errors import DataError
-from unsam_cli.evaluation.clicks import centre_click
-from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.files import file_identity
-from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks import read_masks
+from unsam_cli.io.names import canonical
+from unsam_cli.prediction.prompted.centres import MaskCentres
 from unsam_cli.prediction.prompted.lines import read_lines
+from unsam_cli.prediction.prompted.questions import PromptSource, Question, some
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.rle import Rle, area
 from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.items import ImageItem, Item
 from unsam_cli.run.provenance import masks_identity
@@ -25,55 +24,7 @@ from unsam_cli.sam.settings import Prompt
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Question:
-    """A prompt with its name and its target.
-
-    Attributes
-    ----------
-    name : str
-        Name in messages: file and line.
-    prompt : Prompt
-        The prompt, in pixels of the image.
-    prompt_id : int or str
-        Id that distinguishes the prompts of an image.
-    target_id : int, optional
-        Id of the annotation that the prompt is for.
-    target : Rle, optional
-        Mask of this annotation.
-    """
-
-    name: str
-    prompt: Prompt
-    prompt_id: int | str
-    target_id: int | None = None
-    target: Rle | None = None
-
-
-class PromptSource(Protocol):
-    """Prompts by image."""
-
-    def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
-        """Return the images to process, with the ids of the output.
-
-        Raises
-        ------
-        DataError
-            Prompts and images do not belong together.
-        """
-        ...
-
-    def questions(self, item: ImageItem) -> list[Question]:
-        """Return the prompts of an image, in order; an empty list for an unknown image."""
-        ...
-
-    @property
-    def prompts(self) -> Iterable[Prompt]:
-        """All prompts that were given; none of those that are clicks on given masks."""
-        ...
-
-
-class GivenPrompts:
+class GivenPrompts(PromptSource):
     """The same prompts for every image."""
 
     def __init__(self, settings: PromptedSettings) -> None:
@@ -99,7 +50,7 @@ class GivenPrompts:
         return self.every
 
 
-class PromptLines:
+class PromptLines(PromptSource):
     """Prompts of a file, one JSON object per line.
 
     Parameters
@@ -128,6 +79,7 @@ class PromptLines:
             taken.add((line.image, str(line.prompt_id)))
             question = Question(line.name, line.prompt, line.prompt_id)
             self._by_image[line.image].append(question)
+        self._spelt = {canonical(image): found for image, found in self._by_image.items()}
 
     @property
     def prompts(self) -> Iterable[Prompt]:
@@ -138,11 +90,12 @@ class PromptLines:
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """Return all images; raise a DataError if a prompt is for another image."""
         known = {item.file_name for item in items}
+        spelt = set(map(canonical, known))
         for image, questions in self._by_image.items():
-            if image not in known:
+            if canonical(image) not in spelt:
                 raise DataError(
                     f"{questions[0].name}: {image} is not one of the images, whose names "
-                    f"are {_some(known)}; write the file_name of the output, or add the "
+                    f"are {some(known)}; write the file_name of the output, or add the "
                     "image to the command"
                 )
         if not self._by_image:
@@ -151,63 +104,16 @@ class PromptLines:
 
     def questions(self, item: ImageItem) -> list[Question]:
         """Return the prompts of an image."""
-        return self._by_image.get(item.file_name, [])
-
-
-class MaskCentres:
-    """One click per mask of a masks file, except crowd regions and empty masks.
-
-    Parameters
-    ----------
-    masks : MasksFile
-        The masks.
-    name : str
-        Name of the file in messages.
-    approximate : bool
-        Use approximate distances, see :func:`~unsam_cli.evaluation.clicks.centre_click`.
-    """
-
-    prompts: Iterable[Prompt] = ()
-
-    def __init__(self, masks: MasksFile, name: str, *, approximate: bool) -> None:
-        self._masks, self._name, self._approximate = masks, name, approximate
-
-    def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
-        """Return the images that the file lists, with its ids, so that it can evaluate results."""
-        if not self._masks.images:
-            raise DataError(f"{self._name}: lists no images; give a full COCO file")
-        ids = {image.file_name: i for i, image in self._masks.images.items()}
-        known = [replace(item, id=ids[item.file_name]) for item in items if item.file_name in ids]
-        if not known:
-            names = _some(item.file_name for item in items)
-            raise DataError(
-                f"{self._name}: has none of the images: their names are {names}, but "
-                f"{_some(ids)} in the file; remove the images from the command, and give "
-                "--image-root"
-            )
-        return sorted(known, key=lambda item: item.id)
-
-    def questions(self, item: ImageItem) -> list[Question]:
-        """Return one click per mask of an image."""
-        found = self._masks.annotations_of(item.id)
-        return [self._question(a) for a in found if not a.iscrowd and area([a.rle])[0]]
-
-    def _question(self, annotation: Annotation) -> Question:
-        x, y = centre_click(annotation.rle, approximate=self._approximate)
-        return Question(
-            f"{self._name}: annotation {annotation.id}",
-            Prompt(((float(x), float(y)),), (1,)),
-            annotation.id,
-            annotation.id,
-            annotation.rle,
-        )
+        return self._by_image.get(item.file_name) or self._spelt.get(canonical(item.file_name), [])
 
 
 @contextmanager
 def open_prompts(
-    settings: PromptedSettings,
+    settings: PromptedSettings, on_error: str
 ) -> Iterator[tuple[PromptSource | None, dict[str, str]]]:
     """Open the prompts that settings name, and return the identity of their file.
+
+    If `on_error` is 'skip', invalid masks of ``prompts_from`` are left out.
 
     Raises
     ------
@@ -223,9 +129,8 @@ def open_prompts(
     elif settings.prompts_from is not None:
         with local_file(settings.prompts_from) as path:
             name = name_of(settings.prompts_from)
-            centres = MaskCentres(
-                read_masks(path, name=name), name, approximate=settings.approximate
-            )
+            masks = read_masks(path, name=name, on_error=on_error, crowds=settings.crowds)
+            centres = MaskCentres(masks, name, approximate=settings.approximate)
             yield centres, {"prompts-from": masks_identity(path)}
     else:
         yield None, {}
@@ -275,9 +180,3 @@ def fit(question: Question, item: Item, size: Size, granularity: float | None) -
     if granularity is None or prompt.granularity is not None:
         return question
     return replace(question, prompt=replace(prompt, granularity=granularity))
-
-
-def _some(names: Iterable[str]) -> str:
-    """Return the first names of many."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:2]) + (", ..." if len(ordered) > 2 else "")

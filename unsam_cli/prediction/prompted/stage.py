@@ -16,8 +16,9 @@ from unsam_cli.backbones import accelerator
 from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.io.images import read_image
 from unsam_cli.prediction.prompted.answers import Annotations, answer, find_all
+from unsam_cli.prediction.prompted.questions import PromptSource, Question
 from unsam_cli.prediction.prompted.settings import PromptedSettings
-from unsam_cli.prediction.prompted.sources import PromptSource, Question, fit, open_prompts
+from unsam_cli.prediction.prompted.sources import fit, open_prompts
 from unsam_cli.prediction.settings import PredictCompute
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.inputs import STDIN, ImageQuery, images_of
@@ -70,7 +71,7 @@ def predict_prompted(
         )
     if masks not in (None, STDIN) and not query.arguments and query.coco is None:
         query = replace(query, coco=Path(str(masks)))
-    with open_prompts(settings) as (source, identities):
+    with open_prompts(settings, run.on_error) as (source, identities):
         items, run = images_of(query, run)
         if source is not None:
             items = source.select(items)
@@ -87,6 +88,7 @@ def predict_prompted(
             run,
             content=lambda item: checksum(item.path),
             sources=lambda item: [item.path],
+            left_out=None if source is None else source.left_out,
         )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from unsam_cli.errors import FeatureFileError, UsageError
-from unsam_cli.io.annotations import ImageInfo
 from unsam_cli.io.features import PROMPT, FeatureFile
+from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.sam.embedding import Embedding
 from unsam_cli.sam.encoder import encoder_identity
 from unsam_cli.sam.model import PromptableModel

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unsam_cli.sam.settings import PromptableConfig
-from unsam_cli.settings import REQUIRED, Settings, setting
+from unsam_cli.settings import REQUIRED, Settings, crowds_setting, setting
 from unsam_cli.training.settings import (
     images_setting,
     reading,
@@ -103,6 +103,7 @@ class PromptSettings(Settings):
     "Segment Anything" (2023), appendix A, for boxes, corrections and the focal loss.
     """
 
+    crowds: str = crowds_setting(group="Samples")
     clicks: int = sample(60, "Number of prompts per image.", least=1)
     boxes: float = sample(
         0.0,

@@ -75,7 +75,7 @@ def finetune_sam(
             with scratch("the joined annotations"):
                 union(truth, paths[0], max_iou=inputs.union_iou, output=str(joined))
             paths = [joined]
-        data = DataSettings(max_masks=prompts.max_masks)
+        data = DataSettings(max_masks=prompts.max_masks, crowds=prompts.crowds)
         images = AnnotatedImages(paths, inputs.images, data)
         refuse_replacing(files_of(str(run.folder)), images.paths())
         model = load_promptable(inputs.checkpoint)

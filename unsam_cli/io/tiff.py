@@ -1,0 +1,182 @@
+"""TIFF files of several pages, and of kinds that Pillow does not read."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from unsam_cli.errors import ImageFileError
+from unsam_cli.io.pixels import nodata_of, scaled
+from unsam_cli.io.settings import pixel_settings, tell_once
+from unsam_cli.rle import MAX_PIXELS
+
+_KIND = 254  # tag: 1 is a reduced copy of another page, 4 a transparency mask of it
+_BITS = 258  # tag
+_NODATA = 42113  # tag of GDAL
+_EXAMINED = 256  # pages
+_FLOATS, _SIGNED = 3, 2  # values of the tag SampleFormat
+
+
+def choose_page(image: ImageFile.ImageFile, name: str) -> None:
+    """Go to the page of a TIFF that is read: that of ``--page``, or the first of the largest size.
+
+    Copies of a reduced size, and masks of transparency, are no pages.
+
+    Raises
+    ------
+    ImageFileError
+        There is no such page.
+    """
+    count, wanted = int(getattr(image, "n_frames", 1)), pixel_settings().page
+    if wanted is not None:
+        if wanted > count:
+            raise ImageFileError(f"{name}: has {count} pages, not {wanted}; give another --page")
+        image.seek(wanted - 1)
+        return
+    if count == 1:
+        return
+    areas: dict[int, int] = {}
+    for page in range(min(count, _EXAMINED)):
+        with contextlib.suppress(Exception):  # kinds of pages that Pillow does not read
+            image.seek(page)
+            if not image.tag_v2.get(_KIND, 0) & 5:  # type: ignore[attr-defined]
+                areas[page] = image.width * image.height
+    best = max(areas, key=lambda page: (areas[page], -page), default=0)
+    image.seek(best)
+    if len(areas) > 1:
+        tell_once("pages", "%s: page %d of %d is read; --page N chooses", name, best + 1, count)
+
+
+def is_dark(image: ImageFile.ImageFile) -> bool:
+    """Whether a TIFF has colours of 16 bits that fill less than half of their range.
+
+    Pillow keeps the upper 8 bits, so that of 12 bits only 4 are left. Without tifffile this is all.
+    """
+    if image.format != "TIFF" or image.mode not in ("RGB", "RGBA"):
+        return False
+    bits = image.tag_v2.get(_BITS, (8,))  # type: ignore[attr-defined]
+    extremes: Any = image.getextrema()
+    if max(bits) < 16 or max(high for _, high in extremes[:3]) > 127:
+        return False
+    return importlib.util.find_spec("tifffile") is not None
+
+
+class OtherTiff:
+    """A TIFF of a kind that Pillow does not read, or of which bands are chosen.
+
+    Parameters
+    ----------
+    stream : binary stream
+        The file.
+    name : str
+        Its name in messages.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Width and height in pixels.
+
+    Raises
+    ------
+    ImageFileError
+        The file cannot be read; the message names its kind.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.name = name
+        try:
+            import tifffile
+        except ImportError:
+            raise ImageFileError(
+                f"{name}: {_kind_of(stream)} needs tifffile: pip install unsam[tiff], or convert "
+                "it to 8 bits"
+            ) from None
+        try:
+            stream.seek(0)
+            every: list[Any] = list(tifffile.TiffFile(stream).pages)
+            pages = [page for page in every if not page.is_reduced]
+            wanted = pixel_settings().page
+            if not 1 <= (wanted or 1) <= len(pages):
+                raise ImageFileError(
+                    f"{name}: has {len(pages)} pages, not {wanted}; give another --page"
+                )
+            if wanted is None and len(pages) > 1:
+                tell_once("pages", "%s: page 1 of %d is read; --page N chooses", name, len(pages))
+            self._page: Any = pages[(wanted or 1) - 1]
+            self.size = (int(self._page.imagewidth), int(self._page.imagelength))
+        except ImageFileError:
+            raise
+        except Exception as error:  # damaged files may raise any error
+            raise self._unreadable(error) from error
+
+    def read(self, most: int = MAX_PIXELS) -> Image.Image:
+        """Return the page as an image in mode RGB, scaled as :func:`scaled` does.
+
+        Raises
+        ------
+        ImageFileError
+            It is damaged, too large, or compressed in a way that is not supported.
+        """
+        if self.size[0] * self.size[1] > most:
+            raise ImageFileError(
+                f"{self.name}: {self.size[0]}x{self.size[1]} pixels exceed the limit of {most}; "
+                "resize the image"
+            )
+        try:
+            values = self._bands(np.squeeze(self._page.asarray()))
+        except ImageFileError:
+            raise
+        except Exception as error:
+            raise self._unreadable(error) from error
+        if values.dtype != np.uint8:
+            tag = self._page.tags.get(_NODATA)
+            values = scaled(values, self.name, nodata_of(None if tag is None else tag.value))
+        return Image.fromarray(np.ascontiguousarray(values)).convert("RGB")
+
+    def _bands(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return grey values, (H, W), or three bands, (H, W, 3)."""
+        if values.ndim == 2:
+            return values
+        if values.ndim != 3:
+            raise ImageFileError(f"{self.name}: {values.ndim} dimensions are not a picture")
+        if values.shape[:2] != self.size[::-1]:  # a plane after the other
+            values = np.moveaxis(values, 0, -1)
+        count = values.shape[2]
+        given = pixel_settings().bands
+        chosen = given or ((1, 2, 3) if count > 2 else (1,))
+        if max(chosen) > count:
+            raise ImageFileError(f"{self.name}: has {count} bands, not {max(chosen)}; see --bands")
+        if given is None and count != 3:
+            words = ", ".join(map(str, chosen))
+            text = "%s: bands %s of %d are read; --bands chooses"
+            tell_once("bands", text, self.name, words, count)
+        found = values[..., [band - 1 for band in chosen]]
+        return found[..., 0] if len(chosen) == 1 else found
+
+    def _unreadable(self, error: Exception) -> ImageFileError:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return ImageFileError(
+            f"{self.name}: TIFF that cannot be read ({reason}); convert it to 8-bit RGB"
+        )
+
+
+def _kind_of(stream: BinaryIO) -> str:
+    """Name a kind of TIFF by its tags: number of bands and bits."""
+    from PIL import TiffImagePlugin
+
+    try:
+        stream.seek(0)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+        stream.seek(tags.next)
+        tags.load(stream)
+        bits, bands = tags.get(_BITS, (1,)), tags.get(277, 1)
+        kind = {_FLOATS: "float", _SIGNED: "signed"}.get(tags.get(339, (1,))[0], "")
+        word = "band" if bands == 1 else "bands"
+        return f"a TIFF of {bands} {word} of {bits[0]} bits{f' ({kind})' if kind else ''}"
+    except Exception:
+        return "a TIFF of this kind"
