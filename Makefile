@@ -4,6 +4,7 @@
 
 VENV ?= .venv
 PYTHON ?= python3
+# Tools run as modules: those that the environment sees of an outer one have no program here.
 BIN := $(VENV)/bin
 UNSAM := $(BIN)/unsam
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' unsam_cli/__init__.py)
@@ -15,7 +16,7 @@ help: ## list the targets
 
 # One stamp per extra, so that nothing is installed twice. A torch that $(PYTHON) has is used, and said so.
 $(VENV)/installed-%: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) .ci/make_venv.py $(VENV)
+	@test -e $(VENV)/constraints.txt || $(PYTHON) .ci/make_venv.py $(VENV)
 	@touch $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt --editable '.[$*]'
 	@touch $@
@@ -65,38 +66,38 @@ test-wheel: dist ## install the wheel alone, and run the pipe away from the chec
 	.ci/try-wheel $(VENV)-wheel/bin
 
 coverage: $(VENV)/installed-test $(VENV)/installed-coverage ## run all tests, and tell which lines none of them runs
-	$(BIN)/coverage erase
+	$(BIN)/python -m coverage erase
 	@# commands run in processes of their own: pyproject.toml lets coverage follow them
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --skip-covered --show-missing
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --show-missing
 
 bench: $(VENV)/installed-test ## run benchmarks against baselines (bench_quality.py needs data: see its help)
 	for bench in $(filter-out %/bench_quality.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
 lint: $(VENV)/installed-lint ## check style, and shell files
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck $(filter-out %.py,$(wildcard .ci/*)) docs/*.sh
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	PATH="$(abspath $(BIN)):$$PATH" shellcheck $(filter-out %.py,$(wildcard .ci/*)) docs/*.sh
 
 format: $(VENV)/installed-lint ## fix style
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 type-check: $(VENV)/installed-lint $(VENV)/installed-test ## check types
-	$(BIN)/mypy unsam_cli tests
+	$(BIN)/python -m mypy unsam_cli tests
 
 docs: $(VENV)/installed-docs ## update the generated parts of the documentation
-	$(BIN)/cog -r docs/*.md README.md
+	$(BIN)/python -m cogapp -r docs/*.md README.md
 
 man: $(VENV)/installed-demo ## write man pages of all commands to build/man
 	$(BIN)/python docs/man.py build/man
 
 site: $(VENV)/installed-site ## build the documentation as web pages: build/site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 docs-check: $(VENV)/installed-docs ## fail if a generated part is out of date
-	$(BIN)/cog --check docs/*.md README.md
+	$(BIN)/python -m cogapp --check docs/*.md README.md
 
 dist: $(VENV)/installed-dist ## build the wheel and the source archive
 	rm -rf dist
