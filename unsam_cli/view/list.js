@@ -26,7 +26,7 @@ function offerSorts() {
 }
 
 let waiting = 0; // the timer of the next list; 0 where the list is current
-/** List the masks anew, once the slider rests. */
+/** Update the list of masks once the slider rests. */
 function relist() {
   clearTimeout(waiting);
   waiting = setTimeout(listMasks, 60);
