@@ -155,10 +155,11 @@ def test_shards_of_one_folder_list_their_own_errors(
         assert ran.exit_code == (0 if k == 1 else 3)
     listed = {p.name: p.read_text() for p in tmp_path.glob("*.errors.jsonl")}
     assert sorted(listed) == ["sa1b.0-3.errors.jsonl", "sa1b.2-3.errors.jsonl"]
-    assert [json.loads(text)["file_name"] for _, text in sorted(listed.items())] == [
-        "4.jpg",
-        "3.jpg",
-    ]
+    for name, image in (("sa1b.0-3.errors.jsonl", 4), ("sa1b.2-3.errors.jsonl", 3)):
+        lines = [json.loads(line) for line in listed[name].splitlines()]
+        assert {line["file_name"] for line in lines} == {f"{image}.jpg"}
+        wrong = [a["id"] for a in data["annotations"] if a["image_id"] == image]
+        assert [line["annotation_id"] for line in lines] == wrong
 
 
 def test_pipes_of_conversions(source: Path, program: RunProgram, tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_forms_of_the_output(source: Path, invoke: Invoke) -> None:
         (["--to", "tsv", "masks.json", "-o", "rows.tsv"], 65, "--images"),
         (["--to", "nothing", "masks.json"], 2, "sa1b"),
         (["lvis", "missing.json"], 66, "missing.json"),
-        (["lvis", "taken"], 65, "taken"),
+        (["lvis", "taken"], 66, "taken: has no .json files"),
         (["sa1b", "masks.json"], 65, "image is missing"),
         (["coco", "taken/a.png"], 65, "a.png"),
         (["labelmap", "masks.json"], 65, "masks.json"),

@@ -272,7 +272,9 @@ def test_bad_images_stop_or_are_replaced(masks: Path, tmp_path: Path, invoke: In
 
 
 def test_missing_images_are_named(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
-    ran = invoke("train", masks, "--images", tmp_path, "-o", tmp_path / "run", *SMALL)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    ran = invoke("train", masks, "--images", empty, "-o", tmp_path / "run", *SMALL)
     assert ran.exit_code == 66
     assert "0.png: no such file" in ran.stderr
 

@@ -16,7 +16,7 @@ def test_every_command_has_a_section() -> None:
     found = cli.list_commands(click.Context(cli))
     assert set(found) <= set(listed)
     assert found == [name for name in listed if name in found]
-    assert found[:3] == ["extract-features", "divide", "conquer"]
+    assert found[:4] == ["run", "extract-features", "divide", "conquer"]
 
 
 def test_the_help_names_sections_exit_codes_and_settings(invoke: Invoke) -> None:

@@ -19,7 +19,7 @@ def test_a_file_that_was_deleted_is_written_again(tmp_path: Path, invoke: Invoke
     source, out = tmp_path / "masks.json", tmp_path / "out"
     words = ["convert", "--to", "sa1b", source, "-o", out, "--jobs", "1"]
     broken = json.loads(json.dumps(whole))
-    broken["annotations"][2]["segmentation"] = [["x"]]
+    broken["annotations"][2]["segmentation"] = [["x"] * 6]
     source.write_text(json.dumps(broken))
     assert invoke(*words).exit_code == 65
     assert {p.name for p in out.iterdir()} == {"1.json", "2.json"}

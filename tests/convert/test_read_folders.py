@@ -203,7 +203,7 @@ def test_what_holds_no_labels_is_refused(what: str, tmp_path: Path, invoke: Invo
     if what == "jpeg":
         Image.new("L", (8, 8)).save(path, "JPEG")
     elif what == "float":
-        Image.new("F", (8, 8)).save(path, "TIFF")
+        Image.new("F", (8, 8), 0.5).save(path, "TIFF")
     else:
         path.write_text("labels")
     ran = invoke("convert", "labelmap", path.parent)

@@ -215,9 +215,10 @@ WITHOUT_OUTPUT = {
     "completion": "prints a script of the shell",
     "doctor": "prints what the installation can do",
     "info": "prints what files are; tests/test_info.py damages them",
+    "run": "runs commands that have cases",
     "slurm-script": "prints a batch script",
 }
-"""Commands that write no file."""
+"""Commands without a case, and why."""
 
 
 HALVED = ("features.h5", "masks.json", "report.json")

@@ -70,7 +70,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Calls:
     met = Calls()
     place = Place(rank=1, size=2, local_rank=1)
     monkeypatch.setattr(distributed, "find_place", lambda environment: place)
-    monkeypatch.setattr(distributed, "_meet", lambda place, backend: met(backend))
+    monkeypatch.setattr(distributed, "meet", lambda *place, backend: met(backend))
     monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
     return met
 

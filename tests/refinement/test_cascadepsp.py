@@ -205,5 +205,5 @@ def test_weights_are_checked(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_refinement.models.psp.pspnet", None)
-    with pytest.raises(UsageError, match=r"pip install 'unsam-cli\[cascadepsp\]'"):
+    with pytest.raises(UsageError, match="pip install segmentation-refinement"):
         load(None)

@@ -177,7 +177,7 @@ def test_malformed_counts_are_refused_everywhere(counts: object, message: str) -
 
 
 @pytest.mark.parametrize(
-    "size", [None, 4, [4], [4, 4, 4], [0, 4], [-4, -4], [4.0, 4.0], ["4", "4"], [2**15, 2**15]]
+    "size", [None, 4, [4], [4, 4, 4], [0, 4], [-4, -4], [4.5, 4.0], ["4", "4"], [2**15, 2**15]]
 )
 def test_impossible_sizes_are_refused(size: object) -> None:
     with pytest.raises(ValueError, match="size"):

@@ -222,7 +222,7 @@ def join_world(device: str) -> Iterator[World]:
     if place.size > 1:
         # Tensors on the CPU are exchanged by gloo, without waiting for the GPU.
         backend = "cpu:gloo,cuda:nccl" if chosen.startswith("cuda") else "gloo"
-        meet(place.rank, place.size, place.address, place.port, backend)
+        meet(place.rank, place.size, place.address, place.port, backend=backend)
     try:
         yield World(place, chosen)
     finally:
