@@ -73,7 +73,7 @@ _HINTS = {
     ("masks", "picture"): ": unsam extract-features, divide and conquer make them of images",
     ("masks", "weights"): ": unsam predict makes them with a checkpoint",
     ("image", "json"): "; give a COCO file of images as --coco FILE",
-    ("image", "heic"): ": pip install unsam[heic] reads HEIC",
+    ("image", "heic"): ": HEIC needs a package: pip install pillow-heif",
     ("image", "text"): "; give a list of images as @FILE",
 }
 

@@ -16,7 +16,7 @@ _RAW = {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", 
 _SLIDES = {".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".lif", ".nd2"}
 _MORE = {".psd", ".xcf", ".svg", ".eps", ".exr", ".hdr", ".jxl", ".jxr", ".tga"}
 OTHER_PICTURES = {
-    **dict.fromkeys(HEIF - IMAGE_SUFFIXES, "HEIC (pip install unsam[heic] reads them)"),
+    **dict.fromkeys(HEIF - IMAGE_SUFFIXES, "HEIC (pip install pillow-heif reads them)"),
     **dict.fromkeys(_RAW, "raw photographs, such as DNG (develop them to JPEG or TIFF)"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "DICOM (convert them to PNG)"),
     **dict.fromkeys(_SLIDES, "pictures of microscopes (export them as TIFF)"),

@@ -93,7 +93,7 @@ class OtherTiff:
             import tifffile
         except ImportError:
             raise ImageFileError(
-                f"{name}: {_kind_of(stream)} needs tifffile: pip install unsam[tiff], or convert "
+                f"{name}: {_kind_of(stream)} needs tifffile: pip install tifffile, or convert "
                 "it to 8 bits"
             ) from None
         try:
