@@ -157,14 +157,8 @@ def features(
     >>> found.grid.shape, found.grid.dtype
     ((24, 32, 256), dtype('float32'))
     """
-    network = {k: options.pop(k) for k in ("facet", "layer", "dtype") if k in options}
+    made = as_backbone(backbone, options, weights=weights, device=device, seed=seed)
     plan, stored = split(options, PlanSettings, ExtractSettings)
-    if isinstance(backbone, str):
-        made = create_backbone(backbone, weights=weights, device=device, seed=seed, **network)
-    elif network or weights is not None:
-        raise UsageError("a ready backbone has its weights, facet, layer and dtype already")
-    else:
-        made = backbone
     usual = {"size": usual_size(made.name)}
     settings = settings_from(
         ExtractSettings, stored, plan=settings_from(PlanSettings, plan, **usual)
@@ -182,6 +176,29 @@ def features(
         raise result
     entry = ImageEntry(1, _name(picture), result.height, result.width, result.preview)
     return Features(list(map(_wide, result.records)), entry, made.patch_size, picture)
+
+
+def as_backbone(
+    backbone: str | Backbone,
+    options: dict[str, Any],
+    *,
+    weights: str | None,
+    device: str,
+    seed: int,
+) -> Backbone:
+    """Create a backbone by name, or return a ready one; takes its options out of `options`.
+
+    Raises
+    ------
+    UnsamError
+        The network cannot be created, or options of a network are given to a ready one.
+    """
+    network = {k: options.pop(k) for k in ("facet", "layer", "dtype") if k in options}
+    if isinstance(backbone, str):
+        return create_backbone(backbone, weights=weights, device=device, seed=seed, **network)
+    if network or weights is not None:
+        raise UsageError("a ready backbone has its weights, facet, layer and dtype already")
+    return backbone
 
 
 def _name(picture: Picture) -> str:

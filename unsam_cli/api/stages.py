@@ -7,8 +7,8 @@ from typing import Any
 
 from unsam_cli.api.masks import Masks
 from unsam_cli.api.options import settings_from
-from unsam_cli.api.patches import Features, features
-from unsam_cli.backbones import Backbone, create_backbone
+from unsam_cli.api.patches import Features, as_backbone, features
+from unsam_cli.backbones import Backbone
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.conquer.stage import conquer_records
 from unsam_cli.conquer.stage import refinement_for as refinement_of_parts
@@ -190,16 +190,10 @@ def segment(
     for_objects = settings_from(DivideSettings, divide)
     for_parts = settings_from(ConquerSettings, conquer)
     picture = as_picture(image)
-    if isinstance(backbone, str):
-        network = {k: options.pop(k) for k in ("facet", "layer", "dtype") if k in options}
-        backbone = create_backbone(backbone, weights=weights, device=device, seed=seed, **network)
-    elif weights is not None:
-        raise UsageError("a ready backbone has its weights already")
-    whole = features(picture, backbone=backbone, **options)
+    made = as_backbone(backbone, options, weights=weights, device=device, seed=seed)
+    whole = features(picture, backbone=made, **options)
     objects = _divide(whole, for_objects, seed=seed)
-    regions = features(
-        picture, backbone=backbone, regions=objects, **{"whole_image": True, **options}
-    )
+    regions = features(picture, backbone=made, regions=objects, **{"whole_image": True, **options})
     return _conquer(regions, for_parts)
 
 
