@@ -367,7 +367,7 @@ def test_plot_without_matplotlib(
     scene: Scene, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("unsam_cli.evaluation.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("unsam_cli.run.charts.find_spec", lambda name: None)
     ran = invoke("evaluate", *scene.write(tmp_path), "--plot", tmp_path / "a.png")
     assert ran.exit_code == 2
     assert "pip install matplotlib" in ran.stderr

@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.metrics import SIZES
-
-_SUFFIXES = (".png", ".svg")
-
-
-def check_plot(path: Path) -> None:
-    """Refuse a plot that cannot be drawn, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        The suffix is neither .png nor .svg, or matplotlib is not installed.
-    """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--plot {path}: give a file name that ends in .png or .svg")
-    if find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install matplotlib")
 
 
 def draw(path: Path, report: dict[str, Any], *, kind: str) -> None:

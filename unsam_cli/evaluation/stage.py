@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from unsam_cli.errors import UsageError
 from unsam_cli.evaluation.images import Inputs, evaluate_image
 from unsam_cli.evaluation.pairing import Predictions, pair
-from unsam_cli.evaluation.plot import check_plot
 from unsam_cli.evaluation.settings import EvaluateSettings
 from unsam_cli.evaluation.sinks import EvaluateOutputs, ReportSink
 from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.run.charts import check_chart
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output
 from unsam_cli.run.parallel import ordered_map
@@ -111,7 +111,7 @@ def _check(
     if outputs.plot is not None:
         if run.shard.count > 1 or settings.protocol == "point":
             raise UsageError("--plot needs --protocol whole-image and all images: remove --shard")
-        check_plot(outputs.plot)
+        check_chart("--plot", outputs.plot, (".png", ".svg"))
     for path in (run.output, outputs.per_image, outputs.plot):
         if path is not None:
             check_output(str(path), binary=False, no_clobber=run.no_clobber)

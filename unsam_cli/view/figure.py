@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from unsam_cli.view.cells import Cell
 
 DOTS = 300
 """Dots per inch of pictures in figures."""
-_SUFFIXES = (".png", ".pdf")
 # In pixels at DOTS per inch.
 _WIDTH = 7 * DOTS  # the text of a page in two columns
 _TALLEST = 3 * DOTS
@@ -43,20 +41,6 @@ class Sheet:
 
     labels: list[str]
     blocks: list[list[list[Cell]]]
-
-
-def check_figure(path: Path) -> None:
-    """Refuse a figure that cannot be drawn, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        The suffix is neither .png nor .pdf, or matplotlib is not installed.
-    """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--figure {path}: give a file name that ends in .png or .pdf")
-    if find_spec("matplotlib") is None:
-        raise UsageError("--figure needs matplotlib: pip install matplotlib")
 
 
 def cell_sizes(proportions: Sequence[float], columns: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from unsam_cli.errors import EXIT_SKIPPED, UnsamError, UsageError
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.run.charts import check_chart
 from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output, publish
@@ -23,7 +24,6 @@ from unsam_cli.run.replacing import (
 )
 from unsam_cli.view.blocks import LoadImage
 from unsam_cli.view.contact_sheet import MOST_PIXELS, TRUTH, write_figure
-from unsam_cli.view.figure import check_figure
 from unsam_cli.view.files import (
     ImageName,
     image_loader,
@@ -174,7 +174,7 @@ def _check(masks: Sequence[str], inputs: Sequence[str], images: Path, outputs: O
         check_output(report, binary=False, no_clobber=outputs.no_clobber)
     if figure is not None:
         check_output(str(figure), binary=True, no_clobber=outputs.no_clobber)
-        check_figure(figure)
+        check_chart("--figure", figure, (".png", ".pdf"))
     if overlays is not None and len(masks) > 1:
         raise UsageError("--overlays takes one masks file; write those of each file by itself")
     if overlays is not None and overlays.resolve() == images.resolve():
