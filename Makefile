@@ -4,7 +4,7 @@
 
 VENV ?= .venv
 PYTHON ?= python3
-# Tools run as modules: those that the environment sees of an outer one have no program here.
+# Tools run as modules: a package that .venv sees of an outer environment has no program in it.
 BIN := $(VENV)/bin
 UNSAM := $(BIN)/unsam
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' unsam_cli/__init__.py)

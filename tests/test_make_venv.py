@@ -1,4 +1,4 @@
-"""`make` uses a torch that is there already, and downloads none beside it."""
+"""`make` uses an installed torch, and does not download another one."""
 
 from __future__ import annotations
 

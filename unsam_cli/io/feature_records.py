@@ -34,8 +34,8 @@ class Region:
     bbox : tuple of int
         Rectangle x, y, w, h in pixels of the original image.
     rle : Rle or None
-        Mask at the full size of the image; None stands for the whole rectangle: that of the image,
-        or a tile, which has no mask of its own.
+        Mask at the full size of the image; None stands for the whole rectangle, which is the
+        image or a tile.
     score : float
         The mask's score; 1 for the whole image.
     """
