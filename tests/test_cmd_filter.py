@@ -40,7 +40,7 @@ def filtered(invoke: Invoke, masks: Path, *options: object) -> dict[int, dict[st
     assert ran.exit_code == 0, ran.stderr
     found = json.loads(ran.stdout)
     assert [image["id"] for image in found["images"]] == [4, 6]
-    kept = f"{len(found['annotations'])} of 5 masks are kept"
+    kept = f"{len(found['annotations'])} of 5 masks kept"
     assert kept in ran.stderr
     return {a["id"]: a for a in found["annotations"]}
 

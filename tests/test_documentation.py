@@ -82,6 +82,22 @@ def test_messages_of_the_troubleshooting_page_exist() -> None:
     assert [part for q in quoted for part in q.split("…") if part.strip() not in text] == []
 
 
+def test_files_and_functions_that_developers_are_sent_to_exist() -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    text = design + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = {word for q in re.findall(r"`([^`\n]+)`", text) for word in q.split()}
+    files = {word for word in named if re.fullmatch(r"[a-z_/0-9]+\.py", word)} - {"stage.py"}
+    assert len(files) > 50
+    places = (ROOT, ROOT / "unsam_cli", ROOT / "tests")
+    assert [f for f in sorted(files) if not any((place / f).exists() for place in places)] == []
+    walk = design.partition("## One image through the pipe")[2].partition("\n## ")[0]
+    functions = set(re.findall(r"`(?:[A-Za-z]\w*\.)?([a-z_]\w*)`", walk)) - {"py", "parent_id"}
+    assert len(functions) > 30
+    source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "unsam_cli").rglob("*.py"))
+    defined = set(re.findall(r"(?:def|class) (\w+)", source))
+    assert functions - defined - {"cascadepsp"} == set()
+
+
 def program(name: str) -> Any:
     """Import a program of docs/."""
     spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")

@@ -10,7 +10,7 @@ from unsam_cli.api.options import settings_from
 from unsam_cli.api.patches import Features, as_backbone, features
 from unsam_cli.backbones import Backbone
 from unsam_cli.conquer.settings import ConquerSettings
-from unsam_cli.conquer.stage import conquer_records
+from unsam_cli.conquer.stage import conquer_records, guide_of
 from unsam_cli.conquer.stage import refinement_for as refinement_of_parts
 from unsam_cli.divide.draw import draw_cuts, refinement_for, whole_image
 from unsam_cli.divide.maskcut import maskcut
@@ -18,7 +18,6 @@ from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.errors import UsageError
 from unsam_cli.found_masks import annotate
 from unsam_cli.io.pictures import ImageLike, as_picture
-from unsam_cli.io.previews import decode_preview
 from unsam_cli.run.parallel import spread
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.seeds import image_seed
@@ -131,7 +130,7 @@ def conquer(
         raise UsageError(f"conquer takes Features, not {type(features).__name__}")
     settings = settings_from(ConquerSettings, settings or options)
     entry = features.entry
-    picture = decode_preview(entry.preview) if settings.refine != "none" and entry.preview else None
+    picture = guide_of(entry, settings)
     refinement, _ = refinement_of_parts(settings, weights)
     with spread(1, usable_cpus()) as (mapper, _):
         found = conquer_records(

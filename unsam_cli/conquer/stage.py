@@ -18,7 +18,7 @@ from unsam_cli.io.images import read_image
 from unsam_cli.io.names import Pictures
 from unsam_cli.io.previews import PREVIEW, decode_preview
 from unsam_cli.refinement.found import Refinement, refinement_of
-from unsam_cli.refinement.settings import PRESETS, RefineSettings
+from unsam_cli.refinement.settings import PRESETS
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
 from unsam_cli.run.parallel import ordered_map, spread
 from unsam_cli.run.provenance import checksum
@@ -125,7 +125,7 @@ def _conquer_image(
     mapper: MapFunctor,
 ) -> MaskResult:
     image = file.image(item.index)
-    picture = _picture(image, pictures) if settings.refine != "none" else None
+    picture = guide_of(image, settings, pictures)
     size = (image.height, image.width)
     records = file.each_record(item.index)
     found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
@@ -135,17 +135,9 @@ def _conquer_image(
 def refinement_for(
     settings: ConquerSettings, weights: str | None
 ) -> tuple[Refinement | None, dict[str, str]]:
-    """Create the refinement of masks, if `settings` ask for one, and what the history says of it.
-
-    Raises
-    ------
-    UnsamError
-        The network of `cascadepsp` or its weights cannot be loaded.
-    """
-    if settings.refine not in ("crf", "cascadepsp"):
-        return None, {}
-    rules = RefineSettings(method=settings.refine, **PRESETS.get(settings.preset, {}))
-    return refinement_of("conquer", rules, weights)
+    """Create the refinement of parts, see :func:`~unsam_cli.refinement.found.refinement_of`."""
+    rules = PRESETS.get(settings.preset, {})
+    return refinement_of("conquer", settings.refine, weights, **rules)
 
 
 def conquer_records(
@@ -170,8 +162,12 @@ def conquer_records(
     return found
 
 
-def _picture(image: ImageEntry, pictures: Pictures | None) -> Picture | None:
+def guide_of(
+    image: ImageEntry, settings: ConquerSettings, pictures: Pictures | None = None
+) -> Picture | None:
     """Return the image that guides refinement: the original, else the preview, else None."""
+    if settings.refine == "none":
+        return None
     if pictures is not None:
         return read_image(pictures.find(image.file_name))
     return decode_preview(image.preview) if image.preview else None

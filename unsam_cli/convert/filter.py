@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from functools import partial
 from typing import Any
 
@@ -17,14 +15,12 @@ from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.rle import RunTable, area, crop, suppress
 from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.parallel import ordered_map
-from unsam_cli.run.progress import LineReporter
 from unsam_cli.run.provenance import masks_identity
 from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
-
-logger = logging.getLogger(LineReporter.logger_name)
+from unsam_cli.run.tally import Tally
 
 
 def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
@@ -63,7 +59,7 @@ def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
             run = run.with_inputs(masks=masks_identity(path))
         run = run.within(parts_of(own, name))
         sink = MaskSink(run, history, kept_ids=found.unique_ids)
-        tally = _Tally()
+        tally = Tally("filter", "masks")
         code = run_items(
             [image for _, image in sorted(found.images.items())],
             partial(ordered_map, partial(_filtered, found, settings, tally), jobs=run.jobs),
@@ -72,29 +68,12 @@ def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
             content=lambda item: found.checksum(item.id),
             left_out=lambda item: found.left_out.of(item.id),
         )
-        logger.info(
-            "filter: %d of %d masks are kept",
-            *(tally.kept, tally.masks),
-            extra={"fields": {"masks": tally.masks, "kept": tally.kept}},
-        )
+        tally.report()
     return code
 
 
-class _Tally:
-    """Counts masks over all images and threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.masks = self.kept = 0
-
-    def add(self, masks: int, kept: int) -> None:
-        with self._lock:
-            self.masks += masks
-            self.kept += kept
-
-
 def _filtered(
-    found: MasksFile, settings: FilterSettings, tally: _Tally, item: ImageInfo
+    found: MasksFile, settings: FilterSettings, tally: Tally, item: ImageInfo
 ) -> MaskResult:
     every = found.annotations_of(item.id)
     kept = chosen(every, settings)

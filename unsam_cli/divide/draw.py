@@ -18,7 +18,6 @@ from unsam_cli.io.images import resize
 from unsam_cli.io.previews import decode_preview
 from unsam_cli.refinement.found import Refinement, refinement_of
 from unsam_cli.refinement.masks import resized
-from unsam_cli.refinement.settings import RefineSettings
 
 
 def whole_image(image: ImageEntry, records: Iterable[Record]) -> Record | None:
@@ -32,17 +31,9 @@ def whole_image(image: ImageEntry, records: Iterable[Record]) -> Record | None:
 def refinement_for(
     settings: DivideSettings, weights: str | None, device: str = "auto"
 ) -> tuple[Refinement | None, dict[str, str]]:
-    """Create the refinement of masks, if `settings` ask for one, and what the history says of it.
-
-    Raises
-    ------
-    UnsamError
-        The network of `cascadepsp` or its weights cannot be loaded.
-    """
-    if settings.refine not in ("crf", "cascadepsp"):
-        return None, {}
-    rules = RefineSettings(method=settings.refine, fill_holes=True)  # as in MaskCut
-    return refinement_of("divide", rules, weights, device)
+    """Create the refinement of cuts, see :func:`~unsam_cli.refinement.found.refinement_of`."""
+    # Holes are filled as in MaskCut.
+    return refinement_of("divide", settings.refine, weights, device, fill_holes=True)
 
 
 def draw_cuts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.refinement.masks import MapFunctor, MaskRefiner, refine_masks
 from unsam_cli.refinement.methods import create_refiner
-from unsam_cli.refinement.settings import RefineSettings
-from unsam_cli.refinement.tally import Tally
+from unsam_cli.refinement.settings import Refine, RefineSettings
 from unsam_cli.rle import suppress
+from unsam_cli.run.tally import Tally
 
 REPEATED = "like a better one"
 """Reason why a mask is dropped."""
@@ -68,8 +69,8 @@ class Refinement:
         if max_iou < 1:
             order = order[suppress(refined.table, order, max_iou)]
         refined.dropped[REPEATED] += len(refined.kept) - len(order)
-        self.tally.add(len(found), +refined.dropped)
         kept = refined.kept[order]
+        self.tally.add(len(found), len(kept), refined.dropped)
         return FoundMasks(
             refined.table.take(order),
             found.score[kept],
@@ -79,14 +80,38 @@ class Refinement:
 
 
 def refinement_of(
-    command: str, settings: RefineSettings, weights: str | None, device: str = "auto"
-) -> tuple[Refinement, dict[str, str]]:
-    """Create the refinement of a command, and what the history says of it.
+    command: str, method: Refine, weights: str | None, device: str = "auto", **rules: Any
+) -> tuple[Refinement | None, dict[str, str]]:
+    """Create the refinement of the masks that a command finds, and what the history says of it.
+
+    Parameters
+    ----------
+    command : str
+        Its name, for the report.
+    method : str
+        The command's option `refine`. With ``guided`` it refines cuts or partitions itself, with
+        more than their masks.
+    weights : str, optional
+        Weights of the network of `cascadepsp`.
+    device : str
+        What computes a network or a CRF, as the option ``--device``.
+    **rules
+        Fields of :class:`RefineSettings`: which of the refined masks are accepted.
+
+    Returns
+    -------
+    Refinement, optional
+        None if the masks stay as they are.
+    dict of str
+        Identities of its inputs.
 
     Raises
     ------
     UnsamError
         The network of `cascadepsp` or its weights cannot be loaded.
     """
+    if method not in ("crf", "cascadepsp"):
+        return None, {}
+    settings = RefineSettings(method=method, **rules)
     refiner, inputs = create_refiner(settings, weights, device=device)
     return Refinement(refiner, settings, Tally(command)), inputs

@@ -30,7 +30,6 @@ from unsam_cli.refinement.masks import (
 )
 from unsam_cli.refinement.methods import create_refiner
 from unsam_cli.refinement.settings import RefineSettings
-from unsam_cli.refinement.tally import Tally
 from unsam_cli.rle import RunTable, parents
 from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.parallel import ordered_map, spread
@@ -40,6 +39,7 @@ from unsam_cli.run.runner import run_items
 from unsam_cli.run.settings import Compute, RunSettings
 from unsam_cli.run.shards import parts_of
 from unsam_cli.run.sinks import MaskResult, MaskSink
+from unsam_cli.run.tally import Tally
 
 Work = Callable[[Iterable[ImageInfo]], Iterable[tuple[ImageInfo, MaskResult | UnsamError]]]
 
@@ -184,7 +184,7 @@ class _Batch:
 
     def result(self, known: _Known, refined: Refined) -> MaskResult:
         """Return the annotations of an image after refinement."""
-        self.tally.add(len(known.plain), refined.dropped)
+        self.tally.add(len(known.plain), len(refined.kept), refined.dropped)
         found = annotations_after(known.plain, refined, known.crowds, ids=self.found.unique_ids)
         return MaskResult(known.item.height, known.item.width, found)
 
