@@ -153,6 +153,7 @@ def run(
         "log_every": 2,
         "validate_every": 0,
         "device": "cpu",
+        "jobs": 0,
     }
     made = TrainerSettings(**{**chosen, **settings})
     return train(ToyTask(**of_task), made, TrainingRun(step, folder, resume))

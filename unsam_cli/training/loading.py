@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from typing import Any, NoReturn
@@ -40,8 +40,8 @@ class BatchDataset(Dataset[Any]):
 
 def load_batches(
     task: Task[Any], picks: Iterable[list[Pick]], *, jobs: int, pin: bool
-) -> Iterator[Batch | UnsamError]:
-    """Return an iterator over the batches of `picks`, in their order.
+) -> Generator[Batch | UnsamError, None, None]:
+    """Return a generator of the batches of `picks`, in their order.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def load_batches(
 
     Returns
     -------
-    iterator of Batch or UnsamError
-        An error takes the place of a batch that cannot be read.
+    generator of Batch or UnsamError
+        An error takes the place of a batch that cannot be read. To close it ends the workers.
     """
     loader: DataLoader[Any] = DataLoader(
         BatchDataset(task),
@@ -73,10 +73,12 @@ def load_batches(
     )
     with _sigterm_blocked():
         batches = iter(loader)
-    return _received(batches) if jobs else batches
+    return _received(batches) if jobs else (batch for batch in batches)
 
 
-def _received(batches: Iterator[Batch | UnsamError]) -> Iterator[Batch | UnsamError]:
+def _received(
+    batches: Iterator[Batch | UnsamError],
+) -> Generator[Batch | UnsamError, None, None]:
     """Yield what workers send, and an error if one is killed while its batch is received."""
     try:
         yield from batches

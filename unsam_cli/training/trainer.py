@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,8 @@ class Trainer(ExitStack):
         StoppedError
             A signal asked to stop; the state is saved.
         """
-        batches = self._read_ahead()  # forks, so before a live display starts threads
+        # Forks workers, so before a live display starts threads; they end with this object.
+        batches = self.enter_context(closing(self._read_ahead()))
         progress: TrainingReporter | None = None
         if self.world.is_main:
             progress = self.enter_context(
@@ -188,7 +189,7 @@ class Trainer(ExitStack):
             elif self._is_due(self.settings.checkpoint_every):
                 self._save()
 
-    def _read_ahead(self) -> Iterator[Batch | UnsamError]:
+    def _read_ahead(self) -> Generator[Batch | UnsamError, None, None]:
         sampler = Sampler(
             len(self.task),
             self.batch,
@@ -266,19 +267,12 @@ class Trainer(ExitStack):
             "skipped": self.skipped.reasons,
             **self.learner.state(),
         }
-        average = self.learner.average
-        self.folder.save(
-            self.done,
-            Checkpoint(
-                state,
-                self.learner.module.state_dict(),
-                None if average is None else average.weights,
-            ),
-        )
+        average = None if self.learner.average is None else self.learner.average.weights
+        self.folder.save(self.done, Checkpoint(state, self.learner.module.state_dict(), average))
         best = self.best["step"] if self.best else None
         self.folder.prune(self.settings.keep, best)
 
     def _stopped_text(self) -> str:
         who = self.stop.signal_name or "a signal to another process"
-        left = self.total - self.done
-        return f"{self.name}: stopped by {who} with {left} steps left; run again with --resume"
+        left = f"{self.total - self.done} steps left"
+        return f"{self.name}: stopped by {who} with {left}; run again with --resume"
