@@ -14,7 +14,7 @@ import pytest
 import warm
 from click.testing import CliRunner, Result
 from hypothesis import settings
-from kernels import compile_once
+from kernels import compile_once, trust_the_disk
 from PIL import Image
 from support import Invoke, RunProgram, draw_scene
 
@@ -31,6 +31,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 compile_once()
+trust_the_disk()
 
 # transformers compiles hundreds of patterns for each network that it loads. Python remembers 512.
 re._MAXCACHE = 1 << 14  # type: ignore[attr-defined]

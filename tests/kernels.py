@@ -1,5 +1,6 @@
-"""Kernels are compiled once: of several processes one compiles a kernel, and the others load it.
+"""What processes of the tests need not do: compile kernels that others compile, wait for disks.
 
+Kernels are compiled once: of several processes one compiles a kernel, and the others load it.
 Without this, all processes that need a kernel compile it at once, and all but one in vain.
 """
 
@@ -14,6 +15,11 @@ from typing import Any
 
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+
+
+def trust_the_disk() -> None:
+    """Wait for no file to be on the disk: no test takes the power away."""
+    os.fsync = os.fstat  # type: ignore[assignment]  # refuses a closed file, too
 
 
 def compile_once() -> None:

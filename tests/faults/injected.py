@@ -181,14 +181,14 @@ def read_only(case: Case, work: Path, folder: Path, random: Random) -> str | Non
 
 def locked(case: Case, work: Path, folder: Path, random: Random) -> str | None:
     """Hold a lock on all input files, as a hanging lock daemon of NFS does."""
-    files = [path for path in work.iterdir() if path.suffix == ".h5"]
+    inputs = copy_inputs(work, case, folder / "inputs")
+    output = folder / case.output
     with contextlib.ExitStack() as stack:
-        for path in files:
+        for path in inputs.glob("*.h5"):
             fcntl.flock(stack.enter_context(open(path, "rb")), fcntl.LOCK_EX)
-        output = folder / case.output
-        code, stderr = finish(start(case.words(work, output)))
+        code, stderr = finish(start(case.words(inputs, output)))
         wrong = judge(code, stderr, {0, 74}) or whole(case, output)
-    return wrong or recovers(case, work, output)
+    return wrong or recovers(case, inputs, output)
 
 
 def damaged(case: Case, work: Path, folder: Path, random: Random) -> str | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from faults.cases import CASES, WITHOUT_OUTPUT, Case, undisturbed
-from faults.kinds import KINDS, invoke
+from faults.cases import CASES, WITHOUT_OUTPUT, Case
+from faults.kinds import KINDS
+from faults.workplace import workplace_of
 from unsam_cli.cli import cli
 
 TABLE = [
@@ -25,14 +26,7 @@ TABLE = [
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
-    """All inputs, and what every command makes of them; made once, in this process."""
-
-    def run(words: list[str]) -> None:
-        ran = invoke(words)
-        assert ran.exit_code == 0, (words, ran.stderr)
-
-    work = tmp_path_factory.mktemp("kinds") / "work"
-    return work, undisturbed(work, CASES, run)
+    return workplace_of(tmp_path_factory)
 
 
 @pytest.mark.slow

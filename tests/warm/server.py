@@ -26,7 +26,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO
 
 import numpy as np
-from kernels import compile_once
+from kernels import compile_once, trust_the_disk
 from PIL import Image
 
 import unsam_cli
@@ -39,6 +39,7 @@ LATE = ("cffi", "faults.kinds", "matplotlib.pyplot", "torch._dynamo", "torch.dis
 def prepare() -> None:
     """Import what any command does; set up what is set up at its first use."""
     compile_once()
+    trust_the_disk()
     ours = (module.name for module in pkgutil.walk_packages(unsam_cli.__path__, "unsam_cli."))
     late = (name for name in LATE if importlib.util.find_spec(name.partition(".")[0]))
     for name in (*late, *ours):
