@@ -6,11 +6,9 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support import SYMMETRIES
 
 from unsam_cli.colour import rgb_to_lab
 from unsam_cli.conquer import pixels
-from unsam_cli.conquer._pixel_kernels import remove_specks
 from unsam_cli.conquer._vote_kernels import compete
 from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
@@ -78,16 +76,6 @@ def test_a_flat_picture_keeps_straight_borders() -> None:
     fine = refine_labels(labels, np.full((40, 40, 3), 128, np.uint8))
     np.testing.assert_array_equal(fine[:, 17], 0)
     np.testing.assert_array_equal(fine[:, 22], 1)
-
-
-@pytest.mark.parametrize("turn", SYMMETRIES)
-def test_a_speck_between_two_labels_goes_to_the_larger(turn: str) -> None:
-    labels = np.zeros((4, 9), dtype=np.int32)
-    labels[:, 4:], labels[1, 3:5] = 1, 2  # three pixels of border with each
-    there, back = SYMMETRIES[turn]
-    turned = there(labels)
-    remove_specks(turned, 3)
-    np.testing.assert_array_equal(back(turned) == 1, labels != 0)
 
 
 def test_one_label_and_tiny_guides() -> None:

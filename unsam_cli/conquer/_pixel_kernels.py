@@ -36,14 +36,13 @@ def borders(labels: Labels, reach_y: int, reach_x: int) -> NDArray[np.bool_]:
 
 @kernel()
 def _slot(names: Labels, votes: IntArray, count: int, name: int) -> int:
-    """Index of a name among the first `count`; a new one is appended with no vote; -1 if full."""
+    """Index of a name among the first `count`; a new one is appended with 0 votes; -1 if full."""
     for k in range(count):
         if names[k] == name:
             return k
     if count == len(names):
         return -1
-    names[count] = name
-    votes[count] = 0
+    names[count], votes[count] = name, 0
     return count
 
 
@@ -88,20 +87,18 @@ def _heir(
     labels: Labels,
     piece: Labels,
     pixels: Labels,
-    begin: IntArray,
     small: NDArray[np.bool_],
     names: Labels,
     votes: IntArray,
 ) -> int:
     """Return the label that a piece shares its longest border with; -1 if there is none.
 
-    `labels` and `piece` are (H, W) int32, `pixels` (n, 2) int32 are rows and columns of the piece,
-    `begin` is that of `_pieces`. Neighbours that belong to a piece marked in `small`, (P,) bool, do
-    not count. `names`, (MAX_LABELS,), and `votes`, (MAX_LABELS, 2), are working memory. In a tie
-    the label of the larger neighbour is taken: it does not depend on the direction of the scan.
+    `labels` and `piece` are (H, W) int32, `pixels` (n, 2) int32 are rows and columns of the piece.
+    Neighbours that belong to a piece marked in `small`, (P,) bool, do not count. `names` and
+    `votes`, (MAX_LABELS,), are working memory. In a tie the label that was found first is taken.
     """
     height, width = labels.shape
-    best = count = 0
+    count = 0
     for k in range(len(pixels)):
         y, x = pixels[k]
         for side in range(4):
@@ -110,15 +107,9 @@ def _heir(
             if 0 <= v < height and 0 <= u < width and not small[piece[v, u]]:
                 slot = _slot(names, votes, count, labels[v, u])
                 if slot >= 0:
-                    size = begin[piece[v, u] + 1] - begin[piece[v, u]]
-                    votes[slot, 0] += 1
-                    votes[slot, 1] = max(votes[slot, 1], size)
+                    votes[slot] += 1
                     count = max(count, slot + 1)
-    for k in range(1, count):
-        more = votes[k, 0] - votes[best, 0]
-        if more > 0 or (more == 0 and votes[k, 1] > votes[best, 1]):
-            best = k
-    return int(names[best]) if count else -1
+    return int(names[np.argmax(votes[:count])]) if count else -1
 
 
 @kernel()
@@ -131,13 +122,13 @@ def remove_specks(labels: Labels, least: int) -> None:
     piece, pixels, begin = _pieces(labels)
     small = begin[1:] - begin[:-1] < least
     names = np.empty(MAX_LABELS, dtype=np.int32)
-    votes = np.empty((MAX_LABELS, 2), dtype=np.int64)
+    votes = np.empty(MAX_LABELS, dtype=np.int64)
     waiting = np.flatnonzero(small)
     while len(waiting):
         heirs = np.empty(len(waiting), dtype=np.int64)
         for k in range(len(waiting)):
             own = pixels[begin[waiting[k]] : begin[waiting[k] + 1]]
-            heirs[k] = _heir(labels, piece, own, begin, small, names, votes)
+            heirs[k] = _heir(labels, piece, own, small, names, votes)
         if heirs.max() < 0:
             break
         for k in range(len(waiting)):
