@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from unsam_cli.errors import CheckpointError
 from unsam_cli.models.candidates import SAME, pick
 from unsam_cli.models.cells import FORM, RANGES, STRIDES, Cells, place_maps, range_of
-from unsam_cli.models.condinst import STRIDE, cell_numbers
+from unsam_cli.models.condinst import STRIDE, CondInst, CondInstConfig, cell_numbers
+from unsam_cli.models.condinst_files import load_condinst, save_condinst
 from unsam_cli.models.loading import create_segmenter, load_segmenter, save_segmenter
 from unsam_cli.models.predictions import Predictions
 from unsam_cli.prediction.predict import predict_image
@@ -202,6 +203,25 @@ def test_backbones(backbone: str, tmp_path: Path) -> None:
     with torch.no_grad():
         found, expected = loaded.train()(pixels), segmenter.train()(pixels)
     assert torch.equal(found.class_logits, expected.class_logits)
+
+
+def test_all_widths_grow_with_the_pyramid() -> None:
+    tiny, wide = (
+        sum(p.numel() for p in CondInst(CondInstConfig.of_width(hidden)).parameters())
+        for hidden in (64, 128)
+    )
+    assert 3.9 < wide / tiny < 4
+    assert CondInstConfig.of_width(64) == CondInstConfig()
+
+
+def test_folders_from_before_the_stem_could_grow(tmp_path: Path) -> None:
+    old = replace(CondInstConfig(), hidden=32)  # a narrow pyramid on the widths of that time
+    save_condinst(network := CondInst(old), tmp_path, network.state_dict())
+    path = tmp_path / "config.json"
+    text = path.read_text()
+    path.write_text(text.replace(',\n  "stem": 24', ""))
+    assert text != path.read_text()
+    assert load_condinst(tmp_path).config == old
 
 
 @pytest.mark.parametrize(

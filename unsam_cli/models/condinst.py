@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,8 @@ from unsam_cli.models.predictions import Predictions, at_least_single
 UNET = "unet"
 STRIDE = 2
 """Stride of the pixel features, in pixels: small objects are a few pixels wide."""
-_UNET_WIDTHS = (48, 64, 96, 128)
+_UNET_WIDTHS = (2, 8 / 3, 4, 16 / 3)  # of the stages, relative to the stem
 _UNET_BLOCKS = (1, 1, 2, 2)
-_STEM = 24
 _RARE = -4.0  # initial logit of the scores: very few cells have a mask
 _GROUPS = 8
 
@@ -52,6 +52,8 @@ class CondInstConfig:
         Channels of the learnt pixel features.
     queries : int
         Maximum number of masks per image.
+    stem : int
+        Channels at stride 2; the stages of ``unet`` are 2, 8/3, 4 and 16/3 times as wide.
     """
 
     backbone: str = UNET
@@ -59,6 +61,13 @@ class CondInstConfig:
     hidden: int = 64
     embedding: int = 24
     queries: int = 1000
+    stem: int = 24
+
+    @classmethod
+    def of_width(cls, hidden: int, **others: Any) -> CondInstConfig:
+        """Return a configuration in which all widths are proportional to that of the pyramid."""
+        stem = _in_groups(hidden * 3 / 8)
+        return cls(hidden=hidden, embedding=stem, stem=stem, **others)
 
 
 class CondInst(nn.Module):
@@ -72,12 +81,12 @@ class CondInst(nn.Module):
     def __init__(self, config: CondInstConfig) -> None:
         super().__init__()
         self.config = config
-        hidden, embedding = config.hidden, config.embedding
-        self.stem = _convolve(3, _STEM, stride=2)
+        hidden, embedding, stem = config.hidden, config.embedding, config.stem
+        self.stem = _convolve(3, stem, stride=2)
         self.backbone: nn.Module
         if config.backbone == UNET:
-            self.backbone = _Stages()
-            widths: Sequence[int] = _UNET_WIDTHS
+            widths: Sequence[int] = [_in_groups(stem * times) for times in _UNET_WIDTHS]
+            self.backbone = _Stages(stem, widths)
         else:
             self.backbone = _timm_network(config)
             widths = self.backbone.feature_info.channels()  # type: ignore[operator, union-attr]
@@ -86,9 +95,9 @@ class CondInst(nn.Module):
         self.merges = nn.ModuleList(_convolve(hidden, hidden) for _ in widths[1:])
         self.towers = nn.ModuleList(_convolve(hidden, hidden) for _ in widths)
         self.heads = nn.ModuleList(_head(hidden, embedding) for _ in widths)
-        self.unfold = nn.Conv2d(hidden, 4 * _STEM, 1)
-        self.norm = _Norm(_STEM)
-        self.features = nn.Conv2d(_STEM, embedding, 3, padding=1)
+        self.unfold = nn.Conv2d(hidden, 4 * stem, 1)
+        self.norm = _Norm(stem)
+        self.features = nn.Conv2d(stem, embedding, 3, padding=1)
 
     def forward(self, pixels: Tensor, run: Run) -> tuple[Tensor, list[Tensor]]:
         """Return the pixel features and, for each stride, the outputs of its cells.
@@ -166,6 +175,11 @@ def cell_numbers(tower: nn.Module, head: nn.Module, level: Tensor) -> Tensor:
     return numbers.unflatten(2, (RANGES, -1)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-any-return]
 
 
+def _in_groups(width: float) -> int:
+    """Return the nearest width that group normalisation can divide."""
+    return max(1, round(width / _GROUPS)) * _GROUPS
+
+
 def _enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
     return functional.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
 
@@ -224,15 +238,13 @@ class _Residual(nn.Module):
 class _Stages(nn.Module):
     """Encoder of the U-Net: four stages at strides 4, 8, 16 and 32."""
 
-    def __init__(self) -> None:
+    def __init__(self, stem: int, widths: Sequence[int]) -> None:
         super().__init__()
-        widths = (_STEM, *_UNET_WIDTHS)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                _convolve(widths[i], widths[i + 1], stride=2),
-                *(_Residual(widths[i + 1]) for _ in range(blocks)),
+                _convolve(before, width, stride=2), *(_Residual(width) for _ in range(blocks))
             )
-            for i, blocks in enumerate(_UNET_BLOCKS)
+            for before, width, blocks in zip((stem, *widths), widths, _UNET_BLOCKS, strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:

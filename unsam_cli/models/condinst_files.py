@@ -49,10 +49,10 @@ def create_condinst(config: SegmenterConfig, seed: int) -> tuple[CondInst, str]:
         As `unsam_cli.models.backbone_weights.load_backbone`.
     """
     small = config.backbone == UNET
-    described = CondInstConfig(
+    described = CondInstConfig.of_width(
+        config.hidden,
         backbone=config.backbone,
         out_indices=() if small else tuple(stages(config.backbone)),
-        hidden=config.hidden,
         queries=config.queries,
     )
     with torch.random.fork_rng(devices=[]):
@@ -86,8 +86,10 @@ def load_condinst(folder: Path) -> CondInst:
 
 
 def _config(content: Mapping[str, Any]) -> CondInstConfig:
+    # Folders that were written before the stem could be widened do not name it.
+    content = {"stem": CondInstConfig.stem, **content}
     values = {field.name: content[field.name] for field in fields(CondInstConfig)}
-    numbers = [values[name] for name in ("hidden", "embedding", "queries")]
+    numbers = [values[name] for name in ("hidden", "embedding", "queries", "stem")]
     numbers += values["out_indices"]
     if not isinstance(values["backbone"], str) or any(type(n) is not int for n in numbers):
         raise ValueError(f"settings {values}")

@@ -57,7 +57,8 @@ class SegmenterConfig(Settings):
     queries: int = network(PAPER_QUERIES, "Number of predicted masks per image.", least=1)
     hidden: int = network(
         256,
-        "Channels of the decoders and of the mask features, or of the pyramid; a multiple of 32.",
+        "Channels of the decoders and of the mask features; a multiple of 32. All widths of "
+        "condinst are proportional to it.",
         least=32,
     )
     pixel_layers: int = network(6, "Number of layers of the pixel decoder.", least=1)
