@@ -26,14 +26,12 @@ from unsam_cli.models.candidates import pick
 from unsam_cli.models.cells import FORM, RANGES, Cells, place_maps
 from unsam_cli.models.pixel_decoder import Run
 from unsam_cli.models.predictions import Predictions, at_least_single
+from unsam_cli.models.unet import Norm, Stages, convolve, in_groups
 
 UNET = "unet"
 STRIDE = 2
 """Stride of the pixel features, in pixels: small objects are a few pixels wide."""
-_UNET_WIDTHS = (2, 8 / 3, 4, 16 / 3)  # of the stages, relative to the stem
-_UNET_BLOCKS = (1, 1, 2, 2)
 _RARE = -4.0  # initial logit of the scores: very few cells have a mask
-_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class CondInstConfig:
     @classmethod
     def of_width(cls, hidden: int, **others: Any) -> CondInstConfig:
         """Return a configuration in which all widths are proportional to that of the pyramid."""
-        stem = _in_groups(hidden * 3 / 8)
+        stem = in_groups(hidden * 3 / 8)
         return cls(hidden=hidden, embedding=stem, stem=stem, **others)
 
 
@@ -82,21 +80,21 @@ class CondInst(nn.Module):
         super().__init__()
         self.config = config
         hidden, embedding, stem = config.hidden, config.embedding, config.stem
-        self.stem = _convolve(3, stem, stride=2)
+        self.stem = convolve(3, stem, stride=2)
         self.backbone: nn.Module
         if config.backbone == UNET:
-            widths: Sequence[int] = [_in_groups(stem * times) for times in _UNET_WIDTHS]
-            self.backbone = _Stages(stem, widths)
+            self.backbone = Stages(stem)
+            widths: Sequence[int] = self.backbone.widths
         else:
             self.backbone = _timm_network(config)
             widths = self.backbone.feature_info.channels()  # type: ignore[operator, union-attr]
         self.laterals = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in widths)
         self.context = nn.Conv2d(hidden, hidden, 1)
-        self.merges = nn.ModuleList(_convolve(hidden, hidden) for _ in widths[1:])
-        self.towers = nn.ModuleList(_convolve(hidden, hidden) for _ in widths)
+        self.merges = nn.ModuleList(convolve(hidden, hidden) for _ in widths[1:])
+        self.towers = nn.ModuleList(convolve(hidden, hidden) for _ in widths)
         self.heads = nn.ModuleList(_head(hidden, embedding) for _ in widths)
         self.unfold = nn.Conv2d(hidden, 4 * stem, 1)
-        self.norm = _Norm(stem)
+        self.norm = Norm(stem)
         self.features = nn.Conv2d(stem, embedding, 3, padding=1)
 
     def forward(self, pixels: Tensor, run: Run) -> tuple[Tensor, list[Tensor]]:
@@ -175,32 +173,8 @@ def cell_numbers(tower: nn.Module, head: nn.Module, level: Tensor) -> Tensor:
     return numbers.unflatten(2, (RANGES, -1)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-any-return]
 
 
-def _in_groups(width: float) -> int:
-    """Return the nearest width that group normalisation can divide."""
-    return max(1, round(width / _GROUPS)) * _GROUPS
-
-
 def _enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
     return functional.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class _Norm(nn.GroupNorm):
-    """Group normalisation, which works with single images; faster in single precision."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(_GROUPS, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(at_least_single(x))
-
-
-def _convolve(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
-        _Norm(outside),
-        nn.SiLU(inplace=True),
-    )
 
 
 def _head(hidden: int, embedding: int) -> nn.Linear:
@@ -222,34 +196,3 @@ def _timm_network(config: CondInstConfig) -> nn.Module:
     return timm.create_model(  # type: ignore[no-any-return]
         config.backbone, pretrained=False, features_only=True, out_indices=config.out_indices
     )
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _convolve(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), _Norm(width))
-        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.silu(x + self.second(self.first(x)))
-
-
-class _Stages(nn.Module):
-    """Encoder of the U-Net: four stages at strides 4, 8, 16 and 32."""
-
-    def __init__(self, stem: int, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                _convolve(before, width, stride=2), *(_Residual(width) for _ in range(blocks))
-            )
-            for before, width, blocks in zip((stem, *widths), widths, _UNET_BLOCKS, strict=False)
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
