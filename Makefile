@@ -6,7 +6,7 @@ VENV ?= .venv
 PYTHON ?= python3
 # Tools run as modules: a package that .venv sees of an outer environment has no program in it.
 BIN := $(VENV)/bin
-UNSAM := $(BIN)/unsam
+CLI := $(BIN)/unsam
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' unsam_cli/__init__.py)
 # Photographs in the scikit-image wheel.
 PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg motorcycle_left.png
@@ -29,20 +29,20 @@ demo: $(VENV)/installed-demo ## segment five photographs, write a report and ove
 	  [shutil.copy(pathlib.Path(skimage.__file__).parent / 'data' / n, '.') for n in sys.argv[1:]]" $(PHOTOS)
 	@# make's default shell has no pipefail; with bash, the failure of any stage is an error
 	bash -o pipefail -c '\
-	  $(UNSAM) extract-features demo/photos \
-	  | $(UNSAM) divide \
-	  | $(UNSAM) extract-features demo/photos --regions - --whole-image \
-	  | $(UNSAM) conquer -o demo/masks.json'
-	$(UNSAM) view demo/masks.json --images demo/photos -o demo/report.html --overlays demo/overlays --depth 6
+	  $(CLI) extract-features demo/photos \
+	  | $(CLI) divide \
+	  | $(CLI) extract-features demo/photos --regions - --whole-image \
+	  | $(CLI) conquer -o demo/masks.json'
+	$(CLI) view demo/masks.json --images demo/photos -o demo/report.html --overlays demo/overlays --depth 6
 	@echo
 	@echo "Open demo/report.html in a browser; demo/overlays/ has pictures, demo/masks.json the masks."
 
 reproduce: $(VENV)/installed-test ## make the tables and figures of the paper: SCALE=tiny in minutes, or SCALE=paper (docs/reproduce)
-	$(MAKE) -f docs/reproduce/Makefile PYTHON=$(abspath $(BIN)/python) CLI=$(abspath $(BIN)/unsam)
+	$(MAKE) -f docs/reproduce/Makefile PYTHON=$(abspath $(BIN)/python) CLI=$(abspath $(CLI))
 
 rounds: $(VENV)/installed-demo ## train on own images without labels, in rounds: IMAGES=photos OUT=rounds ROUNDS=2 (docs/own-images.md)
 	@test -n "$(IMAGES)" || { echo "say which images: make rounds IMAGES=photos"; exit 2; }
-	UNSAM=$(abspath $(UNSAM)) docs/rounds.sh "$(IMAGES)" "$(or $(OUT),rounds)" $(ROUNDS)
+	CLI=$(abspath $(CLI)) docs/rounds.sh "$(IMAGES)" "$(or $(OUT),rounds)" $(ROUNDS)
 
 test: $(VENV)/installed-test ## install, and run all tests
 	@# one thread per process: two processes with two threads each wait for each other

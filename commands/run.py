@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from unsam_cli.cli import options
-from unsam_cli.cli.pipe import Pipe, Words, stage_options
+from unsam_cli.cli.pipe import Pipe
+from unsam_cli.cli.pipe_options import Words, stage_options
 from unsam_cli.cli.settings import field_options
 from unsam_cli.commands import conquer, divide, extract_features, view
 from unsam_cli.run.inputs import ImageQuery
@@ -72,5 +73,6 @@ def command(
         keep,
         report,
         overlays,
+        bool(shared["resume"]),
     )
     return pipe.run()

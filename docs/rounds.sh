@@ -4,13 +4,13 @@
 # masks of the round before, in the shape of the pseudo-masks that they resemble. Stops when a round is
 # worse than the one before.
 #
-# UNSAM   the command (default: unsam)
+# CLI     the command (default: unsam)
 # TRAIN   more options of train
 # LABELS  masks of some of the images, as COCO: judge rounds by AP on them, not by agreement
 # Run it again after an interruption: finished steps are kept.
 set -euo pipefail
 images=$1 out=$2 rounds=${3:-2}
-read -ra unsam <<<"${UNSAM:-unsam}"
+read -ra unsam <<<"${CLI:-unsam}"
 read -ra options <<<"${TRAIN:-}"
 u() { "${unsam[@]}" "$@"; }
 have() { [ -e "$1" ]; }

@@ -91,6 +91,30 @@ def test_a_list_from_standard_input_and_bad_images(photos: Path, invoke: Invoke)
     assert invoke("run", photos, "-o", "out", *DOTTED).exit_code == 65
 
 
+def test_resuming_computes_only_what_has_no_masks_yet(
+    photos: Path, scenes: Path, invoke: Invoke
+) -> None:
+    words = ["run", photos, *DOTTED, *CHOSEN, "--no-report"]
+    for expected in ("2/2 images", "1/1 images"):
+        ran = invoke(*words, "-o", "out", "--resume")
+        assert ran.exit_code == 0, ran.stderr
+        assert ran.stderr.count(expected) == 4, ran.stderr
+        shutil.copy2(scenes / "3.png", photos)
+    assert invoke(*words, "-o", "fresh", "-q").exit_code == 0
+    assert Path("out/masks.json").read_bytes() == Path("fresh/masks.json").read_bytes()
+    ran = invoke(*words, "-o", "out", "--resume")
+    assert ran.stderr.count("all 3 images were already done") == 4
+    assert "older" not in ran.stderr
+    assert [path.name for path in Path("out").iterdir()] == ["masks.json"]
+    other = invoke(*words, "-o", "out", "--resume", "--divide.tau", "0.3")
+    assert other.exit_code == 2
+    assert "--tau of divide" in other.stderr
+    Path("fresh/masks.json").write_text('{"info":{"unsam":{"history":[]}}}')
+    other = invoke(*words, "-o", "fresh", "--resume")
+    assert other.exit_code == 2
+    assert "leave out --resume" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [

@@ -13,34 +13,36 @@ from pathlib import Path
 from typing import Any
 
 import click
+import documented
+import numpy as np
 import pytest
+import warm
+from documented.workplace import fill
+from PIL import Image
+from support import RunProgram
 
 from unsam_cli.cli import cli
 from unsam_cli.cli.group import rearranged
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [page for page in PAGES if "```sh" in page.read_text(encoding="utf-8")]
+ROOT = documented.ROOT
 
 
-def command_lines(page: Path) -> Iterator[list[str]]:
-    """Yield the words after `unsam` of every command in the shell blocks of a page."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-    for block in blocks:
-        text = re.sub(r"(\\\n|(?<=\|)\s*\n)", " ", block)
-        for line in text.splitlines():
-            lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
-            lexer.whitespace_split = True
-            words: list[str] = []
-            for word in [*lexer, ";"]:
-                if word.startswith("#"):
-                    break
-                if not re.fullmatch(r"[|&;()]+", word):
-                    words.append(word)
-                    continue
-                yield from _after_unsam(words)
-                words = []
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Yield the words after `unsam` of every command in some lines of shell."""
+    text = re.sub(r"(\\\n|(?<=\|)\s*\n)", " ", text)
+    for line in text.splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if word.startswith("#"):
+                break
+            if not re.fullmatch(r"[|&;()]+", word):
+                words.append(word)
+                continue
             yield from _after_unsam(words)
+            words = []
+        yield from _after_unsam(words)
 
 
 def _after_unsam(words: list[str]) -> Iterator[list[str]]:
@@ -55,10 +57,12 @@ def _after_unsam(words: list[str]) -> Iterator[list[str]]:
     yield kept
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", documented.PAGES, ids=lambda page: page.stem)
 def test_every_command_line_is_understood(page: Path) -> None:
     root = click.Context(cli, info_name="unsam")
-    for words in command_lines(page):
+    shell = [block.code for block in documented.blocks(page, "sh")]
+    named = list(command_lines("\n".join(documented.inline(page))))  # not always in full
+    for words in [*command_lines("".join(shell)), *named]:
         if not words or {"...", "FORMAT"} & {*words} or words[0].startswith(("-", "$")):
             continue
         name, *rest = rearranged(words)
@@ -71,7 +75,62 @@ def test_every_command_line_is_understood(page: Path) -> None:
         except Exception as e:
             if "does not exist" in str(e):  # a file of the user
                 continue
+            if words in named and re.search("Missing parameter|requires an argument", str(e)):
+                continue
             raise AssertionError(f"unsam {shlex.join(words)}: {e}") from e
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files that the pages name."""
+    folder = tmp_path_factory.mktemp("documented") / "workplace"
+    folder.mkdir()
+
+    def unsam(*words: str) -> None:
+        program = warm.Program([*words, "-q"], cwd=folder)
+        _, said = program.communicate(100)
+        assert program.returncode == 0, (words, said)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in documented.TINY.items():
+            patch.setenv(name, value)
+        fill(folder, unsam)
+    return folder
+
+
+@pytest.fixture
+def place(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of it, which is the working folder."""
+    shutil.copytree(workplace, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", documented.pages("sh", run=True), ids=lambda page: page.stem)
+def test_every_command_line_runs(page: Path, place: Path, program: RunProgram) -> None:
+    code = "".join(b.code for b in documented.blocks(page, "sh") if not b.not_run)
+    if "-o run" in code:
+        shutil.rmtree("run")
+    ran = program(documented.SHELL + code, cwd=place, ROOT=str(ROOT), **documented.sizes(code))
+    assert ran.returncode == 0, ran.stderr.decode()[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", documented.pages("python", run=True), ids=lambda page: page.stem)
+def test_every_block_of_python_runs(
+    page: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image.Image, "show", lambda picture: None)
+    shutil.copy("photos/more/2.jpg", "photo.jpg")  # small
+    names = {
+        "rgb": np.array(Image.open(place / "photo.jpg")),
+        "paths": ["photos/1.jpg", "photos/more/2.jpg"],
+        "grid": np.random.default_rng(0).normal(size=(12, 16, 64)),
+    }
+    for block in documented.blocks(page, "python"):
+        if not block.not_run:
+            exec(compile(block.code, page.name, "exec"), names)
 
 
 def test_messages_of_the_troubleshooting_page_exist() -> None:

@@ -40,7 +40,7 @@ def run(unsam: Path, *rounds: str, **environment: str) -> tuple[str, list[str]]:
     log.unlink(missing_ok=True)
     done = subprocess.run(
         [SCRIPT, "photos", unsam.parent / "out", *rounds],
-        env={**os.environ, "UNSAM": str(unsam), "LOG": str(log), "AP": "0 0 0 0", **environment},
+        env={**os.environ, "CLI": str(unsam), "LOG": str(log), "AP": "0 0 0 0", **environment},
         capture_output=True,
         text=True,
         check=True,

@@ -23,7 +23,7 @@ from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.errors import UsageError
 
 SMALL: dict[str, Any] = {"size": 128, "region_size": 128}
-PARTS = ["stages", "patches", "files", "reports"]
+PARTS = ["stages", "patches", "files", "reports", "mask", "masks"]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,10 @@ def test_segment_finds_the_masks_of_the_pipe(masks: unsam.Masks, piped: dict[str
     assert len(masks) > 100
     assert found["images"] == piped["images"]
     assert without_nulls(found) == without_nulls(piped)
+    assert found["info"] == piped["info"]
+    filtered = masks.filter(max_masks=5).to_coco()["info"]["unsam"]["history"]
+    assert filtered[:-1] == piped["info"]["unsam"]["history"]
+    assert filtered[-1]["command"].startswith("unsam filter --min-area 0")
 
 
 def test_the_stages_one_by_one_are_segment(folder: Path, masks: unsam.Masks) -> None:
@@ -133,6 +137,7 @@ def test_files_are_those_that_the_commands_read(
     assert ran.exit_code == 0, ran.stderr
     [again] = unsam.read(folder / "saved.json", images=folder)
     assert without_nulls(again.to_coco()) == without_nulls(masks.to_coco())
+    assert again.history == masks.history
     assert again.draw().tobytes() == masks.draw().tobytes()
     [on_white] = unsam.read(folder / "saved.json")
     assert on_white.pixels.min() == 255

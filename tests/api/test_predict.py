@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from segmenters import save_tiny
 from support import draw_scene
 
 import unsam_cli as unsam
+from unsam_cli.api import networks
 from unsam_cli.cli import cli
 from unsam_cli.errors import DataError, UsageError
 from unsam_cli.models.loading import load_segmenter
@@ -70,9 +72,21 @@ def test_prompts_and_the_search_of_a_promptable_model(folder: Path) -> None:
     model = load_promptable(str(folder / "sam"), "cpu")
     expected = of_command(folder, "sam", "photos/0.png", "--points", "40,50", "--points", "1,1,0")
     image = folder / "photos" / "0.png"
-    assert said(unsam.predict(image, model, points=[(40, 50), (1, 1, 0)])) == expected[0]
+    found = unsam.predict(image, model, points=[(40, 50), (1, 1, 0)])
+    assert said(found) == expected[0]
+    assert "--points '40,50,1 1,1,0'" in found.history[0]["command"]
+    assert found.history[0]["inputs"] == {"checkpoint": model.identity}
     expected = of_command(folder, "sam", "photos/0.png", "--points-per-side", "3")
     assert said(unsam.predict(image, model, points_per_side=3)) == expected[0]
+
+
+def test_the_example_in_the_docstring_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").symlink_to(folder / "tiny")
+    (tmp_path / "photo.jpg").symlink_to(folder / "photos" / "0.png")
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(networks) == (0, 4)
 
 
 def test_what_does_not_fit_is_refused(folder: Path) -> None:

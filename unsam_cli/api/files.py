@@ -42,6 +42,7 @@ def read(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = N
     file = read_masks(Path(path))
     names = (image.file_name for image in file.images.values())
     pictures = None if images is None else Pictures(Path(images), names)
+    history = file.info.get("unsam", {}).get("history", [])
     found = []
     for _, image in sorted(file.images.items()):
         picture = None
@@ -51,5 +52,5 @@ def read(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = N
             except MissingInputError:
                 picture = None
         entry = ImageEntry(image.id, image.file_name, image.height, image.width)
-        found.append(Masks.from_annotations(file.annotations_of(image.id), entry, picture))
+        found.append(Masks.from_annotations(file.annotations_of(image.id), entry, picture, history))
     return found

@@ -41,6 +41,16 @@ class Mask:
     ----------
     annotation : Annotation
         What a masks file says of it.
+
+    Examples
+    --------
+    >>> import unsam_cli as unsam
+    >>> masks = unsam.divide(unsam.features("photo.jpg", size=128))
+    >>> mask = masks[0]
+    >>> mask.stage, mask.depth, mask.mask.shape
+    ('divide', 0, (96, 128))
+    >>> int(mask.mask.sum()) == mask.area
+    True
     """
 
     def __init__(self, family: Family, index: int, annotation: Annotation) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from unsam_cli.api import display
 from unsam_cli.api.mask import Mask
-from unsam_cli.api.options import settings_from
+from unsam_cli.api.options import settings_from, step_from
 from unsam_cli.convert.filter import chosen, entries_of
 from unsam_cli.convert.filter_settings import FilterSettings
 from unsam_cli.io.annotations import Annotation, annotation
@@ -40,36 +40,53 @@ class Masks(Sequence[Mask]):
         The image.
     picture : Path or (H, W, 3) uint8, optional
         The image itself; without it, masks are drawn on its preview.
+    history : list of dict
+        The steps that made them, as in a masks file.
 
     Attributes
     ----------
     annotations : list of Annotation
         What a masks file says of them.
+    history : list of dict
+        The steps that made them.
+
+    Examples
+    --------
+    >>> import unsam_cli as unsam
+    >>> masks = unsam.divide(unsam.features("photo.jpg", size=128))
+    >>> masks
+    <Masks: 3 masks of a 96 x 128 image>
+    >>> masks.label_map().shape, masks.draw().size
+    ((96, 128), (128, 96))
+    >>> len(masks.filter(max_masks=2).to_coco()["annotations"])
+    2
     """
 
     def __init__(
-        self, found: list[dict[str, Any]], entry: ImageEntry, picture: Picture | None = None
+        self,
+        found: list[dict[str, Any]],
+        entry: ImageEntry,
+        picture: Picture | None = None,
+        history: Sequence[dict[str, Any]] = (),
     ) -> None:
         info = ImageInfo(entry.id, entry.file_name, entry.height, entry.width)
         numbered = list(number_annotations([[dict(one) for one in found]]))
-        self._set(
-            [annotation(a, number=a["id"], image_id=entry.id, image=info) for a in numbered],
-            entry,
-            picture,
-        )
-
-    def _set(
-        self, annotations: list[Annotation], entry: ImageEntry, picture: Picture | None
-    ) -> None:
-        self.annotations, self._entry, self._picture = annotations, entry, picture
+        self.annotations = [
+            annotation(a, number=a["id"], image_id=entry.id, image=info) for a in numbered
+        ]
+        self._entry, self._picture, self.history = entry, picture, list(history)
 
     @classmethod
     def from_annotations(
-        cls, annotations: list[Annotation], entry: ImageEntry, picture: Picture | None = None
+        cls,
+        annotations: list[Annotation],
+        entry: ImageEntry,
+        picture: Picture | None = None,
+        history: Sequence[dict[str, Any]] = (),
     ) -> Masks:
         """Make masks of annotations that were read from a file."""
-        masks = cls.__new__(cls)
-        masks._set(annotations, entry, picture)
+        masks = cls([], entry, picture, history)
+        masks.annotations = annotations
         return masks
 
     @property
@@ -112,8 +129,10 @@ class Masks(Sequence[Mask]):
         UsageError
             There is no such option, or a value is outside its range.
         """
-        kept = chosen(self.annotations, settings_from(FilterSettings, options))
-        return Masks(entries_of(kept, self.annotations, ids=True), self._entry, self._picture)
+        settings = settings_from(FilterSettings, options)
+        kept = entries_of(chosen(self.annotations, settings), self.annotations, ids=True)
+        history = [*self.history, step_from("filter", settings, seed=0)]
+        return Masks(kept, self._entry, self._picture, history)
 
     def label_map(self) -> NDArray[np.int32]:
         """Paint all masks into one map, (H, W) int32, parts over wholes.
@@ -165,7 +184,7 @@ class Masks(Sequence[Mask]):
         entry, (height, width) = self._entry, self.size
         image = {"id": entry.id, "file_name": entry.file_name, "height": height, "width": width}
         found = entries_of(self.annotations, self.annotations, ids=True)
-        write_masks(stream, "coco", history=[], images=[image], groups=[found])
+        write_masks(stream, "coco", history=self.history, images=[image], groups=[found])
 
     @cached_property
     def _forest(self) -> Forest:

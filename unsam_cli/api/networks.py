@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from unsam_cli.api.masks import Masks
-from unsam_cli.api.options import settings_from, split
+from unsam_cli.api.options import settings_from, split, step_from
 from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.io.features import ImageEntry
 from unsam_cli.io.pictures import ImageLike, Picture, as_picture, pixels_of
 from unsam_cli.prediction.prompted.settings import Box, PromptedSettings
 from unsam_cli.prediction.settings import PredictSettings
+from unsam_cli.run.provenance import plain
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.sam.settings import AutomaticConfig
 
@@ -80,6 +81,15 @@ def predict(
     ------
     UnsamError
         An image, the checkpoint or an option is not usable.
+
+    Examples
+    --------
+    >>> import unsam_cli as unsam
+    >>> masks = unsam.predict("photo.jpg", "run", max_masks=2)
+    >>> masks
+    <Masks: 2 masks of a 96 x 128 image>
+    >>> [m.size for m in unsam.predict(["photo.jpg", "photo.jpg"], "run")]
+    [(96, 128), (96, 128)]
     """
     pictures = _pictures(image)
     found = _found(pictures, checkpoint, points, boxes, device, options)
@@ -134,8 +144,9 @@ def _whole(
 
     def use(item: _Item, masks: FoundMasks) -> Masks:
         entry = _entry(item.path, masks.table.size)
-        return Masks(annotate(entry.id, masks), entry, item.path)
+        return Masks(annotate(entry.id, masks), entry, item.path, [step])
 
+    step = step_from("predict", settings, inputs={"checkpoint": segmenter.identity})
     items = map(_Item, pictures)
     predictor = Predictor(segmenter, settings)
     for _, found in predict_images(items, predictor, use, jobs=usable_cpus()):
@@ -167,6 +178,13 @@ def _prompted(
     source = GivenPrompts(settings) if settings.prompted else None
     refuse_unsuitable(model, source, settings)
     model.dtype = settings.dtype
+    prompts = {"points": clicks, "boxes": boxes}
+    step = step_from(
+        "predict",
+        *(settings, settings.automatic),
+        inputs={"checkpoint": model.identity},
+        **{name: " ".join(map(plain, given)) or None for name, given in prompts.items()},
+    )
     for picture in pictures:
         rgb = pixels_of(picture)
         size = (rgb.shape[0], rgb.shape[1])
@@ -176,7 +194,7 @@ def _prompted(
         else:
             asked = [fit(q, entry, size, settings.granularity) for q in source.every]
             found = answer(model, rgb, entry.id, asked)
-        yield Masks(found, entry, picture)
+        yield Masks(found, entry, picture, [step])
 
 
 def _entry(picture: Picture, size: tuple[int, int]) -> ImageEntry:

@@ -7,7 +7,8 @@ from inspect import signature
 from typing import Any, TypeVar
 
 from unsam_cli.errors import UsageError
-from unsam_cli.settings import Settings
+from unsam_cli.run.provenance import Step, plain
+from unsam_cli.settings import Settings, declared_fields
 
 S = TypeVar("S", bound=Settings)
 
@@ -58,6 +59,31 @@ def split(options: Mapping[str, Any], *kinds: type[Settings]) -> list[dict[str, 
             raise UsageError(f"there is no option {name!r}; choose from {every}")
         shares[places[0]][name] = value
     return shares
+
+
+def step_from(
+    command: str, *settings: Settings, inputs: Mapping[str, str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Return what the history says of a function: the command that would have done the same.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    *settings : Settings
+        Its options.
+    inputs : mapping of str, optional
+        Identities of networks.
+    **more
+        Options of no class, by name.
+    """
+    values: dict[str, Any] = {}
+    for one in settings:
+        for f, declared in declared_fields(one):
+            value = getattr(one, f.name)
+            if declared.results is True or (declared.results and value != f.default):
+                values[(declared.option or f.name).replace("_", "-")] = plain(value)
+    return Step(command, {**values, **more}, inputs or {}).to_json()
 
 
 def _names(kind: type[Settings]) -> list[str]:

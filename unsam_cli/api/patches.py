@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unsam_cli.api.masks import Masks
-from unsam_cli.api.options import settings_from, split
+from unsam_cli.api.options import settings_from, split, step_from
 from unsam_cli.backbones import Backbone, create_backbone
 from unsam_cli.backbones.registry import usual_size
 from unsam_cli.errors import DataError, UnsamError, UsageError
 from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
-from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
+from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.io.features import ImageEntry, Record
 from unsam_cli.io.half import widen
 from unsam_cli.io.pictures import ImageLike, Picture, as_picture, pixels_of
 from unsam_cli.io.previews import encode_preview
 from unsam_cli.run.resources import usable_cpus
+from unsam_cli.run.settings import Compute
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,15 @@ class Features:
         Side of a patch, in pixels of the resized image.
     picture : Path or (H, W, 3) uint8, optional
         The image itself, to draw masks on.
+    history : sequence of dict
+        The steps that made them, as in a features file.
     """
 
     records: Sequence[Record]
     entry: ImageEntry
     patch_size: int
     picture: Picture | None = None
+    history: Sequence[dict[str, Any]] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -175,7 +179,24 @@ def features(
     if isinstance(result, UnsamError):
         raise result
     entry = ImageEntry(1, _name(picture), result.height, result.width, result.preview)
-    return Features(list(map(_wide, result.records)), entry, made.patch_size, picture)
+    history = [*(regions.history if regions is not None else ()), _step(made, settings, seed)]
+    return Features(list(map(_wide, result.records)), entry, made.patch_size, picture, history)
+
+
+def _step(made: Backbone, settings: ExtractSettings, seed: int) -> dict[str, Any]:
+    network: dict[str, Any] = {"backbone": made.name}
+    if made.name != BackboneSettings.backbone:  # the built-in descriptor has no layers
+        network |= {"facet": made.facet, "layer": made.layer}
+    inputs = {"weights": made.weights}
+    return step_from(
+        "extract-features",
+        BackboneSettings(**network),
+        settings.plan,
+        settings,
+        Compute(),
+        inputs=inputs,
+        seed=seed,
+    )
 
 
 def as_backbone(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unsam_cli.api.masks import Masks
-from unsam_cli.api.options import settings_from
+from unsam_cli.api.options import settings_from, step_from
 from unsam_cli.api.patches import Features, as_backbone, features
 from unsam_cli.backbones import Backbone
 from unsam_cli.conquer.settings import ConquerSettings
@@ -81,11 +81,13 @@ def divide(
         tau=settings.tau,
         seed=image_seed(seed, entry.id),
     )
-    refinement, _ = refinement_for(settings, weights)
+    refinement, inputs = refinement_for(settings, weights)
     found = draw_cuts(
         entry, record, cuts, settings, refinement=refinement, patch_size=features.patch_size
     )
-    return Masks(annotate(entry.id, found), entry, features.picture)
+    step = step_from("divide", settings, inputs=inputs, seed=seed)
+    history = [*features.history, step]
+    return Masks(annotate(entry.id, found), entry, features.picture, history)
 
 
 def conquer(
@@ -131,12 +133,13 @@ def conquer(
     settings = settings_from(ConquerSettings, settings or options)
     entry = features.entry
     picture = guide_of(entry, settings)
-    refinement, _ = refinement_of_parts(settings, weights)
+    refinement, inputs = refinement_of_parts(settings, weights)
     with spread(1, usable_cpus()) as (mapper, _):
         found = conquer_records(
             features.records, picture, features.size, settings, refinement, mapper=mapper
         )
-    return Masks(annotate(entry.id, found), entry, features.picture)
+    history = [*features.history, step_from("conquer", settings, inputs=inputs, seed=0)]
+    return Masks(annotate(entry.id, found), entry, features.picture, history)
 
 
 def segment(

@@ -18,7 +18,7 @@ from unsam_cli.cli.idle import refuse_idle
 from unsam_cli.cli.log import configure
 from unsam_cli.errors import UnsamError
 from unsam_cli.run.output import refuse_folder
-from unsam_cli.run.provenance import Step
+from unsam_cli.run.provenance import Step, plain
 from unsam_cli.run.resources import refuse_small_address_space
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -236,11 +236,5 @@ def step_of(context: click.Context) -> Step:
         if isinstance(parameter, Option) and parameter.provenance and parameter.name:
             name, value = max(parameter.opts, key=len).lstrip("-"), context.params[parameter.name]
             if parameter.provenance != "changed" or value not in (None, parameter.default):
-                values[name] = _plain(value)
+                values[name] = plain(value)
     return Step(context.info_name or "", values)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return ",".join(str(v) for v in value)
-    return str(value) if isinstance(value, Path) else value

@@ -2,87 +2,32 @@
 
 The commands themselves parse their options, check them and run. So outputs and their history are
 those of the pipe, byte for byte.
-
-``@stage_options``   ``stages``: for each command the words of its options, ``--divide.tau 0.2``
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.command import SHARED, F, Option, bundle
+from unsam_cli.cli.command import SHARED
 from unsam_cli.cli.defaults import config_file
+from unsam_cli.cli.pipe_options import Words
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
 from unsam_cli.run.shards import Shard
 
-_OWN = frozenset(
-    {"images", "features", "null", "coco", "image_root", "regions", "whole_image", "detections"}
-    | {"output", "no_clobber", "resume", "shard", "on_error", "seed", "jobs", "format", "config"}
-    | {"quiet", "verbose", "log_json", "debug", "min_score"}
-)
-"""Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
+if TYPE_CHECKING:
+    from unsam_cli.run.stand_ins import StandIns
+
 _OF_REGIONS = ("--region-size", "--tile", "--overlap")
-Words = dict[str, list[str]]
-
-
-def stage_options(*commands: click.Command) -> Callable[[F], F]:
-    """Declare the options of commands under their names, as ``--divide.tau``.
-
-    They reach the function as ``stages``: the words of each command, to be parsed by it.
-    """
-    declared = [
-        (command.name or "", one)
-        for command in commands
-        for one in command.params
-        if isinstance(one, Option) and one.name not in _OWN
-    ]
-
-    def collect(**values: Any) -> Words:
-        words: Words = {command.name or "": [] for command in commands}
-        for name, one in declared:
-            value = values[_parameter(name, one)]
-            flag = max(one.opts, key=len)
-            if one.is_flag:
-                words[name] += [flag] if value else []
-            elif value is not None:
-                words[name] += [flag, value]
-        return words
-
-    return bundle("stages", collect, *(_dotted(name, one) for name, one in declared))
-
-
-def _parameter(name: str, one: Option) -> str:
-    return f"{name}__{one.name}".replace("-", "_")
-
-
-def _dotted(name: str, one: Option) -> Callable[[Any], Any]:
-    """Return the declaration of an option of another command."""
-    word = max(one.opts, key=len).lstrip("-")
-    text = one.help or ""
-    if one.default not in (None, False) and "[default" not in text:
-        text += f"  [default: {one.default}]"
-    said: dict[str, Any] = {"is_flag": True} if one.is_flag else {"type": str, "default": None}
-    if not one.is_flag:
-        said["metavar"] = one.metavar or _values(one)
-    names = (_parameter(name, one), f"--{name}.{word}")
-    return click.option(*names, cls=Option, group=name, provenance=False, help=text, **said)
-
-
-def _values(one: Option) -> str:
-    """Return what stands for the value on the help page."""
-    if isinstance(one.type, click.Choice):
-        return f"[{'|'.join(map(str, one.type.choices))}]"
-    return one.type.name.split()[0].upper()
 
 
 @dataclass(frozen=True)
@@ -97,8 +42,9 @@ class Pipe:
         The words of their options.
     shard : Shard
         The part of the images; the names of its files have its number.
-    keep, report, overlays : bool
-        Whether features and objects are kept; whether report and overlays are written.
+    keep, report, overlays, resume : bool
+        Whether features and objects are kept; whether report and overlays are written; whether
+        images whose masks are finished are left as they are.
     """
 
     commands: dict[str, click.Command]
@@ -109,6 +55,7 @@ class Pipe:
     keep: bool
     report: bool
     overlays: bool
+    resume: bool
 
     def run(self) -> int:
         """Run the commands in order, and return the exit code: 0, or 3 if images were skipped.
@@ -119,16 +66,24 @@ class Pipe:
             An option of a command is wrong: all are checked before any work.
         """
         inner = self.output / "stages"
-        made = {n: inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")}
+        usual = [inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")]
+        others = [path.with_name(f"rest.{path.name}") for path in usual]
+        rest = self.resume and not self.keep and not any(p.exists() for p in usual)
+        rest = rest and self._masks.exists()
         asked = self._listed(inner)
-        steps = self._steps(made, asked)
+        steps = self._steps(others if rest else usual, asked)
         if self.report or self.overlays:
             steps.append(("view", self._view(asked)))
         contexts = [self._context(*step) for step in steps]
         _make(inner)
-        code = max(map(_run, contexts))
+        stand_ins = _stand_ins(self._masks, others) if rest else None
+        code = 0
+        for context in contexts:
+            code = max(code, _run(context))
+            if stand_ins is not None:
+                stand_ins.date_back()
         if not self.keep:
-            for path in made.values():
+            for path in (*usual, *others):
                 path.unlink(missing_ok=True)
             with suppress(OSError):  # other shards, or lists of errors
                 inner.rmdir()
@@ -152,9 +107,9 @@ class Pipe:
         words = tuple(f"@{place}" if w == STDIN else w for w in self.images.arguments)
         return replace(self.images, arguments=words)
 
-    def _steps(self, made: dict[str, Path], images: ImageQuery) -> list[tuple[str, list[str]]]:
+    def _steps(self, made: list[Path], images: ImageQuery) -> list[tuple[str, list[str]]]:
         """Return the names and the words of the commands."""
-        whole, objects, regions = map(str, made.values())
+        whole, objects, regions = map(str, made)
         shared = _given("resume", "on_error", "seed", "jobs")
         shard = ["--shard", str(self.shard)] if self.shard.count > 1 else []
         extract = self.stages["extract-features"]
@@ -183,6 +138,12 @@ class Pipe:
         config = config_file(click.get_current_context())
         every = [*root.meta[SHARED], *(["--config", config] if config else []), *words]
         return self.commands[name].make_context(name, every, parent=root)
+
+
+def _stand_ins(masks: Path, files: Sequence[Path]) -> StandIns:
+    from unsam_cli.run.stand_ins import StandIns  # imports h5py
+
+    return StandIns.of(masks, files)
 
 
 def _make(folder: Path) -> None:

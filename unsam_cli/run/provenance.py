@@ -66,6 +66,13 @@ class Step:
         }
 
 
+def plain(value: Any) -> Any:
+    """Return the value of an option as the history has it: a list is a text with commas."""
+    if isinstance(value, tuple | list):
+        return ",".join(str(v) for v in value)
+    return str(value) if isinstance(value, Path) else value
+
+
 def checksum(path: Path, before: int | None = 0) -> int | None:
     """Return a checksum of the content of a file; None if it cannot be read.
 

@@ -1,0 +1,71 @@
+"""Options of ``unsam run`` for its stages.
+
+``@stage_options``   ``stages``: for each command the words of its options, ``--divide.tau 0.2``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from unsam_cli.cli.command import F, Option, bundle
+
+_OWN = frozenset(
+    {"images", "features", "null", "coco", "image_root", "regions", "whole_image", "detections"}
+    | {"output", "no_clobber", "resume", "shard", "on_error", "seed", "jobs", "format", "config"}
+    | {"quiet", "verbose", "log_json", "debug", "min_score"}
+)
+"""Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
+Words = dict[str, list[str]]
+
+
+def stage_options(*commands: click.Command) -> Callable[[F], F]:
+    """Declare the options of commands under their names, as ``--divide.tau``.
+
+    They reach the function as ``stages``: the words of each command, to be parsed by it.
+    """
+    declared = [
+        (command.name or "", one)
+        for command in commands
+        for one in command.params
+        if isinstance(one, Option) and one.name not in _OWN
+    ]
+
+    def collect(**values: Any) -> Words:
+        words: Words = {command.name or "": [] for command in commands}
+        for name, one in declared:
+            value = values[_parameter(name, one)]
+            flag = max(one.opts, key=len)
+            if one.is_flag:
+                words[name] += [flag] if value else []
+            elif value is not None:
+                words[name] += [flag, value]
+        return words
+
+    return bundle("stages", collect, *(_dotted(name, one) for name, one in declared))
+
+
+def _parameter(name: str, one: Option) -> str:
+    return f"{name}__{one.name}".replace("-", "_")
+
+
+def _dotted(name: str, one: Option) -> Callable[[Any], Any]:
+    """Return the declaration of an option of another command."""
+    word = max(one.opts, key=len).lstrip("-")
+    text = one.help or ""
+    if one.default not in (None, False) and "[default" not in text:
+        text += f"  [default: {one.default}]"
+    said: dict[str, Any] = {"is_flag": True} if one.is_flag else {"type": str, "default": None}
+    if not one.is_flag:
+        said["metavar"] = one.metavar or _values(one)
+    names = (_parameter(name, one), f"--{name}.{word}")
+    return click.option(*names, cls=Option, group=name, provenance=False, help=text, **said)
+
+
+def _values(one: Option) -> str:
+    """Return what stands for the value on the help page."""
+    if isinstance(one.type, click.Choice):
+        return f"[{'|'.join(map(str, one.type.choices))}]"
+    return one.type.name.split()[0].upper()
