@@ -1,7 +1,7 @@
 """Draw pictures of cell nuclei as a fluorescence microscope shows them, to try the tutorial on.
 
-``python docs/cells.py OUT`` writes ``OUT/photos`` (60 pictures, 256 x 256), ``OUT/others`` (20
-more), and ``OUT/others.json`` with the masks of the others, to measure on.
+``python docs/cells.py OUT [60 [20]]`` writes ``OUT/photos`` (60 pictures, 256 x 256),
+``OUT/others`` (20 more), and ``OUT/others.json`` with the masks of the others, to measure on.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ def photograph(
 def main() -> None:
     """Write pictures and masks."""
     out, rng = Path(sys.argv[1]), np.random.default_rng(0)
+    counts = [*map(int, sys.argv[2:]), *(60, 20)[len(sys.argv) - 2 :]]
     truth: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
     truth["categories"].append({"id": 1, "name": "entity"})
-    for folder, count in (("photos", 60), ("others", 20)):
+    for folder, count in zip(("photos", "others"), counts, strict=True):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for number in range(1, count + 1):
             name = f"{number:02}.png"

@@ -82,6 +82,10 @@ class Case:
         return [*self.name.split(), *inputs, *options, *resume, *outputs]
 
 
+_SMALL = (
+    *("--extract-features.size", "64", "--extract-features.region-size", "32"),
+    *("--divide.max-masks", "1", "--conquer.max-masks", "5"),
+)
 _TINY = (
     *("--preset", "tiny", "--steps", "6", "--checkpoint-every", "2"),
     *("--max-masks", "5", "--jobs", "1", "--device", "cpu"),
@@ -149,6 +153,7 @@ CASES = (
                 output="refined.json",
             ),
             Case("refine", ("masks.json",), ("--images", "photos"), output="guided.json"),
+            Case("run", ("photos",), ("--no-report", *_SMALL), output="in-one-go"),
             Case("convert", ("masks.json",), ("--to", "results"), output="results.json"),
             Case("convert", ("masks.json",), ("--to", "sa1b"), output="as-sa1b"),
             Case("convert", ("masks.json",), ("--to", "labelmap"), output="as-labels"),
@@ -215,7 +220,6 @@ WITHOUT_OUTPUT = {
     "completion": "prints a script of the shell",
     "doctor": "prints what the installation can do",
     "info": "prints what files are; tests/test_info.py damages them",
-    "run": "runs commands that have cases",
     "slurm-script": "prints a batch script",
 }
 """Commands without a case, and why."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from unsam_cli.cli.defaults import config_file
 from unsam_cli.cli.pipe_options import Words
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
+from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.run.shards import Shard
 
 if TYPE_CHECKING:
@@ -75,18 +76,23 @@ class Pipe:
         if self.report or self.overlays:
             steps.append(("view", self._view(asked)))
         contexts = [self._context(*step) for step in steps]
+        refuse_replacing(files_of(str(self._masks)), _places(asked))
+        folders = [path for path in (inner, self.output) if not path.exists()]
         _make(inner)
-        stand_ins = _stand_ins(self._masks, others) if rest else None
-        code = 0
-        for context in contexts:
-            code = max(code, _run(context))
-            if stand_ins is not None:
-                stand_ins.date_back()
+        try:
+            stand_ins = _stand_ins(self._masks, others) if rest else None
+            code = 0
+            for context in contexts:
+                code = max(code, _run(context))
+                if stand_ins is not None:
+                    stand_ins.date_back()
+        except BaseException:
+            _remove_empty(folders)
+            raise
         if not self.keep:
             for path in (*usual, *others):
                 path.unlink(missing_ok=True)
-            with suppress(OSError):  # other shards, or lists of errors
-                inner.rmdir()
+            _remove_empty([inner])
         return code
 
     def _name(self, name: str) -> str:
@@ -151,6 +157,16 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise OutputError(f"{folder}: cannot be created ({e.strerror}); choose another -o") from e
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for path in folders:
+        with suppress(OSError):  # of other shards, or lists of errors
+            path.rmdir()
+
+
+def _places(images: ImageQuery) -> Iterator[str]:
+    yield from (item.place for item in list_images(images, keep_missing=True))
 
 
 def _run(context: click.Context) -> int:
