@@ -23,6 +23,7 @@ from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.seeds import image_seed
 
 Options = Mapping[str, Any] | None
+_OF_REGIONS = ("region_size", "tile", "overlap")
 
 
 def divide(
@@ -193,7 +194,8 @@ def segment(
     for_parts = settings_from(ConquerSettings, conquer)
     picture = as_picture(image)
     made = as_backbone(backbone, options, weights=weights, device=device, seed=seed)
-    whole = features(picture, backbone=made, **options)
+    of_whole = {name: value for name, value in options.items() if name not in _OF_REGIONS}
+    whole = features(picture, backbone=made, **of_whole)
     objects = _divide(whole, for_objects, seed=seed)
     regions = features(picture, backbone=made, regions=objects, **{"whole_image": True, **options})
     return _conquer(regions, for_parts)
