@@ -109,7 +109,7 @@ def test_resuming_computes_only_what_has_no_masks_yet(
     other = invoke(*words, "-o", "out", "--resume", "--divide.tau", "0.3")
     assert other.exit_code == 2
     assert "--tau of divide" in other.stderr
-    Path("fresh/masks.json").write_text('{"info":{"unsam":{"history":[]}}}')
+    Path("fresh/masks.json").write_text('{"info":{"unsam":{"history":[]}},\n')
     other = invoke(*words, "-o", "fresh", "--resume")
     assert other.exit_code == 2
     assert "leave out --resume" in other.stderr
