@@ -216,7 +216,7 @@ def test_stderr_as_json_lines_and_quiet(scenes: Path, invoke: Invoke, tmp_path: 
 
 
 def test_logs_without_a_terminal_have_no_control_codes(scenes: Path, program: RunProgram) -> None:
-    ran = program(f"{EXTRACT} scenes -v -o f.h5; unsam divide f.h5 -o d.json")
+    ran = program(f"{EXTRACT} {SMALL} -v -o f.h5; unsam divide f.h5 -o d.json")
     assert b"\r" not in ran.stderr
     assert b"\x1b" not in ran.stderr
     assert b"extract-features: 5/5 images" in ran.stderr

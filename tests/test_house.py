@@ -133,20 +133,21 @@ def test_commands_are_thin() -> None:
         assert not re.search(r"^\s*(import|from) (numpy|torch|h5py)", source, re.MULTILINE), path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_help_imports_nothing_heavy() -> None:
     code = f"""
 import sys
 from unsam_cli.cli import cli
-try:
-    cli.main({arguments!r})
-except SystemExit as e:
-    assert e.code == 0, e.code
 heavy = {{"torch", "timm", "transformers", "numpy", "scipy", "h5py", "numba", "PIL", "rich"}}
-print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+for words in {[[name, "--help"] for name in COMMANDS]!r} + [["--help"]]:
+    try:
+        cli.main(words)
+    except SystemExit as e:
+        assert e.code == 0, e.code
+    assert not heavy & set(sys.modules), (words, heavy & set(sys.modules))
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=ROOT)
-    assert ran.stderr.decode().strip() == "[]"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert all(f"Usage: unsam {name} ".encode() in ran.stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

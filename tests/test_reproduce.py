@@ -30,10 +30,10 @@ COLD = f"{sys.executable} -m unsam_cli"
 
 
 def make(
-    *arguments: str, timeout: float = 60, unsam: str = COLD
+    *arguments: str, timeout: float = 60, python: str = sys.executable, unsam: str = COLD
 ) -> subprocess.CompletedProcess[str]:
-    """Run the Makefile with this interpreter and an ``unsam``."""
-    variables = [f"PYTHON={sys.executable}", f"CLI={unsam}"]
+    """Run the Makefile with an interpreter and an ``unsam``."""
+    variables = [f"PYTHON={python}", f"CLI={unsam}"]
     return subprocess.run(
         ["make", *arguments, *variables],
         cwd=FOLDER,
@@ -223,10 +223,10 @@ def test_all_of_it_on_three_photographs(tmp_path: Path) -> None:
     small += ["WHOLE_FEATURES=--size 256", "REGION_FEATURES=--whole-image --region-size 128"]
     small += ["PHOTOS_sa1b=coffee.png chelsea.png"]
     variables = [f"OUT={tmp_path}", "SHARDS=2", *small]
-    unsam = warm.command()
+    programs = {"python": warm.command("warm.script"), "unsam": warm.command()}
     figures = [tmp_path / "figures" / f"{name}.png" for name in ("sa1b", "clicks-coco-panoptic")]
     goals = ["FIGURES=png", "tables", *map(str, figures)]
-    ran = make("-j2", *variables, *goals, timeout=900, unsam=unsam)
+    ran = make("-j2", *variables, *goals, timeout=900, **programs)
     assert ran.returncode == 0, ran.stderr
     text = (tmp_path / "tables.md").read_text()
     assert "SCALE=tiny" in text

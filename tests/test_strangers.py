@@ -95,7 +95,11 @@ def large_chunk(file: h5py.File) -> None:
     """Two gigabytes have to be unpacked to read one number."""
     heights = file["images/height"][()]
     del file["images/height"]
-    file.create_dataset("images/height", data=heights, maxshape=(None,), chunks=(2**29,))
+    chunked = file.create_dataset(
+        "images/height", heights.shape, heights.dtype, maxshape=(None,), chunks=(2**29,),
+        compression="gzip",
+    )  # fmt: skip
+    chunked.id.write_direct_chunk((0,), zlib.compress(heights.tobytes()))
 
 
 def packed(file: h5py.File) -> None:

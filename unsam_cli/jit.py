@@ -30,6 +30,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
     """Compile a function with numba in nopython mode, ``nogil`` and cached on disk.
 
+    Elements are assigned one by one: for ``a[i] = x, y`` or ``a[:n] = b`` numba compiles a message
+    about shapes that do not fit, which takes 2 s in each process.
+
     Parameters
     ----------
     fastmath : bool

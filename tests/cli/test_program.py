@@ -18,7 +18,8 @@ from support import Invoke, RunProgram
 @pytest.fixture
 def features(scenes: Path, invoke: Invoke, tmp_path: Path) -> Path:
     path = tmp_path / "f.h5"
-    assert invoke("extract-features", scenes / "1.png", "-o", path).exit_code == 0
+    ran = invoke("extract-features", scenes / "1.png", "--size", 128, "-o", path)
+    assert ran.exit_code == 0
     return path
 
 

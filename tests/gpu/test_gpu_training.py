@@ -53,7 +53,7 @@ def make_task(kind: str, data: Path) -> Any:
         if kind == "sam lora":
             add_lora(model.network, rank=2)
         trainable(model, "lora" if kind == "sam lora" else "all" if kind == "sam" else "decoder")
-        asked = PromptSettings(clicks=4, points=32, boxes=0.3, corrections=1, flip=0.0, chunk=4)
+        asked = PromptSettings(clicks=2, points=32, boxes=0.3, corrections=1, flip=0.0, chunk=8)
         images = AnnotatedImages([data / "masks.json"], data / "images", DataSettings())
         samples = PromptedSamples(images, model.side, kind == "sam2", parts, asked)
         return PromptedTask(model, samples, ParameterSettings())

@@ -97,8 +97,14 @@ def test_a_row_per_file_with_agreeing_colours(
 
 
 def test_the_worst_are_those_of_lowest_recall(
-    files: dict[str, Path], scenes: Path, invoke: Invoke, tmp_path: Path
+    files: dict[str, Path],
+    scenes: Path,
+    invoke: Invoke,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("unsam_cli.view.figure._WIDTH", 700)
+
     def chosen(*arguments: object) -> bytes:
         figure = tmp_path / "figure.png"
         ran = invoke("view", files["ours"], "--images", scenes, "--figure", figure, *arguments)

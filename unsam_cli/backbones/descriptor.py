@@ -32,9 +32,8 @@ def blur(plane: Floats, weights: Floats) -> Floats:
     reach = len(weights) - 1
     padded = np.empty(width + 2 * reach, dtype=np.float32)
     for y in range(height):
-        padded[:reach] = plane[y, 0]
-        padded[reach : reach + width] = plane[y]
-        padded[reach + width :] = plane[y, width - 1]
+        for x in range(len(padded)):
+            padded[x] = plane[y, min(max(x - reach, 0), width - 1)]
         for x in range(width):
             across[y, x] = weights[0] * padded[x + reach]
         for k in range(1, reach + 1):

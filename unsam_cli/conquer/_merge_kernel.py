@@ -139,7 +139,7 @@ def _neighbours(
         else:
             mark[target] = made
             previous = kept = half
-            found[count] = target, half >> 1
+            found[count, 0], found[count, 1] = target, half >> 1
             place[target] = count
             count += 1
         if half == last:
@@ -200,7 +200,8 @@ def merge_kernel(
         weights = np.arange(n + 1) ** size_exponent
     wide = np.empty(channels, dtype=np.float64)
     found = np.empty((n + 1, 2), dtype=np.int64)
-    norms[:n] = lengths
+    for i in range(n):
+        norms[i] = lengths[i]
     head, following = _link(edges, n)
     heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
     count = _first_keys(dots, edges, norms, weights[1], border, border_exponent, heap)
@@ -221,7 +222,7 @@ def merge_kernel(
         norms[made] = _add(sums, row[i], row[j], wide)
         _splice(head, following, i, j, made)
         near = _neighbours(head, following, edges, root, mark, made, found, joined, border, place)
-        found[near] = made, 0  # a partner for the last one if the number is odd
+        found[near, 0], found[near, 1] = made, 0  # a partner for the last one if the number is odd
         if count + near > len(heap):
             count = compact(heap, count, root)
         for k in range(0, near, 2):

@@ -54,7 +54,7 @@ def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
     at = 0
     for start, stop in runs:
         while start < stop:
-            parts[at] = start, min(stop, (start // height + 1) * height)
+            parts[at, 0], parts[at, 1] = start, min(stop, (start // height + 1) * height)
             start = parts[at, 1]
             at += 1
     root = np.arange(count)

@@ -25,7 +25,8 @@ def sums(children: IntArray, values: NDArray[np.float64]) -> NDArray[np.float64]
     """Sum of the leaves' `values`, (leaves,), in every cluster: (leaves + M,) float64."""
     leaves = len(values)
     total = np.empty(leaves + len(children), dtype=np.float64)
-    total[:leaves] = values
+    for leaf in range(leaves):
+        total[leaf] = values[leaf]
     for merge in range(len(children)):
         total[leaves + merge] = total[children[merge, 0]] + total[children[merge, 1]]
     return total

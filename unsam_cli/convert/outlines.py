@@ -113,8 +113,8 @@ def _important(line: PointArray, middle: int, tolerance: float) -> NDArray[np.bo
     keep = np.zeros(count, dtype=np.bool_)
     keep[0] = keep[middle] = keep[count - 1] = True
     stack = np.empty((count + 2, 2), dtype=np.int64)
-    stack[0] = (0, middle)
-    stack[1] = (middle, count - 1)
+    stack[0, 0], stack[0, 1] = 0, middle
+    stack[1, 0], stack[1, 1] = middle, count - 1
     depth = 2
     while depth:
         depth -= 1
@@ -129,8 +129,8 @@ def _important(line: PointArray, middle: int, tolerance: float) -> NDArray[np.bo
                 worst, at = off, i
         if at >= 0:
             keep[at] = True
-            stack[depth] = (a, at)
-            stack[depth + 1] = (at, b)
+            stack[depth, 0], stack[depth, 1] = a, at
+            stack[depth + 1, 0], stack[depth + 1, 1] = at, b
             depth += 2
     return keep
 

@@ -207,7 +207,8 @@ def _take_runs(
     for place in range(len(order)):
         begin = offsets[order[place]]
         for row in range(taken[place + 1] - taken[place]):
-            rows[taken[place] + row] = runs[begin + row]
+            for side in range(2):
+                rows[taken[place] + row, side] = runs[begin + row, side]
     return taken, rows
 
 
@@ -232,5 +233,6 @@ def _measure(offsets: IntArray, runs: NarrowArray, sizes: IntArray) -> tuple[Int
             if last > height:  # the run goes on in the next column
                 first, last = 0, height
             top, bottom = min(top, first), max(bottom, last)
-        boxes[index] = (left, top, right - left + 1, bottom - top)
+        boxes[index, 0], boxes[index, 1] = left, top
+        boxes[index, 2], boxes[index, 3] = right - left + 1, bottom - top
     return areas, boxes
