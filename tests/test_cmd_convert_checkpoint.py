@@ -17,10 +17,17 @@ from unsam_cli.sam.loading import load_promptable
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "unsam.pth"
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "unsam.pth"
     torch.save({"model": make_state(queries=3)}, path)
+    return path
+
+
+@pytest.fixture
+def source(checkpoint: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "unsam.pth"
+    path.hardlink_to(checkpoint)
     return path
 
 
