@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from unsam_cli.cli import options
-from unsam_cli.errors import UsageError
+from unsam_cli.errors import EXIT_SKIPPED, UsageError
 
 
 @options.command("merge", "Join the shards of one run, or combine two files of masks.")
@@ -46,6 +46,7 @@ from unsam_cli.errors import UsageError
     help="Join shards although some are missing; missing shards can be merged later.",
 )
 @options.output_options
+@options.on_error_option
 def command(
     files: tuple[Path, ...],
     union: bool,
@@ -55,7 +56,8 @@ def command(
     partial: bool,
     output: str,
     no_clobber: bool,
-) -> None:
+    on_error: str,
+) -> int:
     """Join the shards of one run: features (HDF5), masks (JSON) or evaluations (JSON).
 
     The order of the shards does not matter; the result is byte-identical to that of one run. A
@@ -80,20 +82,24 @@ def command(
     combine = "--union" if union else "--snap" if snap is not None else None
     if partial and combine:
         raise UsageError(f"--partial is for shards: remove {combine}")
+    if on_error == "skip" and not combine:
+        raise UsageError("--on-error skip is for --union and --snap: a damaged shard is no result")
+    skipped = False
     if combine:
         if len(files) != 2:
             raise UsageError(f"{combine} needs two files, got {len(files)}")
-        common: Any = {"output": output, "no_clobber": no_clobber}
+        common: Any = {"output": output, "no_clobber": no_clobber, "on_error": on_error}
         common["step"] = options.step_of(click.get_current_context())
         if snap is not None:
             from unsam_cli.convert.snap import snap as write_snapped
 
-            write_snapped(*files, least=snap, **common)
+            skipped = write_snapped(*files, least=snap, **common)
         else:
             from unsam_cli.convert.union import union as unite
 
-            unite(*files, max_iou=max_iou, ranked=ranked, **common)
+            skipped = unite(*files, max_iou=max_iou, ranked=ranked, **common).skipped
     elif reports:
         merge_reports(files, output=output, no_clobber=no_clobber, partial=partial)
     else:
         merge(files, output=output, no_clobber=no_clobber, partial=partial)
+    return EXIT_SKIPPED if skipped else 0

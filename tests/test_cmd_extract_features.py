@@ -66,7 +66,16 @@ def test_masks_of_another_size_name_the_image(scenes: Path, invoke: Invoke, tmp_
         "extract-features", scenes, "--regions", tmp_path / "d.json", "-o", tmp_path / "r.h5"
     )
     assert ran.exit_code == 65
-    assert "1.png: mask 0: size 96x128 differs from the image's 90x128" in ran.stderr
+    assert "1.png: has 128 x 90 pixels, but its annotations are for 128 x 96" in ran.stderr
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(draw_scene(0)).save(scenes / "1.png", exif=exif)
+    regions = ("--regions", tmp_path / "d.json", "-o", tmp_path / "r.h5")
+    ran = invoke("extract-features", scenes, *regions)
+    assert ran.exit_code == 65
+    assert "turned by its EXIF orientation, 6: if the masks were drawn on the" in ran.stderr
+    ran = invoke("extract-features", scenes, *regions, "--exif", "ignore")
+    assert ran.exit_code == 0, ran.stderr
 
 
 def test_missing_images_of_a_list_are_skipped_on_request(

@@ -164,6 +164,19 @@ def test_damaged_images_stop_or_are_replaced(data: Path, tmp_path: Path, invoke:
     assert [json.loads(line)["file_name"] for line in listed] == ["1.png"]
 
 
+def test_a_bad_mask_costs_only_itself(data: Path, tmp_path: Path, invoke: Invoke) -> None:
+    content = json.loads((data / "masks.json").read_text())
+    content["annotations"][0]["segmentation"] = {"size": [96, 96], "counts": "zzz"}
+    (tmp_path / "masks.json").write_text(json.dumps(content))
+    chosen = ["finetune-sam", tmp_path / "masks.json", *arguments(data)[2:], *SMALL, "--steps", 3]
+    assert invoke(*chosen, "-o", tmp_path / "stopped").exit_code == 65
+    for name, more in (("run", []), ("union", ["--ground-truth", data / "truth.json"])):
+        ran = invoke(*chosen, *more, "-o", tmp_path / name, "--on-error", "skip")
+        assert ran.exit_code == 3, ran.stderr
+        listed = json.loads((tmp_path / f"{name}.errors.jsonl").read_text())
+        assert listed["annotation_id"] == content["annotations"][0]["id"]
+
+
 @pytest.mark.slow
 def test_two_processes_make_the_steps_of_one(data: Path, tmp_path: Path, invoke: Invoke) -> None:
     with socket.socket() as free:

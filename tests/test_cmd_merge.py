@@ -58,6 +58,33 @@ def truth(tmp_path: Path) -> Path:
     return write(tmp_path / "sa1b.json", rows, {1: "a.jpg", 2: "b.jpg", 5: "e.jpg"})
 
 
+@pytest.mark.parametrize("how", [["--union"], ["--snap", 0.5]])
+@pytest.mark.parametrize(
+    "bad", [{"size": list(SIZE), "counts": "zzz"}, {"size": [3, 3], "counts": "9"}]
+)
+def test_a_bad_mask_costs_only_itself(
+    how: list[object],
+    bad: dict[str, Any],
+    truth: Path,
+    pseudo: Path,
+    invoke: Invoke,
+    tmp_path: Path,
+) -> None:
+    data = json.loads(pseudo.read_text())
+    data["annotations"][1]["segmentation"] = bad
+    pseudo.write_text(json.dumps(data))
+    out = tmp_path / "plus.json"
+    assert invoke("merge", *how, truth, pseudo, "-o", out).exit_code == 65
+    ran = invoke("merge", *how, truth, pseudo, "-o", out, "--on-error", "skip")
+    assert ran.exit_code == 3, ran.stderr
+    assert len(json.loads(out.read_text())["annotations"]) == (5 if how[0] == "--union" else 2)
+    listed = json.loads((tmp_path / "plus.json.errors.jsonl").read_text())
+    assert (listed["file_name"], listed["annotation_id"]) == ("a.jpg", 2)
+    ran = invoke("merge", truth, pseudo, "--on-error", "skip")
+    assert ran.exit_code == 2
+    assert "--on-error skip is for --union and --snap" in ran.stderr
+
+
 @pytest.fixture
 def pseudo(tmp_path: Path) -> Path:
     rows = [

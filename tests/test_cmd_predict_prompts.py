@@ -566,6 +566,15 @@ def test_masks_of_other_images_are_refused(
     ran = invoke("predict", model, scenes, "--prompts-from", truth)
     assert ran.exit_code == 65
     assert "annotation 101: a mask of 128 x 97 pixels does not fit 1.png" in ran.stderr
+    ran = invoke("predict", model, scenes / "1.png", "--points", "100,110")
+    assert "is outside 1.png, which is 128 x 96 pixels\n" in ran.stderr
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(draw_scene(0)).save(scenes / "1.png", exif=exif)
+    for asked in (["--points", "110,20"], ["--boxes", "10,10,110,20"], ["--prompts-from", truth]):
+        ran = invoke("predict", model, scenes / "1.png", *asked)
+        assert ran.exit_code == 65
+        assert "it is turned by its EXIF orientation, 6" in ran.stderr
     (scenes / "list.json").write_text(json.dumps(content["annotations"]))
     ran = invoke("predict", model, scenes, "--prompts-from", scenes / "list.json")
     assert ran.exit_code == 65

@@ -271,6 +271,32 @@ def test_bad_images_stop_or_are_replaced(masks: Path, tmp_path: Path, invoke: In
     assert (tmp_path / "skipped.errors.jsonl").read_text() == listed
 
 
+def test_bad_masks_cost_only_themselves(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
+    data = json.loads(masks.read_text())
+    first = data["annotations"][0]
+    whole = [a for a in data["annotations"] if a["image_id"] == 3]
+    for one in (first, *whole):
+        one["segmentation"] = {"size": [96, 128], "counts": "zzz"}
+    data["annotations"].append({**first, "id": 99, "segmentation": []})
+    masks.write_text(json.dumps(data))
+    options = ["train", masks, "--images", tmp_path / "images", *SMALL, "--steps", 3]
+    assert invoke(*options, "-o", tmp_path / "stopped").exit_code == 65
+    run = tmp_path / "run"
+    options += ["-o", run, "--on-error", "skip"]
+    ran = invoke(*options)
+    assert ran.exit_code == 3, ran.stderr
+    errors = (tmp_path / "run.errors.jsonl").read_text()
+    listed = [json.loads(line) for line in errors.splitlines()]
+    assert sorted((e["file_name"], e.get("annotation_id")) for e in listed) == [
+        ("0.png", 1),
+        ("0.png", 99),
+        ("2.png", None),
+    ]
+    assert any("none of its annotations can be read" in e["error"] for e in listed)
+    assert invoke(*options, "--resume").exit_code == 3
+    assert (tmp_path / "run.errors.jsonl").read_text() == errors
+
+
 def test_missing_images_are_named(masks: Path, tmp_path: Path, invoke: Invoke) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

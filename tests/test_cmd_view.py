@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import Invoke
+from support import Invoke, draw_scene
 
 from unsam_cli.rle import encode
 
@@ -76,6 +76,20 @@ def test_a_missing_picture(masks: Path, scenes: Path, invoke: Invoke, tmp_path: 
     assert ran.exit_code == 3
     assert ran.stderr.count("1.png: no such file") == 1
     assert report.exists()
+
+
+def test_a_turned_picture_is_named(
+    masks: Path, scenes: Path, invoke: Invoke, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(draw_scene(0)).save(scenes / "1.png", exif=exif)
+    arguments = ("view", masks, "--images", scenes, "-o", tmp_path / "report.html")
+    ran = invoke(*arguments)
+    assert ran.exit_code == 65
+    assert "1.png: has 96 x 128 pixels, but its annotations are for 128 x 96" in ran.stderr
+    assert "use --exif ignore" in ran.stderr
+    assert invoke(*arguments, "--exif", "ignore").exit_code == 0
 
 
 def test_overlays_never_replace_the_pictures(masks: Path, scenes: Path, invoke: Invoke) -> None:

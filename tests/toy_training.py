@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from unsam_cli.errors import ImageFileError, UnsamError
 from unsam_cli.run.provenance import Step
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
+from unsam_cli.training.skipped import Skipped
 from unsam_cli.training.task import Batch
 from unsam_cli.training.trainer import train
 
@@ -36,7 +37,7 @@ class ToyBatch:
     targets: Tensor  # (B,)
     weights: Tensor  # (B,)
     names: list[str]
-    skipped: Sequence[tuple[str, str]] = ()
+    skipped: Sequence[Skipped] = ()
 
     def to(self, device: str) -> ToyBatch:
         inputs, targets, weights = self.inputs, self.targets, self.weights
@@ -107,7 +108,7 @@ class ToyTask:
             torch.tensor(targets),
             stacked[:, 0].abs() + 0.5,
             list(names),
-            [(name, "damaged") for name in names if name == f"{self.skipped_index}.png"],
+            [Skipped(name, "damaged") for name in names if name == f"{self.skipped_index}.png"],
         )
 
     def begin(self, share: float) -> None:

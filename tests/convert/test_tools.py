@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as cocomask
 from support import Invoke
 
@@ -247,6 +248,33 @@ def results_of(**keys: Any) -> list[dict[str, Any]]:
         {"category_id": 0, "score": 0.9, "segmentation": text_rle(drawn(outline(*box)))} | keys
         for box in BOXES
     ]
+
+
+def instances(**keys: Any) -> list[dict[str, Any]]:
+    """Results of Detectron2 (`coco_instances_results.json`) and MMDetection (`.segm.json`)."""
+    found = results_of(image_id=1, category_id=17, **keys)
+    return [{**one, "bbox": list(map(float, b))} for one, b in zip(found, BOXES, strict=True)]
+
+
+def test_results_of_frameworks(invoke: Invoke, tmp_path: Path) -> None:
+    truth, out = save(tmp_path / "gt.json", coco()), tmp_path / "out.json"
+    results = save(tmp_path / "coco_instances_results.json", instances())
+    ran = invoke("evaluate", truth, results, "-o", "-")
+    assert json.loads(ran.stdout)["metrics"]["AP"] == 1, ran.stderr
+    Image.fromarray(np.zeros((H, W, 3), np.uint8)).save(tmp_path / "a.jpg")
+    features = tmp_path / "f.h5"
+    assert (
+        invoke("extract-features", tmp_path / "a.jpg", "--size", 64, "-o", features).exit_code == 0
+    )
+    for line in (
+        ("divide", features, "--detections", results),
+        ("merge", "--union", truth, results),
+    ):
+        ran = invoke(*line, "-o", out)
+        assert ran.exit_code == 0, ran.stderr
+        wanted = [drawn(outline(*box)) for box in BOXES]
+        for mask, expected in zip(masks_of(out), wanted, strict=True):
+            np.testing.assert_array_equal(mask, expected)
 
 
 @pytest.mark.parametrize(

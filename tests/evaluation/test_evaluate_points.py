@@ -97,6 +97,29 @@ def test_clicks_are_counted_where_predictions_tell_them(
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [{"target_id": 77}, {"target_id": 2, "segmentation": {"size": [200, 200], "counts": "z"}}],
+)
+def test_a_bad_answer_costs_only_itself(
+    bad: dict[str, Any], scene: Scene, tmp_path: Path, invoke: Invoke
+) -> None:
+    answer(scene, 1, box(0, 0, 40, 20), 0.9)
+    answer(scene, 3, box(0, 0, 40, 40), 0.9)
+    wanted = run(scene, tmp_path, invoke)["metrics"]
+    answer(scene, 2, box(100, 100, 40, 40), 0.9)
+    scene.found[-1] |= bad
+    truth, found = scene.write(tmp_path)
+    arguments = ("evaluate", truth, found, "--protocol", "point", "-o", tmp_path / "report.json")
+    assert invoke(*arguments).exit_code == 65
+    ran = invoke(*arguments, "--on-error", "skip")
+    assert ran.exit_code == 3, ran.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["predictions"], report["skipped"], report["metrics"]) == (2, 0, wanted)
+    listed = json.loads((tmp_path / "report.json.errors.jsonl").read_text())
+    assert "record 3" in str(listed["annotation_id"])
+
+
+@pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({}, "has no target_id"),

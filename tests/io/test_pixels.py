@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,69 @@ def test_a_range_is_the_same_for_all_pictures(tmp_path: Path) -> None:
             deep = np.rint(grey(top)).astype(np.uint16)
             Image.fromarray(deep).save(tmp_path / "a.png")
             close(read_image(tmp_path / "a.png")[..., 0], deep / 1000 * 255)
+
+
+def deep_png(path: Path, values: NDArray[np.uint16]) -> None:
+    """Write colours of 16 bits, which Pillow cannot; each row has the next of two filters."""
+    height, width, bands = values.shape
+    rows = np.ascontiguousarray(values, dtype=">u2").view(np.uint8).reshape(height, -1)
+    lines = []
+    for y, row in enumerate(rows):
+        left = np.concatenate([np.zeros(2 * bands, np.uint8), row[: -2 * bands]])
+        above = rows[y - 1] if y else np.zeros_like(row)
+        kind = 1 + y % 2
+        lines.append(bytes([kind]) + (row - (left if kind == 1 else above)).tobytes())
+    head = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in (
+        (b"IHDR", head), (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")
+    ):  # fmt: skip
+        sum_ = zlib.crc32(name + content)
+        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", sum_)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_colours_of_12_bits_in_a_png_of_16(
+    rgb: NDArray[np.uint8], tmp_path: Path, bands: int
+) -> None:
+    values = np.full((H, W, bands), 65535, np.uint16)
+    values[..., :3] = rgb.astype(np.uint16) * 16 + 7
+    deep_png(tmp_path / "a.png", values)
+    low, high = values[..., :3].min(), values[..., :3].max()
+    close(read_image(tmp_path / "a.png"), (values[..., :3] - low) / (high - low) * 255.0)
+    with reading_with(PixelSettings(range=(0, 8191))):
+        close(read_image(tmp_path / "a.png"), values[..., :3] / 8191 * 255)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_range_holds_for_bright_colours_of_16_bits(
+    rgb: NDArray[np.uint8], tmp_path: Path, suffix: str
+) -> None:
+    values = rgb.astype(np.uint16) * 257
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".png":
+        deep_png(path, values)
+    else:
+        tifffile.imwrite(path, values, photometric="rgb")
+    close(read_image(path), rgb)
+    with reading_with(PixelSettings(range=(0, 131070))):
+        close(read_image(path), rgb / 2)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_dark_colours_in_a_turned_tiff(rgb: NDArray[np.uint8], tmp_path: Path, turn: int) -> None:
+    """They are read by tifffile, which turns nothing."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(rgb).save(tmp_path / "b.tif", exif=exif)
+    deep = rgb.astype(np.uint16) * 16
+    tags = [(274, "H", 1, turn, True)]
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extratags=tags)
+    wanted = read_image(tmp_path / "b.tif")
+    with reading_with(PixelSettings(range=(0, 4080))):
+        close(read_image(tmp_path / "a.tif"), wanted)
+    assert image_size(tmp_path / "a.tif") == wanted.shape[:2]
 
 
 def test_near_infrared_is_a_band_not_transparency(

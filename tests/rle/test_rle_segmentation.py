@@ -73,6 +73,8 @@ def test_polygons_of_other_programs() -> None:
         ("abc", "must be a list of polygons"),
         (3.5, "must be a list of polygons"),
         ({}, "size"),
+        ([["a", "b"]], "polygon must be numbers"),
+        ([[1, 2, None, 4]], "polygon must be numbers"),
         ({"size": [4, 5]}, "counts must be text, got NoneType"),
         ({"size": [5, 4], "counts": "0"}, "size 5x4 differs from the image's 4x5"),
         ({"size": [4, 5], "counts": {}}, "counts must be text, got dict"),

@@ -91,6 +91,25 @@ def test_an_original_checkpoint_gives_the_masks_of_segment_anything(
     assert model.identity.startswith("sha256:")
 
 
+WRAPPERS: dict[str, Callable[[Any], Any]] = {
+    "model.": lambda s: {f"model.{k}": v for k, v in s.items()},
+    "sam.": lambda s: {f"sam.{k}": v for k, v in s.items()} | {"head.weight": torch.ones(2)},
+    "module.": lambda s: {"model": {f"module.{k}": v for k, v in s.items()}, "epoch": 3},
+    "model_state": lambda s: {"model_state": s, "optimizer": {"state": {}}},
+    "model_state_dict": lambda s: {"model_state_dict": s, "loss": 0.1},
+    "Lightning": lambda s: {"state_dict": {f"model.sam.{k}": v for k, v in s.items()}},
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_an_original_checkpoint_in_a_wrapper(tmp_path: Path, name: str) -> None:
+    state = make_original(64, 32).state_dict()
+    torch.save(state, tmp_path / "sam.pth")
+    torch.save(WRAPPERS[name](dict(state)), tmp_path / "wrapped.pth")
+    wanted, found = (load_promptable(str(tmp_path / f"{n}.pth")) for n in ("sam", "wrapped"))
+    assert_close(answers(found), answers(wanted), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("mistreat", "message"),
     [

@@ -20,6 +20,7 @@ from unsam_cli.training.dataset import AnnotatedImage, AnnotatedImages
 from unsam_cli.training.loading import load_batches
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.samples import SampleBatch, make_sample
+from unsam_cli.training.skipped import Skipped
 
 pytestmark = pytest.mark.torch
 
@@ -143,6 +144,9 @@ class Images(AnnotatedImages):
     def info(self, index: int) -> ImageInfo:
         return ImageInfo(index, f"{index}.png", 50, 70)
 
+    def left_out(self, index: int) -> tuple[Skipped, ...]:
+        return ()
+
     def read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
         if self.broken and index == 1:
             raise ImageFileError("1.png: damaged")
@@ -174,7 +178,7 @@ def test_bad_images_end_the_run_or_are_replaced() -> None:
     skipping = DataSettings(crop=32, on_error="skip")
     found = [make_sample(Images(broken=True), 1, seed, skipping) for seed in range(20)]
     assert {sample.name for sample in found} == {"0.png", "2.png"}
-    assert all(set(sample.skipped) == {("1.png", "1.png: damaged")} for sample in found)
+    assert all(set(sample.skipped) == {("1.png", "1.png: damaged", None)} for sample in found)
     again = make_sample(Images(broken=True), 1, 5, skipping)
     assert (again.name, torch.equal(again.image, found[5].image)) == (found[5].name, True)
 
@@ -183,7 +187,7 @@ def test_an_image_that_cannot_be_pasted_is_the_one_that_is_named() -> None:
     settings = DataSettings(crop=32, on_error="skip", copy_paste=1.0)
     found = [make_sample(Images(broken=True), 0, seed, settings) for seed in range(20)]
     assert {sample.name for sample in found} == {"0.png"}
-    assert {sample.skipped for sample in found} == {(), (("1.png", "1.png: damaged"),)}
+    assert {sample.skipped for sample in found} == {(), (("1.png", "1.png: damaged", None),)}
     seed = next(seed for seed, sample in enumerate(found) if sample.skipped)
     with pytest.raises(ImageFileError, match=r"1\.png: damaged"):
         make_sample(Images(broken=True), 0, seed, DataSettings(crop=32, copy_paste=1.0))

@@ -60,7 +60,7 @@ def first_moments(checkpoint: Checkpoint) -> dict[str, Any]:
         (lambda c: c.state.update(step="3"), "its step is '3'"),
         (lambda c: c.state.update(best=[1]), r"its best validation is \[1\]"),
         (lambda c: c.state.update(mean={"sums": {}}), "no mean of the last losses"),
-        (lambda c: c.state.update(skipped=["1.png"]), "its list of skipped images"),
+        (lambda c: c.state.update(skipped=[("1.png",)]), "its list of skipped images"),
         (lambda c: c.state["optimizer"]["param_groups"].pop(), "other groups of parameters"),
         (lambda c: first_moments(c).update(exp_avg=torch.zeros(3, 3)), "has another shape"),
         (lambda c: first_moments(c).update(exp_avg=None), "exp_avg of parameter 0 is a NoneType"),

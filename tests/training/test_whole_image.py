@@ -26,6 +26,7 @@ from unsam_cli.training.dataset import AnnotatedImage
 from unsam_cli.training.parameters import parameter_groups
 from unsam_cli.training.recipe import DataSettings, LossSettings, ParameterSettings, Recipe
 from unsam_cli.training.samples import SampleBatch
+from unsam_cli.training.skipped import Skipped
 from unsam_cli.training.validation import WholeImageValidation
 from unsam_cli.training.whole_image import WholeImageTask
 
@@ -50,6 +51,9 @@ class Scenes:
 
     def info(self, index: int) -> ImageInfo:
         return ImageInfo(index, f"{index}.png", 96, 128)
+
+    def left_out(self, index: int) -> tuple[Skipped, ...]:
+        return ()
 
     def read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
         masks = [encode(mask) for mask in disc_and_box(index)]

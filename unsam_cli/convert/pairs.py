@@ -12,9 +12,11 @@ from unsam_cli.errors import DataError, UnsamError, UsageError
 from unsam_cli.found_masks import CONTAINED, granularity
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.masks_writer import write_masks
 from unsam_cli.rle import RunTable, parents
+from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.provenance import Step
@@ -32,6 +34,7 @@ def combine(
     output: str = "-",
     no_clobber: bool = False,
     jobs: int | None = None,
+    on_error: str = "fail",
 ) -> tuple[Pair, int]:
     """Write a selection of the masks of two files.
 
@@ -52,6 +55,8 @@ def combine(
         Refuse to replace an existing output.
     jobs : int, optional
         Number of worker threads; by default the CPUs that this process may use.
+    on_error : {'fail', 'skip'}
+        Whether an invalid mask is an error or is left out and listed in ``OUTPUT.errors.jsonl``.
 
     Returns
     -------
@@ -71,7 +76,8 @@ def combine(
     if first.resolve() == second.resolve():
         raise UsageError(f"{first} is given twice; a union needs two different files")
     check_output(output, binary=False, no_clobber=no_clobber)
-    pair = Pair(first, second)
+    pair = Pair(first, second, on_error=on_error)
+    errors = ErrorList(output, step.command, on_error)
     step = step.with_inputs(first=pair.identity(0), second=pair.identity(1))
     history = [*_history(pair.first), *_history(pair.second), step.to_json()]
     kept = 0
@@ -84,9 +90,10 @@ def combine(
         nonlocal kept
         combined = ordered_map(chosen, list(pair.images), jobs=jobs or usable_cpus())
         with closing(combined):
-            for _, found in combined:
+            for image_id, found in combined:
                 if isinstance(found, UnsamError):
                     raise found
+                errors.add_annotations(pair.images[image_id], pair.left_out(image_id))
                 kept += sum(a["source"] == pair.names[1] for a in found)
                 yield found
 
@@ -96,6 +103,7 @@ def combine(
             write_masks(stream, "coco", history=history, images=images, groups=groups())
 
     publish(output, write)
+    pair.skipped = errors.finish()
     return pair, kept
 
 
@@ -110,10 +118,14 @@ class Pair:
         Their names, with as many folders as needed to distinguish them.
     images : dict of int to ImageInfo
         The images of both files, by ascending id.
+    skipped : bool
+        Whether an invalid mask was left out.
     """
 
-    def __init__(self, first: Path, second: Path) -> None:
-        self.first, self.second = read_masks(first), read_masks(second)
+    def __init__(self, first: Path, second: Path, *, on_error: str = "fail") -> None:
+        self.first = read_masks(first, on_error=on_error)
+        self.second = read_masks(second, on_error=on_error)
+        self.skipped = False
         self.names = _names(first, second)
         self.paths = (first, second)
         ids = sorted({*self.first.image_ids, *self.second.image_ids})
@@ -125,18 +137,23 @@ class Pair:
         Raises
         ------
         DataError
-            A mask is not of the size of the image.
+            A mask is invalid, or not of the size of the image.
         """
-        mine, others = self.first.annotations_of(image_id), self.second.annotations_of(image_id)
         image = self.images[image_id]
-        for path, found in zip(self.paths, (mine, others), strict=True):
-            for a in found:
-                if a.rle["size"] != [image.height, image.width]:
-                    raise DataError(
-                        f"{path}: annotation {a.id} is of {'x'.join(map(str, a.rle['size']))} "
-                        f"pixels, but image {image_id} has {image.height}x{image.width}"
-                    )
-        return mine, others
+        return self._masks(self.first, image), self._masks(self.second, image)
+
+    def _masks(self, file: MasksFile, image: ImageInfo) -> list[Annotation]:
+        found = file.annotations_of(image.id)
+        odd = [a for a in found if a.rle["size"] != [image.height, image.width]]
+        bad = [LeftOut(image.id, a.id, _odd_size(a, image)) for a in odd]
+        if bad and not file.keep_going:
+            raise DataError(f"{file.name}: annotation {bad[0].annotation} {bad[0].reason}")
+        file.left_out.record(image.id, [*file.left_out.invalid(image.id), *bad])
+        return [a for a in found if a.rle["size"] == [image.height, image.width]]
+
+    def left_out(self, image_id: int) -> list[LeftOut]:
+        """Return the annotations of an image that were left out, of both files."""
+        return [*self.first.left_out.of(image_id), *self.second.left_out.of(image_id)]
 
     def identity(self, which: int) -> str:
         """Identify the first (0) or the second (1) file in the history."""
@@ -159,6 +176,11 @@ class Pair:
         chosen = mine or other
         assert chosen is not None
         return chosen
+
+
+def _odd_size(a: Annotation, image: ImageInfo) -> str:
+    size = "x".join(map(str, a.rle["size"]))
+    return f"is of {size} pixels, but image {image.id} has {image.height}x{image.width}"
 
 
 def _annotations(image_id: int, found: list[tuple[Annotation, str]]) -> list[dict[str, Any]]:

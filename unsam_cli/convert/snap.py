@@ -25,7 +25,8 @@ def snap(
     output: str = "-",
     no_clobber: bool = False,
     step: Step,
-) -> None:
+    on_error: str = "fail",
+) -> bool:
     """Write the masks of one file, in the shape of the masks of another that they resemble.
 
     A mask takes the shape of the most similar mask of `second` and keeps its score.
@@ -36,8 +37,13 @@ def snap(
         Masks files of any form.
     least : float
         Smallest IoU of two masks that resemble each other, above 0 and at most 1.
-    output, no_clobber, step
+    output, no_clobber, step, on_error
         See :func:`~unsam_cli.convert.pairs.combine`, also for the errors.
+
+    Returns
+    -------
+    bool
+        Whether an invalid mask was left out.
     """
 
     def choose(mine: list[Annotation], others: list[Annotation]) -> Chosen:
@@ -49,10 +55,13 @@ def snap(
             chosen[i] = shape, 1
         return chosen
 
-    pair, snapped = combine((first, second), choose, step, output=output, no_clobber=no_clobber)
+    pair, snapped = combine(
+        (first, second), choose, step, output=output, no_clobber=no_clobber, on_error=on_error
+    )
     images, one, two = len(pair.images), len(pair.first), len(pair.second)
     logger.info(
         "snap: %d of %d masks of %s take the shape of one of %s (IoU at least %g), %d images",
         *(snapped, one, *pair.names, least, images),
         extra={"fields": {"images": images, "first": one, "kept": snapped, "second": two}},
     )
+    return pair.skipped

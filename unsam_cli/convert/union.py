@@ -38,12 +38,15 @@ class UnionCounts:
         Number of masks of the first file, which are all kept.
     kept, second : int
         Numbers of masks of the second file that are kept, and of all its masks.
+    skipped : bool
+        Whether an invalid mask was left out.
     """
 
     images: int
     first: int
     kept: int
     second: int
+    skipped: bool = False
 
 
 def union(
@@ -56,6 +59,7 @@ def union(
     no_clobber: bool = False,
     step: Step | None = None,
     jobs: int | None = None,
+    on_error: str = "fail",
 ) -> UnionCounts:
     """Write all masks of one file, and those of another that overlap none of them.
 
@@ -69,7 +73,7 @@ def union(
     ranked : bool
         Rank all masks of `first` above those of `second`: their scores become (1 + score) / 2 and
         score / 2. A mask without a score counts as 1.
-    output, no_clobber, step, jobs
+    output, no_clobber, step, jobs, on_error
         See :func:`~unsam_cli.convert.pairs.combine`, also for the keys of the masks.
 
     Returns
@@ -102,8 +106,9 @@ def union(
         output=output,
         no_clobber=no_clobber,
         jobs=jobs,
+        on_error=on_error,
     )
-    counts = UnionCounts(len(pair.images), len(pair.first), kept, len(pair.second))
+    counts = UnionCounts(len(pair.images), len(pair.first), kept, len(pair.second), pair.skipped)
     _report(counts, pair, max_iou)
     return counts
 

@@ -13,7 +13,7 @@ from unsam_cli.errors import DataError
 from unsam_cli.evaluation.clicks import NOC_LEVELS, clicks_needed
 from unsam_cli.evaluation.matches import PointResult
 from unsam_cli.evaluation.metrics import Metrics
-from unsam_cli.evaluation.sets import rle_of, score_of, table_of
+from unsam_cli.evaluation.sets import Records, of_sound_records, rle_of, score_of, table_of
 from unsam_cli.evaluation.settings import MAX_CLICKS
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.masks import MasksFile
@@ -58,14 +58,19 @@ def point_result(
     Raises
     ------
     DataError
-        A prediction has no target, its target is not in this image, or its mask is invalid.
+        A prediction has no target, its target is not in this image, or its mask is invalid; if
+        `masks` was opened so, the prediction is left out instead.
 
     References
     ----------
     Li et al., Semantic-SAM, 2023, section 4: "1-IoU", Max and Oracle.
     """
     targets = {a.id: a for a in truth if not a.iscrowd}
-    prompts = _prompts(masks, image_id, known, size, score_key)
+
+    def read(records: Records) -> dict[Prompt, list[tuple[float, int, Rle]]]:
+        return _prompts(records, known, size, score_key)
+
+    prompts = of_sound_records(masks, image_id, read)
     told = any(click for masks_of in prompts.values() for _, click, _ in masks_of)
     found: dict[int, list[list[float]]] = defaultdict(list)
     for (_, target), answers in prompts.items():
@@ -91,15 +96,10 @@ def measure_points(images: Sequence[PointResult]) -> Metrics:
 
 
 def _prompts(
-    masks: MasksFile,
-    image_id: int | None,
-    known: set[int],
-    size: tuple[int, int],
-    score_key: str | None,
+    records: Records, known: set[int], size: tuple[int, int], score_key: str | None
 ) -> dict[Prompt, list[tuple[float, int, Rle]]]:
     """Collect score, clicks (0 if unknown) and mask of every prediction, by prompt."""
     prompts: dict[Prompt, list[tuple[float, int, Rle]]] = defaultdict(list)
-    records = [] if image_id is None else masks.records_of(image_id)
     rles = [rle_of(name, record, size) for name, record in records]
     table_of([name for name, _ in records], rles, size)
     for (name, record), rle in zip(records, rles, strict=True):

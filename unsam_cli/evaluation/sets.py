@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from unsam_cli.io.masks import MasksFile
 from unsam_cli.io.values import number_or_none, whole_or
 from unsam_cli.rle import Rle, RunTable, area, from_segmentation
 
+T = TypeVar("T")
 Records = list[tuple[str, dict[str, Any]]]
+"""Records of one image, each with its name in messages."""
 _AREA_TOLERANCE = 0.1  # areas of polygons and of their pixels differ by less
 
 
@@ -144,9 +146,28 @@ def prediction_set(
     DataError
         A score is missing, or a mask is malformed or of another size; the message names it.
     """
+
+    def read(records: Records) -> PredictionSet:
+        return _prediction_set(records, size, keep, score_key)
+
+    return of_sound_records(masks, image_id, read)
+
+
+def of_sound_records(masks: MasksFile, image_id: int | None, read: Callable[[Records], T]) -> T:
+    """Read the predictions of one image; if the file is opened so, without the invalid ones.
+
+    Parameters
+    ----------
+    masks : MasksFile
+        The predictions. What is left out is noted there.
+    image_id : int, optional
+        Id of the image in this file; None if the file does not have it.
+    read : callable
+        Reads records, all or one; raises a DataError if one is invalid.
+    """
     records = [] if image_id is None else masks.records_of(image_id)
     try:
-        return _prediction_set(records, size, keep, score_key)
+        return read(records)
     except DataError:
         if not masks.keep_going or image_id is None:
             raise
@@ -154,12 +175,12 @@ def prediction_set(
     bad: list[LeftOut] = []
     for name, record in records:
         try:
-            _prediction_set([(name, record)], size, keep, score_key)
+            read([(name, record)])
             sound.append((name, record))
         except DataError as error:
             bad.append(LeftOut(image_id, record.get("id") or name, str(error)))
     masks.left_out.record(image_id, bad)
-    return _prediction_set(sound, size, keep, score_key)
+    return read(sound)
 
 
 def _prediction_set(

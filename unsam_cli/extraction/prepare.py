@@ -18,6 +18,7 @@ from unsam_cli.io.features import Record
 from unsam_cli.io.images import resize
 from unsam_cli.io.pictures import Picture, pixels_of, size_of
 from unsam_cli.io.previews import PREVIEW, encode_preview
+from unsam_cli.io.sizes import check_size
 from unsam_cli.run.feature_sink import FeatureResult
 
 
@@ -66,6 +67,9 @@ def prepare_image(
         The image or its masks cannot be used.
     """
     height, width = size_of(picture)
+    if regions:
+        rows, columns = regions[0][0]["size"]
+        check_size(picture, (height, width), (rows, columns))
     plans = plan_records(height, width, patch_size=patch_size, settings=settings, regions=regions)
     # Regions are enlarged or not, one by one; of a whole image and its tiles the need is known.
     longest = None if regions is not None else _longest_needed(height, width, plans)

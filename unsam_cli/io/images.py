@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from unsam_cli.errors import ImageFileError
+from unsam_cli.io.deep import is_cut, is_deep, whole_png
 from unsam_cli.io.files import open_regular
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
 from unsam_cli.io.pixels import to_rgb
 from unsam_cli.io.settings import pixel_settings
-from unsam_cli.io.tiff import OtherTiff, choose_page, is_dark
+from unsam_cli.io.tiff import OtherTiff, choose_page
 from unsam_cli.rle import MAX_PIXELS
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -91,7 +92,7 @@ def orientation_of(path: Path) -> int:
     with _open_file(path) as stream:
         try:
             image = _open_image(stream, str(path))
-            return orientation(image) if isinstance(image, ImageFile.ImageFile) else 1
+            return image.turn if isinstance(image, OtherTiff) else orientation(image)
         except Exception:  # reported when it is read
             return 1
 
@@ -211,10 +212,12 @@ def _read(
             width, height = image.size
             scale = longest / max(width, height)
             image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
-        turn = turn_of(image)
-        if not _loads(image) or is_dark(image):
+        deep = is_deep(image)  # first, since the EXIF of a PNG is only known when it is loaded
+        turn, loads = turn_of(image), _loads(image)
+        cut = loads and deep and is_cut(image, name)
+        if not loads or (cut and image.format == "TIFF"):
             return _pixels(OtherTiff(stream, name).read(most))
-        rgb = to_rgb(image, name)
+        rgb = whole_png(image, stream, name) if cut else to_rgb(image, name)
         return _pixels(rgb if turn is None else rgb.transpose(turn))
     except ImageFileError:
         raise

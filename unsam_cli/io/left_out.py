@@ -48,6 +48,11 @@ class LeftOuts:
         with self._lock:
             return [*self._known.get(image_id, ()), *self._bad.get(image_id, ())]
 
+    def invalid(self, image_id: int) -> list[LeftOut]:
+        """Return those of an image that were found when its annotations were read."""
+        with self._lock:
+            return list(self._bad.get(image_id, ()))
+
     def record(self, image_id: int, bad: list[LeftOut]) -> None:
         """Record what was found when the annotations of an image were read, again or first."""
         with self._lock:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
 from unsam_cli.io.settings import pixel_settings
@@ -25,12 +28,21 @@ _BACK = {
 
 def turn_of(image: ImageFile.ImageFile) -> Image.Transpose | None:
     """Return how the pixels are turned after loading, where Pillow turns those of a TIFF itself."""
-    upright = _UPRIGHT.get(orientation(image))
+    turn = _UPRIGHT.get(orientation(image))
     if (pixel_settings().exif == "ignore") == (image.format != "TIFF"):
         return None
-    return (
-        _BACK.get(upright, upright) if upright is not None and image.format == "TIFF" else upright
-    )
+    return _BACK.get(turn, turn) if turn is not None and image.format == "TIFF" else turn
+
+
+def upright(values: NDArray[Any], turn: int) -> NDArray[Any]:
+    """Return pixels (H, W, ...), which nothing has turned yet, turned as their orientation says."""
+    if pixel_settings().exif == "ignore" or turn not in _UPRIGHT:
+        return values
+    if turn >= 5:
+        values = values.swapaxes(0, 1)
+    rows = slice(None, None, -1 if turn in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if turn in (2, 3, 6, 7) else 1)
+    return values[rows, columns]
 
 
 def swaps_sides(image: ImageFile.ImageFile) -> bool:

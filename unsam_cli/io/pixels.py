@@ -53,10 +53,15 @@ def to_rgb(image: Image.Image, name: str = "picture") -> Image.Image:
                 name,
             )
             return coloured.convert("RGB")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(coloured, mask=coloured.getchannel("A"))
-        return white
+        return over_white(coloured, coloured.getchannel("A"))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def over_white(colours: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Blend an image with white by its transparency, mode L."""
+    white = Image.new("RGB", colours.size, "white")
+    white.paste(colours, mask=alpha)
+    return white
 
 
 def scaled(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,12 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from unsam_cli.errors import ImageFileError
+from unsam_cli.io.orientation import upright
 from unsam_cli.io.pixels import nodata_of, scaled
 from unsam_cli.io.settings import pixel_settings, tell_once
 from unsam_cli.rle import MAX_PIXELS
 
 _KIND = 254  # tag: 1 is a reduced copy of another page, 4 a transparency mask of it
 _BITS = 258  # tag
+_ORIENTATION = 274  # tag
 _NODATA = 42113  # tag of GDAL
 _EXAMINED = 256  # pages
 _FLOATS, _SIGNED = 3, 2  # values of the tag SampleFormat
@@ -52,20 +53,6 @@ def choose_page(image: ImageFile.ImageFile, name: str) -> None:
         tell_once("pages", "%s: page %d of %d is read; --page N chooses", name, best + 1, count)
 
 
-def is_dark(image: ImageFile.ImageFile) -> bool:
-    """Whether a TIFF has colours of 16 bits that fill less than half of their range.
-
-    Pillow keeps the upper 8 bits, so that of 12 bits only 4 are left. Without tifffile this is all.
-    """
-    if image.format != "TIFF" or image.mode not in ("RGB", "RGBA"):
-        return False
-    bits = image.tag_v2.get(_BITS, (8,))  # type: ignore[attr-defined]
-    extremes: Any = image.getextrema()
-    if max(bits) < 16 or max(high for _, high in extremes[:3]) > 127:
-        return False
-    return importlib.util.find_spec("tifffile") is not None
-
-
 class OtherTiff:
     """A TIFF of a kind that Pillow does not read, or of which bands are chosen.
 
@@ -79,7 +66,9 @@ class OtherTiff:
     Attributes
     ----------
     size : (int, int)
-        Width and height in pixels.
+        Width and height in pixels, upright.
+    turn : int
+        The EXIF orientation, 1 to 8.
 
     Raises
     ------
@@ -108,7 +97,10 @@ class OtherTiff:
             if wanted is None and len(pages) > 1:
                 tell_once("pages", "%s: page 1 of %d is read; --page N chooses", name, len(pages))
             self._page: Any = pages[(wanted or 1) - 1]
-            self.size = (int(self._page.imagewidth), int(self._page.imagelength))
+            self._size = (int(self._page.imagewidth), int(self._page.imagelength))
+            self.turn = _orientation_of(self._page)
+            swapped = self.turn >= 5 and pixel_settings().exif == "apply"
+            self.size = self._size[::-1] if swapped else self._size
         except ImageFileError:
             raise
         except Exception as error:  # damaged files may raise any error
@@ -136,7 +128,8 @@ class OtherTiff:
         if values.dtype != np.uint8:
             tag = self._page.tags.get(_NODATA)
             values = scaled(values, self.name, nodata_of(None if tag is None else tag.value))
-        return Image.fromarray(np.ascontiguousarray(values)).convert("RGB")
+        turned = upright(values, self.turn)
+        return Image.fromarray(np.ascontiguousarray(turned)).convert("RGB")
 
     def _bands(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return grey values, (H, W), or three bands, (H, W, 3)."""
@@ -144,7 +137,7 @@ class OtherTiff:
             return values
         if values.ndim != 3:
             raise ImageFileError(f"{self.name}: {values.ndim} dimensions are not a picture")
-        if values.shape[:2] != self.size[::-1]:  # a plane after the other
+        if values.shape[:2] != self._size[::-1]:  # a plane after the other
             values = np.moveaxis(values, 0, -1)
         count = values.shape[2]
         given = pixel_settings().bands
@@ -163,6 +156,11 @@ class OtherTiff:
         return ImageFileError(
             f"{self.name}: TIFF that cannot be read ({reason}); convert it to 8-bit RGB"
         )
+
+
+def _orientation_of(page: Any) -> int:
+    tag = page.tags.get(_ORIENTATION)
+    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
 
 
 def _kind_of(stream: BinaryIO) -> str:

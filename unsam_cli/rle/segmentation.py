@@ -57,7 +57,7 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
 
 def outlined(segmentation: list[Any]) -> bool:
     """Return whether a list of polygons has one that can have an area, valid or not."""
-    return any(not isinstance(ring, list) or len(ring) > 5 for ring in _rings(segmentation))
+    return any(not isinstance(ring, list) or _counts(ring) for ring in _rings(segmentation))
 
 
 def _whole_sides(size: Any) -> Any:
@@ -85,6 +85,11 @@ def _rings(segmentation: list[Any]) -> list[Any]:
     ]
 
 
+def _counts(ring: list[Any]) -> bool:
+    """Whether a polygon can have an area, or is wrong: no list of numbers."""
+    return len(ring) > 5 or not all(isinstance(v, int | float) for v in ring)
+
+
 def _is_point(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)
 
@@ -106,7 +111,7 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
     rings = _rings(polygons)
     if not all(isinstance(ring, list) for ring in rings):
         raise ValueError("polygons must be lists of numbers x0, y0, x1, y1, ...")
-    outlines = [_outline(ring) for ring in rings if len(ring) > 5]
+    outlines = [_outline(ring) for ring in rings if _counts(ring)]
     if not outlines:
         return from_runs(np.empty((0, 2), dtype=np.int64), (height, width))
     if sum(_steps(outline) for outline in outlines) > _LONGEST_OUTLINE:

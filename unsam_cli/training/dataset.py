@@ -22,6 +22,7 @@ from unsam_cli.io.sizes import check_size
 from unsam_cli.rle import Rle
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.selection import select
+from unsam_cli.training.skipped import Skipped
 
 _REMEMBERED = 1024  # number of images whose selected masks are cached
 
@@ -170,9 +171,27 @@ class AnnotatedImages:
             found = [found[i] for i in sorted(rng.choice(len(found), most, replace=False))]
         return found
 
+    def left_out(self, index: int) -> tuple[Skipped, ...]:
+        """Return the annotations that were left out of an image that has been read.
+
+        They have no mask or are invalid; none if the first invalid one ends the run.
+        """
+        if self._settings.on_error == "fail":
+            return ()
+        file, image_id = self._places[index].tolist()
+        name = self.info(index).file_name
+        left_out = self._files[file].left_out.of(image_id)
+        return tuple(Skipped(name, one.reason, one.annotation) for one in left_out)
+
     def _select(self, file: int, image_id: int) -> list[Annotation]:
-        found = [a for a in self._files[file].annotations_of(image_id) if not a.iscrowd]
-        return select(found, self._settings)
+        masks = self._files[file]
+        every = masks.annotations_of(image_id)
+        if not every and (bad := masks.left_out.invalid(image_id)):
+            raise DataError(
+                f"{masks.name}: image {image_id}: none of its annotations can be read: "
+                f"{bad[-1].reason}; fix them"
+            )
+        return select([a for a in every if not a.iscrowd], self._settings)
 
 
 def _open(path: Path, settings: DataSettings) -> MasksFile:

@@ -75,10 +75,17 @@ def _check_progress(state: Mapping[str, Any]) -> None:
         raise ValueError("its mean of the last losses cannot be read")
     if not all(isinstance(name, str) and _is_number(x) for name, x in sums.items()):
         raise ValueError("its mean of the last losses cannot be read")
-    if not isinstance(skipped, dict) or not all(
-        isinstance(word, str) for pair in skipped.items() for word in pair
-    ):
+    if not isinstance(skipped, list) or not all(map(_is_skipped, skipped)):
         raise ValueError("its list of skipped images cannot be read")
+
+
+def _is_skipped(value: object) -> bool:
+    """Whether these are the values of a `Skipped`."""
+    if not isinstance(value, tuple) or len(value) != 3:
+        return False
+    name, reason, annotation = value
+    plain = annotation is None or isinstance(annotation, (int, str))
+    return isinstance(name, str) and isinstance(reason, str) and plain
 
 
 def _is_number(value: object) -> bool:

@@ -17,6 +17,7 @@ from unsam_cli.training.colours import draw_colours
 from unsam_cli.training.copy_paste import paste
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.recipe import DataSettings
+from unsam_cli.training.skipped import Skipped
 
 T = TypeVar("T")
 
@@ -37,15 +38,15 @@ class Sample:
         At most `max_masks` masks, none of them empty.
     seed : int
         Seed of the augmentations and of the losses.
-    skipped : tuple of (str, str)
-        Names of images that could not be read and were replaced, and the reasons.
+    skipped : tuple of Skipped
+        Images that could not be read and were replaced, and annotations that were left out.
     """
 
     name: str
     image: Tensor
     masks: BitMasks
     seed: int
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,15 @@ class SampleBatch:
         Masks of each image.
     seeds : list of B int
         Seed of each image.
-    skipped : list of (str, str)
-        Names of images that could not be read and were replaced, and the reasons.
+    skipped : list of Skipped
+        Images that could not be read and were replaced, and annotations that were left out.
     """
 
     names: list[str]
     images: Tensor
     masks: list[BitMasks]
     seeds: list[int]
-    skipped: list[tuple[str, str]]
+    skipped: list[Skipped]
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SampleBatch:
@@ -80,7 +81,7 @@ class SampleBatch:
             images=torch.stack([sample.image for sample in samples]),
             masks=[sample.masks for sample in samples],
             seeds=[sample.seed for sample in samples],
-            skipped=[image for sample in samples for image in sample.skipped],
+            skipped=[one for sample in samples for one in sample.skipped],
         )
 
     def to(self, device: str) -> SampleBatch:
@@ -124,7 +125,7 @@ def read_or_replace(
     index: int,
     seed: int,
     on_error: str,
-) -> tuple[T, tuple[tuple[str, str], ...]]:
+) -> tuple[T, tuple[Skipped, ...]]:
     """Read an image; if that fails and `on_error` is "skip", read a random other one instead.
 
     Parameters
@@ -142,8 +143,8 @@ def read_or_replace(
     -------
     object
         Result of `read`.
-    tuple of (str, str)
-        Names of the skipped images, and the reasons.
+    tuple of Skipped
+        The images that could not be read, and the annotations that were left out of the one read.
 
     Raises
     ------
@@ -151,15 +152,15 @@ def read_or_replace(
         The image cannot be read, or with "skip" 20 images in a row, or the machine lacks a
         resource.
     """
-    skipped: list[tuple[str, str]] = []
+    skipped: list[Skipped] = []
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng([seed, attempt])
         chosen = index if attempt == 0 else int(rng.integers(len(images)))
         try:
-            return read(chosen, rng), tuple(skipped)
+            return read(chosen, rng), (*skipped, *images.left_out(chosen))
         except UnsamError as error:
             reason = _reason(error, "fail" if attempt == _ATTEMPTS - 1 else on_error)
-            skipped.append((images.info(chosen).file_name, reason))
+            skipped.append(Skipped(images.info(chosen).file_name, reason))
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -188,13 +189,14 @@ def _augmented(
             _, other, others = _viewed(images, source, rng, settings)
         except UnsamError as error:
             reason = _reason(error, settings.on_error)
-            missed = ((images.info(source).file_name, reason),)
-            return Sample(name, image, masks, seed, missed)
+            missed = Skipped(images.info(source).file_name, reason)
+            return Sample(name, image, masks, seed, (missed,))
         image, masks = paste(image, masks, other, others, rng)
         most = settings.max_masks or len(masks)
         if len(masks) > most:
             chosen = np.sort(rng.choice(len(masks), most, replace=False))
             masks = masks.take(torch.from_numpy(chosen))
+        return Sample(name, image, masks, seed, images.left_out(source))
     return Sample(name, image, masks, seed)
 
 

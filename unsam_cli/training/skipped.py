@@ -1,19 +1,38 @@
-"""Images that could not be read and were replaced."""
+"""Images that could not be read and were replaced, and annotations that were left out."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from unsam_cli.run.error_list import clear_errors, list_error
 
 logger = logging.getLogger(__name__)
 
 
-class SkippedImages:
-    """Images that were skipped, each once, in the order in which they were met.
+class Skipped(NamedTuple):
+    """An image that was replaced by another one, or an annotation that was left out of its image.
+
+    Attributes
+    ----------
+    file_name : str
+        Name of the image.
+    reason : str
+        What is wrong with it.
+    annotation : int, str or None
+        The annotation, see :class:`~unsam_cli.io.left_out.LeftOut`; None if it is the image.
+    """
+
+    file_name: str
+    reason: str
+    annotation: int | str | None = None
+
+
+class SkippedList:
+    """All that was skipped, each once, in the order in which it was met.
 
     Parameters
     ----------
@@ -21,37 +40,47 @@ class SkippedImages:
         OUTPUT, the folder of the training.
     stage : str
         Name of the command.
-
-    Attributes
-    ----------
-    reasons : dict of str
-        Reason why each image was skipped, by file name.
     """
 
     def __init__(self, folder: Path, stage: str) -> None:
         self._path, self._stage = Path(f"{os.path.abspath(folder)}.errors.jsonl"), stage
-        self.reasons: dict[str, str] = {}
+        self._reasons: dict[tuple[str, int | str | None], str] = {}
 
-    def add(self, skipped: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """Add images, as pairs of name and reason; return those that are new."""
-        new = {name: reason for name, reason in skipped if name not in self.reasons}
-        self.reasons.update(new)
+    @property
+    def every(self) -> list[Skipped]:
+        """Images and annotations."""
+        return [Skipped(name, why, which) for (name, which), why in self._reasons.items()]
+
+    def new(self, skipped: Iterable[Skipped]) -> list[Skipped]:
+        """Return those that are not known yet, each once."""
+        found = {(one.file_name, one.annotation): one for one in skipped}
+        return [one for key, one in found.items() if key not in self._reasons]
+
+    def add(self, skipped: Iterable[Skipped]) -> list[Skipped]:
+        """Add images and annotations; return those that are new."""
+        new = self.new(skipped)
+        self._reasons |= {(one.file_name, one.annotation): one.reason for one in new}
         return new
 
-    def write(self, new: Mapping[str, str]) -> None:
-        """Add images to ``OUTPUT.errors.jsonl``.
+    def write(self, new: Iterable[Skipped]) -> None:
+        """Add images and annotations to ``OUTPUT.errors.jsonl``.
 
         Raises
         ------
         OutputError
             It cannot be written.
         """
-        for name, reason in new.items():
-            logger.warning("skipped %s: %s", name, reason)
-            list_error(self._path, self._stage, name, reason)
+        for one in new:
+            if one.annotation is None:
+                logger.warning("skipped %s: %s", one.file_name, one.reason)
+            else:
+                logger.warning(
+                    "left out annotation %s of %s: %s", one.annotation, one.file_name, one.reason
+                )
+            self._list(one)
 
     def rewrite(self) -> None:
-        """Replace ``OUTPUT.errors.jsonl`` by the images known now.
+        """Replace ``OUTPUT.errors.jsonl`` by what is known now.
 
         Raises
         ------
@@ -59,5 +88,8 @@ class SkippedImages:
             It cannot be written.
         """
         clear_errors(self._path)
-        for name, reason in self.reasons.items():
-            list_error(self._path, self._stage, name, reason)
+        for one in self.every:
+            self._list(one)
+
+    def _list(self, one: Skipped) -> None:
+        list_error(self._path, self._stage, one.file_name, one.reason, annotation_id=one.annotation)

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from unsam_cli.training.skipped import Skipped
+
 S = TypeVar("S")
 
 
@@ -31,8 +33,8 @@ class Batch(Protocol):
         ...
 
     @property
-    def skipped(self) -> Sequence[tuple[str, str]]:
-        """Names of images that could not be read and were replaced, and the reasons."""
+    def skipped(self) -> Sequence[Skipped]:
+        """Images that could not be read and were replaced, and annotations that were left out."""
         ...
 
 

@@ -24,7 +24,7 @@ from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
 from unsam_cli.training.progress import TrainingReporter, TrainingReporterFactory
 from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
-from unsam_cli.training.skipped import SkippedImages
+from unsam_cli.training.skipped import Skipped, SkippedList
 from unsam_cli.training.task import Batch, Task
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
     Returns
     -------
     int
-        Exit code, in all processes: 0, or 3 if images were skipped. An `UnsamError` is raised in
+        Exit code, in all processes: 0, or 3 if anything was skipped. An `UnsamError` is raised in
         the main process only; other processes return its exit code.
 
     Raises
@@ -66,7 +66,7 @@ def train(task: Task[Any], settings: TrainerSettings, run: TrainingRun) -> int:
             with Trainer(task, settings, world, run) as trainer:
                 trainer.start(resume=run.resume)
                 trainer.run(run.report)
-                return EXIT_SKIPPED if trainer.skipped.reasons else 0
+                return EXIT_SKIPPED if trainer.skipped.every else 0
         except UnsamError as e:
             if world.is_main:
                 raise
@@ -91,8 +91,8 @@ class Trainer(ExitStack):
         Number of steps that are done.
     best : dict, optional
         ``step`` and ``value`` of the best validation.
-    skipped : SkippedImages
-        Images that could not be read.
+    skipped : SkippedList
+        Images that could not be read, and annotations that were left out.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Trainer(ExitStack):
         self.done = 0
         self.best: dict[str, Any] | None = None
         self.mean = Mean()
-        self.skipped = SkippedImages(run.folder, self.name)
+        self.skipped = SkippedList(run.folder, self.name)
         self.metrics: MetricsLog | None = None
 
     def start(self, *, resume: bool) -> None:
@@ -121,7 +121,7 @@ class Trainer(ExitStack):
             self.learner.load(checkpoint, last)
             self.done, self.best = checkpoint.state["step"], checkpoint.state["best"]
             self.mean = Mean(**checkpoint.state["mean"])
-            self.skipped.add(checkpoint.state["skipped"].items())
+            self.skipped.add(Skipped(*one) for one in checkpoint.state["skipped"])
             self.world.on_main(lambda: self._publish_again(checkpoint))
         self.world.on_main(self.skipped.rewrite)
         if self.metrics is not None:
@@ -210,15 +210,15 @@ class Trainer(ExitStack):
         fetched = [next(batches) for _ in range(self.settings.accumulate)]
         error = next((b for b in fetched if isinstance(b, UnsamError)), None)
         read = [batch for batch in fetched if not isinstance(batch, UnsamError)]
-        skipped = [image for batch in read for image in batch.skipped]
+        skipped = self.skipped.new(one for batch in read for one in batch.skipped)
         if self.world.any(error is not None or bool(skipped)):
             self.world.raise_first(error)
             self._note_skipped(skipped)
         return read
 
-    def _note_skipped(self, mine: list[tuple[str, str]]) -> None:
+    def _note_skipped(self, mine: list[Skipped]) -> None:
         every = self.world.gather(mine)
-        new = self.skipped.add(image for images in every for image in images)
+        new = self.skipped.add(one for found in every for one in found)
         self.world.on_main(lambda: self.skipped.write(new))
 
     def _is_due(self, every: int) -> bool:
@@ -264,7 +264,7 @@ class Trainer(ExitStack):
             "settings": self.identity,
             "best": self.best,
             "mean": self.mean.state(),
-            "skipped": self.skipped.reasons,
+            "skipped": [tuple(one) for one in self.skipped.every],
             **self.learner.state(),
         }
         average = None if self.learner.average is None else self.learner.average.weights

@@ -18,6 +18,7 @@ from unsam_cli.io.drawings import save_drawing
 from unsam_cli.io.images import read_image
 from unsam_cli.io.masks import ImageMasks
 from unsam_cli.io.names import Pictures
+from unsam_cli.io.sizes import check_shape
 from unsam_cli.run.names import name_below, unique_names
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.view.blocks import LoadImage, OnError
@@ -41,7 +42,7 @@ def image_loader(root: Path, names: Iterable[str] = (), *, longest: int | None =
     -------
     callable
         Returns the picture, (H, W, 3) uint8, of an image entry of a masks file. It raises an
-        UnsamError if the picture is missing or cannot be read.
+        UnsamError if the picture is missing, cannot be read or does not fit its masks.
     """
     pictures = Pictures(root, names)
 
@@ -51,7 +52,10 @@ def image_loader(root: Path, names: Iterable[str] = (), *, longest: int | None =
                 f"image {image.get('id')}: the masks file does not give its file name; give "
                 "a full COCO file, with a list of images"
             )
-        return read_image(pictures.find(image["file_name"]), longest=longest)
+        path = pictures.find(image["file_name"])
+        pixels = read_image(path, longest=longest)
+        check_shape(path, pixels.shape, (image["height"], image["width"]))
+        return pixels
 
     return load
 

@@ -24,6 +24,7 @@ from unsam_cli.training.prompted.embeddings import KeptEmbeddings
 from unsam_cli.training.prompted.questions import Questions, draw_questions
 from unsam_cli.training.prompted.settings import PromptSettings
 from unsam_cli.training.samples import read_or_replace
+from unsam_cli.training.skipped import Skipped
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class PromptedSample:
         Number of correction clicks per prompt.
     seed : int
         Seed of the random numbers in the losses.
-    skipped : tuple of (str, str)
-        Names of images that could not be read and were replaced, and the reasons.
+    skipped : tuple of Skipped
+        Images that could not be read and were replaced, and annotations that were left out.
     """
 
     name: str
@@ -57,7 +58,7 @@ class PromptedSample:
     questions: tuple[Questions, ...]
     corrections: int
     seed: int
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def pairs(self) -> int:
@@ -96,9 +97,9 @@ class PromptedBatch:
         return [sample.name for sample in self.samples]
 
     @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """Names of images that could not be read and were replaced, and the reasons."""
-        return [image for sample in self.samples for image in sample.skipped]
+    def skipped(self) -> list[Skipped]:
+        """Images that could not be read and were replaced, and annotations that were left out."""
+        return [one for sample in self.samples for one in sample.skipped]
 
     def to(self, device: str) -> PromptedBatch:
         """Move all tensors to a device."""

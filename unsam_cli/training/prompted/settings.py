@@ -144,8 +144,8 @@ class PromptSettings(Settings):
     )
     on_error: Literal["fail", "skip"] = setting(
         "fail",
-        "fail: stop at the first bad image. skip: replace bad images by others, list them "
-        "in OUTPUT.errors.jsonl, and exit with 3.",
+        "fail: stop at the first bad image. skip: replace bad images by others, leave out bad "
+        "masks, list both in OUTPUT.errors.jsonl, and exit with 3.",
         choices=("fail", "skip"),
         group="Run",
         results=False,

@@ -73,9 +73,17 @@ def finetune_sam(
             identities["ground-truth"] = file_identity(truth)
             joined = stack.enter_context(scratch_folder("the joined annotations")) / "union.json"
             with scratch("the joined annotations"):
-                union(truth, paths[0], max_iou=inputs.union_iou, output=str(joined))
+                union(
+                    truth,
+                    paths[0],
+                    max_iou=inputs.union_iou,
+                    output=str(joined),
+                    on_error=prompts.on_error,
+                )
             paths = [joined]
-        data = DataSettings(max_masks=prompts.max_masks, crowds=prompts.crowds)
+        data = DataSettings(
+            max_masks=prompts.max_masks, crowds=prompts.crowds, on_error=prompts.on_error
+        )
         images = AnnotatedImages(paths, inputs.images, data)
         refuse_replacing(files_of(str(run.folder)), images.paths())
         model = load_promptable(inputs.checkpoint)
