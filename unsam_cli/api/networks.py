@@ -192,7 +192,7 @@ def _prompted(
         if source is None:
             found = find_all(model, rgb, entry.id, settings)
         else:
-            asked = [fit(q, entry, size, settings.granularity) for q in source.every]
+            asked = [fit(q, entry, picture, size, settings.granularity) for q in source.every]
             found = answer(model, rgb, entry.id, asked)
         yield Masks(found, entry, picture, [step])
 

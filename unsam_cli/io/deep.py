@@ -21,7 +21,8 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     if image.mode not in ("RGB", "RGBA"):
         return False
     if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS, (8,))) == 16  # type: ignore[attr-defined]
+        bits: tuple[int, ...] = image.tag_v2.get(_BITS, (8,))  # type: ignore[attr-defined]
+        return max(bits) == 16
     return image.format == "PNG" and bool(image.tile) and _is_wide(image.tile[0][3])
 
 

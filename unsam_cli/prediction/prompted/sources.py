@@ -12,13 +12,14 @@ from unsam_cli.errors import DataError
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.masks import read_masks
 from unsam_cli.io.names import canonical
+from unsam_cli.io.pictures import Picture
 from unsam_cli.io.sizes import turn_hint
 from unsam_cli.prediction.prompted.centres import MaskCentres
 from unsam_cli.prediction.prompted.lines import read_lines
 from unsam_cli.prediction.prompted.questions import PromptSource, Question, some
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.run.inputs import local_file, name_of
-from unsam_cli.run.items import ImageItem
+from unsam_cli.run.items import ImageItem, Item
 from unsam_cli.run.provenance import masks_identity
 from unsam_cli.sam.settings import Prompt
 
@@ -137,15 +138,19 @@ def open_prompts(
         yield None, {}
 
 
-def fit(question: Question, item: ImageItem, size: Size, granularity: float | None) -> Question:
+def fit(
+    question: Question, item: Item, picture: Picture, size: Size, granularity: float | None
+) -> Question:
     """Check a prompt against its image, and set the default granularity if it has none.
 
     Parameters
     ----------
     question : Question
         The prompt.
-    item : ImageItem
+    item : Item
         The image.
+    picture : Path or (H, W, 3) uint8
+        Its file or pixels.
     size : (H, W)
         Height and width of the image, in pixels.
     granularity : float, optional
@@ -166,20 +171,20 @@ def fit(question: Question, item: ImageItem, size: Size, granularity: float | No
     for x, y in prompt.points:
         if not (0 <= x < width and 0 <= y < height):
             raise DataError(
-                f"{question.name}: point {x:g},{y:g} is outside {described}{turn_hint(item.path)}"
+                f"{question.name}: point {x:g},{y:g} is outside {described}{turn_hint(picture)}"
             )
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise DataError(
                 f"{question.name}: box {x0:g},{y0:g},{x1:g},{y1:g} is empty or outside "
-                f"{described}; boxes are X0,Y0,X1,Y1{turn_hint(item.path)}"
+                f"{described}; boxes are X0,Y0,X1,Y1{turn_hint(picture)}"
             )
     if question.target is not None and tuple(question.target["size"]) != size:
         rows, columns = question.target["size"]
         raise DataError(
             f"{question.name}: a mask of {columns} x {rows} pixels does not fit {described}"
-            f"{turn_hint(item.path)}"
+            f"{turn_hint(picture)}"
         )
     if granularity is None or prompt.granularity is not None:
         return question

@@ -113,8 +113,8 @@ def _predict_images(
     def prepare(item: ImageItem) -> _Asked:
         rgb = read_image(item.path)
         found = [] if source is None else source.questions(item)
-        size = (rgb.shape[0], rgb.shape[1])
-        return _Asked(item, rgb, [fit(q, item, size, settings.granularity) for q in found])
+        size, granularity = (rgb.shape[0], rgb.shape[1]), settings.granularity
+        return _Asked(item, rgb, [fit(q, item, item.path, size, granularity) for q in found])
 
     def compute(batch: Sequence[_Asked]) -> list[Annotations]:
         return [one(asked) for asked in batch]
