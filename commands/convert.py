@@ -24,8 +24,8 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     "--images",
     metavar="DIR",
     type=_folder,
-    help="Folder of the images: provides sizes and names that SOURCE lacks, and the images for "
-    "--to tsv.",
+    help="Folder of the images: provides sizes and names that SOURCE lacks, the images for "
+    "--to tsv, and the places on the map for --to geojson.",
 )
 @options.files_option(
     "--png",
@@ -63,6 +63,7 @@ def command(
       unsam convert bsds500 BSDS500/data/groundTruth/val -o bsds.json
       unsam convert --to sa1b masks.json -o sa1b/
       unsam convert --to tsv masks.json --images photos/ -o SAM-0.tsv
+      unsam convert --to geojson masks.json --images scenes/ -o masks.geojson
       unsam convert checkpoint unsam.pth -o unsam/
 
     The last example converts a checkpoint of UnSAM, whole-image or promptable, to a model folder.

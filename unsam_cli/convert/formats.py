@@ -29,6 +29,7 @@ WRITE = {
     "labelmap": "a folder of PNG whose pixels are labels",
     "tsv": "a training shard, with its .lineidx",
     "yolo": "a folder of outlines as text, for Ultralytics YOLO",
+    "geojson": "polygons in the coordinates of GeoTIFFs, for maps",
 }
 CHECKPOINT = "checkpoint"
 """Format of weights of a network, which become a model folder."""

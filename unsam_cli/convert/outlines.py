@@ -34,6 +34,23 @@ def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
         x, y of corners of pixels, 0..W and 0..H. Outlines are closed, without repeating the first
         point. The list is empty for an empty mask.
     """
+    return [join(lines) for lines in _pieces(rle, tolerance, simple=False)]
+
+
+def pieces(rle: Rle, *, tolerance: float = 0.0) -> list[list[PointArray]]:
+    """Trace a mask as :func:`outlines` does, with outer lines and holes apart.
+
+    Returns
+    -------
+    list of list of (n, 2) int64
+        For each 4-connected piece its outer line, then its holes. The mask lies on the right of
+        all lines, seen with y downwards. With tolerance 0 no line visits a point twice: where a
+        line touches itself, it is split.
+    """
+    return _pieces(rle, tolerance, simple=True)
+
+
+def _pieces(rle: Rle, tolerance: float, *, simple: bool) -> list[list[PointArray]]:
     x, y, w, h = boxes([rle])[0].tolist()
     if not w:
         return []
@@ -41,23 +58,49 @@ def outlines(rle: Rle, *, tolerance: float = 0.0) -> list[PointArray]:
     window[1:-1, 1:-1] = decode_window(rle, x, y, w, h)
     points, ends, starts = _trace(window)
     place = np.array([x - 1, y - 1])
-    loops = np.split(points, ends[:-1])
+    loops, origins = np.split(points, ends[:-1]), list(starts)
+    if simple:
+        parts = [_split(loop) for loop in loops]
+        origins = [origin for origin, found in zip(origins, parts, strict=True) for _ in found]
+        loops = [part for found in parts for part in found]
     lines = [simplify(loop, tolerance) + place for loop in loops]
-    return lines if len(lines) == 1 else _by_piece(window, loops, lines, starts)
+    return [lines] if len(lines) == 1 else _by_piece(window, loops, lines, origins)
+
+
+def _split(loop: PointArray) -> list[PointArray]:
+    """Split a closed line where it visits a point again."""
+    if len(np.unique(loop, axis=0)) == len(loop):
+        return [loop]
+    found: list[PointArray] = []
+    path: list[tuple[int, int]] = []
+    at: dict[tuple[int, int], int] = {}
+    for x, y in loop.tolist():
+        if (x, y) in at:
+            begin = at[x, y]
+            found.append(np.array(path[begin:], dtype=np.int64))
+            for point in path[begin:]:
+                del at[point]
+            del path[begin:]
+        at[x, y] = len(path)
+        path.append((x, y))
+    return [*found, np.array(path, dtype=np.int64)]
 
 
 def _by_piece(
-    window: NDArray[np.bool_], loops: list[PointArray], lines: list[PointArray], starts: PointArray
-) -> list[PointArray]:
-    """Join the lines of each piece: its outer loop turns right, and those of its holes left."""
+    window: NDArray[np.bool_],
+    loops: list[PointArray],
+    lines: list[PointArray],
+    starts: list[PointArray],
+) -> list[list[PointArray]]:
+    """Collect the lines of each piece: its outer loop turns right, and those of its holes left."""
     from scipy import ndimage
 
-    pieces, count = ndimage.label(window)
+    labels, count = ndimage.label(window)
     found: list[list[PointArray]] = [[] for _ in range(count)]
     for loop, line, (row, column) in zip(loops, lines, starts, strict=True):
-        of_piece = found[pieces[row, column] - 1]
+        of_piece = found[labels[row, column] - 1]
         of_piece.insert(0 if _twice_area(loop) > 0 else len(of_piece), line)
-    return [join(of_piece) for of_piece in found]
+    return found
 
 
 def join(loops: list[PointArray]) -> PointArray:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unsam_cli.convert.formats import BSDS_MIN_AREA
 from unsam_cli.io.names import Pictures
@@ -57,10 +58,13 @@ class WriteSettings(Settings):
         Folder of the images, for ``tsv``.
     pictures : Pictures, optional
         The images in it.
+    places : mapping of int to Georeference
+        Where images lie on a map, by id, for ``geojson``.
     """
 
     images: Path | None = None
     pictures: Pictures | None = None
+    places: Mapping[int, Any] = field(default_factory=dict)
     order: Literal["area", "score", "file"] = setting(
         "area",
         "--to labelmap: which masks lie on top: smaller ones (area), better ones (score) "
@@ -69,6 +73,6 @@ class WriteSettings(Settings):
     )
     tolerance: float = setting(
         0.0,
-        "--to polygons, yolo: tolerance of outline simplification, in pixels; 0 is exact.",
+        "--to polygons, yolo, geojson: tolerance of outline simplification, in pixels; 0 is exact.",
         least=0,
     )

@@ -22,6 +22,7 @@ from unsam_cli.convert.dataset import (
     to_annotations,
 )
 from unsam_cli.convert.formats import FOLDERS, WITHOUT_CROWDS, Request
+from unsam_cli.convert.geojson import GeoJsonSink, places_of, to_geojson
 from unsam_cli.convert.label_maps import open_label_maps
 from unsam_cli.convert.panoptic import open_panoptic
 from unsam_cli.convert.sa1b import open_sa1b
@@ -61,6 +62,9 @@ PREPARE: dict[str, Prepare] = {
     "labelmap": targets.to_label_map,
     "tsv": targets.to_tsv,
     "yolo": targets.to_yolo,
+    "geojson": lambda image, result, settings: to_geojson(
+        image, result, settings.places, settings.tolerance
+    ),
 }
 
 
@@ -92,11 +96,15 @@ def convert(request: Request, read: ReadSettings, write: WriteSettings, run: Run
         dataset = OPENERS[request.source_format](request.source_format, path, read)
         run = _with_source(run, request, path, dataset).reading(lambda: dataset.files)
         names = [image.file_name for image in dataset.images]
-        if write.images is not None and request.target == "tsv":
+        epsg = None
+        if write.images is not None and request.target in ("tsv", "geojson"):
             write = replace(write, pictures=Pictures(write.images, names))
+        if request.target == "geojson":
+            places, epsg = places_of(dataset.images, write.pictures)
+            write = replace(write, pictures=None, places=places)
         if read.images is not None:
             run = run.reading(partial(images_below, read.images, names))
-        sink = _sink(request.target, dataset, run)
+        sink = _sink(request.target, dataset, run, epsg)
         one = partial(
             _convert_image,
             dataset=dataset,
@@ -148,11 +156,15 @@ def _with_source(run: RunSettings, request: Request, path: Path, dataset: Datase
     return replace(run, step=step).with_inputs(source=source_identity(path, dataset.images))
 
 
-def _sink(target: str, dataset: Dataset, run: RunSettings) -> Sink[SourceImage, Any]:
+def _sink(
+    target: str, dataset: Dataset, run: RunSettings, epsg: int | None
+) -> Sink[SourceImage, Any]:
     if target in FOLDERS:
         return FolderSink(run, list(dataset.history), target, dataset.images)
     if target == "tsv":
         return TsvSink(run, list(dataset.history))
+    if target == "geojson":
+        return GeoJsonSink(run, list(dataset.history), epsg)
     if target == "results":
         run = replace(run, kind="results")
     return MaskSink(run, list(dataset.history))

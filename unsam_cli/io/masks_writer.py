@@ -71,7 +71,7 @@ def write_masks(
             stream.write(orjson.dumps(annotation) + b"\n")
     elif kind == "results":
         # With a box, the size range of a result would depend on the box, not on the mask.
-        _write_list(stream, ({k: v for k, v in a.items() if k != "bbox"} for a in annotations))
+        write_list(stream, ({k: v for k, v in a.items() if k != "bbox"} for a in annotations))
         stream.write(b"\n")
     else:
         own = {"history": history, **(marks or {})}
@@ -79,13 +79,14 @@ def write_masks(
         stream.write(b'{"info":' + orjson.dumps(info))
         stream.write(b',\n"categories":' + orjson.dumps(CATEGORIES))
         stream.write(b',\n"images":')
-        _write_list(stream, images)
+        write_list(stream, images)
         stream.write(b',\n"annotations":')
-        _write_list(stream, annotations)
+        write_list(stream, annotations)
         stream.write(b"}\n")
 
 
-def _write_list(stream: BinaryIO, items: Iterable[dict[str, Any]]) -> None:
+def write_list(stream: BinaryIO, items: Iterable[dict[str, Any]]) -> None:
+    """Write a list of JSON with one record per line."""
     stream.write(b"[\n")
     separator = b""
     for item in items:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -186,17 +186,21 @@ class MaskSink(FileSink):
 
         def write(path: Path) -> None:
             with path.open("wb") as stream:
-                write_masks(
-                    stream,
-                    self.settings.kind,
-                    history=self.history,
-                    marks={**self.marks, **self.own},
-                    images=map(self._image, ids),
-                    groups=map(self._annotations, ids),
-                )
+                self.write(stream, ids)
 
         self._publish(write)
         self.journal.close(discard=True)
+
+    def write(self, stream: BinaryIO, ids: list[int]) -> None:
+        """Write the whole file, with the given images."""
+        write_masks(
+            stream,
+            self.settings.kind,
+            history=self.history,
+            marks={**self.marks, **self.own},
+            images=map(self._image, ids),
+            groups=map(self._annotations, ids),
+        )
 
     def _image(self, image_id: int) -> dict[str, Any]:
         record = self.journal.read(image_id)

@@ -1,0 +1,178 @@
+"""Masks as GeoJSON: polygons in the coordinates of a map, or in pixels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from unsam_cli.convert.dataset import SourceImage
+from unsam_cli.convert.outlines import PointArray, pieces
+from unsam_cli.errors import DataError, UsageError
+from unsam_cli.io.geo import Georeference, georeference
+from unsam_cli.io.masks_writer import number_annotations, write_list
+from unsam_cli.io.names import Pictures
+from unsam_cli.rle import Rle
+from unsam_cli.run.settings import RunSettings
+from unsam_cli.run.sinks import MaskResult, MaskSink
+
+logger = logging.getLogger(__name__)
+
+_WGS84 = 4326  # what GeoJSON has without a `crs`
+_PIXELS = Georeference((1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+_NOT_PROPERTIES = ("id", "geometry")
+
+
+def to_geojson(
+    image: SourceImage, result: MaskResult, places: Mapping[int, Georeference], tolerance: float
+) -> MaskResult:
+    """Replace masks by geometries.
+
+    Parameters
+    ----------
+    image : SourceImage
+        The image.
+    result : MaskResult
+        Its masks.
+    places : mapping of int to Georeference
+        Where images lie, by id; others are described in pixels.
+    tolerance : float
+        See :func:`~unsam_cli.convert.outlines.pieces`.
+
+    Returns
+    -------
+    MaskResult
+        Annotations with `geometry` and `file_name` in the place of `segmentation` and `bbox`.
+    """
+    place = places.get(image.id, _PIXELS)
+    changed = []
+    for a in result.annotations:
+        coded = a["segmentation"]
+        rle: Rle = {"size": coded["size"], "counts": coded["counts"].encode()}
+        kept = {k: v for k, v in a.items() if k not in ("segmentation", "bbox")}
+        shape = geometry(pieces(rle, tolerance=tolerance), place)
+        changed.append({"file_name": image.file_name, **kept, "geometry": shape})
+    return MaskResult(result.height, result.width, changed)
+
+
+def geometry(found: list[list[PointArray]], place: Georeference) -> dict[str, Any] | None:
+    """Return pieces of a mask as a geometry of GeoJSON; None if there are none.
+
+    Outer rings go counterclockwise and holes clockwise, as RFC 7946, section 3.1.6, wants.
+    """
+    a, b, _, d, e, _ = place.transform
+    step = 1 if a * e - b * d > 0 else -1
+
+    def ring(loop: PointArray) -> list[list[float]]:
+        points = place.places(np.concatenate([loop, loop[:1]]))[::step]
+        listed: list[list[float]] = points.tolist()
+        return listed
+
+    polygons = [[ring(loop) for loop in piece] for piece in found]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons} if polygons else None
+
+
+def places_of(
+    images: Iterable[SourceImage], pictures: Pictures | None
+) -> tuple[dict[int, Georeference], int | None]:
+    """Read where images lie, and the code of their coordinate system.
+
+    Returns
+    -------
+    dict of Georeference
+        By id, for all images or for none.
+    int or None
+        The EPSG code, if it is known.
+
+    Raises
+    ------
+    DataError
+        Some images have no georeference, or another coordinate system.
+    MissingInputError
+        An image does not exist.
+    """
+    found: dict[int, Georeference] = {}
+    first: tuple[str, Georeference | None] | None = None
+    for image in images if pictures is not None else ():
+        assert pictures is not None
+        place = georeference(Path(pictures.find(image.file_name)))
+        first = first or (image.file_name, place)
+        if _system(place) != _system(first[1]):
+            raise DataError(
+                f"{image.file_name}: {_described(place)}, but {first[0]}: {_described(first[1])}; "
+                "convert them one by one, or bring the images into one coordinate system"
+            )
+        if place is not None:
+            found[image.id] = place
+    if not found:
+        logger.warning(
+            "coordinates are pixels, from the top left corner: %s",
+            "the images have no georeference" if first else "give the GeoTIFFs as --images DIR",
+        )
+    return found, first[1].epsg if first and first[1] else None
+
+
+def _system(place: Georeference | None) -> object:
+    return place if place is None else (place.epsg,)
+
+
+def _described(place: Georeference | None) -> str:
+    if place is None:
+        return "has no georeference"
+    return "has an unnamed coordinate system" if place.epsg is None else f"is in EPSG:{place.epsg}"
+
+
+class GeoJsonSink(MaskSink):
+    """Geometries as one collection, a feature per line.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The settings of the run.
+    history : list of dict
+        The steps that made the input.
+    epsg : int, optional
+        Code of the coordinate system. Only other systems than WGS 84 are named in the file, by the
+        member `crs` of GeoJSON 2008, which RFC 7946 has no more, but GIS programs read.
+    """
+
+    def __init__(
+        self, settings: RunSettings, history: list[dict[str, Any]], epsg: int | None
+    ) -> None:
+        self.epsg = epsg
+        super().__init__(settings, history)
+
+    def write(self, stream: Any, ids: list[int]) -> None:
+        """Write the features of the given images."""
+        named = self.epsg not in (None, _WGS84)
+        system = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{self.epsg}"}}
+        head = {
+            "type": "FeatureCollection",
+            **({"crs": system} if named else {}),
+            "unsam": {"history": self.history},
+        }
+        stream.write(orjson.dumps(head)[:-1] + b',\n"features":')
+        write_list(stream, map(_feature, number_annotations(map(self._annotations, ids))))
+        stream.write(b"}\n")
+
+    def _restore(self, path: Path) -> None:
+        raise UsageError(
+            f"{path}: a geojson file does not list its images, so --resume cannot tell which are "
+            "done; remove it"
+        )
+
+
+def _feature(annotation: dict[str, Any]) -> dict[str, Any]:
+    properties = {k: v for k, v in annotation.items() if k not in _NOT_PROPERTIES}
+    return {
+        "type": "Feature",
+        "id": annotation["id"],
+        "geometry": annotation["geometry"],
+        "properties": properties,
+    }

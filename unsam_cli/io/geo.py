@@ -1,0 +1,92 @@
+"""Where the pixels of a GeoTIFF lie on a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsam_cli.io.settings import pixel_settings
+
+_SCALE, _TIEPOINT, _MATRIX, _KEYS = 33550, 33922, 34264, 34735  # tags
+_RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072  # keys
+_POINT = 2  # value of the raster type: coordinates belong to centres of pixels, not to corners
+_LEAST, _MOST = 1024, 32766  # codes of EPSG; 32767 is a system that users define
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """An affine map from pixels to coordinates.
+
+    Attributes
+    ----------
+    transform : tuple of 6 float
+        a, b, c, d, e, f: the corner at column x and row y lies at (a x + b y + c, d x + e y + f).
+        This is the order of `affine` and rasterio.
+    epsg : int or None
+        Code of the coordinate system; None if the file does not name one.
+    """
+
+    transform: tuple[float, float, float, float, float, float]
+    epsg: int | None = None
+
+    def places(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the coordinates of corners of pixels x, y; both are (n, 2)."""
+        a, b, c, d, e, f = self.transform
+        found: NDArray[np.float64] = points @ np.array([[a, d], [b, e]]) + np.array([c, f])
+        return found
+
+
+def georeference(path: Path) -> Georeference | None:
+    """Read where the pixels of a TIFF lie, from its tags; None if it does not say.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+
+    References
+    ----------
+    OGC GeoTIFF standard 1.1, OGC 19-008r4, section 7.1: `ModelPixelScale` with `ModelTiepoint`, or
+    `ModelTransformation`.
+    """
+    try:
+        with Image.open(path, formats=("TIFF",)) as image:
+            if (page := pixel_settings().page) is not None:
+                image.seek(page - 1)
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            transform = _transform(tags)
+            keys = _geo_keys(tags.get(_KEYS, ()))
+    except Exception:  # no TIFF, or damaged tags, which do not affect the pixels
+        return None
+    if transform is None:
+        return None
+    if keys.get(_RASTER_TYPE) == _POINT:  # the centre of the first pixel is at its tiepoint
+        a, b, c, d, e, f = transform
+        transform = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
+    code = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC))
+    return Georeference(transform, code if code and _LEAST <= code <= _MOST else None)
+
+
+def _transform(tags: Any) -> tuple[float, float, float, float, float, float] | None:
+    matrix = tags.get(_MATRIX)
+    if matrix is not None:
+        a, b, _, c, d, e, _, f, *_ = map(float, matrix)
+        return a, b, c, d, e, f
+    scale, tie = tags.get(_SCALE), tags.get(_TIEPOINT)
+    if scale is None or tie is None or len(tie) < 6:
+        return None
+    across, down = float(scale[0]), float(scale[1])
+    column, row, _, x, y, *_ = map(float, tie)
+    return across, 0.0, x - column * across, 0.0, -down, y + row * down
+
+
+def _geo_keys(directory: Any) -> dict[int, int]:
+    """Return the keys whose values are numbers, which are in the directory itself."""
+    entries = np.array(directory, dtype=np.int64)[4:]
+    rows = entries[: len(entries) // 4 * 4].reshape(-1, 4).tolist()
+    return {key: value for key, tag, _, value in rows if tag == 0}
