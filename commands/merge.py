@@ -84,7 +84,7 @@ def command(
         raise UsageError(f"--partial is for shards: remove {combine}")
     if on_error == "skip" and not combine:
         raise UsageError("--on-error skip is for --union and --snap: a damaged shard is no result")
-    skipped = False
+    skipped: Any = False
     if combine:
         if len(files) != 2:
             raise UsageError(f"{combine} needs two files, got {len(files)}")

@@ -35,6 +35,7 @@ def combine(
     no_clobber: bool = False,
     jobs: int | None = None,
     on_error: str = "fail",
+    errors: str | None = None,
 ) -> tuple[Pair, int]:
     """Write a selection of the masks of two files.
 
@@ -57,6 +58,8 @@ def combine(
         Number of worker threads; by default the CPUs that this process may use.
     on_error : {'fail', 'skip'}
         Whether an invalid mask is an error or is left out and listed in ``OUTPUT.errors.jsonl``.
+    errors : str, optional
+        Output that the list belongs to, instead of `output`; ``-`` has none.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def combine(
         raise UsageError(f"{first} is given twice; a union needs two different files")
     check_output(output, binary=False, no_clobber=no_clobber)
     pair = Pair(first, second, on_error=on_error)
-    errors = ErrorList(output, step.command, on_error)
+    listed = ErrorList(errors or output, step.command, on_error)
     step = step.with_inputs(first=pair.identity(0), second=pair.identity(1))
     history = [*_history(pair.first), *_history(pair.second), step.to_json()]
     kept = 0
@@ -93,7 +96,9 @@ def combine(
             for image_id, found in combined:
                 if isinstance(found, UnsamError):
                     raise found
-                errors.add_annotations(pair.images[image_id], pair.left_out(image_id))
+                bad = pair.left_out(image_id)
+                pair.skipped += [(pair.images[image_id].file_name, one) for one in bad]
+                listed.add_annotations(pair.images[image_id], bad)
                 kept += sum(a["source"] == pair.names[1] for a in found)
                 yield found
 
@@ -103,7 +108,8 @@ def combine(
             write_masks(stream, "coco", history=history, images=images, groups=groups())
 
     publish(output, write)
-    pair.skipped = errors.finish()
+    if not listed.finish():
+        pair.skipped = []
     return pair, kept
 
 
@@ -118,14 +124,14 @@ class Pair:
         Their names, with as many folders as needed to distinguish them.
     images : dict of int to ImageInfo
         The images of both files, by ascending id.
-    skipped : bool
-        Whether an invalid mask was left out.
+    skipped : list of (str, LeftOut)
+        Masks that were left out, with the names of their images, if `on_error` is 'skip'.
     """
 
     def __init__(self, first: Path, second: Path, *, on_error: str = "fail") -> None:
         self.first = read_masks(first, on_error=on_error)
         self.second = read_masks(second, on_error=on_error)
-        self.skipped = False
+        self.skipped: list[tuple[str, LeftOut]] = []
         self.names = _names(first, second)
         self.paths = (first, second)
         ids = sorted({*self.first.image_ids, *self.second.image_ids})

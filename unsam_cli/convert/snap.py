@@ -64,4 +64,4 @@ def snap(
         *(snapped, one, *pair.names, least, images),
         extra={"fields": {"images": images, "first": one, "kept": snapped, "second": two}},
     )
-    return pair.skipped
+    return bool(pair.skipped)

@@ -9,7 +9,7 @@ masks and the pseudo-masks whose highest IoU with any of them is at most 0.02.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from unsam_cli.convert.pairs import Chosen, Pair, combine
 from unsam_cli.errors import DataError
 from unsam_cli.io.annotations import Annotation
+from unsam_cli.io.left_out import LeftOut
 from unsam_cli.rle import Rle, iou
 from unsam_cli.run.progress import LineReporter
 from unsam_cli.run.provenance import Step
@@ -38,15 +39,15 @@ class UnionCounts:
         Number of masks of the first file, which are all kept.
     kept, second : int
         Numbers of masks of the second file that are kept, and of all its masks.
-    skipped : bool
-        Whether an invalid mask was left out.
+    skipped : list of (str, LeftOut)
+        See :class:`~unsam_cli.convert.pairs.Pair`.
     """
 
     images: int
     first: int
     kept: int
     second: int
-    skipped: bool = False
+    skipped: list[tuple[str, LeftOut]] = field(default_factory=list)
 
 
 def union(
@@ -60,6 +61,7 @@ def union(
     step: Step | None = None,
     jobs: int | None = None,
     on_error: str = "fail",
+    errors: str | None = None,
 ) -> UnionCounts:
     """Write all masks of one file, and those of another that overlap none of them.
 
@@ -73,7 +75,7 @@ def union(
     ranked : bool
         Rank all masks of `first` above those of `second`: their scores become (1 + score) / 2 and
         score / 2. A mask without a score counts as 1.
-    output, no_clobber, step, jobs, on_error
+    output, no_clobber, step, jobs, on_error, errors
         See :func:`~unsam_cli.convert.pairs.combine`, also for the keys of the masks.
 
     Returns
@@ -107,6 +109,7 @@ def union(
         no_clobber=no_clobber,
         jobs=jobs,
         on_error=on_error,
+        errors=errors,
     )
     counts = UnionCounts(len(pair.images), len(pair.first), kept, len(pair.second), pair.skipped)
     _report(counts, pair, max_iou)

@@ -13,7 +13,8 @@ from unsam_cli.errors import DataError
 from unsam_cli.evaluation.clicks import NOC_LEVELS, clicks_needed
 from unsam_cli.evaluation.matches import PointResult
 from unsam_cli.evaluation.metrics import Metrics
-from unsam_cli.evaluation.sets import Records, of_sound_records, rle_of, score_of, table_of
+from unsam_cli.evaluation.records import Records, of_sound_records
+from unsam_cli.evaluation.sets import rle_of, score_of, table_of
 from unsam_cli.evaluation.settings import MAX_CLICKS
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.masks import MasksFile

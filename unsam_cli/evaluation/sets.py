@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.errors import DataError
+from unsam_cli.evaluation.records import Records, of_sound_records
 from unsam_cli.io.annotations import Annotation
-from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile
 from unsam_cli.io.values import number_or_none, whole_or
 from unsam_cli.rle import Rle, RunTable, area, from_segmentation
 
-T = TypeVar("T")
-Records = list[tuple[str, dict[str, Any]]]
-"""Records of one image, each with its name in messages."""
 _AREA_TOLERANCE = 0.1  # areas of polygons and of their pixels differ by less
 
 
@@ -151,36 +148,6 @@ def prediction_set(
         return _prediction_set(records, size, keep, score_key)
 
     return of_sound_records(masks, image_id, read)
-
-
-def of_sound_records(masks: MasksFile, image_id: int | None, read: Callable[[Records], T]) -> T:
-    """Read the predictions of one image; if the file is opened so, without the invalid ones.
-
-    Parameters
-    ----------
-    masks : MasksFile
-        The predictions. What is left out is noted there.
-    image_id : int, optional
-        Id of the image in this file; None if the file does not have it.
-    read : callable
-        Reads records, all or one; raises a DataError if one is invalid.
-    """
-    records = [] if image_id is None else masks.records_of(image_id)
-    try:
-        return read(records)
-    except DataError:
-        if not masks.keep_going or image_id is None:
-            raise
-    sound: Records = []
-    bad: list[LeftOut] = []
-    for name, record in records:
-        try:
-            read([(name, record)])
-            sound.append((name, record))
-        except DataError as error:
-            bad.append(LeftOut(image_id, record.get("id") or name, str(error)))
-    masks.left_out.record(image_id, bad)
-    return read(sound)
 
 
 def _prediction_set(

@@ -11,7 +11,8 @@ from PIL import Image, ImageFile, PngImagePlugin
 from unsam_cli.io.pixels import over_white, scaled
 from unsam_cli.io.settings import pixel_settings, tell_once
 
-_BITS = 258  # tag of TIFF
+_BITS, _PLANAR = 258, 284  # tags of TIFF
+_SEPARATE = 2  # value of the tag PlanarConfiguration
 _UPPER, _LOWER = ";16B", ";16L"
 """How Pillow calls colours of 16 bits whose upper byte comes first, or second."""
 
@@ -33,15 +34,22 @@ def _is_wide(args: Any) -> bool:
 def is_cut(image: ImageFile.ImageFile, name: str) -> bool:
     """Whether the upper 8 bits of colours of 16 are too few, once the image is loaded.
 
-    They are if the colours fill less than half of their range, or if a range is given. A TIFF needs
-    tifffile for the others; without it a warning says so.
+    They are if the colours fill less than half of their range, or if a range is given; and if a
+    TIFF has one plane after the other, which Pillow mixes up. A TIFF needs tifffile for the lower
+    bits; without it a warning says so.
     """
     extremes: Any = image.getextrema()
-    if pixel_settings().range is None and max(high for _, high in extremes[:3]) > 127:
+    bright = pixel_settings().range is None and max(high for _, high in extremes[:3]) > 127
+    planes = image.format == "TIFF" and image.tag_v2.get(_PLANAR) == _SEPARATE  # type: ignore[attr-defined]
+    if bright and not planes:
         return False
     if image.format != "TIFF" or importlib.util.find_spec("tifffile"):
         return True
-    tell_once("deep", "%s: is dark, since 16 bits need tifffile: pip install tifffile", name)
+    tell_once(
+        "deep",
+        "%s: 16 bits like these need tifffile, colours are wrong without: pip install tifffile",
+        name,
+    )
     return False
 
 

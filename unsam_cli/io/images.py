@@ -21,15 +21,14 @@ from unsam_cli.io.deep import is_cut, is_deep, whole_png
 from unsam_cli.io.files import open_regular
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
-from unsam_cli.io.pixels import to_rgb
+from unsam_cli.io.pixels import copied, to_rgb
+from unsam_cli.io.segments import reduced
 from unsam_cli.io.settings import pixel_settings
 from unsam_cli.io.tiff import OtherTiff, choose_page
 from unsam_cli.rle import MAX_PIXELS
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 """Formats that are read. Others that Pillow opens (EPS, WMF...) would run external programs."""
-
-_STRIP = 512  # rows copied at once
 
 # Pillow checks some formats again while it decodes. Its own limit is too low for panoramas.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -44,8 +43,8 @@ def read_image(path: Path, *, longest: int | None = None) -> NDArray[np.uint8]:
         The file.
     longest : int, optional
         Longest side that the caller needs, in pixels. A JPEG of more than twice this size is then
-        decoded at 1/2, 1/4 or 1/8 of its size, never below this size, which is much faster. Other
-        formats are read in full size.
+        decoded at 1/2, 1/4 or 1/8 of its size, never below this size, which is much faster; a TIFF
+        in blocks, see :mod:`~unsam_cli.io.segments`. Other formats are read in full size.
 
     Returns
     -------
@@ -206,8 +205,12 @@ def _read(
 ) -> NDArray[np.uint8]:
     try:
         image = _open_image(stream, name, most)
+        if longest is not None and image.format == "TIFF" and max(image.size) >= 2 * longest:
+            stream.seek(0)
+            if (small := reduced(stream, name, longest)) is not None:
+                return small
         if isinstance(image, OtherTiff):
-            return _pixels(image.read(most))
+            return copied(image.read(most))
         if longest is not None and max(image.size) > longest:
             width, height = image.size
             scale = longest / max(width, height)
@@ -216,9 +219,9 @@ def _read(
         turn, loads = turn_of(image), _loads(image)
         cut = loads and deep and is_cut(image, name)
         if not loads or (cut and image.format == "TIFF"):
-            return _pixels(OtherTiff(stream, name).read(most))
+            return copied(OtherTiff(stream, name).read(most))
         rgb = whole_png(image, stream, name) if cut else to_rgb(image, name)
-        return _pixels(rgb if turn is None else rgb.transpose(turn))
+        return copied(rgb if turn is None else rgb.transpose(turn))
     except ImageFileError:
         raise
     except Exception as error:  # damaged files may raise any error
@@ -234,15 +237,6 @@ def _loads(image: ImageFile.ImageFile) -> bool:
             raise
         return False
     return True
-
-
-def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
-    """Copy an image in strips, since Pillow would make two more copies of a large image."""
-    pixels = np.empty((rgb.height, rgb.width, 3), dtype=np.uint8)
-    for top in range(0, rgb.height, _STRIP):
-        bottom = min(top + _STRIP, rgb.height)
-        pixels[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
-    return pixels
 
 
 def _damaged(name: str, error: Exception) -> ImageFileError:

@@ -11,11 +11,13 @@ from unsam_cli.io.settings import pixel_settings, tell_once
 _RANGES = {"i": (65535.0,), "f": (1.0, 255.0, 65535.0)}
 """Usual ranges of integers of more than 8 bits and of floats; they begin with 0."""
 _LEFT_OUT = 0.001  # fraction of the values at each end that may be clipped
-_SAMPLE = 2**22  # values that limits are found from
+SAMPLE = 2**22
+"""Number of values that limits are found from."""
 _MARKS = (-9999.0, -99999.0, -32768.0, -32767.0)
 """Values that stand for "no data" by convention, where they are the lowest of a picture."""
 _HUGE = 1e38  # magnitude of the largest floats, which stand for "no data", too
 _NODATA = 42113  # tag of GDAL
+_STRIP = 512  # rows copied at once
 _MASKS = 0.5  # least fraction of pixels that a transparency shows or hides completely
 
 
@@ -57,6 +59,15 @@ def to_rgb(image: Image.Image, name: str = "picture") -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def copied(rgb: Image.Image) -> NDArray[np.uint8]:
+    """Copy an image in strips, since Pillow would make two more copies of a large image."""
+    pixels = np.empty((rgb.height, rgb.width, 3), dtype=np.uint8)
+    for top in range(0, rgb.height, _STRIP):
+        bottom = min(top + _STRIP, rgb.height)
+        pixels[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
+    return pixels
+
+
 def over_white(colours: Image.Image, alpha: Image.Image) -> Image.Image:
     """Blend an image with white by its transparency, mode L."""
     white = Image.new("RGB", colours.size, "white")
@@ -65,7 +76,10 @@ def over_white(colours: Image.Image, alpha: Image.Image) -> Image.Image:
 
 
 def scaled(
-    values: NDArray[np.generic], name: str, nodata: float | None = None
+    values: NDArray[np.generic],
+    name: str,
+    nodata: float | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Scale values of more than 8 bits to 8 bits, all by the same limits.
 
@@ -77,6 +91,8 @@ def scaled(
         Name of the picture in messages.
     nodata : float, optional
         Value that stands for "no data".
+    ends : (float, float), optional
+        The values that become black and white; by default those of :func:`limits`.
 
     Returns
     -------
@@ -84,7 +100,7 @@ def scaled(
         Values from 0 to 255. What is no number, or no data, is 0 (infinity is 255).
     """
     wide = values.dtype.itemsize == 2 and values.dtype.kind == "u"
-    found = limits(values, name, nodata)
+    found = ends or limits(values, name, nodata)
     if wide and found == (0.0, 65535.0):
         table = np.rint(np.arange(65536) / 257).astype(np.uint8)
         return np.asarray(table[values])
@@ -106,11 +122,19 @@ def limits(
     if (given := pixel_settings().range) is not None:
         return given
     flat = values.reshape(-1)
-    known = _known(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64), nodata)
+    sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
+    return limits_of(sample, values.dtype.kind, name, nodata)
+
+
+def limits_of(
+    sample: NDArray[np.float64], kind: str, name: str, nodata: float | None
+) -> tuple[float, float]:
+    """Return the same for a sample of values, whose `kind` is that of their dtype."""
+    known = _known(sample, nodata)
     if not known.size:
         return 0.0, 0.0
     low, high = float(known.min()), float(known.max())
-    ends = _RANGES["f" if values.dtype.kind == "f" else "i"]
+    ends = _RANGES["f" if kind == "f" else "i"]
     top = next((top for top in ends if low >= 0 and top / 2 < high <= top), None)
     if top is not None:
         return 0.0, top

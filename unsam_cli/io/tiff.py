@@ -18,7 +18,8 @@ from unsam_cli.rle import MAX_PIXELS
 _KIND = 254  # tag: 1 is a reduced copy of another page, 4 a transparency mask of it
 _BITS = 258  # tag
 _ORIENTATION = 274  # tag
-_NODATA = 42113  # tag of GDAL
+NODATA = 42113
+"""Tag of GDAL."""
 _EXAMINED = 256  # pages
 _FLOATS, _SIGNED = 3, 2  # values of the tag SampleFormat
 
@@ -76,6 +77,8 @@ class OtherTiff:
         The file cannot be read; the message names its kind.
     """
 
+    format = "TIFF"
+
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self.name = name
         try:
@@ -87,18 +90,9 @@ class OtherTiff:
             ) from None
         try:
             stream.seek(0)
-            every: list[Any] = list(tifffile.TiffFile(stream).pages)
-            pages = [page for page in every if not page.is_reduced]
-            wanted = pixel_settings().page
-            if not 1 <= (wanted or 1) <= len(pages):
-                raise ImageFileError(
-                    f"{name}: has {len(pages)} pages, not {wanted}; give another --page"
-                )
-            if wanted is None and len(pages) > 1:
-                tell_once("pages", "%s: page 1 of %d is read; --page N chooses", name, len(pages))
-            self._page: Any = pages[(wanted or 1) - 1]
+            self._page = page_of(list(tifffile.TiffFile(stream).pages), name)
             self._size = (int(self._page.imagewidth), int(self._page.imagelength))
-            self.turn = _orientation_of(self._page)
+            self.turn = orientation_of(self._page)
             swapped = self.turn >= 5 and pixel_settings().exif == "apply"
             self.size = self._size[::-1] if swapped else self._size
         except ImageFileError:
@@ -120,36 +114,19 @@ class OtherTiff:
                 "resize the image"
             )
         try:
-            values = self._bands(np.squeeze(self._page.asarray()))
+            values = np.squeeze(self._page.asarray())
+            if values.ndim == 3 and values.shape[:2] != self._size[::-1]:  # plane after plane
+                values = np.moveaxis(values, 0, -1)
+            values = bands_of(values, self.name)
         except ImageFileError:
             raise
         except Exception as error:
             raise self._unreadable(error) from error
         if values.dtype != np.uint8:
-            tag = self._page.tags.get(_NODATA)
+            tag = self._page.tags.get(NODATA)
             values = scaled(values, self.name, nodata_of(None if tag is None else tag.value))
         turned = upright(values, self.turn)
         return Image.fromarray(np.ascontiguousarray(turned)).convert("RGB")
-
-    def _bands(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return grey values, (H, W), or three bands, (H, W, 3)."""
-        if values.ndim == 2:
-            return values
-        if values.ndim != 3:
-            raise ImageFileError(f"{self.name}: {values.ndim} dimensions are not a picture")
-        if values.shape[:2] != self._size[::-1]:  # a plane after the other
-            values = np.moveaxis(values, 0, -1)
-        count = values.shape[2]
-        given = pixel_settings().bands
-        chosen = given or ((1, 2, 3) if count > 2 else (1,))
-        if max(chosen) > count:
-            raise ImageFileError(f"{self.name}: has {count} bands, not {max(chosen)}; see --bands")
-        if given is None and count != 3:
-            words = ", ".join(map(str, chosen))
-            text = "%s: bands %s of %d are read; --bands chooses"
-            tell_once("bands", text, self.name, words, count)
-        found = values[..., [band - 1 for band in chosen]]
-        return found[..., 0] if len(chosen) == 1 else found
 
     def _unreadable(self, error: Exception) -> ImageFileError:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -158,7 +135,65 @@ class OtherTiff:
         )
 
 
-def _orientation_of(page: Any) -> int:
+def page_of(pages: list[Any], name: str) -> Any:
+    """Return the page of tifffile that is read, as :func:`choose_page` does.
+
+    Raises
+    ------
+    ImageFileError
+        There is no such page.
+    """
+    wanted = pixel_settings().page
+    if wanted is not None:
+        if wanted > len(pages):
+            raise ImageFileError(
+                f"{name}: has {len(pages)} pages, not {wanted}; give another --page"
+            )
+        return pages[wanted - 1]
+    areas = {
+        i: page.imagewidth * page.imagelength
+        for i, page in enumerate(pages[:_EXAMINED])
+        if not page.subfiletype & 5
+    }
+    best = max(areas, key=lambda i: (areas[i], -i), default=0)
+    if len(areas) > 1:
+        told = "%s: page %d of %d is read; --page N chooses"
+        tell_once("pages", told, name, best + 1, len(pages))
+    return pages[best]
+
+
+def bands_of(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the bands that are read: grey values, (H, W), or three bands, (H, W, 3).
+
+    Parameters
+    ----------
+    values : (H, W) or (H, W, C)
+        All bands.
+    name : str
+        Name of the file in messages.
+
+    Raises
+    ------
+    ImageFileError
+        There is no such band, or there are more dimensions.
+    """
+    if values.ndim == 2:
+        return values
+    if values.ndim != 3:
+        raise ImageFileError(f"{name}: {values.ndim} dimensions are not a picture")
+    count, given = values.shape[2], pixel_settings().bands
+    chosen = given or ((1, 2, 3) if count > 2 else (1,))
+    if max(chosen) > count:
+        raise ImageFileError(f"{name}: has {count} bands, not {max(chosen)}; see --bands")
+    if given is None and count not in (1, 3):
+        words = ", ".join(map(str, chosen))
+        tell_once("bands", "%s: bands %s of %d are read; --bands chooses", name, words, count)
+    found = values[..., [band - 1 for band in chosen]]
+    return found[..., 0] if len(chosen) == 1 else found
+
+
+def orientation_of(page: Any) -> int:
+    """Return the orientation of a page of tifffile, 1 to 8."""
     tag = page.tags.get(_ORIENTATION)
     return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
 

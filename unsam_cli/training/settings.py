@@ -74,6 +74,8 @@ class TrainingRun(Settings):
         The command and its options, which must be the same when a training is resumed.
     report : callable
         Creates a progress reporter, in the main process.
+    skipped : sequence of Skipped
+        What was left out before the training begins.
     """
 
     step: Step
@@ -89,6 +91,7 @@ class TrainingRun(Settings):
     )
     resume: bool = running(False, "Continue from the last checkpoint.")
     report: TrainingReporterFactory = TrainingLines
+    skipped: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,14 @@ class SkippedList:
         OUTPUT, the folder of the training.
     stage : str
         Name of the command.
+    known : iterable of Skipped
+        What was skipped before.
     """
 
-    def __init__(self, folder: Path, stage: str) -> None:
+    def __init__(self, folder: Path, stage: str, known: Iterable[Skipped] = ()) -> None:
         self._path, self._stage = Path(f"{os.path.abspath(folder)}.errors.jsonl"), stage
         self._reasons: dict[tuple[str, int | str | None], str] = {}
+        self.add(known)
 
     @property
     def every(self) -> list[Skipped]:

@@ -108,7 +108,7 @@ class Trainer(ExitStack):
         self.done = 0
         self.best: dict[str, Any] | None = None
         self.mean = Mean()
-        self.skipped = SkippedList(run.folder, self.name)
+        self.skipped = SkippedList(run.folder, self.name, run.skipped)
         self.metrics: MetricsLog | None = None
 
     def start(self, *, resume: bool) -> None:

@@ -23,6 +23,7 @@ from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.prompted.validation import PromptedValidation
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
+from unsam_cli.training.skipped import Skipped
 from unsam_cli.training.trainer import train
 
 
@@ -73,14 +74,17 @@ def finetune_sam(
             identities["ground-truth"] = file_identity(truth)
             joined = stack.enter_context(scratch_folder("the joined annotations")) / "union.json"
             with scratch("the joined annotations"):
-                union(
+                joint = union(
                     truth,
                     paths[0],
                     max_iou=inputs.union_iou,
                     output=str(joined),
                     on_error=prompts.on_error,
+                    errors="-",
                 )
             paths = [joined]
+            known = [Skipped(name, one.reason, one.annotation) for name, one in joint.skipped]
+            run = replace(run, skipped=known)
         data = DataSettings(
             max_masks=prompts.max_masks, crowds=prompts.crowds, on_error=prompts.on_error
         )
