@@ -34,7 +34,6 @@ def whole(path: Path, longest: int) -> NDArray[np.uint8]:
 KINDS: dict[str, dict[str, Any]] = {
     "one strip": {},
     "strips": {"rowsperstrip": 7, "compression": "zlib"},
-    "strips with differences": {"rowsperstrip": 64, "compression": "zlib", "predictor": True},
     "tiles": {"tile": (48, 64), "compression": "zlib"},
     "planes": {"planarconfig": "separate", "rowsperstrip": 100},
     "big-endian": {"byteorder": ">"},
@@ -49,8 +48,6 @@ def test_a_reduced_tiff_is_the_whole_one_reduced(
     tmp_path: Path, rgb: NDArray[np.uint8], kind: str, dtype: Any, longest: int
 ) -> None:
     path, values = tmp_path / "a.tif", rgb.astype(dtype) * (16 if dtype == np.uint16 else 1)
-    if kind == "strips with differences" and dtype == np.float32:
-        pytest.skip("tifffile writes no differences of floats without imagecodecs")
     stored = np.moveaxis(values, -1, 0) if "planarconfig" in KINDS[kind] else values
     tifffile.imwrite(path, stored, photometric="rgb", **KINDS[kind])
     found = read_image(path, longest=longest)
