@@ -373,31 +373,22 @@ def test_plot_without_matplotlib(
     assert "pip install matplotlib" in ran.stderr
 
 
-def broken(scene: Scene, image_id: int) -> dict[str, Any]:
-    """Spoil the first prediction of an image, and return what it is called."""
-    entry = next(e for e in scene.found if e["image_id"] == image_id)
-    entry["segmentation"] = {"size": [200, 200], "counts": "~~~"}
-    return entry
+def spoil(scene: Scene, image_id: int) -> None:
+    """Give a mask of the ground truth a value that metrics cannot be split by."""
+    for entry in scene.truth:
+        entry["kind"] = "a"
+    next(e for e in scene.truth if e["image_id"] == image_id)["kind"] = [1]
 
 
-def aim(scene: Scene) -> None:
-    """Make all predictions of an image answers to one prompt."""
-    targets = {t["image_id"]: t["id"] for t in scene.truth if not t["iscrowd"]}
-    scene.found = [e for e in scene.found if e["image_id"] in targets]
-    for entry in scene.found:
-        entry["target_id"] = targets[entry["image_id"]]
-
-
-POINTS = ("--protocol", "point")
+BY = ("--by", "kind")
 
 
 def test_bad_images_can_be_skipped(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
-    aim(scene)
-    bad = scene.found[0]["image_id"]
-    broken(scene, bad)
+    bad = scene.truth[0]["image_id"]
+    spoil(scene, bad)
     truth, found = scene.write(tmp_path)
     out = tmp_path / "r.json"
-    arguments = ("evaluate", truth, found, *POINTS, "-o", out)
+    arguments = ("evaluate", truth, found, *BY, "-o", out)
     assert invoke(*arguments).exit_code == 65
     assert not out.exists()
     ran = invoke(*arguments, "--on-error", "skip")
@@ -405,7 +396,7 @@ def test_bad_images_can_be_skipped(scene: Scene, tmp_path: Path, invoke: Invoke)
     (line,) = (tmp_path / "r.json.errors.jsonl").read_text().splitlines()
     entry = json.loads(line)
     assert entry["stage"] == "evaluate"
-    assert "record 1 of the annotations" in entry["error"]
+    assert "kind is [1]; --by needs" in entry["error"]
     assert "(1 skipped)" in ran.stdout
     report = load(out)
     assert (report["images"], report["skipped"]) == (5, 1)
@@ -414,16 +405,15 @@ def test_bad_images_can_be_skipped(scene: Scene, tmp_path: Path, invoke: Invoke)
         key = "id" if name == "images" else "image_id"
         setattr(scene, name, [e for e in getattr(scene, name) if e[key] != bad])
     (tmp_path / "others").mkdir()
-    rest = invoke("evaluate", *scene.write(tmp_path / "others"), *POINTS, "-o", "-")
+    rest = invoke("evaluate", *scene.write(tmp_path / "others"), *BY, "-o", "-")
     assert json.loads(rest.stdout)["metrics"] == report["metrics"]
 
 
 def test_parts_with_skipped_images_are_merged(scene: Scene, tmp_path: Path, invoke: Invoke) -> None:
-    aim(scene)
-    broken(scene, scene.found[0]["image_id"])
+    spoil(scene, scene.truth[0]["image_id"])
     truth, found = scene.write(tmp_path)
     whole = tmp_path / "whole.json"
-    skip = (*POINTS, "--on-error", "skip")
+    skip = (*BY, "--on-error", "skip")
     assert invoke("evaluate", truth, found, *skip, "-o", whole).exit_code == 3
     paths = [tmp_path / f"part.{k}.json" for k in range(2)]
     codes = [
@@ -439,9 +429,9 @@ def test_parts_with_skipped_images_are_merged(scene: Scene, tmp_path: Path, invo
 
 def test_nothing_is_left_to_measure(tmp_path: Path, invoke: Invoke) -> None:
     scene = Scene()
-    scene.add_truth(scene.image(), box(0, 0, 50, 50))
-    scene.add_found(1, {"size": [200, 200], "counts": "~~~"}, 0.5, target_id=1)
-    ran = invoke("evaluate", *scene.write(tmp_path), *POINTS, "--on-error", "skip")
+    scene.add_truth(scene.image(), box(0, 0, 50, 50), kind=[1])
+    scene.add_found(1, box(0, 0, 50, 50), 0.5)
+    ran = invoke("evaluate", *scene.write(tmp_path), *BY, "--on-error", "skip")
     assert ran.exit_code == 65
     assert "all 1 images were skipped" in ran.stderr
 

@@ -58,6 +58,14 @@ def truth(tmp_path: Path) -> Path:
     return write(tmp_path / "sa1b.json", rows, {1: "a.jpg", 2: "b.jpg", 5: "e.jpg"})
 
 
+def test_files_with_other_numbers_are_refused(truth: Path, invoke: Invoke, tmp_path: Path) -> None:
+    """Their images would appear twice, each with a part of the masks."""
+    other = write(tmp_path / "other.json", [row(7, block(0, 0, 9, 9))], {7: "./a.jpg"})
+    ran = invoke("merge", "--union", truth, other, "-o", tmp_path / "out.json")
+    assert ran.exit_code == 65
+    assert "a.jpg is image 1 in " in ran.stderr
+
+
 @pytest.mark.parametrize("how", [["--union"], ["--snap", 0.5]])
 @pytest.mark.parametrize(
     "bad", [{"size": list(SIZE), "counts": "zzz"}, {"size": [3, 3], "counts": "9"}]

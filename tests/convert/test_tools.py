@@ -320,6 +320,8 @@ def test_crowds_that_are_masks(invoke: Invoke, tmp_path: Path) -> None:
     report = json.loads(ran.stdout)
     assert (report["ground_truths"], report["crowds"]) == (3, 0)
     assert report["unsam"]["history"][-1]["options"]["crowds"] == "masks"
+    ran = invoke("filter", truth, "-o", tmp_path / "f.json")
+    assert "crowd" not in ran.stderr  # it has no --crowds
     ran = invoke("convert", "--to", "results", truth)
     assert len(json.loads(ran.stdout)) == 1
     assert "left out 2 crowd regions, which results cannot hold" in ran.stderr

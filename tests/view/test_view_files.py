@@ -82,12 +82,12 @@ def test_bad_images_are_raised_or_left_out(folder: Path, tmp_path: Path, entry: 
     assert (count, bad) == (1, [(1, MissingInputError)])
 
 
-@pytest.mark.parametrize("name", ["../house.png", "/house.png", "", "a/../../b.png", "a\0.png"])
+@pytest.mark.parametrize("name", ["..", "/", "", "a\0.png"])
 def test_names_cannot_climb_out(
     name: str, tmp_path: Path, entry: Entry, photo: NDArray[np.uint8]
 ) -> None:
     entries = [entry(1, name)]
-    with pytest.raises(DataError, match="is not a path below a folder"):
+    with pytest.raises(DataError, match="is not a name"):
         write_overlays(entries, lambda image: photo, places(entries, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -15,6 +15,7 @@ from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.io.names import canonical
 from unsam_cli.rle import RunTable, parents
 from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.output import check_output, publish
@@ -134,6 +135,7 @@ class Pair:
         self.skipped: list[tuple[str, LeftOut]] = []
         self.names = _names(first, second)
         self.paths = (first, second)
+        self._refuse_other_numbers()
         ids = sorted({*self.first.image_ids, *self.second.image_ids})
         self.images = {image_id: self._image(image_id) for image_id in ids}
 
@@ -160,6 +162,18 @@ class Pair:
     def left_out(self, image_id: int) -> list[LeftOut]:
         """Return the annotations of an image that were left out, of both files."""
         return [*self.first.left_out.of(image_id), *self.second.left_out.of(image_id)]
+
+    def _refuse_other_numbers(self) -> None:
+        """Refuse files that give one image two ids: its masks would stay apart."""
+        ids = {canonical(image.file_name): i for i, image in self.first.images.items()}
+        for i, image in self.second.images.items():
+            other = ids.get(canonical(image.file_name), i)
+            if other != i and i not in self.first.images and other not in self.second.images:
+                raise DataError(
+                    f"{image.file_name} is image {other} in {self.paths[0]} and {i} in "
+                    f"{self.paths[1]}; both files must number the same images: extract-features "
+                    "--coco FILE takes the ids of a file"
+                )
 
     def identity(self, which: int) -> str:
         """Identify the first (0) or the second (1) file in the history."""

@@ -68,7 +68,7 @@ class MasksFile:
         Annotations without a mask, and invalid ones that have been read.
     """
 
-    def __init__(self, index: Index, spool: Spool, *, keep_going: bool, crowds: str) -> None:
+    def __init__(self, index: Index, spool: Spool, *, keep_going: bool, crowds: str | None) -> None:
         self.images = index.images
         self.categories = index.categories
         self.info = index.info
@@ -200,7 +200,7 @@ def read_masks(
     *,
     name: str | None = None,
     on_error: str = "fail",
-    crowds: str = "ignore",
+    crowds: str | None = None,
     form: Form | None = None,
 ) -> MasksFile:
     """Open a masks file of any form.
@@ -215,8 +215,9 @@ def read_masks(
         Name of a single file in messages; its path by default.
     on_error : {'fail', 'skip'}
         Whether an invalid annotation is an error or is left out.
-    crowds : {'ignore', 'masks'}
-        Whether crowd regions are read as such or as masks.
+    crowds : {'ignore', 'masks'}, optional
+        Whether crowd regions are read as such or as masks, if the command leaves that to its user:
+        a warning says where they are most of a file.
     form : Form, optional
         What the file must have; by default sizes of images, masks and unique ids.
 
@@ -233,5 +234,5 @@ def read_masks(
             add_source(index, open_path(path, spool))
     else:
         add_source(index, open_path(source, spool, name))
-    settle(index, keep_going=on_error == "skip", crowds_as_masks=crowds == "masks")
+    settle(index, keep_going=on_error == "skip", crowds=crowds)
     return MasksFile(index, spool, keep_going=on_error == "skip", crowds=crowds)

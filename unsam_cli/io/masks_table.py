@@ -99,7 +99,7 @@ class Index:
         return rows[np.argsort(rows[:, 0], kind="stable")]
 
 
-def settle(index: Index, *, keep_going: bool = False, crowds_as_masks: bool = False) -> None:
+def settle(index: Index, *, keep_going: bool = False, crowds: str | None = None) -> None:
     """Finish an index of all files: number ids that are text, and check what refers to what.
 
     Parameters
@@ -108,8 +108,8 @@ def settle(index: Index, *, keep_going: bool = False, crowds_as_masks: bool = Fa
         The index, which is changed.
     keep_going : bool
         Leave out annotations whose image is not listed, instead of raising an error.
-    crowds_as_masks : bool
-        Crowd regions count as masks.
+    crowds : {'ignore', 'masks'}, optional
+        'masks' counts crowd regions as masks; 'ignore' warns where they are most of a file.
 
     Raises
     ------
@@ -122,9 +122,9 @@ def settle(index: Index, *, keep_going: bool = False, crowds_as_masks: bool = Fa
     _warn_of_shared_names(index)
     if index.form.masks:
         _tell_left_out(index)
-    if crowds_as_masks:
+    if crowds == "masks":
         index.crowds.clear()
-    elif index.form.masks:
+    elif crowds == "ignore" and index.form.masks:
         _tell_crowds(index)
 
 

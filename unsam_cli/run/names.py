@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -14,6 +16,7 @@ from unsam_cli.run.items import Item
 logger = logging.getLogger(__name__)
 
 _MOST_TOLD = 10
+_DRIVE = re.compile(r"^[A-Za-z]:(?=/)")
 
 
 def unique_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
@@ -39,7 +42,7 @@ def unique_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
     Raises
     ------
     DataError
-        The name of an image leads out of the folder.
+        The name of an image is not a name.
     """
     pairs = [(item, name_below(item.file_name)) for item in items]
     taken = {_key(folder) for _, name in pairs for folder in name.parents}
@@ -62,17 +65,18 @@ def unique_names(items: Iterable[Item], suffix: str) -> dict[int, PurePath]:
 def name_below(file_name: str) -> PurePath:
     """Return the name of an image as a path below a folder.
 
+    Roots, drives and ``..`` of other machines are left out, and their backslashes are slashes.
+
     Raises
     ------
     DataError
-        The name leads out of the folder, or is not a name.
+        It is not a name.
     """
-    name = PurePath(file_name)
-    if not name.name or name.is_absolute() or ".." in name.parts or "\0" in file_name:
-        raise DataError(
-            f"file_name {file_name!r:.200} is not a path below a folder; fix it in the source"
-        )
-    return name
+    text = _DRIVE.sub("", file_name.replace("\\", "/"))
+    parts = [part for part in posixpath.normpath(text).split("/") if part not in ("", ".", "..")]
+    if not parts or "\0" in file_name:
+        raise DataError(f"file_name {file_name!r:.200} is not a name; fix it in the source")
+    return PurePath(*parts)
 
 
 def _candidates(name: PurePath, image_id: int, suffix: str) -> Iterator[PurePath]:
