@@ -277,6 +277,25 @@ def test_results_of_frameworks(invoke: Invoke, tmp_path: Path) -> None:
             np.testing.assert_array_equal(mask, expected)
 
 
+def test_ids_that_are_names_belong_to_their_images(invoke: Invoke, tmp_path: Path) -> None:
+    """They are numbered in the order of the file, which need not be that of the images."""
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((H, W, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    features, results = tmp_path / "f.h5", tmp_path / "predictions.json"
+    pictures = (tmp_path / "a.png", tmp_path / "b.png")
+    ran = invoke("extract-features", *pictures, "--size", 64, "-o", features)
+    assert ran.exit_code == 0, ran.stderr
+    for names, code in (("ab", 0), ("ba", 65)):
+        save(results, [one for name in names for one in results_of(image_id=name)])
+        for line in (
+            ("divide", features, "--detections", results),
+            ("extract-features", *pictures, "--regions", results, "--region-size", 64),
+        ):
+            ran = invoke(*line, "-o", tmp_path / "out")
+            assert ran.exit_code == code, ran.stderr
+            assert code == 0 or "image 1 is b there and a.png here" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("image", "keys"),
     [

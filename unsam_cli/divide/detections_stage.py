@@ -52,7 +52,7 @@ def divide_detections(
         name = name_of(detections)
         found = read_masks(path, name=name, on_error=run.on_error)
         items, history, parts = _images_of_features(features) if features else _images_of(found)
-        same_images(items, {i: image.file_name for i, image in found.images.items()}, name)
+        same_images(items, found.names, name)
         if not items and not features:
             raise DataError(
                 f"{name}: lists no images; give a full COCO file, or the features file "

@@ -78,8 +78,7 @@ def extract_features(
         if regions is not None:
             path = stack.enter_context(local_file(regions))
             masks = read_masks(path, name=name_of(regions), on_error=run.on_error)
-            names = {i: image.file_name for i, image in masks.images.items()}
-            same_images(items, names, name_of(regions))
+            same_images(items, masks.names, name_of(regions))
         backbone = _create(network, settings, compute, masks, run.seed)
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 from unsam_cli.errors import DataError
 from unsam_cli.io.names import canonical, told_apart
@@ -87,11 +88,19 @@ def _in_blocks(sums: list[int], count: int, size: int) -> list[int]:
     return [sum(sums[k : k + step]) % _MODULUS for k in range(0, len(sums), step)]
 
 
+def _names_of(item: Item) -> set[str]:
+    name = PurePosixPath(canonical(item.file_name))
+    return {str(name), str(name.with_suffix("")), name.stem} if name.name else {str(name)}
+
+
 def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:
-    """Raise a DataError if images with the same id in both lists have different names."""
+    """Raise a DataError if images with the same id in both lists have different names.
+
+    A file of results may have names without a suffix, as Ultralytics writes them.
+    """
     for item in mine:
         other = theirs.get(item.id)
-        if other is not None and canonical(other) != canonical(item.file_name):
+        if other is not None and canonical(other) not in _names_of(item):
             there, here = told_apart(other, item.file_name)
             raise DataError(
                 f"{file}: image {item.id} is {there} there and {here} here; "
