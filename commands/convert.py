@@ -63,7 +63,7 @@ def command(
       unsam convert bsds500 BSDS500/data/groundTruth/val -o bsds.json
       unsam convert --to sa1b masks.json -o sa1b/
       unsam convert --to tsv masks.json --images photos/ -o SAM-0.tsv
-      unsam convert --to geojson masks.json --images scenes/ -o masks.geojson
+      unsam convert --to geojson masks.json --images photos/ -o masks.geojson
       unsam convert checkpoint unsam.pth -o unsam/
 
     The last example converts a checkpoint of UnSAM, whole-image or promptable, to a model folder.
