@@ -3,12 +3,22 @@
 The neighbours of a cluster are a circular list of half-edges. A merge joins two lists in O(1), then
 walks the result, finds the current cluster of each target by union-find, and unlinks repeated ones.
 Edges between the same two clusters are united in a second union-find, which adds up their border
-values. Memory is O(n + E). All functions use these names, for n nodes, E edges and at most 2 n
-clusters: `sums` (n, C), features of clusters; `edges` (E, 2), the nodes of each edge; `norms`
-(2 n,), squared lengths of features; `head` (2 n,), one half-edge of each cluster's list or -1;
-`following` (2 E,), the next half-edge of a list; `root` (2 n,) and `joined` (E,), parents of the
-union-finds of clusters and of edges; `border` (E, 2), sum of border values and number of edges, or
-(0, 2) without values; `heap` (2 E + 1,), keys of :mod:`unsam_cli.conquer._merge_queue`.
+values.
+
+A pair of neighbours belongs to the newer cluster, which has the higher id. The queue holds one key
+per cluster: the best of its pairs. If the older cluster of that pair is merged, the newer one looks
+for its next best pair when the key comes to the top. So the queue is short, and most pairs never
+enter it.
+
+Memory is O(n + E). All functions use these names, for n nodes, E edges, C channels and at most 2 n
+clusters: `features` (n, C), one row per node; `sums` (n // 2, C), features of the larger clusters
+that exist at a time; `row` (2 n,), the row of each cluster, counted through both; `norms` (2 n,),
+squared lengths of features; `ends` (2 E,), the cluster where each half-edge starts, or one that has
+become part of it: half-edges 2e and 2e + 1 start at the two nodes of edge e; `head` (2 n,), one
+half-edge of each cluster's list or -1; `following` (2 E,), the next half-edge of a list; `root`
+(2 n,) and `joined` (E,), parents of the union-finds of clusters and of edges; `border` (E, 2), sum
+of border values and number of edges, or (0, 2) without values; `keys` (E,), the key of the pair
+that an edge stands for; `heap` (2 n,), the queue of :mod:`unsam_cli.conquer._merge_queue`.
 """
 
 from __future__ import annotations
@@ -16,34 +26,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer._merge_queue import STEPS, compact, pack, push, sift, unpack
+from unsam_cli.conquer._merge_queue import STEPS, pack, push, sift, unpack
 from unsam_cli.jit import kernel
 
 MAX_NODES = 1 << 19  # the ids of clusters must fit into the keys of the queue
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
 
 @kernel(fastmath=True)
-def _two_dots(one: Float64, rows: Float32, i: int, j: int) -> tuple[float, float]:
-    """Scalar products of `one` with rows i and j, in one pass: memory access is the bottleneck."""
-    first, second = 0.0, 0.0
-    for c in range(rows.shape[1]):
-        first += one[c] * np.float64(rows[i, c])
-        second += one[c] * np.float64(rows[j, c])
-    return first, second
+def _two_dots(one: Float64, first: Float32, second: Float32) -> tuple[float, float]:
+    """Scalar products of `one` with two rows, in one pass: memory access is the bottleneck."""
+    a, b = 0.0, 0.0
+    for c in range(len(one)):
+        a += one[c] * np.float64(first[c])
+        b += one[c] * np.float64(second[c])
+    return a, b
 
 
 @kernel(fastmath=True)
-def _add(rows: Float32, i: int, j: int, wide: Float64) -> float:
-    """Add row j to row i in float32, copy the sum to `wide`, and return its squared length."""
+def _add(first: Float32, second: Float32, out: Float32, wide: Float64) -> float:
+    """Write the sum of two rows in float32 to `out` and `wide`; return its squared length."""
     norm = 0.0
-    for c in range(rows.shape[1]):
-        value = rows[i, c] + rows[j, c]
-        rows[i, c] = value
+    for c in range(len(wide)):
+        value = first[c] + second[c]
+        out[c] = value
         wide[c] = np.float64(value)
         norm += np.float64(value) * np.float64(value)
     return norm
@@ -59,7 +70,7 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
 
 
 @kernel()
-def find(root: Int64, i: int) -> int:
+def find(root: Int32 | Int64, i: int) -> int:
     """Find the representative of element i in a union-find, and shorten its path."""
     while root[i] != i:
         root[i] = root[root[i]]
@@ -68,29 +79,12 @@ def find(root: Int64, i: int) -> int:
 
 
 @kernel()
-def _join(joined: Int64, border: Float64, i: int, j: int) -> None:
-    """Unite edges i and j, and add up their entries in `border`."""
-    i, j = find(joined, i), find(joined, j)
-    if i != j:
-        joined[j] = i
-        border[i] += border[j]
-
-
-@kernel()
-def _sharpness(joined: Int64, border: Float64, edge: int, exponent: float) -> float:
-    """Mean value of all edges that `edge` is united with, to the power of `exponent`."""
-    edge = find(joined, edge)
-    mean = border[edge, 0] / border[edge, 1]
-    return float(mean**exponent)
-
-
-@kernel()
-def _link(edges: Int64, n: int) -> tuple[Int64, Int64]:
-    """Make `head` and `following`; half-edges 2e and 2e + 1 start at the two nodes of edge e."""
-    head = np.full(2 * n, -1, dtype=np.int64)
-    following = np.empty(2 * len(edges), dtype=np.int64)
-    for half in range(2 * len(edges)):
-        node = edges[half >> 1, half & 1]
+def _link(ends: Int32, n: int) -> tuple[Int32, Int32]:
+    """Make `head` and `following`."""
+    head = np.full(2 * n, -1, dtype=np.int32)
+    following = np.empty(len(ends), dtype=np.int32)
+    for half in range(len(ends)):
+        node = ends[half]
         if head[node] < 0:
             head[node] = half
             following[half] = half
@@ -101,46 +95,47 @@ def _link(edges: Int64, n: int) -> tuple[Int64, Int64]:
 
 
 @kernel()
-def _splice(head: Int64, following: Int64, i: int, j: int, made: int) -> None:
-    """Join the lists of clusters i and j into the list of cluster `made`."""
-    a, b = head[i], head[j]
-    following[a], following[b] = following[b], following[a]
-    head[made] = a
-
-
-@kernel()
 def _neighbours(
-    head: Int64,
-    following: Int64,
-    edges: Int64,
-    root: Int64,
+    head: Int32,
+    following: Int32,
+    ends: Int32,
+    root: Int32,
     mark: Int64,
     made: int,
+    base: int,
     found: Int64,
-    joined: Int64,
+    joined: Int32,
     border: Float64,
-    place: Int64,
+    sharp: Float64,
+    exponent: float,
 ) -> int:
     """Collect the neighbours of cluster `made`, unlink inner and repeated half-edges; count them.
 
-    Each row of `found`, (n + 1, 2), gets a neighbour and the edge to it. `mark` and `place` (2 n,)
-    are working memory: the cluster that last found a neighbour, and the neighbour's row in `found`.
+    Each row of `found`, (n, 2), gets a neighbour and the edge to it. `mark` (2 n,) is working
+    memory: `base`, which is above all that was ever marked, plus the row of a neighbour in `found`.
     """
-    mark[made] = made
     last = previous = head[made]
-    half, kept, count = following[previous], -1, 0
+    half, kept, count = following[previous], np.int32(-1), 0
     while True:
         after = following[half]
-        target = find(root, edges[half >> 1, 1 - (half & 1)])
-        if mark[target] == made:
+        target = find(root, ends[half ^ 1])
+        ends[half ^ 1] = target
+        at = mark[target] - base
+        if target == made:
             following[previous] = after
-            if target != made and len(border) > 0:
-                _join(joined, border, found[place[target], 1], half >> 1)
+        elif at >= 0:
+            following[previous] = after
+            if len(border) > 0:
+                i, j = find(joined, found[at, 1]), find(joined, half >> 1)
+                if i != j:
+                    joined[j] = i
+                    border[i, 0] += border[j, 0]
+                    border[i, 1] += border[j, 1]
+                    sharp[i] = (border[i, 0] / border[i, 1]) ** exponent
         else:
-            mark[target] = made
+            mark[target] = base + count
             previous = kept = half
             found[count, 0], found[count, 1] = target, half >> 1
-            place[target] = count
             count += 1
         if half == last:
             break
@@ -150,88 +145,176 @@ def _neighbours(
 
 
 @kernel()
+def _next_best(
+    owner: int, head: Int32, following: Int32, ends: Int32, root: Int32, keys: Keys
+) -> np.uint64:
+    """Return the largest key of the pairs that belong to a cluster, 0 if there is none."""
+    best = np.uint64(0)
+    half = head[owner]
+    while True:
+        target = find(root, ends[half ^ 1])
+        ends[half ^ 1] = target
+        if target < owner:
+            best = max(best, keys[half >> 1])
+        half = following[half]
+        if half == head[owner]:
+            return best
+
+
+@kernel()
 def _first_keys(
-    dots: Float64,
-    edges: Int64,
-    norms: Float64,
-    weight: float,
-    border: Float64,
-    exponent: float,
-    heap: Keys,
-) -> int:
-    """Push the keys of all edges; `weight` is for `_similarity`, `exponent` for border values."""
-    count = 0
+    dots: Float64, edges: Int64, norms: Float64, weight: float, sharp: Float64, keys: Keys
+) -> Keys:
+    """Write the keys of all edges; return the best key of each node, 0 for none.
+
+    `weight` is that of `_similarity`, without the sharpness.
+    """
+    best = np.zeros(len(norms), dtype=np.uint64)
     for e in range(len(edges)):
         i, j = edges[e, 0], edges[e, 1]
         if i != j:
-            sharp = border[e, 0] ** exponent if len(border) > 0 else 1.0
-            similarity = _similarity(dots[e], norms[i] * norms[j], weight * sharp)
-            count = push(heap, count, pack(similarity, i, j))
-    return count
+            keys[e] = pack(_similarity(dots[e], norms[i] * norms[j], weight * sharp[e]), i, j)
+            best[max(i, j)] = max(best[max(i, j)], keys[e])
+    return best
+
+
+@kernel()
+def _place(row: Int64, spare: Int64, used: int, i: int, j: int, made: int) -> int:
+    """Choose the row of the sum of clusters i and j: one of theirs, or a new one for two nodes.
+
+    `spare` (n // 2,) lists the rows of `sums`, the `used` ones first. Return how many are used now.
+    """
+    low, high = min(row[i], row[j]), max(row[i], row[j])
+    nodes = len(row) // 2
+    if high < nodes:
+        row[made] = spare[used]
+        return used + 1
+    row[made] = high
+    if low >= nodes:
+        used -= 1
+        spare[used] = low
+    return used
+
+
+@kernel()
+def _compare(
+    made: int,
+    near: int,
+    found: Int64,
+    wide: Float64,
+    features: Float32,
+    sums: Float32,
+    row: Int64,
+    size: Int64,
+    norms: Float64,
+    weights: Float64,
+    joined: Int32,
+    sharp: Float64,
+    keys: Keys,
+) -> np.uint64:
+    """Write the keys of the pairs of cluster `made` and its `near` neighbours; return the largest.
+
+    `wide` (C,) holds the features of the cluster, `weights` (n + 1,) what distances are multiplied
+    by for a smaller cluster of that size.
+    """
+    n = len(features)
+    best = np.uint64(0)
+    for k in range(0, near, 2):
+        p, q = row[found[k, 0]], row[found[min(k + 1, near - 1), 0]]
+        pair = _two_dots(
+            wide,
+            features[p] if p < n else sums[p - n],
+            features[q] if q < n else sums[q - n],
+        )
+        for side in range(min(2, near - k)):
+            target, edge = found[k + side, 0], found[k + side, 1]
+            weight = weights[min(size[made], size[target])] * sharp[find(joined, edge)]
+            similarity = _similarity(pair[side], norms[made] * norms[target], weight)
+            keys[edge] = pack(similarity, made, target)
+            best = max(best, keys[edge])
+    return best
 
 
 @kernel()
 def merge_kernel(
-    sums: Float32,
+    features: Float32,
     edges: Int64,
     lengths: Float64,
     dots: Float64,
-    size_exponent: float,
+    weights: Float64,
     border: Float64,
     border_exponent: float,
 ) -> tuple[Int64, Float64, Int64]:
     """Merge the most similar neighbours until no edge is left, as `merge.merge_tree` describes.
 
-    `lengths` and `dots` are those of `first_dots`. `sums` and `border`, which starts with a value
-    and a one per edge, are overwritten. Return
-    `children`, `height` and `size` of :class:`unsam_cli.conquer.merge.MergeTree`.
+    `lengths` and `dots` are those of `first_dots`, `weights` those of `_compare`. `border`, which
+    starts with a value and a one per edge, is overwritten. Return `children`, `height` and `size`
+    of :class:`unsam_cli.conquer.merge.MergeTree`.
     """
-    n, channels = sums.shape
+    n, channels = features.shape
     children = np.empty((n - 1, 2), dtype=np.int64)
     height = np.empty(n - 1, dtype=np.float64)
-    size = np.ones(2 * n, dtype=np.int64)
-    norms = np.empty(2 * n, dtype=np.float64)
-    row, root, place = np.arange(2 * n), np.arange(2 * n), np.zeros(2 * n, dtype=np.int64)
-    mark = np.full(2 * n, -1, dtype=np.int64)
-    joined = np.arange(len(border))
-    sharpness = len(border) > 0
-    weights = np.zeros(n + 1)
-    if size_exponent > 0.0 or sharpness:
-        weights = np.arange(n + 1) ** size_exponent
-    wide = np.empty(channels, dtype=np.float64)
-    found = np.empty((n + 1, 2), dtype=np.int64)
-    for i in range(n):
-        norms[i] = lengths[i]
-    head, following = _link(edges, n)
-    heap = np.empty(2 * len(edges) + 1, dtype=np.uint64)
-    count = _first_keys(dots, edges, norms, weights[1], border, border_exponent, heap)
-    lowest, merges = 1.0, 0
-    while count > 0:
+    size, row, root = np.ones(2 * n, np.int64), np.arange(2 * n), np.empty(2 * n, np.int32)
+    norms, mark = np.empty(2 * n, dtype=np.float64), np.full(2 * n, -1, dtype=np.int64)
+    for k in range(2 * n):
+        root[k] = k
+        norms[k] = lengths[min(k, n - 1)]
+    ends = np.empty(2 * len(edges), dtype=np.int32)
+    joined, sharp = np.empty(len(edges), dtype=np.int32), np.ones(len(edges))
+    for e in range(len(edges)):
+        joined[e], ends[2 * e], ends[2 * e + 1] = e, edges[e, 0], edges[e, 1]
+        if len(border) > 0:
+            sharp[e] = border[e, 0] ** border_exponent
+    sums, used, spare = np.empty((n // 2, channels), np.float32), 0, np.arange(n, n + n // 2)
+    wide, found = np.empty(channels, dtype=np.float64), np.empty((n, 2), dtype=np.int64)
+    head, following = _link(ends, n)
+    keys, heap = np.zeros(len(edges), dtype=np.uint64), np.zeros(2 * n, dtype=np.uint64)
+    count, lowest, merges, marked = 0, 1.0, 0, 0
+    for key in _first_keys(dots, edges, lengths, weights[1], sharp, keys):
+        count = push(heap, count, key)
+    while count > 0 and heap[0] > 0:
         key = heap[0]
+        i, j = unpack(key)
+        if root[j] == j and root[i] != i:
+            heap[0] = key = _next_best(j, head, following, ends, root, keys)
+            sift(heap, count, 0, key)
+            continue
         count -= 1
         sift(heap, count, 0, heap[count])
-        i, j = unpack(key)
-        if root[i] != i or root[j] != j:
+        if root[j] != j:
             continue
         made = n + merges
         lowest = min(lowest, np.float64(key >> np.uint64(40)) / STEPS - 1.0)
         children[merges, 0], children[merges, 1], height[merges] = i, j, lowest
         merges += 1
         root[i] = root[j] = made
-        size[made], row[made] = size[i] + size[j], row[i]
-        norms[made] = _add(sums, row[i], row[j], wide)
-        _splice(head, following, i, j, made)
-        near = _neighbours(head, following, edges, root, mark, made, found, joined, border, place)
-        found[near, 0], found[near, 1] = made, 0  # a partner for the last one if the number is odd
-        if count + near > len(heap):
-            count = compact(heap, count, root)
-        for k in range(0, near, 2):
-            pair = _two_dots(wide, sums, row[found[k, 0]], row[found[k + 1, 0]])
-            for side in range(min(2, near - k)):
-                target, edge = found[k + side]
-                weight = weights[min(size[made], size[target])]
-                if sharpness:
-                    weight *= _sharpness(joined, border, edge, border_exponent)
-                similarity = _similarity(pair[side], norms[made] * norms[target], weight)
-                count = push(heap, count, pack(similarity, made, target))
+        size[made] = size[i] + size[j]
+        used = _place(row, spare, used, i, j, made)
+        norms[made] = _add(
+            features[row[i]] if row[i] < n else sums[row[i] - n],
+            features[row[j]] if row[j] < n else sums[row[j] - n],
+            sums[row[made] - n],
+            wide,
+        )
+        head[made], after = head[i], following[head[i]]
+        following[head[i]], following[head[j]] = following[head[j]], after
+        near = _neighbours(
+            head,
+            following,
+            ends,
+            root,
+            mark,
+            made,
+            marked,
+            found,
+            joined,
+            border,
+            sharp,
+            border_exponent,
+        )
+        marked += near
+        key = _compare(
+            made, near, found, wide, features, sums, row, size, norms, weights, joined, sharp, keys
+        )
+        count = push(heap, count, key)
     return children[:merges], height[:merges], size[: n + merges]

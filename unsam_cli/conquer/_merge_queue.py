@@ -1,11 +1,10 @@
-"""The queue of pairs of clusters: a heap of unsigned 64-bit keys, the largest first.
+"""The queue of clusters: a heap of unsigned 64-bit keys of pairs, the largest first.
 
     bits 63..40   similarity, rounded to steps of 2**-22
     bits 39..20   complement of the lower cluster id
     bits 19..0    complement of the higher cluster id
 
-so ties go to the lowest ids. A key is stale as soon as one of its clusters has been merged. Stale
-keys are dropped when they reach the top, or all at once when the queue is full.
+so ties go to the lowest ids. No pair has the key 0.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from unsam_cli.jit import kernel
 ID_MASK = (1 << 20) - 1
 STEPS = float(1 << 22)
 
-Int64 = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
 
@@ -41,7 +39,9 @@ def unpack(key: np.uint64) -> tuple[int, int]:
 
 @kernel()
 def push(heap: Keys, count: int, key: np.uint64) -> int:
-    """Add a key to a heap of `count` keys; return the new number."""
+    """Add a key, if it is not 0, to a heap of `count` keys; return the new number."""
+    if key == 0:
+        return count
     at = count
     while at > 0:
         above = (at - 1) >> 1
@@ -66,17 +66,3 @@ def sift(heap: Keys, count: int, at: int, key: np.uint64) -> None:
         at = below
         below = 2 * at + 1
     heap[at] = key
-
-
-@kernel()
-def compact(heap: Keys, count: int, root: Int64) -> int:
-    """Drop stale keys and rebuild the heap; return the new number of keys."""
-    kept = 0
-    for at in range(count):
-        i, j = unpack(heap[at])
-        if root[i] == i and root[j] == j:
-            heap[kept] = heap[at]
-            kept += 1
-    for at in range((kept >> 1) - 1, -1, -1):
-        sift(heap, kept, at, heap[at])
-    return kept

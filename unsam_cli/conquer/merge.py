@@ -158,12 +158,15 @@ class PatchGraph:
         border = np.ones((0 if sharpness is None else len(self.edges), 2))
         if sharpness is not None:
             border[:, 0] = sharpness
+        weights = np.zeros(len(self.features) + 1)
+        if size_exponent or sharpness is not None:
+            weights = np.arange(len(weights), dtype=np.float64) ** size_exponent
         merges = merge_kernel(
-            self.features.copy(),  # the kernel sums in place
+            self.features,
             self.edges,
             self.norms,
             self.dots,
-            float(size_exponent),
+            weights,
             border,
             float(border_exponent),
         )
