@@ -103,7 +103,6 @@ def test_the_list_of_packages_is_complete() -> None:
 
 LONG = {
     "backbones/folder_config.py": 264,
-    "conquer/_vote_kernels.py": 251,
     "doctor.py": 269,
     "io/json_stream.py": 281,
     "refinement/_lattice_kernels.py": 252,

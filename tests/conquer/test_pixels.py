@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from unsam_cli.colour import rgb_to_lab
 from unsam_cli.conquer import pixels
-from unsam_cli.conquer._vote_kernels import compete
 from unsam_cli.conquer.levels import cells, persistent_clusters
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.pixels import cluster_runs
+from unsam_cli.conquer.votes import compete
 from unsam_cli.rle import decode, from_runs
 from unsam_cli.sampling import nearest
 

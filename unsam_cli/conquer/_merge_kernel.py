@@ -1,24 +1,15 @@
-"""Compiled part of :mod:`unsam_cli.conquer.merge`: neighbour lists and the loop of merges.
-
-The neighbours of a cluster are a circular list of half-edges. A merge joins two lists in O(1), then
-walks the result, finds the current cluster of each target by union-find, and unlinks repeated ones.
-Edges between the same two clusters are united in a second union-find, which adds up their border
-values.
+"""Compiled part of :mod:`unsam_cli.conquer.merge`: the loop of merges.
 
 A pair of neighbours belongs to the newer cluster, which has the higher id. The queue holds one key
 per cluster: the best of its pairs. If the older cluster of that pair is merged, the newer one looks
 for its next best pair when the key comes to the top. So the queue is short, and most pairs never
 enter it.
 
-Memory is O(n + E). All functions use these names, for n nodes, E edges, C channels and at most 2 n
-clusters: `features` (n, C), one row per node; `sums` (n // 2, C), features of the larger clusters
-that exist at a time; `row` (2 n,), the row of each cluster, counted through both; `norms` (2 n,),
-squared lengths of features; `ends` (2 E,), the cluster where each half-edge starts, or one that has
-become part of it: half-edges 2e and 2e + 1 start at the two nodes of edge e; `head` (2 n,), one
-half-edge of each cluster's list or -1; `following` (2 E,), the next half-edge of a list; `root`
-(2 n,) and `joined` (E,), parents of the union-finds of clusters and of edges; `border` (E, 2), sum
-of border values and number of edges, or (0, 2) without values; `keys` (E,), the key of the pair
-that an edge stands for; `heap` (2 n,), the queue of :mod:`unsam_cli.conquer._merge_queue`.
+Memory is O(n + E). All functions use these names, besides those of
+:mod:`unsam_cli.conquer._merge_lists`, for n nodes, E edges, C channels and at most 2 n clusters:
+`features` (n, C), one row per node; `sums` (n // 2, C), features of the larger clusters that exist
+at a time; `row` (2 n,), the row of each cluster, counted through both; `norms` (2 n,), squared
+lengths of features; `heap` (2 n,), the queue of :mod:`unsam_cli.conquer._merge_queue`.
 """
 
 from __future__ import annotations
@@ -26,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.conquer._merge_lists import collect, find, link, next_best
 from unsam_cli.conquer._merge_queue import STEPS, pack, push, sift, unpack
 from unsam_cli.jit import kernel
 
@@ -67,98 +59,6 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
     if norms > 0.0:
         cosine = min(1.0, max(-1.0, dot / np.sqrt(norms)))
     return 1.0 / (1.0 + np.sqrt(2.0 - 2.0 * cosine) * weight) if weight > 0.0 else cosine
-
-
-@kernel()
-def find(root: Int32 | Int64, i: int) -> int:
-    """Find the representative of element i in a union-find, and shorten its path."""
-    while root[i] != i:
-        root[i] = root[root[i]]
-        i = root[i]
-    return i
-
-
-@kernel()
-def _link(ends: Int32, n: int) -> tuple[Int32, Int32]:
-    """Make `head` and `following`."""
-    head = np.full(2 * n, -1, dtype=np.int32)
-    following = np.empty(len(ends), dtype=np.int32)
-    for half in range(len(ends)):
-        node = ends[half]
-        if head[node] < 0:
-            head[node] = half
-            following[half] = half
-        else:
-            following[half] = following[head[node]]
-            following[head[node]] = half
-    return head, following
-
-
-@kernel()
-def _neighbours(
-    head: Int32,
-    following: Int32,
-    ends: Int32,
-    root: Int32,
-    mark: Int64,
-    made: int,
-    base: int,
-    found: Int64,
-    joined: Int32,
-    border: Float64,
-    sharp: Float64,
-    exponent: float,
-) -> int:
-    """Collect the neighbours of cluster `made`, unlink inner and repeated half-edges; count them.
-
-    Each row of `found`, (n, 2), gets a neighbour and the edge to it. `mark` (2 n,) is working
-    memory: `base`, which is above all that was ever marked, plus the row of a neighbour in `found`.
-    """
-    last = previous = head[made]
-    half, kept, count = following[previous], np.int32(-1), 0
-    while True:
-        after = following[half]
-        target = find(root, ends[half ^ 1])
-        ends[half ^ 1] = target
-        at = mark[target] - base
-        if target == made:
-            following[previous] = after
-        elif at >= 0:
-            following[previous] = after
-            if len(border) > 0:
-                i, j = find(joined, found[at, 1]), find(joined, half >> 1)
-                if i != j:
-                    joined[j] = i
-                    border[i, 0] += border[j, 0]
-                    border[i, 1] += border[j, 1]
-                    sharp[i] = (border[i, 0] / border[i, 1]) ** exponent
-        else:
-            mark[target] = base + count
-            previous = kept = half
-            found[count, 0], found[count, 1] = target, half >> 1
-            count += 1
-        if half == last:
-            break
-        half = after
-    head[made] = kept
-    return count
-
-
-@kernel()
-def _next_best(
-    owner: int, head: Int32, following: Int32, ends: Int32, root: Int32, keys: Keys
-) -> np.uint64:
-    """Return the largest key of the pairs that belong to a cluster, 0 if there is none."""
-    best = np.uint64(0)
-    half = head[owner]
-    while True:
-        target = find(root, ends[half ^ 1])
-        ends[half ^ 1] = target
-        if target < owner:
-            best = max(best, keys[half >> 1])
-        half = following[half]
-        if half == head[owner]:
-            return best
 
 
 @kernel()
@@ -267,7 +167,7 @@ def merge_kernel(
             sharp[e] = border[e, 0] ** border_exponent
     sums, used, spare = np.empty((n // 2, channels), np.float32), 0, np.arange(n, n + n // 2)
     wide, found = np.empty(channels, dtype=np.float64), np.empty((n, 2), dtype=np.int64)
-    head, following = _link(ends, n)
+    head, following = link(ends, n)
     keys, heap = np.zeros(len(edges), dtype=np.uint64), np.zeros(2 * n, dtype=np.uint64)
     count, lowest, merges, marked = 0, 1.0, 0, 0
     for key in _first_keys(dots, edges, lengths, weights[1], sharp, keys):
@@ -276,7 +176,7 @@ def merge_kernel(
         key = heap[0]
         i, j = unpack(key)
         if root[j] == j and root[i] != i:
-            heap[0] = key = _next_best(j, head, following, ends, root, keys)
+            heap[0] = key = next_best(j, head, following, ends, root, keys)
             sift(heap, count, 0, key)
             continue
         count -= 1
@@ -298,7 +198,7 @@ def merge_kernel(
         )
         head[made], after = head[i], following[head[i]]
         following[head[i]], following[head[j]] = following[head[j]], after
-        near = _neighbours(
+        near = collect(
             head,
             following,
             ends,

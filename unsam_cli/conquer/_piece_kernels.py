@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer._merge_kernel import find
+from unsam_cli.conquer._merge_lists import find
 from unsam_cli.jit import kernel
 
 IntArray = NDArray[np.int64]

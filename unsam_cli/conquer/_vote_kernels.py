@@ -1,4 +1,4 @@
-"""Compiled part of :mod:`unsam_cli.conquer.pixels`: the labels of pixels, by votes around them.
+"""Compiled part of :mod:`unsam_cli.conquer.votes`.
 
 The weight of a vote depends on two pixels and not on labels, so it is computed once for the label
 images of all trees. Then the votes of a pixel's own label are added up. It has half of all votes
@@ -17,43 +17,35 @@ Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
-LANES = 4
-"""The voters of a row are padded, with weight 0, to a multiple of this length of vectors."""
-
 
 @kernel()
-def compete(
+def compete_kernel(
     labels: Labels,
     colours: Floats,
     near: NDArray[np.bool_],
     falloff_y: IntArray,
-    falloff_x: IntArray,
     rows: IntArray,
-    columns: IntArray,
     closeness: Labels,
-) -> Labels:
-    """Give every pixel near a border the label with the most votes around it.
+    above: IntArray,
+    below: IntArray,
+    left: IntArray,
+    kind: IntArray,
+    beside: Labels,
+    planes: Floats,
+    names: Labels,
+    stride: int,
+    out: Labels,
+) -> None:
+    """Write the labels that change to `out`; for the first arguments see `votes.compete`.
 
-    `labels` is (T, H, W) int32, T label images of one picture, and unchanged; `colours` (H, W, 3)
-    float32 in CIELAB. Only the pixels marked in `near`, (T, H, W) bool, can change. The pixels
-    where `rows` and `columns` cross, both ascending int64, can vote. A vote is weighted by its
-    distance in rows (`falloff_y`) and columns (`falloff_x`), whose lengths limit the window, and by
-    its squared distance of colour, rounded down (`closeness`, int32, whose last entry also serves
-    larger distances). Weights are integers, so their sums are exact and do not depend on the order.
-    In a tie a pixel keeps its label; other labels win by their order in the window. Return the new
-    labels.
+    ``rows[above:below]`` are the rows of voters around each row of pixels, and `left` (W,) is the
+    first voter around each column; `kind` and `beside` are those of `votes._kinds`. `planes` (3,
+    V * stride) and `names` (T * V * stride,) are the voters' colours and labels, in V rows.
     """
     trees, height, width = labels.shape
-    out = labels.copy()
-    reach_y, reach_x = len(falloff_y) - 1, len(falloff_x) - 1
-    left = np.searchsorted(columns, np.arange(width) - reach_x)
-    right = np.searchsorted(columns, np.arange(width) + reach_x + 1)
-    lanes = (np.max(right - left) + LANES - 1) // LANES * LANES
-    above = np.searchsorted(rows, np.arange(height) - reach_y)
-    below = np.searchsorted(rows, np.arange(height) + reach_y + 1)
-    kind, beside = _kinds(columns, left, right, falloff_x, lanes)
-    red, green, blue, names = _voters(labels, colours, rows, columns, lanes)
-    stride, tall = len(columns) + lanes, 2 * reach_y + 1
+    lanes = beside.shape[1]
+    red, green, blue = planes[0], planes[1], planes[2]
+    tall = 2 * len(falloff_y) - 1
     nearness = np.zeros(len(beside) * tall * lanes, dtype=np.int32)
     far = np.zeros(tall * lanes, dtype=np.int32)
     weight = np.zeros(tall * lanes, dtype=np.int64)
@@ -84,48 +76,6 @@ def compete(
                     out[t, y, x] = _winner(
                         names, here, stride, bottom - top, lanes, own, mine, total, weight, tried
                     )
-    return out
-
-
-@kernel()
-def _kinds(
-    columns: IntArray, left: IntArray, right: IntArray, falloff_x: IntArray, lanes: int
-) -> tuple[IntArray, Labels]:
-    """Group the columns of pixels whose voters ``columns[left:right]`` lie alike around them.
-
-    Return the kind of each column, (W,), and the falloff of each kind's voters, (K, lanes).
-    """
-    width = len(left)
-    kind = np.zeros(width, dtype=np.int64)
-    beside = np.zeros((width, lanes), dtype=np.int32)
-    count = 0
-    for x in range(width):
-        for k in range(left[x], right[x]):
-            beside[count, k - left[x]] = falloff_x[abs(columns[k] - x)]
-        while not np.array_equal(beside[kind[x]], beside[count]):
-            kind[x] += 1
-        if kind[x] == count:
-            count += 1
-        else:
-            beside[count] = 0
-    return kind, beside[:count].copy()
-
-
-@kernel()
-def _voters(
-    labels: Labels, colours: Floats, rows: IntArray, columns: IntArray, lanes: int
-) -> tuple[Floats, Floats, Floats, Labels]:
-    """Return the voters' colours by axis, (V, U + lanes), and labels (T, V, U + lanes), flat."""
-    size = len(rows), len(columns) + lanes
-    planes = np.zeros((3, *size), dtype=np.float32)
-    names = np.zeros((len(labels), *size), dtype=np.int32)
-    for v in range(len(rows)):
-        for u in range(len(columns)):
-            for c in range(3):
-                planes[c, v, u] = colours[rows[v], columns[u], c]
-            for t in range(len(labels)):
-                names[t, v, u] = labels[t, rows[v], columns[u]]
-    return planes[0].ravel(), planes[1].ravel(), planes[2].ravel(), names.ravel()
 
 
 @kernel()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.conquer._piece_kernels import keep_largest
 from unsam_cli.conquer._pixel_kernels import borders, outline_runs, remove_specks
-from unsam_cli.conquer._vote_kernels import compete
+from unsam_cli.conquer.votes import compete
 from unsam_cli.sampling import nearest
 
 IntArray = NDArray[np.int64]

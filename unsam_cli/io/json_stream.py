@@ -49,8 +49,7 @@ _VALUE, _VALUE_OR_END, _COMMA_OR_END, _KEY, _KEY_OR_END, _COLON_NEXT = range(6)
 # What a span is.
 _KEY_SPAN, _VALUE_SPAN, _ELEMENT_SPAN = range(3)
 _KINDS = ("key", "value", "element")
-# How a value is being skipped: not at all, as a string, after a backslash in one, as a number or
-# word, or inside brackets.
+# How a value is skipped: not at all, as a string, after a backslash in one, as a word, in brackets.
 _NO, _STRING, _ESCAPE, _WORD, _BRACKETS = range(5)
 # Places in the state.
 _PLACE, _NEXT, _SKIP, _DEPTH, _START, _IS_KEY = range(6)
@@ -174,7 +173,8 @@ def _scan(
         if state[_SKIP] != _NO:
             at, ended = _skip(data, at, state)
             if ended:
-                rows[count] = (_finish(state), state[_START], position + at)
+                rows[count, 0] = _finish(state)
+                rows[count, 1], rows[count, 2] = state[_START], position + at
                 count += 1
         elif _step(data[at], position + at, state):
             at += 1
