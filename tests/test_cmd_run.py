@@ -47,8 +47,10 @@ def test_the_files_are_those_of_the_pipe_and_resuming_changes_none(
 ) -> None:
     piped(invoke, photos, Path("piped"))
     words = ["run", photos, "-o", "out", *DOTTED, *CHOSEN, "--keep", "--overlays"]
+    (photos / "cells.czi").touch()
     ran = invoke(*words)
     assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count("left out 1 pictures of microscopes") == 1
     assert ran.stdout == ""
     out = Path("out")
     for name in ("masks.json", "report.html"):

@@ -30,6 +30,8 @@ PRESET = "unsam.preset"
 """Key of the chosen preset in the context."""
 SHARED = "unsam.shared"
 """Key of the words that all commands share, such as ``-q``, in the context."""
+ONCE = "unsam.once"
+"""Key of the filter that drops repeated warnings of the stages of ``unsam run``."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
 
@@ -147,7 +149,8 @@ class Command(click.Command):
         words = ["-q"] * quiet + ["-v"] * verbose
         words += ["--debug"] * debug + ["--log-json"] * as_json
         ctx.find_root().meta[SHARED] = words
-        configure(-1 if quiet else verbose, as_json=as_json)
+        once = ctx.find_root().meta.get(ONCE)
+        configure(-1 if quiet else verbose, as_json=as_json, once=once)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
         check_environment(ctx)
         if any(getattr(p, "group", "") == "Output" for p in self.params):

@@ -63,7 +63,24 @@ class _Stderr(logging.StreamHandler[TextIO]):
         pass
 
 
-def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
+class Once(logging.Filter):
+    """Drops a warning that was said before: stages of one run read the same files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to show a record."""
+        text = record.getMessage()
+        again = record.levelno == logging.WARNING and text in self.said
+        self.said.add(text)
+        return not again
+
+
+def configure(
+    verbosity: int = 0, *, as_json: bool = False, once: logging.Filter | None = None
+) -> None:
     """Send the library's log records to stderr.
 
     Parameters
@@ -72,9 +89,13 @@ def configure(verbosity: int = 0, *, as_json: bool = False) -> None:
         Below 0 errors only; 0 warnings and progress; 1 information; 2 and more debugging.
     as_json : bool
         One JSON object per line.
+    once : Filter, optional
+        Drops what was said before.
     """
     handler = _Stderr()
     handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())
+    if once is not None:
+        handler.addFilter(once)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}

@@ -6,6 +6,7 @@ those of the pipe, byte for byte.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.command import SHARED
+from unsam_cli.cli.command import ONCE, SHARED
 from unsam_cli.cli.defaults import config_file
+from unsam_cli.cli.log import Once
 from unsam_cli.cli.pipe_options import Words
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
@@ -66,6 +68,8 @@ class Pipe:
         UsageError
             An option of a command is wrong: all are checked before any work.
         """
+        once = click.get_current_context().find_root().meta[ONCE] = Once()
+        logging.getLogger().handlers[0].addFilter(once)
         inner = self.output / "stages"
         usual = [inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")]
         others = [path.with_name(f"rest.{path.name}") for path in usual]
