@@ -110,8 +110,8 @@ def refinement_of(
     UnsamError
         The network of `cascadepsp` or its weights cannot be loaded.
     """
-    if method not in ("crf", "cascadepsp"):
+    if method in ("none", "guided"):
         return None, {}
-    settings = RefineSettings(method=method, **rules)
+    settings = RefineSettings(**{"method": method, **rules})
     refiner, inputs = create_refiner(settings, weights, device=device)
     return Refinement(refiner, settings, Tally(command)), inputs
