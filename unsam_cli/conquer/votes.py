@@ -42,9 +42,9 @@ def compete(
     lanes = (int(np.max(right - left)) + LANES - 1) // LANES * LANES
     kind, beside = _kinds(columns, left, right, falloff_x, lanes)
     planes = np.zeros((3, len(rows), len(columns) + lanes), dtype=np.float32)
-    planes[:, :, : len(columns)] = colours[rows[:, None], columns].transpose(2, 0, 1)
+    planes[:, :, : len(columns)] = colours[rows].take(columns, axis=1).transpose(2, 0, 1)
     names = np.zeros((len(labels), *planes.shape[1:]), dtype=np.int32)
-    names[:, :, : len(columns)] = labels[:, rows[:, None], columns]
+    names[:, :, : len(columns)] = labels[:, rows].take(columns, axis=2)
     out = labels.copy()
     compete_kernel(
         *(labels, colours, near, falloff_y, rows, closeness, above, below, left, kind, beside),
@@ -70,5 +70,7 @@ def _kinds(
     distance = np.abs(columns[np.minimum(voter, len(columns) - 1)] - np.arange(len(left))[:, None])
     fall = falloff_x[np.minimum(distance, len(falloff_x) - 1)]
     beside = np.where(voter < right[:, None], fall, 0).astype(np.int32)
-    kinds, kind = np.unique(beside, axis=0, return_inverse=True)
-    return kind.reshape(-1).astype(np.int64), kinds
+    number: dict[bytes, int] = {}
+    kind = [number.setdefault(one.tobytes(), len(number)) for one in beside]
+    kinds = [np.frombuffer(one, dtype=np.int32) for one in number]
+    return np.array(kind, dtype=np.int64), np.stack(kinds)
