@@ -92,14 +92,22 @@ def _means(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 def _blocks(
     page: Any, stream: BinaryIO, name: str, factor: int
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield first row and values of blocks of rows, (rows, W) or (rows, W, 3)."""
-    height = page.imagelength
+    """Yield first row and values of blocks of rows, (rows, W) or (rows, W, 3).
+
+    The number of rows is a multiple of `factor`, but for the last block.
+    """
     row = page.tilelength if page.is_tiled else min(page.rowsperstrip, _ROWS)
-    step = factor * max(1, -(-max(row, _ROWS) // factor))
+    step = row * -(-_ROWS // row)  # whole segments, so that none is decoded twice
     read = _raw_rows if _is_raw(page) else _decoded_rows
-    for top in range(0, height, step):
-        rows = read(page, stream, top, min(top + step, height))
-        yield top, bands_of(rows, name)
+    begin, rest = 0, None
+    for top in range(0, page.imagelength, step):
+        bottom = min(top + step, page.imagelength)
+        rows = read(page, stream, top, bottom)
+        rows = rows if rest is None else np.concatenate([rest, rows])
+        count = len(rows) if bottom == page.imagelength else len(rows) // factor * factor
+        if count:
+            yield begin, bands_of(rows[:count], name)
+        begin, rest = begin + count, rows[count:]
 
 
 def _is_raw(page: Any) -> bool:
