@@ -7,7 +7,9 @@ process.
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,12 +21,36 @@ try:
         # Numba would take a default instead of what it cannot read, and warn in ten lines.
         warnings.filterwarnings("error", "Environment variable", RuntimeWarning)
         import numba
+        from numba.core import event
 except (ValueError, RuntimeWarning) as e:
     names = ", ".join(sorted(name for name in os.environ if name.startswith("NUMBA_")))
     reason = str(e).splitlines()[0]
     raise UsageError(f"{names}: {reason}; correct or unset the variable") from e
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+logger = logging.getLogger(__name__)
+
+
+class Notice(event.Listener):  # type: ignore[misc]
+    """Tell a person at a terminal, once, why a first run is slow; caches are read without it."""
+
+    told = False
+
+    def on_start(self, _: event.Event) -> None:
+        """Write the line."""
+        if not self.told and sys.stderr.isatty():
+            logger.info(
+                "compiling kernels; this happens only in the first run after an installation or an "
+                "update, and takes up to a minute"
+            )
+            self.told = True
+
+    def on_end(self, _: event.Event) -> None:
+        """Nothing remains to be said."""
+
+
+event.register("numba:compile", Notice())
 
 
 def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
