@@ -14,7 +14,7 @@ from pycocotools import mask as cocomask
 from support import Invoke
 
 from unsam_cli.convert.outlines import pieces
-from unsam_cli.io.geo import Georeference, georeference
+from unsam_cli.io.geo import Georeference, georeference, placed
 from unsam_cli.rle import encode
 
 # pycocotools 2.0.11 under numpy 2
@@ -25,8 +25,11 @@ UTM, POINT = (3072, 0, 1, 32633), (1025, 0, 1, 2)
 MATRIX = (2.0, 0.5, 0, 100, 0.25, -3.0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 1)
 
 
-def write_tiff(path: Path, *keys: tuple[int, ...], matrix: bool = False) -> Path:
+def write_tiff(
+    path: Path, *keys: tuple[int, ...], matrix: bool = False, pixels: Any = None, **how: Any
+) -> Path:
     """Write a GeoTIFF whose pixel (2, 3) begins at (500000, 4100000), or one with a matrix."""
+    pixels = np.zeros((H, W, 3), np.uint8) if pixels is None else pixels
     directory = (1, 1, 0, len(keys), *(number for key in keys for number in key))
     tags: list[Any] = [(34735, "H", len(directory), directory, True)]
     if matrix:
@@ -34,7 +37,7 @@ def write_tiff(path: Path, *keys: tuple[int, ...], matrix: bool = False) -> Path
     else:
         tie = (2.0, 3.0, 0.0, 500000.0, 4100000.0, 0.0)
         tags += [(33550, "d", 3, (10.0, 5.0, 0.0), True), (33922, "d", 6, tie, True)]
-    tifffile.imwrite(path, np.zeros((H, W, 3), np.uint8), photometric="rgb", extratags=tags)
+    tifffile.imwrite(path, pixels, photometric="rgb", extratags=tags, **how)
     return path
 
 
@@ -56,7 +59,29 @@ def test_where_a_geotiff_lies(
 def test_other_files_lie_nowhere(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((H, W), np.uint8))
     (tmp_path / "b.tif").write_bytes(b"II*\0 damaged")
-    assert georeference(tmp_path / "a.tif") is georeference(tmp_path / "b.tif") is None
+    (tmp_path / "c.png").write_bytes(b"\x89PNG")
+    assert [georeference(tmp_path / name) for name in ("a.tif", "b.tif", "c.png")] == [None] * 3
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_tags_are_read_whatever_the_pixels_are(tmp_path: Path, big: bool) -> None:
+    pixels = np.zeros((H, W, 5), np.float32)
+    path = write_tiff(tmp_path / "a.tif", UTM, pixels=pixels, bigtiff=big)
+    assert georeference(path) == Georeference((10, 0, 499980, 0, -5, 4100015), 32633)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, "here", {}, {"transform": [1, 2, 3]}, {"transform": [1, 0, 0, 0, 1, None]}],
+)
+def test_a_stored_georeference_that_makes_no_sense_is_none(stored: Any) -> None:
+    assert Georeference.from_json(stored) is None
+
+
+@pytest.mark.parametrize("code", [32633, None])
+def test_a_georeference_is_stored_without_loss(code: int | None) -> None:
+    place = Georeference((0.1, 1e-7, 499980.3, -0.0, -5 / 3, 4100015), code)
+    assert Georeference.from_json(placed(place)["georeference"]) == place
 
 
 def filled(ring: Any) -> NDArray[np.bool_]:
@@ -158,3 +183,49 @@ def test_one_file_has_one_system(invoke: Invoke, tmp_path: Path) -> None:
     ran = invoke("convert", "--to", "geojson", masks, "--images", tmp_path)
     assert ran.exit_code == 0, ran.stderr
     assert "crs" not in json.loads(ran.stdout)  # WGS 84 is what GeoJSON means
+
+
+def test_the_place_goes_through_the_pipe(invoke: Invoke, tmp_path: Path) -> None:
+    """Two shards, one of them without a place; then without the pictures, and as with them."""
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (2, 64, 64, 3), np.uint8)
+    noise[:, 16:48, 16:48] //= 8
+    write_tiff(folder / "a.tif", UTM, pixels=noise[0])
+    tifffile.imwrite(folder / "b.tif", noise[1])
+
+    def run(*words: object) -> None:
+        ran = invoke(*words)
+        assert ran.exit_code == 0, ran.stderr
+
+    def file(name: str) -> Path:
+        return tmp_path / name
+
+    extract = ("extract-features", folder, "--size", 64)
+    for k in (0, 1):
+        run(*extract, "--shard", f"{k}/2", "-o", file(f"{k}.h5"))
+    run("merge", file("0.h5"), file("1.h5"), "-o", file("merged.h5"))
+    run(*extract, "-o", file("f.h5"))
+    assert file("merged.h5").read_bytes() == file("f.h5").read_bytes()
+    run("divide", file("f.h5"), "-o", file("objects.json"))
+    run("filter", file("objects.json"), "--max-masks", 1, "-o", file("filtered.json"))
+    run("divide", file("f.h5"), "--detections", file("objects.json"), "-o", file("taken.json"))
+    plain = json.loads(file("taken.json").read_text())
+    del plain["images"][0]["georeference"]
+    file("plain.json").write_text(json.dumps(plain))
+    run("merge", "--union", file("objects.json"), file("plain.json"), "-o", file("union.json"))
+    for name in ("objects.json", "filtered.json", "taken.json", "union.json"):
+        a, b = json.loads(file(name).read_text())["images"]
+        assert a["georeference"] == {
+            "transform": [10.0, 0.0, 499980.0, 0.0, -5.0, 4100015.0],
+            "crs": "EPSG:32633",
+        }
+        assert list(b) == ["id", "file_name", "height", "width"]
+    write_tiff(folder / "b.tif", UTM, pixels=noise[1])
+    run(*extract, "-o", file("g.h5"))
+    run("divide", file("g.h5"), "-o", file("both.json"))
+    run("convert", "--to", "geojson", file("both.json"), "-o", file("kept.json"))
+    pictures = ("--images", folder)
+    run("convert", "--to", "geojson", file("both.json"), *pictures, "-o", file("read.json"))
+    assert json.loads(file("kept.json").read_text()) == json.loads(file("read.json").read_text())

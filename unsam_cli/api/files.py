@@ -51,6 +51,7 @@ def read(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = N
                 picture = pictures.find(image.file_name)
             except MissingInputError:
                 picture = None
-        entry = ImageEntry(image.id, image.file_name, image.height, image.width)
+        size, place = (image.height, image.width), image.georeference
+        entry = ImageEntry(image.id, image.file_name, *size, georeference=place)
         found.append(Masks.from_annotations(file.annotations_of(image.id), entry, picture, history))
     return found

@@ -69,7 +69,8 @@ class Masks(Sequence[Mask]):
         picture: Picture | None = None,
         history: Sequence[dict[str, Any]] = (),
     ) -> None:
-        info = ImageInfo(entry.id, entry.file_name, entry.height, entry.width)
+        size, place = (entry.height, entry.width), entry.georeference
+        self._info = info = ImageInfo(entry.id, entry.file_name, *size, place)
         numbered = list(number_annotations([[dict(one) for one in found]]))
         self.annotations = [
             annotation(a, number=a["id"], image_id=entry.id, image=info) for a in numbered
@@ -181,8 +182,7 @@ class Masks(Sequence[Mask]):
         publish(str(path), write)
 
     def _write(self, stream: BinaryIO) -> None:
-        entry, (height, width) = self._entry, self.size
-        image = {"id": entry.id, "file_name": entry.file_name, "height": height, "width": width}
+        image = self._info.to_json()
         found = entries_of(self.annotations, self.annotations, ids=True)
         write_masks(stream, "coco", history=self.history, images=[image], groups=[found])
 

@@ -11,8 +11,7 @@ from unsam_cli.api.masks import Masks
 from unsam_cli.api.options import settings_from, split, step_from
 from unsam_cli.errors import UnsamError, UsageError
 from unsam_cli.found_masks import FoundMasks, annotate
-from unsam_cli.io.features import ImageEntry
-from unsam_cli.io.pictures import ImageLike, Picture, as_picture, pixels_of
+from unsam_cli.io.pictures import ImageLike, Picture, as_picture, entry_of, pixels_of
 from unsam_cli.prediction.prompted.settings import Box, PromptedSettings
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.provenance import plain
@@ -143,7 +142,7 @@ def _whole(
     from unsam_cli.prediction.predict import Predictor
 
     def use(item: _Item, masks: FoundMasks) -> Masks:
-        entry = _entry(item.path, masks.table.size)
+        entry = entry_of(item.path, masks.table.size)
         return Masks(annotate(entry.id, masks), entry, item.path, [step])
 
     step = step_from("predict", settings, inputs={"checkpoint": segmenter.identity})
@@ -188,14 +187,10 @@ def _prompted(
     for picture in pictures:
         rgb = pixels_of(picture)
         size = (rgb.shape[0], rgb.shape[1])
-        entry = _entry(picture, size)
+        entry = entry_of(picture, size)
         if source is None:
             found = find_all(model, rgb, entry.id, settings)
         else:
             asked = [fit(q, entry, picture, size, settings.granularity) for q in source.every]
             found = answer(model, rgb, entry.id, asked)
         yield Masks(found, entry, picture, [step])
-
-
-def _entry(picture: Picture, size: tuple[int, int]) -> ImageEntry:
-    return ImageEntry(1, picture.name if isinstance(picture, Path) else "image", *size)

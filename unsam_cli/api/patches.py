@@ -19,7 +19,7 @@ from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
 from unsam_cli.io.features import ImageEntry, Record
 from unsam_cli.io.half import widen
-from unsam_cli.io.pictures import ImageLike, Picture, as_picture, pixels_of
+from unsam_cli.io.pictures import ImageLike, Picture, as_picture, entry_of, pixels_of
 from unsam_cli.io.previews import encode_preview
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.settings import Compute
@@ -90,7 +90,7 @@ class Features:
         picture = as_picture(image)
         rgb = pixels_of(picture)
         height, width, _ = rgb.shape
-        entry = ImageEntry(1, _name(picture), height, width, encode_preview(rgb))
+        entry = entry_of(picture, (height, width), encode_preview(rgb))
         patch = max(1, round(height / values.shape[0]))
         return cls([Record((0, 0, width, height), None, 1.0, values)], entry, patch, picture)
 
@@ -178,7 +178,7 @@ def features(
     )
     if isinstance(result, UnsamError):
         raise result
-    entry = ImageEntry(1, _name(picture), result.height, result.width, result.preview)
+    entry = entry_of(picture, (result.height, result.width), result.preview)
     history = [*(regions.history if regions is not None else ()), _step(made, settings, seed)]
     return Features(list(map(_wide, result.records)), entry, made.patch_size, picture, history)
 
@@ -220,11 +220,6 @@ def as_backbone(
     if network or weights is not None:
         raise UsageError("a ready backbone has its weights, facet, layer and dtype already")
     return backbone
-
-
-def _name(picture: Picture) -> str:
-    """Return what masks files call the image."""
-    return "image" if isinstance(picture, np.ndarray) else picture.name
 
 
 def _regions_of(masks: Masks) -> Regions:

@@ -47,7 +47,7 @@ def read_dataset(path: Path, settings: ReadSettings, *, masks: bool = True) -> M
 def source_images(found: MasksFile) -> list[SourceImage]:
     """Return the images of a file, by ascending id."""
     infos = sorted(found.images.values(), key=lambda info: info.id)
-    return [SourceImage(info.id, info.file_name, i) for i, info in enumerate(infos)]
+    return [SourceImage(f.id, f.file_name, i, f.georeference) for i, f in enumerate(infos)]
 
 
 def pictures_of(found: MasksFile, settings: ReadSettings) -> Pictures | None:

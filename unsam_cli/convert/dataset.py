@@ -15,6 +15,7 @@ from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MissingInputError
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.files import files_below as regular_files_below
+from unsam_cli.io.geo import Georeference
 from unsam_cli.io.images import image_size
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.names import Pictures
@@ -24,11 +25,15 @@ from unsam_cli.run.items import Item
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An image of a dataset; `index` is its position in the dataset."""
+    """An image of a dataset; `index` is its position in the dataset.
+
+    `georeference` says where it lies on a map, if the dataset does.
+    """
 
     id: int
     file_name: str
     index: int
+    georeference: Georeference | None = None
 
 
 @dataclass(frozen=True, slots=True)

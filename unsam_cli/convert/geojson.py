@@ -81,7 +81,9 @@ def geometry(found: list[list[PointArray]], place: Georeference) -> dict[str, An
 def places_of(
     images: Iterable[SourceImage], pictures: Pictures | None
 ) -> tuple[dict[int, Georeference], int | None]:
-    """Read where images lie, and the code of their coordinate system.
+    """Find where images lie, and the code of their coordinate system.
+
+    The tags of `pictures` come before what the masks file says of its images.
 
     Returns
     -------
@@ -99,9 +101,10 @@ def places_of(
     """
     found: dict[int, Georeference] = {}
     first: tuple[str, Georeference | None] | None = None
-    for image in images if pictures is not None else ():
-        assert pictures is not None
-        place = georeference(Path(pictures.find(image.file_name)))
+    for image in images:
+        place = image.georeference
+        if pictures is not None:
+            place = georeference(Path(pictures.find(image.file_name))) or place
         first = first or (image.file_name, place)
         if _system(place) != _system(first[1]):
             raise DataError(
@@ -113,7 +116,9 @@ def places_of(
     if not found:
         logger.warning(
             "coordinates are pixels, from the top left corner: %s",
-            "the images have no georeference" if first else "give the GeoTIFFs as --images DIR",
+            "give the GeoTIFFs as --images DIR"
+            if pictures is None
+            else "the images have no georeference",
         )
     return found, first[1].epsg if first and first[1] else None
 

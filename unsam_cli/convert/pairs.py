@@ -105,7 +105,7 @@ def combine(
 
     def write(path: Path) -> None:
         with path.open("wb") as stream:
-            images = map(_entry, pair.images.values())
+            images = map(ImageInfo.to_json, pair.images.values())
             write_masks(stream, "coco", history=history, images=images, groups=groups())
 
     publish(output, write)
@@ -238,12 +238,3 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
 def _history(file: MasksFile) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = file.info.get("unsam", {}).get("history", [])
     return found
-
-
-def _entry(image: ImageInfo) -> dict[str, Any]:
-    return {
-        "id": image.id,
-        "file_name": image.file_name,
-        "height": image.height,
-        "width": image.width,
-    }

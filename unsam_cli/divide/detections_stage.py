@@ -69,7 +69,7 @@ def divide_detections(
 def _images_of_features(features: str) -> tuple[list[ImageInfo], list[dict[str, Any]], Parts]:
     with open_features(features) as file:
         images = [file.image(item.index) for item in feature_items(file)]
-        sized = [ImageInfo(i.id, i.file_name, i.height, i.width) for i in images]
+        sized = [ImageInfo(i.id, i.file_name, i.height, i.width, i.georeference) for i in images]
         return sized, file.attributes.history, parts_of(file.attributes.marks, file.name)
 
 

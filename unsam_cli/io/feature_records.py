@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from unsam_cli.io.geo import Georeference
 from unsam_cli.rle.runs import Rle
 
 PROMPT = "prompt"
@@ -16,13 +17,17 @@ PROMPT = "prompt"
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """One image of a features file: its size in pixels after EXIF rotation, and a JPEG preview."""
+    """One image of a features file: its size in pixels after EXIF rotation, and a JPEG preview.
+
+    `georeference` says where it lies on a map, if its file does.
+    """
 
     id: int
     file_name: str
     height: int
     width: int
     preview: bytes = b""
+    georeference: Georeference | None = None
 
 
 @dataclass(frozen=True, slots=True)

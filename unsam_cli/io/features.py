@@ -108,7 +108,7 @@ class FeatureFile:
         self.attributes = read_attributes(self._file, self.name, self._error)
         self._images = read_images(self._file, self._error)
         self._regions = read_regions(self._file, self._images, self.attributes.dim, self._error)
-        self.ids = self._images.ids
+        self.ids, self.georeferences = self._images.ids, self._images.georeferences
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -125,6 +125,7 @@ class FeatureFile:
                 height=int(self._images.heights[index]),
                 width=int(self._images.widths[index]),
                 preview=preview,
+                georeference=self.georeferences[index],
             )
 
         return self._guard(read)

@@ -13,6 +13,7 @@ import orjson
 
 from unsam_cli.errors import FeatureFileError
 from unsam_cli.io.feature_records import FeatureAttributes
+from unsam_cli.io.geo import Georeference
 from unsam_cli.io.hdf5 import contained, single_values
 from unsam_cli.rle.runs import MAX_PIXELS
 
@@ -86,6 +87,7 @@ class ImageIndex:
     widths: npt.NDArray[np.int32]
     names: Any
     previews: h5py.Dataset | None
+    georeferences: list[Georeference | None]
 
     def places(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the positions of images in the file; arbitrary for images that are not in it."""
@@ -144,7 +146,11 @@ def read_images(file: h5py.File, refusal: Refusal) -> ImageIndex:
     names = _texts(file, "images/file_name", n, refusal).asstr()
     stored = "preview" in file["images"]
     previews = _texts(file, "images/preview", n, refusal) if stored else None
-    return ImageIndex(ids, heights, widths, names, previews)
+    places: list[Georeference | None] = [None] * n
+    if "georeference" in file["images"]:
+        texts = _texts(file, "images/georeference", n, refusal)[:]
+        places = [Georeference.from_json(orjson.loads(text or b"null")) for text in texts]
+    return ImageIndex(ids, heights, widths, names, previews, places)
 
 
 def read_regions(file: h5py.File, images: ImageIndex, dim: int, refusal: Refusal) -> RegionIndex:

@@ -22,6 +22,7 @@ import orjson
 
 from unsam_cli.io.feature_records import FeatureAttributes, ImageEntry, RegionEntry
 from unsam_cli.io.features_index import FORMAT, VERSION
+from unsam_cli.io.geo import placed
 
 Described = tuple[ImageEntry, list[RegionEntry]]
 _SLICE = 256  # number of images whose index entries are written at once
@@ -29,13 +30,17 @@ _SLICE = 256  # number of images whose index entries are written at once
 
 @dataclass(frozen=True)
 class FeatureTotals:
-    """Sizes of a features file: images, records, total patches, channels, element type."""
+    """Sizes of a features file: images, records, total patches, channels, element type.
+
+    `georeferenced` says whether it is known of any image where it lies on a map.
+    """
 
     images: int
     regions: int
     patches: int
     dim: int
     dtype: str
+    georeferenced: bool = False
 
 
 def write_features(
@@ -106,6 +111,7 @@ def _create_index(file: h5py.File, totals: FeatureTotals) -> None:
         "images/height": ((n,), "<i4"),
         "images/width": ((n,), "<i4"),
         "images/preview": ((n,), raw),
+        **({"images/georeference": ((n,), h5py.string_dtype())} if totals.georeferenced else {}),
         "regions/image_id": ((r,), "<i8"),
         "regions/bbox": ((r, 4), "<i4"),
         "regions/rle": ((r,), raw),
@@ -129,6 +135,8 @@ def _write_index(file: h5py.File, described: Iterable[Described]) -> None:
         images["height"][image:stop] = [e.height for e in entries]
         images["width"][image:stop] = [e.width for e in entries]
         _write_ragged(images["preview"], image, [e.preview for e in entries])
+        if "georeference" in images:
+            images["georeference"][image:stop] = [_place(e) for e in entries]
         image = stop
         owned = [(entry.id, r) for entry, regions in batch for r in regions]
         if not owned:
@@ -143,6 +151,11 @@ def _write_index(file: h5py.File, described: Iterable[Described]) -> None:
         ends = patch + np.cumsum([r.patches for _, r in owned])
         regions_["offset"][region + 1 : stop + 1] = ends
         region, patch = stop, int(ends[-1])
+
+
+def _place(image: ImageEntry) -> bytes:
+    found = placed(image.georeference)
+    return orjson.dumps(found["georeference"]) if found else b""
 
 
 def _batches(described: Iterable[Described]) -> Iterator[list[Described]]:

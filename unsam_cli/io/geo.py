@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from unsam_cli.io.settings import pixel_settings
 
@@ -40,6 +40,25 @@ class Georeference:
         found: NDArray[np.float64] = points @ np.array([[a, d], [b, e]]) + np.array([c, f])
         return found
 
+    @classmethod
+    def from_json(cls, stored: Any) -> Georeference | None:
+        """Return what :func:`placed` stored; None if it is missing or makes no sense."""
+        try:
+            a, b, c, d, e, f = map(float, stored["transform"])
+            code = re.fullmatch(r"EPSG:(\d{4,5})", str(stored.get("crs")))
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return None
+        finite = bool(np.isfinite([a, b, c, d, e, f]).all())
+        return cls((a, b, c, d, e, f), int(code[1]) if code else None) if finite else None
+
+
+def placed(place: Georeference | None) -> dict[str, Any]:
+    """Return what the entry of an image has in addition if it is known where it lies on a map."""
+    if place is None:
+        return {}
+    named = {} if place.epsg is None else {"crs": f"EPSG:{place.epsg}"}
+    return {"georeference": {"transform": list(place.transform), **named}}
+
 
 def georeference(path: Path) -> Georeference | None:
     """Read where the pixels of a TIFF lie, from its tags; None if it does not say.
@@ -55,21 +74,31 @@ def georeference(path: Path) -> Georeference | None:
     `ModelTransformation`.
     """
     try:
-        with Image.open(path, formats=("TIFF",)) as image:
-            if (page := pixel_settings().page) is not None:
-                image.seek(page - 1)
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            transform = _transform(tags)
-            keys = _geo_keys(tags.get(_KEYS, ()))
+        tags = _tags(path)
+        transform = _transform(tags)
+        keys = _geo_keys(tags.get(_KEYS, ()))
     except Exception:  # no TIFF, or damaged tags, which do not affect the pixels
         return None
-    if transform is None:
+    if transform is None or not np.isfinite(transform).all():
         return None
     if keys.get(_RASTER_TYPE) == _POINT:  # the centre of the first pixel is at its tiepoint
         a, b, c, d, e, f = transform
         transform = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
     code = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC))
     return Georeference(transform, code if code and _LEAST <= code <= _MOST else None)
+
+
+def _tags(path: Path) -> Any:
+    """Read the tags of the page that ``--page`` names, or of the first, whatever its pixels are."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        tags = ImageFileDirectory_v2(head + stream.read(8) if head[2:3] == b"+" else head)
+        for _ in range(pixel_settings().page or 1):
+            stream.seek(tags.next)
+            tags.load(stream)
+    return tags
 
 
 def _transform(tags: Any) -> tuple[float, float, float, float, float, float] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from unsam_cli.io.geo import Georeference, placed
 from unsam_cli.io.values import whole
 
 
@@ -22,12 +23,20 @@ class ImageInfo:
         Name as stored in the file, see :func:`~unsam_cli.io.names.Pictures`.
     height, width : int
         Height and width in pixels, after EXIF rotation.
+    georeference : Georeference or None
+        Where the image lies on a map. The same image may be listed with it and without it.
     """
 
     id: int
     file_name: str
     height: int
     width: int
+    georeference: Georeference | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as files store it."""
+        size = {"height": self.height, "width": self.width}
+        return {"id": self.id, "file_name": self.file_name, **size, **placed(self.georeference)}
 
 
 def image_info(
@@ -56,7 +65,8 @@ def image_info(
     height, width = whole(record, "height", **sides), whole(record, "width", **sides)
     if min(height, width) < bool(sized):
         raise ValueError(f"height and width must be positive, got {height} and {width}")
-    return ImageInfo(image_id, name, height, width)
+    place = Georeference.from_json(record.get("georeference"))
+    return ImageInfo(image_id, name, height, width, place)
 
 
 def file_name_of(record: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class ImageMasks:
     Attributes
     ----------
     image : dict
-        `id`, and `file_name`, `height` and `width` if the file lists images.
+        `id`; `file_name`, `height`, `width`, `georeference` as far as the file lists them.
     annotations : list of Annotation
         In the order of the file.
     """
@@ -184,7 +184,7 @@ class MasksFile:
         """
         for image_id in self.image_ids:
             info = self.images.get(image_id)
-            image = asdict(info) if info else {"id": image_id}
+            image = info.to_json() if info else {"id": image_id}
             try:
                 found = self.annotations_of(image_id)
             except MaskFileError as error:

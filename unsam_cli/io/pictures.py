@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from unsam_cli.errors import UsageError
+from unsam_cli.io.feature_records import ImageEntry
+from unsam_cli.io.geo import georeference
 from unsam_cli.io.images import image_size, read_image
 from unsam_cli.io.pixels import to_rgb
 
@@ -72,3 +74,10 @@ def size_of(picture: Picture) -> tuple[int, int]:
     if isinstance(picture, Path):
         return image_size(picture)
     return picture.shape[0], picture.shape[1]
+
+
+def entry_of(picture: Picture, size: tuple[int, int], preview: bytes = b"") -> ImageEntry:
+    """Describe an image of this height and width, in pixels, as the only one of a file."""
+    if isinstance(picture, Path):
+        return ImageEntry(1, picture.name, *size, preview, georeference(picture))
+    return ImageEntry(1, "image", *size, preview)

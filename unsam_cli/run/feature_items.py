@@ -9,16 +9,18 @@ from pathlib import Path
 
 from unsam_cli.errors import FeatureFileError
 from unsam_cli.io.features import PROMPT, FeatureFile
+from unsam_cli.io.geo import Georeference
 from unsam_cli.run.inputs import STDIN_NAME, local_file, name_of
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureItem:
-    """An image of a features file: its id, its name, its position in the file."""
+    """An image of a features file: its id, its name, its position in the file and on a map."""
 
     id: int
     file_name: str
     index: int
+    georeference: Georeference | None = None
 
 
 @contextmanager
@@ -46,6 +48,6 @@ def lasting(file: FeatureFile) -> list[Path]:
 
 def feature_items(file: FeatureFile) -> list[FeatureItem]:
     """Return all images of `file`, by ascending id."""
-    named = zip(file.ids.tolist(), file.file_names(), strict=True)
-    items = [FeatureItem(i, name, index) for index, (i, name) in enumerate(named)]
+    columns = (file.ids.tolist(), file.file_names(), range(len(file)), file.georeferences)
+    items = list(map(FeatureItem, *columns))
     return sorted(items, key=lambda item: item.id)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, Record, RegionEntry
 from unsam_cli.io.features_writer import FeatureTotals, write_features
-from unsam_cli.run.items import Item
+from unsam_cli.io.geo import Georeference, placed
+from unsam_cli.run.items import Item, georeference_of
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import FileSink
 
@@ -55,7 +56,8 @@ class FeatureSink(FileSink):
 
     def add(self, item: Item, result: FeatureResult, content: int | None = None) -> None:
         """Store the features of one image."""
-        image = ImageEntry(item.id, item.file_name, result.height, result.width, result.preview)
+        size, place = (result.height, result.width), georeference_of(item)
+        image = ImageEntry(item.id, item.file_name, *size, result.preview, place)
         self.made_at = 0
         regions = [RegionEntry.of(record) for record in result.records]
         self._append(image, regions, [record.features for record in result.records], content)
@@ -72,6 +74,7 @@ class FeatureSink(FileSink):
             "content": content,
             "height": image.height,
             "width": image.width,
+            **placed(image.georeference),
             "preview": base64.b64encode(image.preview).decode(),
             "regions": [[r.bbox, r.counts.decode(), r.score, r.grid] for r in regions],
         }
@@ -100,11 +103,14 @@ class FeatureSink(FileSink):
 
     def _totals(self, ids: list[int]) -> FeatureTotals:
         regions = patches = 0
+        placed = False
         for image_id in ids:
-            entries = self._described(image_id)[1]
+            image, entries = self._described(image_id)
             regions += len(entries)
             patches += sum(r.patches for r in entries)
-        return FeatureTotals(len(ids), regions, patches, self.attributes.dim, self.dtype.name)
+            placed |= image.georeference is not None
+        form = (self.attributes.dim, self.dtype.name)
+        return FeatureTotals(len(ids), regions, patches, *form, georeferenced=placed)
 
     def _described(self, image_id: int) -> tuple[ImageEntry, list[RegionEntry]]:
         record = self.journal.read(image_id)
@@ -114,6 +120,7 @@ class FeatureSink(FileSink):
             height=record["height"],
             width=record["width"],
             preview=base64.b64decode(record["preview"]),
+            georeference=Georeference.from_json(record.get("georeference")),
         )
         regions = [
             RegionEntry((b[0], b[1], b[2], b[3]), counts.encode(), score, (g[0], g[1]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from unsam_cli.io.geo import Georeference
     from unsam_cli.io.pictures import Picture
 
 
@@ -28,6 +29,13 @@ class ImageItem:
         """Path of the image."""
         return Path(self.place)
 
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the image lies on a map, as the tags of its file say."""
+        from unsam_cli.io.geo import georeference
+
+        return georeference(self.path)
+
 
 class Item(Protocol):
     """An image as an item of a run."""
@@ -46,6 +54,12 @@ class Item(Protocol):
 def fault_of(item: Item) -> str:
     """Return why an item cannot be processed; empty if it can."""
     return str(getattr(item, "fault", ""))
+
+
+def georeference_of(item: Item) -> Georeference | None:
+    """Return where the image of an item lies on a map; None if that is not known."""
+    found: Georeference | None = getattr(item, "georeference", None)
+    return found
 
 
 class OnDisk(Protocol):

@@ -130,6 +130,7 @@ def _merge_features(files: Sequence[Path], output: str, partial: bool) -> None:
             patches=sum(f.patch_count for f in shards),
             dim=first.attributes.dim,
             dtype=first.dtype.name,
+            georeferenced=any(any(f.georeferences) for f in shards),
         )
         publish(
             output, lambda path: write_features(path, attributes, totals, described(), chunks())

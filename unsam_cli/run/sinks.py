@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 import orjson
 
 from unsam_cli.errors import DataError, UsageError
+from unsam_cli.io.geo import placed
 from unsam_cli.io.masks_lines import KEPT_IDS, MaskLines
 from unsam_cli.io.masks_writer import write_masks
-from unsam_cli.run.items import Item
+from unsam_cli.run.items import Item, georeference_of
 from unsam_cli.run.journal import Journal, refuse_other_settings
 from unsam_cli.run.output import check_output, output_path, publish
 from unsam_cli.run.replacing import files_of
@@ -175,6 +176,7 @@ class MaskSink(FileSink):
             "content": content,
             "height": result.height,
             "width": result.width,
+            **placed(georeference_of(item)),
         }
         self.made_at = 0
         # Masks are a blob, so that the list of images can be written without reading them.
@@ -204,12 +206,8 @@ class MaskSink(FileSink):
 
     def _image(self, image_id: int) -> dict[str, Any]:
         record = self.journal.read(image_id)
-        return {
-            "id": image_id,
-            "file_name": record["file_name"],
-            "height": record["height"],
-            "width": record["width"],
-        }
+        kept = ("file_name", "height", "width", "georeference")
+        return {"id": image_id, **{key: record[key] for key in kept if key in record}}
 
     def _annotations(self, image_id: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = orjson.loads(self.journal.read_blob(image_id))

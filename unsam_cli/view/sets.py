@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -69,7 +69,7 @@ class MaskSets:
         for file, ids in zip(self.files, self._ids, strict=True):
             info = file.images.get(ids.get(image_id, -1)) if image_id in ids else None
             if info is not None:
-                return {**asdict(info), "id": image_id}
+                return {**info.to_json(), "id": image_id}
         return {"id": image_id}
 
     def photograph(self, image_id: int) -> Photograph:
