@@ -29,7 +29,8 @@ except (ValueError, RuntimeWarning) as e:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger(__name__)
+# Shown by default, as progress is; `run/progress.py` has the name, too, but this file is below it.
+logger = logging.getLogger("unsam_cli.progress")
 
 
 class Notice(event.Listener):  # type: ignore[misc]
@@ -40,10 +41,7 @@ class Notice(event.Listener):  # type: ignore[misc]
     def on_start(self, _: event.Event) -> None:
         """Write the line."""
         if not self.told and sys.stderr.isatty():
-            logger.info(
-                "compiling kernels; this happens only in the first run after an installation or an "
-                "update, and takes up to a minute"
-            )
+            logger.info("compiling kernels, once per installation or update: up to a minute")
             self.told = True
 
     def on_end(self, _: event.Event) -> None:
