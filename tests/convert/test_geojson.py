@@ -183,6 +183,10 @@ def test_one_file_has_one_system(invoke: Invoke, tmp_path: Path) -> None:
     ran = invoke("convert", "--to", "geojson", masks, "--images", tmp_path)
     assert ran.exit_code == 0, ran.stderr
     assert "crs" not in json.loads(ran.stdout)  # WGS 84 is what GeoJSON means
+    write_tiff(tmp_path / "b.tif", (2048, 0, 1, 4326), pixels=np.zeros((H, 2 * W, 3), np.uint8))
+    ran = invoke("convert", "--to", "geojson", masks, "--images", tmp_path)
+    assert ran.exit_code == 65
+    assert "b.tif: has 60 x 20 pixels, but its annotations are for 30 x 20" in ran.stderr
 
 
 def test_the_place_goes_through_the_pipe(invoke: Invoke, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from unsam_cli.convert.dataset import SourceImage
 from unsam_cli.convert.outlines import PointArray, pieces
 from unsam_cli.errors import DataError, UsageError
 from unsam_cli.io.geo import Georeference, georeference
+from unsam_cli.io.images import image_size
 from unsam_cli.io.masks_writer import number_annotations, write_list
 from unsam_cli.io.names import Pictures
+from unsam_cli.io.sizes import check_size
 from unsam_cli.rle import Rle
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import MaskResult, MaskSink
@@ -25,10 +27,12 @@ logger = logging.getLogger(__name__)
 _WGS84 = 4326  # what GeoJSON has without a `crs`
 _PIXELS = Georeference((1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 _NOT_PROPERTIES = ("id", "geometry")
+Place = tuple[Georeference, Path | None]
+"""Where an image lies, and the picture whose tags say so; None if the masks file does."""
 
 
 def to_geojson(
-    image: SourceImage, result: MaskResult, places: Mapping[int, Georeference], tolerance: float
+    image: SourceImage, result: MaskResult, places: Mapping[int, Place], tolerance: float
 ) -> MaskResult:
     """Replace masks by geometries.
 
@@ -38,7 +42,7 @@ def to_geojson(
         The image.
     result : MaskResult
         Its masks.
-    places : mapping of int to Georeference
+    places : mapping of int to Place
         Where images lie, by id; others are described in pixels.
     tolerance : float
         See :func:`~unsam_cli.convert.outlines.pieces`.
@@ -47,8 +51,15 @@ def to_geojson(
     -------
     MaskResult
         Annotations with `geometry` and `file_name` in the place of `segmentation` and `bbox`.
+
+    Raises
+    ------
+    ImageFileError
+        The picture has another size than its masks, which would lie elsewhere.
     """
-    place = places.get(image.id, _PIXELS)
+    place, path = places.get(image.id, (_PIXELS, None))
+    if path is not None:
+        check_size(path, image_size(path), (result.height, result.width))
     changed = []
     for a in result.annotations:
         coded = a["segmentation"]
@@ -80,14 +91,14 @@ def geometry(found: list[list[PointArray]], place: Georeference) -> dict[str, An
 
 def places_of(
     images: Iterable[SourceImage], pictures: Pictures | None
-) -> tuple[dict[int, Georeference], int | None]:
+) -> tuple[dict[int, Place], int | None]:
     """Find where images lie, and the code of their coordinate system.
 
     The tags of `pictures` come before what the masks file says of its images.
 
     Returns
     -------
-    dict of Georeference
+    dict of Place
         By id, for all images or for none.
     int or None
         The EPSG code, if it is known.
@@ -99,12 +110,14 @@ def places_of(
     MissingInputError
         An image does not exist.
     """
-    found: dict[int, Georeference] = {}
+    found: dict[int, Place] = {}
     first: tuple[str, Georeference | None] | None = None
     for image in images:
-        place = image.georeference
+        place, path = image.georeference, None
         if pictures is not None:
-            place = georeference(Path(pictures.find(image.file_name))) or place
+            picture = pictures.find(image.file_name)
+            if (tagged := georeference(picture)) is not None:
+                place, path = tagged, picture
         first = first or (image.file_name, place)
         if _system(place) != _system(first[1]):
             raise DataError(
@@ -112,7 +125,7 @@ def places_of(
                 "convert them one by one, or bring the images into one coordinate system"
             )
         if place is not None:
-            found[image.id] = place
+            found[image.id] = place, path
     if not found:
         logger.warning(
             "coordinates are pixels, from the top left corner: %s",

@@ -58,7 +58,7 @@ class WriteSettings(Settings):
         Folder of the images, for ``tsv``.
     pictures : Pictures, optional
         The images in it.
-    places : mapping of int to Georeference
+    places : mapping of int to Place
         Where images lie on a map, by id, for ``geojson``.
     """
 
