@@ -95,3 +95,17 @@ def test_transparency_and_small_reductions_are_left_to_others(
     alpha = np.dstack([rgb, np.full((H, W), 255, np.uint8)])
     tifffile.imwrite(path, alpha, photometric="rgb", extrasamples=["unassalpha"])
     assert read_image(path, longest=50).shape == rgb.shape
+
+
+@pytest.mark.parametrize("bits", [1, 4])
+def test_values_of_parts_of_bytes_are_left_to_pillow(
+    tmp_path: Path, rgb: NDArray[np.uint8], bits: int
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rgb[:, : W * bits // 8, 0], photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        page: Any = file.pages[0]
+        page.tags["ImageWidth"].overwrite(W)
+        page.tags["BitsPerSample"].overwrite(bits)
+    assert read_image(path).max() == 255
+    np.testing.assert_array_equal(read_image(path, longest=50), read_image(path))

@@ -206,8 +206,8 @@ def _read(
     try:
         image = _open_image(stream, name, most)
         if longest is not None and image.format == "TIFF" and max(image.size) >= 2 * longest:
-            stream.seek(0)
-            if (small := reduced(stream, name, longest)) is not None:
+            small = reduced(stream, name, longest)
+            if small is not None:
                 return small
         if isinstance(image, OtherTiff):
             return copied(image.read(most))

@@ -21,6 +21,7 @@ from unsam_cli.io.tiff import NODATA, bands_of, orientation_of, page_of
 _ROWS = 256  # pixels; a row of tiles can be higher
 _GREY, _RGB = 1, 2  # values of the tag PhotometricInterpretation
 _PLAIN = 1  # value of the tag Compression
+_BITS = (8, 16, 32, 64)  # per value; Pillow stretches values of fewer bits than 8
 
 
 def reduced(stream: BinaryIO, name: str, longest: int) -> NDArray[np.uint8] | None:
@@ -66,9 +67,10 @@ def reduced(stream: BinaryIO, name: str, longest: int) -> NDArray[np.uint8] | No
 
 
 def _is_plain(page: Any) -> bool:
-    """Whether values are grey or RGB, without transparency and depth."""
+    """Whether values are grey or RGB, in whole bytes, without transparency and depth."""
     alpha = page.dtype == np.uint8 and any(kind in (1, 2) for kind in page.extrasamples)
     sound = page.photometric in (_GREY, _RGB) and page.imagedepth == 1 and page.dtype is not None
+    sound = sound and page.bitspersample in _BITS
     return sound and (not alpha or pixel_settings().bands is not None)
 
 
