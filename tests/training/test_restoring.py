@@ -82,6 +82,15 @@ def test_what_cannot_be_gone_on_from_is_named(
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_of_an_earlier_version_lists_images_only(
+    trained: Path, tmp_path: Path
+) -> None:
+    old = {"1.png": "damaged"}
+    assert resume_with(trained, tmp_path / "run", lambda c: c.state.update(skipped=old)) == 3
+    [line] = (tmp_path / "run.errors.jsonl").read_text().splitlines()
+    assert '"1.png"' in line
+
+
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     if at and at[0] == "settings" and len(at) > 1:  # compared as they are
         return

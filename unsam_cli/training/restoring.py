@@ -13,6 +13,7 @@ from unsam_cli.backbones.checkpoints import check_fit
 from unsam_cli.backbones.soundness import check_finite, check_kind
 from unsam_cli.errors import CheckpointError
 from unsam_cli.training.checkpoint_files import Checkpoint
+from unsam_cli.training.skipped import restored
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _FIX = "delete the folder to go on from the checkpoint before"
@@ -75,17 +76,8 @@ def _check_progress(state: Mapping[str, Any]) -> None:
         raise ValueError("its mean of the last losses cannot be read")
     if not all(isinstance(name, str) and _is_number(x) for name, x in sums.items()):
         raise ValueError("its mean of the last losses cannot be read")
-    if not isinstance(skipped, list) or not all(map(_is_skipped, skipped)):
+    if restored(skipped) is None:
         raise ValueError("its list of skipped images cannot be read")
-
-
-def _is_skipped(value: object) -> bool:
-    """Whether these are the values of a `Skipped`."""
-    if not isinstance(value, tuple) or len(value) != 3:
-        return False
-    name, reason, annotation = value
-    plain = annotation is None or isinstance(annotation, (int, str))
-    return isinstance(name, str) and isinstance(reason, str) and plain
 
 
 def _is_number(value: object) -> bool:

@@ -31,6 +31,27 @@ class Skipped(NamedTuple):
     annotation: int | str | None = None
 
 
+def restored(state: object) -> list[Skipped] | None:
+    """Return what was skipped, as a checkpoint has it; None if it cannot be read.
+
+    Checkpoints of earlier versions have images only: a dict of their reasons.
+    """
+    listed = [(*one, None) for one in state.items()] if isinstance(state, dict) else state
+    if not isinstance(listed, list):
+        return None
+    found = []
+    for one in listed:
+        if not isinstance(one, tuple) or len(one) != 3:
+            return None
+        name, reason, which = one
+        if not (isinstance(name, str) and isinstance(reason, str)):
+            return None
+        if which is not None and not isinstance(which, int | str):
+            return None
+        found.append(Skipped(name, reason, which))
+    return found
+
+
 class SkippedList:
     """All that was skipped, each once, in the order in which it was met.
 

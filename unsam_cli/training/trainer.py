@@ -24,7 +24,7 @@ from unsam_cli.training.metrics import Mean, MetricsLog, check_tensorboard
 from unsam_cli.training.progress import TrainingReporter, TrainingReporterFactory
 from unsam_cli.training.sampler import Sampler
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
-from unsam_cli.training.skipped import Skipped, SkippedList
+from unsam_cli.training.skipped import Skipped, SkippedList, restored
 from unsam_cli.training.task import Batch, Task
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Trainer(ExitStack):
             self.learner.load(checkpoint, last)
             self.done, self.best = checkpoint.state["step"], checkpoint.state["best"]
             self.mean = Mean(**checkpoint.state["mean"])
-            self.skipped.add(Skipped(*one) for one in checkpoint.state["skipped"])
+            self.skipped.add(restored(checkpoint.state["skipped"]) or ())
             self.world.on_main(lambda: self._publish_again(checkpoint))
         self.world.on_main(self.skipped.rewrite)
         if self.metrics is not None:
