@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.backbones import Backbone, create_backbone
-from unsam_cli.errors import DataError, ImageFileError, MaskFileError, MissingInputError, UnsamError
+from unsam_cli.errors import DataError, ImageFileError, MissingInputError, UnsamError
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
@@ -209,7 +209,7 @@ def test_errors_come_in_place(photos: list[Photo], tmp_path: Path, threadsafe: b
         MissingInputError,
         FeatureResult,
         ImageFileError,
-        MaskFileError,
+        ImageFileError,
         ItemError,
     ]
     assert [item for item, _ in pairs] == items

@@ -58,7 +58,7 @@ def test_no_overlay_replaces_another(folder: Path, tmp_path: Path, entry: Entry)
 
 def test_large_pictures_are_read_at_a_reduced_size(folder: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo).save(folder / "house.jpg")
-    entry = {"id": 1, "file_name": "house.jpg"}
+    entry = {"id": 1, "file_name": "house.jpg", "height": 240, "width": 320}
     assert image_loader(folder)(entry).shape == (240, 320, 3)
     assert image_loader(folder, longest=70)(entry).shape == (60, 80, 3)
 
