@@ -84,7 +84,7 @@ def command(
         raise UsageError(f"--partial is for shards: remove {combine}")
     if on_error == "skip" and not combine:
         raise UsageError("--on-error skip is for --union and --snap: a damaged shard is no result")
-    skipped: Any = False
+    skipped = False
     if combine:
         if len(files) != 2:
             raise UsageError(f"{combine} needs two files, got {len(files)}")
@@ -97,7 +97,7 @@ def command(
         else:
             from unsam_cli.convert.union import union as unite
 
-            skipped = unite(*files, max_iou=max_iou, ranked=ranked, **common).skipped
+            skipped = bool(unite(*files, max_iou=max_iou, ranked=ranked, **common).skipped)
     elif reports:
         merge_reports(files, output=output, no_clobber=no_clobber, partial=partial)
     else:

@@ -16,6 +16,7 @@ from unsam_cli.divide.draw import draw_cuts, refinement_for, whole_image
 from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.errors import UsageError
+from unsam_cli.extraction.settings import OF_PARTS
 from unsam_cli.found_masks import annotate
 from unsam_cli.io.pictures import ImageLike, as_picture
 from unsam_cli.run.parallel import spread
@@ -23,7 +24,6 @@ from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.seeds import image_seed
 
 Options = Mapping[str, Any] | None
-_OF_REGIONS = ("region_size", "tile", "overlap")
 
 
 def divide(
@@ -194,7 +194,7 @@ def segment(
     for_parts = settings_from(ConquerSettings, conquer)
     picture = as_picture(image)
     made = as_backbone(backbone, options, weights=weights, device=device, seed=seed)
-    of_whole = {name: value for name, value in options.items() if name not in _OF_REGIONS}
+    of_whole = {name: value for name, value in options.items() if name not in OF_PARTS}
     whole = features(picture, backbone=made, **of_whole)
     objects = _divide(whole, for_objects, seed=seed)
     regions = features(picture, backbone=made, regions=objects, **{"whole_image": True, **options})

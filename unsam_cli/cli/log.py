@@ -72,8 +72,10 @@ class Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to show a record."""
+        if record.levelno != logging.WARNING:
+            return True
         text = record.getMessage()
-        again = record.levelno == logging.WARNING and text in self.said
+        again = text in self.said
         self.said.add(text)
         return not again
 

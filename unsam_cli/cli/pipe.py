@@ -23,14 +23,13 @@ from unsam_cli.cli.defaults import config_file
 from unsam_cli.cli.log import Once
 from unsam_cli.cli.pipe_options import Words
 from unsam_cli.errors import OutputError, UsageError
+from unsam_cli.extraction.settings import OF_PARTS
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.run.shards import Shard
 
 if TYPE_CHECKING:
     from unsam_cli.run.stand_ins import StandIns
-
-_OF_REGIONS = ("--region-size", "--tile", "--overlap")
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,8 @@ def _words_of(images: ImageQuery) -> list[str]:
 
 def _without_regions(words: list[str]) -> list[str]:
     """Leave out what the features of whole images have no use for."""
-    left = [i for i, word in enumerate(words) if word in _OF_REGIONS]
+    unused = {f"--{name.replace('_', '-')}" for name in OF_PARTS}
+    left = [i for i, word in enumerate(words) if word in unused]
     return [word for i, word in enumerate(words) if i not in left and i - 1 not in left]
 
 

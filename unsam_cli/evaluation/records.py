@@ -25,6 +25,16 @@ def of_sound_records(masks: MasksFile, image_id: int | None, read: Callable[[Rec
         Id of the image in this file; None if the file does not have it.
     read : callable
         Reads records, all or one; raises a DataError if one is invalid.
+
+    Returns
+    -------
+    object
+        Result of `read` for the records that are left.
+
+    Raises
+    ------
+    DataError
+        A record is invalid, and the file was not opened to leave such records out.
     """
     records = [] if image_id is None else masks.records_of(image_id)
     try:

@@ -11,6 +11,8 @@ from unsam_cli.settings import Settings, setting
 AUTO = "auto"
 OVERLAP = 0.3
 """Usual overlap of neighbouring tiles, as a fraction of a tile."""
+OF_PARTS = ("region_size", "tile", "overlap")
+"""Fields of `PlanSettings` that only matter where parts of an image are seen, not for `divide`."""
 
 
 @dataclass(frozen=True)

@@ -102,15 +102,14 @@ class FeatureSink(FileSink):
         self.journal.close(discard=True)
 
     def _totals(self, ids: list[int]) -> FeatureTotals:
-        regions = patches = 0
-        placed = False
+        regions, patches, on_map = 0, 0, False
         for image_id in ids:
             image, entries = self._described(image_id)
             regions += len(entries)
             patches += sum(r.patches for r in entries)
-            placed |= image.georeference is not None
+            on_map |= image.georeference is not None
         form = (self.attributes.dim, self.dtype.name)
-        return FeatureTotals(len(ids), regions, patches, *form, georeferenced=placed)
+        return FeatureTotals(len(ids), regions, patches, *form, georeferenced=on_map)
 
     def _described(self, image_id: int) -> tuple[ImageEntry, list[RegionEntry]]:
         record = self.journal.read(image_id)
