@@ -25,7 +25,7 @@ from unsam_cli.errors import EXIT_SKIPPED, UsageError
     "--max-iou",
     type=click.FloatRange(0, 1),
     default=0.02,
-    help="With --union: maximum IoU with a mask of the first file that still counts as no overlap.",
+    help="With --union: drop masks of the second file whose IoU with one of the first is higher.",
 )
 @options.option(
     "--ranked",

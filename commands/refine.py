@@ -40,7 +40,7 @@ def command(
     """Refine masks against their photographs, all masks of an image together.
 
     Reads a masks file in any form that lists its images, and the images; writes masks as COCO
-    JSON. Ids, scores and other keys are kept; parents are found again from the refined masks.
+    JSON. Ids, scores and other keys are kept; parents are computed again from the refined masks.
 
     \b
       unsam refine masks.json --images photos/ -o refined.json

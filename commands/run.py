@@ -27,7 +27,7 @@ from unsam_cli.run.shards import parse_shard
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
     group="Output",
-    help="Folder for masks.json, report.html and overlays/; it is made if need be.",
+    help="Folder for masks.json, report.html and overlays/; it is created if it does not exist.",
 )
 @options.run_option(
     "--keep",
@@ -39,7 +39,10 @@ from unsam_cli.run.shards import parse_shard
     "--report/--no-report", default=True, group="Output", help="Write FOLDER/report.html."
 )
 @options.run_option(
-    "--overlays", is_flag=True, group="Output", help="Draw the masks of each image, as PNG."
+    "--overlays",
+    is_flag=True,
+    group="Output",
+    help="Also write each image with its masks drawn over it, as PNG.",
 )
 @stage_options(extract_features.command, divide.command, conquer.command)
 @field_options(RunSettings, "resume", "shard", "on_error", "seed", "jobs")
@@ -56,8 +59,8 @@ def command(
     """Segment images into objects, parts, and parts of parts, and show them.
 
     Reads images; writes a folder. The masks are those of extract-features, divide, extract-features
-    --regions and conquer in a pipe. An option of a stage has its name before it, in a config file
-    too: there, each stage has its own table.
+    --regions and conquer in a pipe. Options of a stage begin with its name. In a config file each
+    stage has its own table.
 
     \b
       unsam run photos/ -o out/

@@ -30,8 +30,8 @@ from unsam_cli.view.settings import FigureSettings
 @options.files_option(
     "--ground-truth",
     metavar="GT.json",
-    help="Masks file of the ground truth: a row of the figure; --select best and worst then go by "
-    "recall.",
+    help="Masks file of the ground truth: it gets a row of the figure, and --select best and worst "
+    "rank by recall.",
 )
 @options.run_option(
     "--overlays",

@@ -120,7 +120,7 @@ def crowds_setting(**declared: Any) -> Any:
     return setting(
         "ignore",
         "Crowd regions (iscrowd is 1): ignore them, or count them as masks. Some tools mark "
-        "every RLE so.",
+        "every RLE as a crowd.",
         choices=("ignore", "masks"),
         results="changed",
         **declared,

@@ -55,7 +55,7 @@ def _dotted(name: str, one: Option) -> Callable[[Any], Any]:
     """Return the declaration of an option of another command."""
     word = max(one.opts, key=len).lstrip("-")
     text = one.help or ""
-    if one.default not in (None, False) and "[default" not in text:
+    if one.default is not None and not one.is_flag and "[default" not in text:
         text += f"  [default: {one.default}]"
     said: dict[str, Any] = {"is_flag": True} if one.is_flag else {"type": str, "default": None}
     if not one.is_flag:

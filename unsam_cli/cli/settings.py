@@ -113,7 +113,7 @@ def _said(one: Field[Any], declared: Declared, annotation: Any, *, unset: bool) 
     text, kind = declared.help, _plain_type(annotation)
     unset = unset or declared.default_text is not None
     default = declared.default_text or _as_text(one.default)
-    if unset and default not in (None, False):
+    if unset and default is not None and default is not False:  # 0 is a default
         text += f"  [default: {default}]"
     said: dict[str, Any] = {"group": declared.group, "help": text, "provenance": declared.results}
     if declared.metavar:

@@ -48,7 +48,7 @@ class FilterSettings(Settings):
     )
     nms_iou: float = setting(
         1.0,
-        "Maximum IoU with a mask of higher score that is kept; 1 keeps all.",
+        "Drop masks whose IoU with a mask of higher score exceeds this; 1 keeps all.",
         least=0,
         most=1,
         metavar="IOU",

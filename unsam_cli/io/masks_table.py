@@ -206,6 +206,6 @@ def _tell_crowds(index: Index) -> None:
     if 2 * crowds > every:
         logger.warning(
             "%s: %d of %d annotations are crowd regions (iscrowd is 1), which are not masks of "
-            "objects; some tools mark every RLE so: --crowds masks counts them",
+            "objects; some tools mark every RLE as a crowd: --crowds masks counts them",
             *(index.sources[0].name, crowds, every),
         )

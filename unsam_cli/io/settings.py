@@ -23,27 +23,27 @@ class PixelSettings(Settings):
 
     exif: str = reading(
         "apply",
-        "Turn photographs as their EXIF orientation says, or ignore it: for masks that were "
-        "drawn on the unturned pixels.",
+        "apply: turn photographs upright, by their EXIF orientation. ignore: do not turn them, for "
+        "masks that were drawn on the unturned pixels.",
         choices=("apply", "ignore"),
     )
     page: int | None = reading(
         None,
-        "Page of TIFF files, from 1.  [default: the first of the largest size]",
+        "Page of TIFF files, counted from 1.  [default: the first of the largest size]",
         least=1,
         metavar="N",
     )
     bands: tuple[int, ...] | None = reading(
         None,
-        "Bands of TIFF files that become red, green and blue, from 1; one is grey.  [default: "
-        "the first three]",
+        "Bands of TIFF files, counted from 1, that become red, green and blue; a single band "
+        "becomes grey.  [default: the first three]",
         least=1,
         metavar="R,G,B",
     )
     range: tuple[float, float] | None = reading(
         None,
-        "Values that become black and white, of pictures of more than 8 bits: the same for a "
-        "whole series.  [default: what each picture holds]",
+        "For pictures of more than 8 bits: the values that become black and white, the same in "
+        "all pictures.  [default: what each picture holds]",
         metavar="LO,HI",
     )
 

@@ -75,8 +75,8 @@ class SegmenterConfig(Settings):
     )
     scale: float = network(
         0.0,
-        "Factor by which images are resized instead: for inference up to --longest-side, for "
-        "training times a random factor from --jitter; 0 is off.",
+        "Resize images by this factor, not to --short-side: for inference up to --longest-side, "
+        "for training times a random factor from --jitter; 0 is off.",
         least=0,
         metavar="F",
     )

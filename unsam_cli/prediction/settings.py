@@ -15,7 +15,7 @@ class PredictCompute(Compute):
 
     dtype: str = setting(
         "auto",
-        "Precision of a network; auto is float32, but of CondInst bfloat16 where the device "
+        "Precision of the network; auto is float32, but for CondInst bfloat16 where the device "
         "has it.",
         choices=("auto", *DTYPES),
         group="Compute",

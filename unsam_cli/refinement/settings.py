@@ -31,7 +31,7 @@ class RefineSettings(Settings):
     )
     min_iou: float = setting(
         0.5,
-        "Drop a mask if the IoU of the refined mask with the mask before is lower.",
+        "Drop a mask if the IoU of its refined and its original form is lower.",
         least=0,
         most=1,
     )
@@ -48,7 +48,9 @@ class RefineSettings(Settings):
         least=32,
     )
     crop: float = setting(
-        2.0, "Side of the crops for cascadepsp, in longer sides of the mask's box.", least=1
+        2.0,
+        "Side of the crops for cascadepsp, relative to the longer side of the mask's box.",
+        least=1,
     )
     colours: Literal["rgb", "bgr"] = setting(
         "rgb",

@@ -201,7 +201,7 @@ def annotations_after(
 ) -> list[dict[str, Any]]:
     """Return the annotations of an image with their refined masks, in the order of the file.
 
-    Parents and granularity are found again; all other keys are kept, and with `ids` also the ids.
+    Parents and granularity are computed again; all other keys are kept, with `ids` also the ids.
     Crowd regions are not refined and follow.
     """
     parent = parents(refined.table, CONTAINED)

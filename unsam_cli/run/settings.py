@@ -68,8 +68,8 @@ class RunSettings(Settings):
     )
     on_error: Literal["fail", "skip"] = running(
         "fail",
-        "fail: stop at the first bad image. skip: leave out bad images, and bad masks of others, "
-        "list them in OUTPUT.errors.jsonl, and exit with 3.",
+        "fail: stop at the first bad image. skip: leave out bad images and bad masks, list them in "
+        "OUTPUT.errors.jsonl, and exit with 3.",
         choices=("fail", "skip"),
     )
     seed: int = setting(0, "Seed of all random numbers.", group="Run", least=0)

@@ -86,7 +86,7 @@ class DataSettings(Settings):
     )
     nms_iou: float = sample(
         1.0,
-        "Maximum IoU of a mask with one of higher score; others are left out. 1 keeps all.",
+        "Leave out masks whose IoU with a mask of higher score exceeds this; 1 keeps all.",
         least=0,
         most=1,
         metavar="IOU",

@@ -152,7 +152,7 @@ class TrainerSettings(Settings):
     )
     accumulate: int = computing(
         1,
-        "Number of batches whose gradients are accumulated per step; more need less memory.",
+        "Number of batches whose gradients are accumulated per step; a larger one saves memory.",
         least=1,
     )
     device: str = device_setting()

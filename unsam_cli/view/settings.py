@@ -21,12 +21,12 @@ class FigureSettings(Settings):
     """
 
     columns: int = setting(
-        6, "Photographs beside each other in the figure.", group="Method", least=1, results=False
+        6, "Number of photographs per row of the figure.", group="Method", least=1, results=False
     )
     select: str = setting(
         RANDOM,
-        "Photographs in the figure: as many as columns, or those with these ids. best and worst go "
-        "by the recall at an IoU over 0.5, or by the mean score without --ground-truth.",
+        "Photographs in the figure: as many as columns, or those with these ids. best and worst "
+        "rank by the recall at an IoU over 0.5, or by the mean score without --ground-truth.",
         group="Method",
         metavar="best|worst|random|ID,...",
         results=False,
