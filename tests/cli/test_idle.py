@@ -32,6 +32,7 @@ IDLE = [
     ("convert lvis x --components", "--components"),
     ("convert lvis x --order file", "--order"),
     ("convert lvis x --tolerance 1", "--tolerance"),
+    ("convert --to yolo x --format ndjson", "--format"),
     ("convert checkpoint x --max-iou 0.5", "--max-iou"),
     ("train x --images . -o r --validate-every 3", "--validate-every"),
     ("train x --images . -o r --lr-floor 0.1", "--lr-floor"),

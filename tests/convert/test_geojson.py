@@ -170,6 +170,9 @@ def test_without_a_place_coordinates_are_pixels(invoke: Invoke, tmp_path: Path) 
     polygons = found["features"][0]["geometry"]["coordinates"]
     np.testing.assert_array_equal(covered(polygons), mask)
     assert area_of(polygons[0][0]) > 0
+    ran = invoke("convert", "--to", "geojson", masks, "--tolerance", 3)
+    assert ran.exit_code == 0, ran.stderr
+    assert json.loads(ran.stdout)["unsam"]["history"][-1]["options"]["tolerance"] == 3
 
 
 def test_one_file_has_one_system(invoke: Invoke, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from unsam_cli.cli.defaults import origin
-from unsam_cli.convert.formats import CHECKPOINT, Request, parse_request
+from unsam_cli.convert.formats import CHECKPOINT, OUTLINED, Request, parse_request
 from unsam_cli.errors import UsageError
 from unsam_cli.models.settings import CONDINST
 from unsam_cli.view.settings import RANDOM
@@ -160,8 +160,13 @@ RULES: dict[str, tuple[Idle, ...]] = {
         ),
         Idle(
             "tolerance",
-            _converted(lambda request: request.target not in ("polygons", "yolo")),
-            "without --to polygons or yolo",
+            _converted(lambda request: request.target not in OUTLINED),
+            f"without --to {', '.join(OUTLINED[:-1])} or {OUTLINED[-1]}",
+        ),
+        Idle(
+            "format",
+            _converted(lambda request: request.target not in ("coco", "polygons")),
+            "without --to coco or polygons",
         ),
         Idle(
             "png",

@@ -35,6 +35,8 @@ CHECKPOINT = "checkpoint"
 """Format of weights of a network, which become a model folder."""
 FOLDERS = frozenset({"sa1b", "labelmap", "yolo"})
 """Formats that are written as a folder."""
+OUTLINED = ("polygons", "yolo", "geojson")
+"""Formats whose masks are outlines, which can be simplified."""
 WITHOUT_CROWDS = frozenset({"results", "yolo"})
 """Formats that cannot hold crowd regions."""
 BSDS_MIN_AREA = 64
