@@ -23,7 +23,7 @@ BEST = 60  # masks that are drawn of each kind, those of the highest score
 def main() -> None:
     """Write the picture: a row per image."""
     folder = Path(sys.argv[1])
-    kinds = [read_masks(folder / name) for name in ("pseudo.json", "found.json")]
+    kinds = [read_masks(folder / name) for name in ("pseudo/masks.json", "others-found.json")]
     rows = []
     for name in NAMES:
         rgb = read_image(folder / "others" / name)
