@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from support import Invoke
 
 SMALL = ["--size", "128"]
@@ -144,3 +146,17 @@ def test_a_report_needs_one_folder_of_images(photos: Path, invoke: Invoke) -> No
     assert ran.exit_code == 2
     assert "the images lie in several folders (others/, photos/)" in ran.stderr
     assert not Path("out").exists()
+
+
+def test_the_report_shows_the_pixels_that_were_segmented(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (Image.new("L", (64, 64), grey) for grey in (10, 200))
+    first.save("stack.tif", save_all=True, append_images=[second])
+    monkeypatch.setenv("UNSAM_EXTRACT_FEATURES_PAGE", "2")
+    words = ["--extract-features.bands", "1,1,1", "--no-report", "--overlays"]
+    ran = invoke("run", "stack.tif", "-o", "out", *DOTTED, *words)
+    assert ran.exit_code == 0, ran.stderr
+    assert "page 1" not in ran.stderr
+    assert np.asarray(Image.open("out/overlays/stack.png")).max() > 100

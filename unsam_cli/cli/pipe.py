@@ -31,6 +31,8 @@ from unsam_cli.run.shards import Shard
 if TYPE_CHECKING:
     from unsam_cli.run.stand_ins import StandIns
 
+_PIXELS = ("exif", "page", "bands", "range")
+
 
 @dataclass(frozen=True)
 class Pipe:
@@ -76,9 +78,10 @@ class Pipe:
         rest = rest and self._masks.exists()
         asked = self._listed(inner)
         steps = self._steps(others if rest else usual, asked)
-        if self.report or self.overlays:
-            steps.append(("view", self._view(asked)))
         contexts = [self._context(*step) for step in steps]
+        if self.report or self.overlays:
+            read_as = _given(contexts[0], *_PIXELS)  # the masks are those of this page
+            contexts.append(self._context("view", [*self._view(asked), *read_as]))
         refuse_replacing(files_of(str(self._masks)), _places(asked))
         folders = [path for path in (inner, self.output) if not path.exists()]
         _make(inner)
@@ -119,7 +122,7 @@ class Pipe:
     def _steps(self, made: list[Path], images: ImageQuery) -> list[tuple[str, list[str]]]:
         """Return the names and the words of the commands."""
         whole, objects, regions = map(str, made)
-        shared = _given("resume", "on_error", "seed", "jobs")
+        shared = _given(click.get_current_context(), "resume", "on_error", "seed", "jobs")
         shard = ["--shard", str(self.shard)] if self.shard.count > 1 else []
         extract = self.stages["extract-features"]
         again = [*extract, "--regions", objects, "--whole-image"]
@@ -135,7 +138,8 @@ class Pipe:
         ]
 
     def _view(self, images: ImageQuery) -> list[str]:
-        words = [str(self._masks), "--images", _folder(images), *_given("on_error")]
+        shared = _given(click.get_current_context(), "on_error")
+        words = [str(self._masks), "--images", _folder(images), *shared]
         if self.report:
             words += ["-o", str(self.output / self._name("report.html"))]
         if self.overlays:
@@ -181,17 +185,18 @@ def _run(context: click.Context) -> int:
     return 0
 
 
-def _given(*names: str) -> list[str]:
-    """Return the words of options of `run` that were given, in whatever way."""
-    context = click.get_current_context()
+def _given(context: click.Context, *names: str) -> list[str]:
+    """Return the words of options of a command that were given, in whatever way."""
     words = []
     for name in names:
-        value = context.params[name]
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            option = f"--{name.replace('_', '-')}"
-            words += (
-                ([option] if value else []) if isinstance(value, bool) else [option, str(value)]
-            )
+        value, option = context.params[name], f"--{name.replace('_', '-')}"
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            continue
+        if isinstance(value, bool):
+            words += [option] if value else []
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [option, text]
     return words
 
 
