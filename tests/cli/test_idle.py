@@ -24,6 +24,7 @@ IDLE = [
     ("divide --detections x --device cuda", "--device"),
     ("conquer x --refine none --images .", "--images"),
     ("conquer x --preset paper --max-masks 3", "--max-masks"),
+    ("conquer x --page 2", "--page"),
     ("merge a b --max-iou 0.5", "--max-iou"),
     ("merge a b --ranked", "--ranked"),
     ("view x --depth 2", "--depth"),

@@ -18,6 +18,8 @@ _OWN = frozenset(
     | {"quiet", "verbose", "log_json", "debug", "min_score"}
 )
 """Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
+_OF_PICTURES = frozenset({"exif", "page", "bands", "range"})
+"""Parameters of `conquer --images`, which the pipe does not use."""
 Words = dict[str, list[str]]
 
 
@@ -30,7 +32,9 @@ def stage_options(*commands: click.Command) -> Callable[[F], F]:
         (command.name or "", one)
         for command in commands
         for one in command.params
-        if isinstance(one, Option) and one.name not in _OWN
+        if isinstance(one, Option)
+        and one.name not in _OWN
+        and not (command.name == "conquer" and one.name in _OF_PICTURES)
     ]
 
     def collect(**values: Any) -> Words:
