@@ -107,6 +107,7 @@ RULES: dict[str, tuple[Idle, ...]] = {
         ),
     ),
     "conquer": (
+        _without("--images", "exif page bands range"),
         Idle("images", lambda values: values["refine"] == "none", "with --refine none"),
         Idle("max_masks", lambda values: values["preset"] == "paper", "with --preset paper"),
         Idle(
