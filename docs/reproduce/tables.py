@@ -161,8 +161,9 @@ def tables(reports: dict[str, dict[str, Figures]]) -> Iterator[str]:
         yield table(title, sets["sa1b"], PUBLISHED["sa1b"], {"AP": "AP", **SIZES})
     for name, models in reports.items():
         if name.startswith("clicks-"):
+            clicked = name.removeprefix("clicks-").replace("coco-", "COCO ")
             title = (
-                f"Table 5. One click on {name.removeprefix('clicks-')}: mean IoU of the mask with "
+                f"Table 5. One click on {clicked}: mean IoU of the mask with "
                 "the best score (Max), and of the best mask (Oracle)"
             )
             columns = {"1-IoU-max": "Max", "1-IoU-oracle": "Oracle"}

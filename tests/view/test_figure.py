@@ -225,4 +225,6 @@ def test_columns_of_all_proportions_fill_the_width() -> None:
         assert len(heights) == 1
         width = sum(w for w, _ in sizes)
         assert heights == {3 * DOTS} or 0.97 * 2010 < width <= 2030
+    [(_, height)] = cell_sizes([1.0], 1, rows=5)
+    assert 8.9 * DOTS < 5 * (height + 8) <= 9.1 * DOTS  # a page
     assert cell_sizes([1.5], 4)[0][0] < cell_sizes([1.5, 1.5, 1.5, 1.5], 4)[0][0] + 2

@@ -89,7 +89,8 @@ def _block(
 ) -> Iterator[list[Cell]]:
     """Yield the cells of photographs beside each other, without those that cannot be shown."""
     proportions = [_proportion(photograph) for photograph in photographs]
-    sizes = cell_sizes(proportions, columns) if proportions else []
+    rows = 1 + len(photographs[0].sets) if photographs else 1
+    sizes = cell_sizes(proportions, columns, rows) if proportions else []
     for photograph, size in zip(photographs, sizes, strict=True):
         try:
             rgb = resized(load_image(photograph.image), *size)

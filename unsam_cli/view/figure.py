@@ -18,6 +18,7 @@ DOTS = 300
 # In pixels at DOTS per inch.
 _WIDTH = 7 * DOTS  # the text of a page in two columns
 _TALLEST = 3 * DOTS
+_PAGE = 9 * DOTS  # the height of a block on a page
 _MOST = 60_000  # a limit of the renderer
 _LABELS, _GAP, _BLOCK_GAP, _MARGIN = 64, 8, 36, 4
 _POINT = DOTS / 72  # a point of a font, in pixels
@@ -43,7 +44,7 @@ class Sheet:
     blocks: list[list[list[Cell]]]
 
 
-def cell_sizes(proportions: Sequence[float], columns: int) -> list[tuple[int, int]]:
+def cell_sizes(proportions: Sequence[float], columns: int, rows: int = 1) -> list[tuple[int, int]]:
     """Return the sizes, (width, height) in pixels, of the cells of a block of one height.
 
     Parameters
@@ -52,10 +53,13 @@ def cell_sizes(proportions: Sequence[float], columns: int) -> list[tuple[int, in
         Width divided by height of each photograph.
     columns : int
         Number of photographs that fill the width of the figure.
+    rows : int
+        Number of cells below each other, which fit on a page.
     """
     usable = _WIDTH - _LABELS - 2 * _MARGIN - _GAP * (columns - 1)
     total = sum(proportions) * max(1.0, columns / len(proportions))
-    height = max(1, min(_TALLEST, int(usable / total)))
+    tallest = min(_TALLEST, (_PAGE + _GAP) // rows - _GAP)
+    height = max(1, min(tallest, int(usable / total)))
     return [(max(1, int(height * proportion)), height) for proportion in proportions]
 
 
