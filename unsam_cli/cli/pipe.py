@@ -21,7 +21,7 @@ from click.core import ParameterSource
 from unsam_cli.cli.command import ONCE, SHARED
 from unsam_cli.cli.defaults import config_file
 from unsam_cli.cli.log import Once
-from unsam_cli.cli.pipe_options import Words
+from unsam_cli.cli.pipe_options import OF_PICTURES, Words
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.extraction.settings import OF_PARTS
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
@@ -30,8 +30,6 @@ from unsam_cli.run.shards import Shard
 
 if TYPE_CHECKING:
     from unsam_cli.run.stand_ins import StandIns
-
-_PIXELS = ("exif", "page", "bands", "range")
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Pipe:
         steps = self._steps(others if rest else usual, asked)
         contexts = [self._context(*step) for step in steps]
         if self.report or self.overlays:
-            read_as = _given(contexts[0], *_PIXELS)  # the masks are those of this page
+            read_as = _given(contexts[0], *OF_PICTURES)  # the masks are those of this page
             contexts.append(self._context("view", [*self._view(asked), *read_as]))
         refuse_replacing(files_of(str(self._masks)), _places(asked))
         folders = [path for path in (inner, self.output) if not path.exists()]

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from unsam_cli.cli.command import F, Option, bundle
+from unsam_cli.io.settings import PixelSettings
+from unsam_cli.settings import declared_fields
 
 _OWN = frozenset(
     {"images", "features", "null", "coco", "image_root", "regions", "whole_image", "detections"}
@@ -18,8 +20,8 @@ _OWN = frozenset(
     | {"quiet", "verbose", "log_json", "debug", "min_score"}
 )
 """Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
-_OF_PICTURES = frozenset({"exif", "page", "bands", "range"})
-"""Parameters of `conquer --images`, which the pipe does not use."""
+OF_PICTURES = tuple(one.name for one, _ in declared_fields(PixelSettings))
+"""Parameters that say how pictures are read; `conquer` has them for `--images`, not in the pipe."""
 Words = dict[str, list[str]]
 
 
@@ -34,7 +36,7 @@ def stage_options(*commands: click.Command) -> Callable[[F], F]:
         for one in command.params
         if isinstance(one, Option)
         and one.name not in _OWN
-        and not (command.name == "conquer" and one.name in _OF_PICTURES)
+        and not (command.name == "conquer" and one.name in OF_PICTURES)
     ]
 
     def collect(**values: Any) -> Words:
