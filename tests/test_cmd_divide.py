@@ -29,6 +29,7 @@ def test_defaults_from_environment_and_config(scenes: Path, invoke: Invoke, tmp_
     assert (options()["tau"], options()["max-masks"]) == (0.3, 2)
     assert options(UNSAM_DIVIDE_TAU="0.4")["tau"] == 0.4
     assert options("--tau", "0.5", UNSAM_DIVIDE_TAU="0.4")["tau"] == 0.5
+    assert options(UNSAM_DIVIDE_MIN_SCORE="0.9") == options()  # without --detections
     config.write_text("[divide]\ntua = 1\n")
     ran = invoke("divide", features, "--config", config)
     assert ran.exit_code == 2

@@ -520,7 +520,7 @@ POINT = '{"image": "1.png", "points": [[1, 2]]}'
         (['{"image": "1.png", "points": 1}'], "line 1: points must be a list"),
         (['{"image": "1.png", "points": [[1, true]]}'], "line 1: a point must be two numbers"),
         (['{"image": "1.png", "points": [[1, 2]], "labels": [2]}'], "line 1: a label is 1"),
-        (['{"image": "1.png", "points": [[1, 2]], "labels": []}'], "1 points have 0 labels"),
+        (['{"image": "1.png", "points": [[1, 2]], "labels": []}'], "1 point with 0 labels"),
         (['{"image": "1.png", "points": [[1, 2]], "labels": "1"}'], "labels must be a list"),
         (['{"image": "1.png", "box": [1, 2, 3]}'], "line 1: box must be four numbers"),
         (['{"image": "1.png", "box": [1, 2, 3, 1e999]}'], "line 1: "),

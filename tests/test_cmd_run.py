@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_the_files_are_those_of_the_pipe_and_resuming_changes_none(
     (photos / "cells.czi").touch()
     ran = invoke(*words)
     assert ran.exit_code == 0, ran.stderr
-    assert ran.stderr.count("left out 1 pictures of microscopes") == 1
+    assert ran.stderr.count("left out 1 entry: pictures of microscopes") == 1
     assert ran.stdout == ""
     out = Path("out")
     for name in ("masks.json", "report.html"):
@@ -110,6 +111,11 @@ def test_resuming_computes_only_what_has_no_masks_yet(
     assert ran.stderr.count("all 3 images were already done") == 4
     assert "older" not in ran.stderr
     assert [path.name for path in Path("out").iterdir()] == ["masks.json"]
+    newer = Path("out/masks.json").stat().st_mtime_ns + 1
+    os.utime(photos / "1.png", ns=(newer, newer))
+    ran = invoke(*words, "-o", "out", "--resume")
+    told = f"{Path('out/masks.json')}: is complete and is kept, but is older than photos/1.png"
+    assert ran.stderr.count("older than") == ran.stderr.count(told) == 1
     other = invoke(*words, "-o", "out", "--resume", "--divide.tau", "0.3")
     assert other.exit_code == 2
     assert "--tau of divide" in other.stderr

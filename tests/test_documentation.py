@@ -112,7 +112,7 @@ def test_every_command_line_runs(page: Path, place: Path, program: RunProgram) -
     code = "".join(b.code for b in documented.blocks(page, "sh") if not b.not_run)
     if "-o run" in code:
         shutil.rmtree("run")
-    ran = program(documented.SHELL + code, cwd=place, ROOT=str(ROOT), **documented.sizes(code))
+    ran = program(documented.SHELL + code, cwd=place, ROOT=str(ROOT), **documented.TINY)
     assert ran.returncode == 0, ran.stderr.decode()[-2000:]
 
 

@@ -185,3 +185,8 @@ def _is_of_memory(e: BaseException) -> bool:
     told = isinstance(e, RuntimeError | ImportError | OSError) and not isinstance(e, UnsamError)
     short = isinstance(e, MemoryError) or errno_of(e) == errno.ENOMEM
     return short or (told and bool(_NO_MEMORY.search(str(e))))
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number and its noun for a message; `nouns` is a plural that does not just add s."""
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"

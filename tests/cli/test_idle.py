@@ -1,4 +1,4 @@
-"""Options that have no effect beside others are told, wherever they come from."""
+"""Options that have no effect beside others are refused; as defaults they are ignored."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ IDLE = [
     ("extract-features x --facet query", "--facet"),
     ("extract-features x --whole-image", "--whole-image"),
     ("extract-features x --image-root .", "--image-root"),
+    ("extract-features x --backbone sam --weights x --size 128", "--size"),
     ("divide x --min-score 0.5", "--min-score"),
     ("divide --detections x --tau 0.2", "--tau"),
     ("divide --detections x --device cuda", "--device"),
@@ -53,14 +54,17 @@ def test_an_option_that_does_nothing_is_refused(line: str, option: str, invoke: 
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_a_default_that_does_nothing_is_warned_of(invoke: Invoke, tmp_path: Path) -> None:
-    ran = invoke("divide", tmp_path / "none.h5", UNSAM_DIVIDE_MIN_SCORE="0.5")
-    assert ran.exit_code == 66
-    assert "warning: UNSAM_DIVIDE_MIN_SCORE: --min-score has no effect without" in ran.stderr
+def test_a_default_that_does_nothing_is_ignored(invoke: Invoke, tmp_path: Path) -> None:
+    words = ("divide", tmp_path / "none.h5")
     (tmp_path / "c.toml").write_text("[divide]\nmin-score = 0.5\n")
-    ran = invoke("divide", tmp_path / "none.h5", "--config", tmp_path / "c.toml")
-    assert ran.exit_code == 66
-    assert "c.toml: [divide] min-score: --min-score has no effect without" in ran.stderr
+    told = "--min-score has no effect without --detections"
+    for given, env, where in [
+        ((), {"UNSAM_DIVIDE_MIN_SCORE": "0.5"}, "UNSAM_DIVIDE_MIN_SCORE"),
+        (("--config", tmp_path / "c.toml"), {}, "c.toml: [divide] min-score"),
+    ]:
+        ran = invoke(*words, *given, **env)
+        assert (ran.exit_code, len(ran.stderr.splitlines())) == (66, 1), ran.stderr
+        assert f"{where}: {told}" in invoke(*words, *given, "-vv", **env).stderr
 
 
 @pytest.mark.parametrize("name", RULES)

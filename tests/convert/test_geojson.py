@@ -162,7 +162,7 @@ def test_masks_on_a_map(invoke: Invoke, tmp_path: Path) -> None:
 
 def test_without_a_place_coordinates_are_pixels(invoke: Invoke, tmp_path: Path) -> None:
     masks, mask = write_masks(tmp_path, "a.tif")
-    ran = invoke("convert", "--to", "geojson", masks)
+    ran = invoke("convert", "--to", "geojson", masks, "--tolerance", 0.1)
     assert ran.exit_code == 0, ran.stderr
     assert "coordinates are pixels" in ran.stderr
     found = json.loads(ran.stdout)

@@ -245,7 +245,7 @@ def test_a_bad_annotation_can_be_skipped(lvis: Path, invoke: Invoke, tmp_path: P
     listed = json.loads((tmp_path / "out.json.errors.jsonl").read_text())
     assert (listed["file_name"], listed["annotation_id"]) == ("val2017/000000000004.jpg", 31)
     assert "3x3 differs" in listed["error"]
-    assert "left out 1 annotations" in ran.stderr
+    assert "left out 1 annotation;" in ran.stderr
 
 
 def test_shards_merge_into_one_run(lvis: Path, invoke: Invoke, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_source_that_changed_is_read_again(
         make(source / file, OTHER, *more)  # type: ignore[operator]
     ran = invoke(*line, out, "--resume")
     assert ran.exit_code == 0, ran.stderr
-    assert "1 images have changed since they were done" in ran.stderr
+    assert "1 image changed after the earlier run" in ran.stderr
     assert invoke(*line, fresh).exit_code == 0
     assert outcome(out) == outcome(fresh)
 

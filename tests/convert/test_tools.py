@@ -356,7 +356,7 @@ def test_ground_truth_without_pixels_is_left_out(invoke: Invoke, tmp_path: Path)
     ran = invoke("evaluate", truth, results, "-o", "-")
     report = json.loads(ran.stdout)
     assert (report["ground_truths"], report["metrics"]["AR@100"]) == (2, 1)
-    assert "1 masks of the ground truth have no pixels and are left out" in ran.stderr
+    assert "1 mask of the ground truth without a pixel, left out" in ran.stderr
     assert "left out 1 of 4 annotations" in ran.stderr
 
 

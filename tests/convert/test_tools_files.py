@@ -146,7 +146,7 @@ def test_what_a_folder_leaves_out_is_counted(invoke: Invoke, scenes: Path, tmp_p
     assert invoke(*arguments).exit_code == 65
     ran = invoke(*arguments, "--on-error", "skip")
     assert ran.exit_code == 3, ran.stderr
-    for told in ("2 HEIC", "1 raw photographs", "1 DICOM", "1 linked sub-folders"):
+    for told in ("2 entries: HEIC", "1 entry: raw", "1 entry: DICOM", "1 entry: linked"):
         assert f"left out {told}" in ran.stderr
     listed = json.loads((tmp_path / "f.h5.errors.jsonl").read_text())
     assert listed["file_name"] == "bad\\xff.png"

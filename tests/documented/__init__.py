@@ -69,12 +69,6 @@ def pages(*languages: str, run: bool = False) -> list[Path]:
     return [p for p in PAGES if any(not (run and b.not_run) for b in blocks(p, *languages))]
 
 
-def sizes(code: str) -> dict[str, str]:
-    """Return the sizes for some lines of shell: features of SAM have one size."""
-    wrong = "UNSAM_EXTRACT_FEATURES" if "--backbone sam" in code else "-"
-    return {name: value for name, value in TINY.items() if not name.startswith(wrong)}
-
-
 def inline(page: Path) -> Iterator[str]:
     """Yield the commands in the text of a page, and in the examples of its help."""
     text = page.read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def test_what_is_no_file_is_left_out_of_a_folder_and_said(
     os.mkfifo(tmp_path / "a" / "pipe.jpg")
     found = sorted(files_below(tmp_path, (".jpg",)))
     assert found == ["1.JPG", "a/2.jpg", "linked.jpg", "nowhere.jpg"]
-    assert "ignored 1 entries that are not regular files, such as" in caplog.text
+    assert "ignored 1 entry other than regular files, such as" in caplog.text
     assert "a/pipe.jpg" in caplog.text
 
 

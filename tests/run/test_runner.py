@@ -148,7 +148,7 @@ def test_what_was_made_of_other_content_is_made_again(
     content.update({3: 4, 5: 6, 8: None, 2: 0})
     assert again(resume=True) == 0
     assert done == [2, 3, 13, 21]
-    assert "2 images have changed since they were done" in caplog.text
+    assert "2 images changed after the earlier run" in caplog.text
     run(make, function, settings(tmp_path / "one"))
     assert (tmp_path / "out").read_bytes() == (tmp_path / "one").read_bytes()
 

@@ -162,7 +162,7 @@ def test_the_approximate_centre_is_deep_inside(seed: int) -> None:
     ("wrong", "message"),
     [
         ({}, "needs points or a box"),
-        ({"points": ((1.0, 2.0),)}, "1 points have 0 labels"),
+        ({"points": ((1.0, 2.0),)}, "1 point with 0 labels"),
         ({"points": ((1.0, 2.0),), "labels": (2,)}, "a label is 1"),
         ({"box": (1.0, 1.0, 2.0, 2.0), "granularity": 0.0}, "granularity is 0.0"),
     ],

@@ -104,7 +104,7 @@ def test_images_are_paired_by_name(
     arguments = ["view", first, second, "--images", scenes, "-o", report]
     ran = invoke(*arguments, "--names", "one,two")
     assert ran.exit_code == 0, ran.stderr
-    assert "file1.json: ignored 1 images" in ran.stderr
+    assert "file1.json: ignored 1 image that" in ran.stderr
     page = report.read_text()
     assert '["one","two"]' in page
     assert '"counts":[1,0],"shared":[1,0]' in page  # 1.png
@@ -113,7 +113,7 @@ def test_images_are_paired_by_name(
     assert ran.exit_code == 65
     assert "file2.json: has no image in common with" in ran.stderr
     ran = invoke(*arguments, "--names", "one")
-    assert (ran.exit_code, "1 names for 2 files" in ran.stderr) == (2, True)
+    assert (ran.exit_code, "1 name for 2 files" in ran.stderr) == (2, True)
     ran = invoke("view", first, second, "--images", scenes, "--overlays", tmp_path / "out")
     assert (ran.exit_code, "--overlays takes one masks file" in ran.stderr) == (2, True)
 

@@ -19,6 +19,7 @@ from unsam_cli.api.mask import Mask
 from unsam_cli.api.options import settings_from, step_from
 from unsam_cli.convert.filter import chosen, entries_of
 from unsam_cli.convert.filter_settings import FilterSettings
+from unsam_cli.errors import counted
 from unsam_cli.io.annotations import Annotation, annotation
 from unsam_cli.io.features import ImageEntry
 from unsam_cli.io.image_entries import ImageInfo
@@ -235,7 +236,7 @@ class Masks(Sequence[Mask]):
 
     def __repr__(self) -> str:
         n, (height, width) = len(self), self.size
-        return f"<Masks: {n} mask{'s' * (n != 1)} of a {height} x {width} image>"
+        return f"<Masks: {counted(n, 'mask')} of a {height} x {width} image>"
 
     def _repr_png_(self) -> bytes:
         return display.png(display.fitted(self.draw()))

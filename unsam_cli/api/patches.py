@@ -13,7 +13,7 @@ from unsam_cli.api.masks import Masks
 from unsam_cli.api.options import settings_from, split, step_from
 from unsam_cli.backbones import Backbone, create_backbone
 from unsam_cli.backbones.registry import usual_size
-from unsam_cli.errors import DataError, UnsamError, UsageError
+from unsam_cli.errors import DataError, UnsamError, UsageError, counted
 from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.settings import BackboneSettings, ExtractSettings, PlanSettings
@@ -98,7 +98,7 @@ class Features:
         n = len(self.records)
         channels = self.grid.shape[2] if n else 0
         return (
-            f"<Features: {n} record{'s' * (n != 1)} of a {self.size[0]} x {self.size[1]} image, "
+            f"<Features: {counted(n, 'record')} of a {self.size[0]} x {self.size[1]} image, "
             f"{channels} channels>"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from unsam_cli.errors import UsageError
+from unsam_cli.errors import UsageError, counted
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,8 +34,8 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             raise UsageError(
-                f"device {name} does not exist, this process sees {count} CUDA devices: use "
-                "--device auto or cpu"
+                f"device {name} does not exist, this process sees "
+                f"{counted(count, 'CUDA device')}: use --device auto or cpu"
             )
     return torch.device(name)
 

@@ -31,6 +31,7 @@ PRESET = "unsam.preset"
 SHARED = "unsam.shared"
 """Key of the words that all commands share, such as ``-q``, in the context."""
 ONCE = "unsam.once"
+STANDS_FOR = "unsam.stands-for"
 """Key of the filter that drops repeated warnings of the stages of ``unsam run``."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""

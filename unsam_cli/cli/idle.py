@@ -1,7 +1,7 @@
-"""Options that have no effect beside others, for all commands: refused, never ignored.
+"""Options that have no effect beside others, for all commands.
 
 On the command line such an option is a mistake of usage. In a file of defaults or in the
-environment it may be meant for other runs of the command, so that a warning is logged.
+environment it is meant for other runs of the command, and is ignored.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ RULES: dict[str, tuple[Idle, ...]] = {
             "with --backbone builtin, which has a precision of its own",
         ),
         Idle("facet layer", _builtin, "with --backbone builtin, which has no layers"),
+        Idle(
+            "size square region_size whole_image tile overlap project facet layer",
+            lambda values: bool(values["backbone"] == "sam"),
+            "with --backbone sam, which makes the features of its own decoder",
+        ),
         _without("--regions", "whole_image region_size"),
         _without("--coco", "image_root"),
     ),
@@ -210,7 +215,7 @@ RULES: dict[str, tuple[Idle, ...]] = {
 
 
 def refuse_idle(context: click.Context) -> None:
-    """Refuse, or warn of, options that were given and have no effect.
+    """Refuse options that were given and have no effect; ignore those of files and environment.
 
     Raises
     ------
@@ -228,4 +233,6 @@ def refuse_idle(context: click.Context) -> None:
                 text = f"--{name.replace('_', '-')} has no effect {rule.why}"
                 if given:
                     raise UsageError(f"{text}; leave it out")
-                logger.warning("%s: %s", where, text)
+                logger.debug("%s: %s", where, text)
+                default = parameter.to_info_dict()["default"]  # without click's mark for "none"
+                context.params[name] = parameter.process_value(context, default)

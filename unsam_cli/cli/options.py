@@ -29,6 +29,7 @@ import click
 
 from unsam_cli.cli.command import (
     OUTPUT_FILE,
+    STANDS_FOR,
     F,
     bundle,
     command,
@@ -125,6 +126,7 @@ def run_settings(shard: str, **options: Any) -> RunSettings:
         step=step_of(context),
         shard=parse_shard(shard, os.environ),
         report=reporter_factory(plain=context.find_root().meta["unsam.plain"]),
+        told_as=context.meta.get(STANDS_FOR, ""),
         **options,
     )
 

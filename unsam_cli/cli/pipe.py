@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.command import ONCE, SHARED
+from unsam_cli.cli.command import ONCE, SHARED, STANDS_FOR
 from unsam_cli.cli.defaults import config_file
 from unsam_cli.cli.log import Once
 from unsam_cli.cli.pipe_options import OF_PICTURES, Words
@@ -73,7 +73,8 @@ class Pipe:
         usual = [inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")]
         others = [path.with_name(f"rest.{path.name}") for path in usual]
         rest = self.resume and not self.keep and not any(p.exists() for p in usual)
-        rest = rest and self._masks.exists()
+        if rest := rest and self._masks.exists():
+            click.get_current_context().meta[STANDS_FOR] = str(self._masks)
         asked = self._listed(inner)
         steps = self._steps(others if rest else usual, asked)
         contexts = [self._context(*step) for step in steps]

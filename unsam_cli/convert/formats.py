@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unsam_cli.errors import UsageError
+from unsam_cli.errors import UsageError, counted
 
 READ = {
     "coco": "any COCO file of masks",
@@ -72,7 +72,7 @@ def parse_request(words: Sequence[str], to: str | None) -> Request:
         The number of words is wrong, or a format is unknown; the message lists the known ones.
     """
     if not 1 <= len(words) <= 2:
-        raise UsageError(f"give FORMAT and SOURCE, got {len(words)} words")
+        raise UsageError(f"give FORMAT and SOURCE, got {counted(len(words), 'word')}")
     name, source = ("", words[0]) if len(words) == 1 else (words[0], words[1])
     if not name and source in READ.keys() | WRITE.keys() | {CHECKPOINT}:
         raise UsageError(

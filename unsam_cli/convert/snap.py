@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unsam_cli.convert.pairs import Chosen, combine
+from unsam_cli.errors import counted
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.rle import iou
 from unsam_cli.run.progress import LineReporter
@@ -60,8 +61,8 @@ def snap(
     )
     images, one, two = len(pair.images), len(pair.first), len(pair.second)
     logger.info(
-        "snap: %d of %d masks of %s take the shape of one of %s (IoU at least %g), %d images",
-        *(snapped, one, *pair.names, least, images),
+        "snap: %d of %d masks of %s take the shape of one of %s (IoU at least %g), %s",
+        *(snapped, one, *pair.names, least, counted(images, "image")),
         extra={"fields": {"images": images, "first": one, "kept": snapped, "second": two}},
     )
     return bool(pair.skipped)

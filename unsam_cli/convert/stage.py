@@ -29,6 +29,7 @@ from unsam_cli.convert.sa1b import open_sa1b
 from unsam_cli.convert.settings import ReadSettings, WriteSettings
 from unsam_cli.convert.sinks import FolderSink, TsvSink
 from unsam_cli.convert.tsv import open_tsv
+from unsam_cli.errors import counted
 from unsam_cli.io.masks_lines import marks_of
 from unsam_cli.io.names import Pictures
 from unsam_cli.run.inputs import local_file
@@ -119,8 +120,8 @@ def convert(request: Request, read: ReadSettings, write: WriteSettings, run: Run
         code = run_items(dataset.images, work, sink, run, content=content, left_out=left_out)
     if crowds := sum(dropped):
         logger.warning(
-            "left out %d crowd regions, which %s cannot hold; --crowds masks converts them",
-            *(crowds, request.target),
+            "left out %s, which %s cannot hold; --crowds masks converts them",
+            *(counted(crowds, "crowd region"), request.target),
         )
     return code
 

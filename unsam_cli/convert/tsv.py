@@ -16,7 +16,7 @@ from typing import Any
 from unsam_cli.convert.dataset import Picture, SourceImage, files_below
 from unsam_cli.convert.sa1b import read_record
 from unsam_cli.convert.settings import ReadSettings
-from unsam_cli.errors import DataError, MaskFileError
+from unsam_cli.errors import DataError, MaskFileError, counted
 from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.left_out import LeftOut, LeftOuts
@@ -130,8 +130,8 @@ def _columns(path: Path, row: int, start: int) -> tuple[str, bytes]:
         if told := mistaken(source.read_at(0, HEAD), "table"):
             raise MaskFileError(f"{path}: {told}")
         raise MaskFileError(
-            f"{_where(path, row)}: {len(columns)} columns instead of name, JSON and image; "
-            "fix or remove the row"
+            f"{_where(path, row)}: {counted(len(columns), 'column')} instead of name, JSON and "
+            "image; fix or remove the row"
         )
     return columns[0].decode(errors="replace"), columns[1]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.convert.pairs import Chosen, Pair, combine
-from unsam_cli.errors import DataError
+from unsam_cli.errors import DataError, counted
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.rle import Rle, iou
@@ -151,9 +151,10 @@ def _report(counts: UnionCounts, pair: Pair, max_iou: float) -> None:
     one, two = pair.names
     mine, others = set(pair.first.image_ids), set(pair.second.image_ids)
     logger.info(
-        "union: %d masks of %s, %d of %d masks of %s (IoU at most %g), %d images, "
+        "union: %s of %s, %d of %d masks of %s (IoU at most %g), %s, "
         "of which %d only in %s and %d only in %s",
-        *(counts.first, one, counts.kept, counts.second, two, max_iou, counts.images),
+        *(counted(counts.first, "mask"), one, counts.kept, counts.second, two, max_iou),
+        counted(counts.images, "image"),
         *(len(mine - others), one, len(others - mine), two),
         extra={"fields": vars(counts)},
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from unsam_cli.errors import DataError
+from unsam_cli.errors import DataError, counted
 from unsam_cli.evaluation.settings import Match
 from unsam_cli.io.masks import MasksFile
 from unsam_cli.io.names import base_name, canonical, told_apart
@@ -81,9 +81,10 @@ def _refuse_without_masks(truth: MasksFile, name: str) -> None:
     if any(truth.counts(crowds=False).values()):
         return
     left_out = len(truth.left_out.every)
-    only = f"{left_out} annotations without a mask" if left_out else ""
+    only = f"{counted(left_out, 'annotation')} without a mask" if left_out else ""
     if truth.crowds:
-        only = f"{truth.crowds} crowd regions (iscrowd is 1); --crowds masks counts them as masks"
+        crowds = counted(truth.crowds, "crowd region")
+        only = f"{crowds} (iscrowd is 1); --crowds masks counts them as masks"
     raise DataError(
         f"{name}: has no masks that count{', only ' if only else ''}{only}; give a ground truth "
         "with masks"
@@ -202,8 +203,8 @@ def _refuse_other_names(
             )
     if renamed:
         logger.warning(
-            "%s: %d of %d images have a different file name in %s under the same id; are "
-            "they the same images?",
+            "%s: different file names for %d of %d images in %s under the same id; are they the "
+            "same images?",
             name,
             renamed,
             len(ids),
@@ -227,8 +228,8 @@ def _warn_of_the_rest(truth: MasksFile, masks: MasksFile, name: str, ids: dict[i
     strange = Counter({i: n for i, n in counts.items() if i not in used})
     if strange:
         logger.warning(
-            "%s: ignored %d predictions in %d images that the ground truth does not list",
+            "%s: ignored %s in %s that the ground truth does not list",
             name,
-            strange.total(),
-            len(strange),
+            counted(strange.total(), "prediction"),
+            counted(len(strange), "image"),
         )

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from unsam_cli.errors import DataError, MissingInputError, UsageError
+from unsam_cli.errors import DataError, MissingInputError, UsageError, counted
 from unsam_cli.evaluation.matches import Contribution, FileResult, Matches, PointResult
 from unsam_cli.evaluation.report import Header, build_report, write_report
 from unsam_cli.evaluation.settings import EvaluateSettings
@@ -89,7 +89,7 @@ def merge_reports(
         publish(output, lambda path: write_part(path, header, marks, lines, skipped=skipped))
         return
     if skipped:
-        logger.warning("%d images were skipped and are not counted", skipped)
+        logger.warning("%s skipped and not counted", counted(skipped, "image"))
     report = build_report(header, images, skipped=skipped)
     publish(output, lambda path: write_report(path, report))
 

@@ -66,7 +66,7 @@ def build_report(
         No image is left, or no mask of the ground truth has the key to split by.
     """
     if not images:
-        raise DataError(f"all {skipped} images were skipped; fix them and run again")
+        raise DataError(f"no image is left, {skipped} skipped; fix them and run again")
     points = header.settings.protocol == "point"
     files = [(_points if points else _masks)(header, images, f) for f in range(len(header.names))]
     report: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from unsam_cli.errors import counted
 from unsam_cli.evaluation.files import write_per_image
 from unsam_cli.evaluation.matches import Contribution
 from unsam_cli.evaluation.partial import is_partial, packed, read_part, unpacked, write_part
@@ -135,22 +136,25 @@ class ReportSink(FileSink):
 
     def _warn(self, images: Iterable[Contribution]) -> None:
         """Log oddities of the files with their numbers."""
-        notes: Counter[str] = Counter()
+        notes: Counter[tuple[str, str]] = Counter()
         for image in images:
-            notes["masks of the ground truth have no pixels and are left out"] += image.empty
+            notes["mask", "of the ground truth without a pixel, left out"] += image.empty
             notes[
-                "masks of the ground truth have an area that differs by more than 10 % from "
-                "their pixels; size ranges use the area in the file, as in pycocotools"
+                "mask",
+                "of the ground truth with an area that differs by more than 10 % from its pixels; "
+                "size ranges use the area in the file, as in pycocotools",
             ] += image.odd_areas
             for name, found in zip(self.names, image.files, strict=False):
                 notes[
-                    f"predictions of {name} have category 0; evaluate ignores categories, but "
-                    "pycocotools and detectron2 drop category 0"
+                    "prediction",
+                    f"of {name} with category 0; evaluate ignores categories, but pycocotools and "
+                    "detectron2 drop category 0",
                 ] += found.category_zero
             for name, points in zip(self.names, image.points, strict=False):
-                notes[f"masks of the ground truth have no prediction in {name}"] += points.missed
-        for note, count in sorted((+notes).items()):
-            logger.warning("%d %s", count, note)
+                note = f"of the ground truth without a prediction in {name}"
+                notes["mask", note] += points.missed
+        for (noun, note), count in sorted((+notes).items()):
+            logger.warning("%s %s", counted(count, noun), note)
 
 
 def labels(names: Sequence[str]) -> list[str]:

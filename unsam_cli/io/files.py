@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 
-from unsam_cli.errors import DataError, MissingInputError, UnsamError
+from unsam_cli.errors import DataError, MissingInputError, UnsamError, counted
 from unsam_cli.io.suffixes import OTHER_PICTURES
 
 logger = logging.getLogger(__name__)
@@ -230,10 +230,11 @@ def _kind_left_out(entry: os.DirEntry[str], others: Mapping[str, str]) -> str | 
 
 def _tell_left_out(folder: Path | str, left_out: Counter[str], strange: list[str]) -> None:
     for kind, count in sorted(left_out.items()):
-        logger.warning("%s: left out %d %s", folder, count, kind)
+        logger.warning("%s: left out %s: %s", folder, counted(count, "entry", "entries"), kind)
     if strange:
         logger.warning(
-            "ignored %d entries that are not regular files, such as %s", len(strange), min(strange)
+            "ignored %s other than regular files, such as %s",
+            *(counted(len(strange), "entry", "entries"), min(strange)),
         )
 
 

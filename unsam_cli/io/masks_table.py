@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.errors import MaskFileError
+from unsam_cli.errors import MaskFileError, counted
 from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.sources import Source
@@ -179,9 +179,9 @@ def _warn_of_shared_names(index: Index) -> None:
     if shared:
         name, first, second = shared[0]
         logger.warning(
-            "%s: %d images have the file_name of another image, such as %s (ids %d and %d): each "
-            "of them has a part of the masks; give them one id",
-            *(index.sources[0].name, len(shared), name, first, second),
+            "%s: %s with the file_name of another image, such as %s (ids %d and %d): each of them "
+            "has a part of the masks; give them one id",
+            *(index.sources[0].name, counted(len(shared), "image"), name, first, second),
         )
 
 

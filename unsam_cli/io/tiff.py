@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from unsam_cli.errors import ImageFileError
+from unsam_cli.errors import ImageFileError, counted
 from unsam_cli.io.orientation import upright
 from unsam_cli.io.pixels import nodata_of, scaled
 from unsam_cli.io.settings import pixel_settings, tell_once
@@ -37,7 +37,7 @@ def choose_page(image: ImageFile.ImageFile, name: str) -> None:
     count, wanted = int(getattr(image, "n_frames", 1)), pixel_settings().page
     if wanted is not None:
         if wanted > count:
-            raise ImageFileError(f"{name}: has {count} pages, not {wanted}; give another --page")
+            raise ImageFileError(_no_page(name, count, wanted))
         image.seek(wanted - 1)
         return
     if count == 1:
@@ -146,9 +146,7 @@ def page_of(pages: list[Any], name: str) -> Any:
     wanted = pixel_settings().page
     if wanted is not None:
         if wanted > len(pages):
-            raise ImageFileError(
-                f"{name}: has {len(pages)} pages, not {wanted}; give another --page"
-            )
+            raise ImageFileError(_no_page(name, len(pages), wanted))
         return pages[wanted - 1]
     areas = {
         i: page.imagewidth * page.imagelength
@@ -184,7 +182,9 @@ def bands_of(values: NDArray[Any], name: str) -> NDArray[Any]:
     count, given = values.shape[2], pixel_settings().bands
     chosen = given or ((1, 2, 3) if count > 2 else (1,))
     if max(chosen) > count:
-        raise ImageFileError(f"{name}: has {count} bands, not {max(chosen)}; see --bands")
+        raise ImageFileError(
+            f"{name}: has {counted(count, 'band')}, not {max(chosen)}; see --bands"
+        )
     if given is None and count not in (1, 3):
         words = ", ".join(map(str, chosen))
         tell_once("bands", "%s: bands %s of %d are read; --bands chooses", name, words, count)
@@ -198,6 +198,10 @@ def orientation_of(page: Any) -> int:
     return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
 
 
+def _no_page(name: str, count: int, wanted: int) -> str:
+    return f"{name}: has {counted(count, 'page')}, not {wanted}; give another --page"
+
+
 def _kind_of(stream: BinaryIO) -> str:
     """Name a kind of TIFF by its tags: number of bands and bits."""
     from PIL import TiffImagePlugin
@@ -209,7 +213,7 @@ def _kind_of(stream: BinaryIO) -> str:
         tags.load(stream)
         bits, bands = tags.get(_BITS, (1,)), tags.get(277, 1)
         kind = {_FLOATS: "float", _SIGNED: "signed"}.get(tags.get(339, (1,))[0], "")
-        word = "band" if bands == 1 else "bands"
-        return f"a TIFF of {bands} {word} of {bits[0]} bits{f' ({kind})' if kind else ''}"
+        many = counted(bands, "band")
+        return f"a TIFF of {many} of {bits[0]} bits{f' ({kind})' if kind else ''}"
     except Exception:
         return "a TIFF of this kind"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.errors import DataError, UnsamError, machine_error
+from unsam_cli.errors import DataError, UnsamError, counted, machine_error
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.run.items import Item, fault_of
 from unsam_cli.run.journal import output_error
@@ -91,7 +91,7 @@ class ErrorList:
         """Say how many annotations were left out; return whether anything was skipped."""
         if self.annotations:
             where = "-v lists them" if self.path is None else f"see {self.path}"
-            logger.warning("left out %d annotations; %s", self.annotations, where)
+            logger.warning("left out %s; %s", counted(self.annotations, "annotation"), where)
         return bool(self.count or (self.on_error == "skip" and self.annotations))
 
 

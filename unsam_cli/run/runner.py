@@ -15,6 +15,7 @@ from unsam_cli.errors import (
     StoppedError,
     UnsamError,
     UsageError,
+    counted,
 )
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.run.error_list import ErrorList
@@ -123,7 +124,7 @@ def run_items(
         if content is not None:
             _forget_changed(mine, sink, content, settings)
         if sources is not None and sink.made_at:
-            _tell_newer(mine, sink, sources)
+            _tell_newer(mine, sink, sources, settings.told_as or sink.name)
         before = sink.done
         left = [item for item in mine if item.id not in before]
         kept = {item.file_name for item in mine if item.id in before}
@@ -166,22 +167,21 @@ def _forget_changed(
             sink.forget(item)
             changed += 1
     if changed:
-        logger.warning("%d images have changed since they were done; they are recomputed", changed)
+        logger.warning("%s changed after the earlier run: done again", counted(changed, "image"))
 
 
 def _tell_newer(
-    mine: Sequence[I], sink: Sink[I, R], sources: Callable[[I], Sequence[Path]]
+    mine: Sequence[I], sink: Sink[I, R], sources: Callable[[I], Sequence[Path]], name: str
 ) -> None:
     """Warn about files that may have changed since a complete output was made from them."""
     done = sink.done
     kept = (item for item in mine if item.id in done and sink.content(item) is None)
     paths = dict.fromkeys(path for item in kept for path in sources(item))
-    newer = [path for path in paths if _changed_at(path) > sink.made_at]
-    if newer:
+    if newer := [path for path in paths if _changed_at(path) > sink.made_at]:
         more = f" and {len(newer) - 1} more" if len(newer) > 1 else ""
         logger.warning(
             "%s: is complete and is kept, but is older than %s%s; delete it if they have changed",
-            *(sink.name, newer[0], more),
+            *(name, newer[0], more),
         )
 
 
@@ -244,7 +244,7 @@ def _work_through(
 
 
 def _stopped_text(signal_name: str | None, left: int, settings: RunSettings) -> str:
-    text = f"{settings.step.command}: stopped by {signal_name} with {left} images left"
+    text = f"{settings.step.command}: stopped by {signal_name} with {counted(left, 'image')} left"
     if output_path(settings.output) is None:
         return f"{text}; standard output cannot be resumed, give -o FILE"
     return f"{text}; run again with --resume"

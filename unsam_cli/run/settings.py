@@ -47,6 +47,8 @@ class RunSettings(Settings):
         The parts of an earlier run that the list of images comes from, see :meth:`within`.
     reads : tuple of callable
         Functions that return the input files, see :meth:`reading`.
+    told_as : str
+        What messages call the output, if it is a temporary file that stands for another.
     """
 
     step: Step
@@ -82,6 +84,7 @@ class RunSettings(Settings):
     report: ReporterFactory = LineReporter
     source: Parts = WHOLE
     reads: tuple[Callable[[], Places], ...] = ()
+    told_as: str = ""
 
     def with_inputs(self, **inputs: str) -> RunSettings:
         """Return a copy whose history also names `inputs` by their identities."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.errors import UsageError
+from unsam_cli.errors import UsageError, counted
 from unsam_cli.io.features import FeatureAttributes, ImageEntry
 from unsam_cli.io.features_writer import Described, FeatureTotals, write_features
 from unsam_cli.io.masks_lines import MaskLines
@@ -51,8 +51,8 @@ class StandIns:
         found = MaskLines(masks)
         if len(found.history) != STAGES:
             raise UsageError(
-                f"{masks}: has a history of {len(found.history)} commands, not of the {STAGES} of "
-                "unsam run; leave out --resume, or choose another -o"
+                f"{masks}: has a history of {counted(len(found.history), 'command')}, not of "
+                f"the {STAGES} of unsam run; leave out --resume, or choose another -o"
             )
         made = cls(tuple(files), masks.stat().st_mtime_ns)
         for number, path in enumerate(made.files, start=1):

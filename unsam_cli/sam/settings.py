@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from unsam_cli.errors import UsageError
+from unsam_cli.errors import UsageError, counted
 from unsam_cli.settings import Settings, setting
 
 SAM_MASKS = 3
@@ -82,7 +82,9 @@ class Prompt:
         if not self.points and self.box is None:
             raise ValueError("a prompt needs points or a box")
         if len(self.points) != len(self.labels):
-            raise ValueError(f"{len(self.points)} points have {len(self.labels)} labels")
+            raise ValueError(
+                f"{counted(len(self.points), 'point')} with {counted(len(self.labels), 'label')}"
+            )
         if not set(self.labels) <= {0, 1}:
             raise ValueError("a label is 1 (belongs to the mask) or 0 (does not)")
         if self.granularity is not None and not 0 < self.granularity <= 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from unsam_cli.errors import DataError, UnsamError, UsageError
+from unsam_cli.errors import DataError, UnsamError, UsageError, counted
 from unsam_cli.io.masks import Annotation, MasksFile
 from unsam_cli.io.names import base_name, canonical
 from unsam_cli.run.inputs import name_of
@@ -117,8 +117,8 @@ def names_of(masks: Sequence[str], names: str | None) -> list[str]:
         given = [name.strip() for name in names.split(",")]
         if len(given) != len(masks):
             raise UsageError(
-                f"--names: {len(given)} names for {len(masks)} files; give one for each, with "
-                "commas between them"
+                f"--names: {counted(len(given), 'name')} for {len(masks)} files; give one for "
+                "each, with commas between them"
             )
         if "" in given or len(set(given)) < len(given):
             raise UsageError(f"--names {names}: a name is empty or given twice; choose another")
@@ -162,6 +162,8 @@ def _refuse_strangers(
         )
     alone, missing = len(other.image_ids) - common, len(first.image_ids) - common
     if alone:
-        logger.warning("%s: ignored %d images that %s does not have", place, alone, first_place)
+        logger.warning(
+            "%s: ignored %s that %s does not have", place, counted(alone, "image"), first_place
+        )
     if missing:
         logger.warning("%s: lacks %d of the images in %s", place, missing, first_place)
