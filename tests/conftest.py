@@ -64,6 +64,8 @@ def _own_log_levels() -> None:
 def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith(("UNSAM_", "SLURM_"))]:
         monkeypatch.delenv(name)
+    # Programs write through a buffer, as those of most users do: it hides errors until the end.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 @pytest.fixture

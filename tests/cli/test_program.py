@@ -163,3 +163,15 @@ cli.main()
     assert ran.returncode == code
     assert ran.stderr.startswith(said)
     assert bool(ran.stderr) == bool(said)
+
+
+def test_what_cannot_be_written_does_not_replace_the_exit_code() -> None:
+    code = """
+import sys
+from unsam_cli.cli.program import fail
+sys.stdout.write("x")  # left in the buffer
+fail("no", 74, OSError())
+"""
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([sys.executable, "-c", code], stdout=full, check=False)
+    assert ran.returncode == 74

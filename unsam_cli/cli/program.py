@@ -104,11 +104,15 @@ def fail(text: str, code: int, e: BaseException) -> NoReturn:
     context = click.get_current_context(silent=True)
     debug = bool(context and context.find_root().meta.get("unsam.debug"))
     logger.error(one_line, exc_info=e if debug else None, extra={"fields": {"exit_code": code}})
+    try:
+        sys.stdout.flush()
+    except OSError:  # at exit the interpreter would try again, and replace the exit code
+        silence_stdout()
     raise SystemExit(code) from None
 
 
 def silence_stdout() -> None:
-    """Let the interpreter flush into nothing at exit: the reader of the pipe is gone."""
+    """Let the interpreter flush into nothing at exit: nobody can read what is left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
