@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from unsam_cli.io import images, segments
 from unsam_cli.io.images import read_image
 from unsam_cli.io.settings import PixelSettings, reading_with
+from unsam_cli.io.tiff import OtherTiff
 
 H, W = 600, 432  # multiples of the factors, so that turned blocks are the same
 
@@ -55,6 +57,36 @@ def test_a_reduced_tiff_is_the_whole_one_reduced(
     assert found.shape == wanted.shape
     assert max(found.shape) < max(H, W)
     assert np.abs(found.astype(int) - wanted).max() <= (0 if dtype == np.uint8 else 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bands", "dtype"),
+    [
+        *product(("one strip", "tiles", "turned"), (1, 3), ["u1"]),
+        *(("strips", 3, "f4"), ("planes", 3, "u1"), ("planes", 5, "u2"), ("big-endian", 5, "u2")),
+    ],
+)
+def test_a_large_tiff_is_read_in_blocks_as_it_is_read_as_a_whole(
+    tmp_path: Path,
+    rgb: NDArray[np.uint8],
+    kind: str,
+    bands: int,
+    dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.dstack([rgb, rgb[..., 1::-1]])[..., :bands].astype(dtype)
+    values = values * np.array(9 if dtype == "u2" else 1, dtype)
+    stored = np.moveaxis(values, -1, 0) if "planarconfig" in KINDS[kind] else np.squeeze(values)
+    path = tmp_path / "a.tif"
+    how = {"planarconfig": "contig", **KINDS[kind]} if bands > 1 else KINDS[kind]
+    tifffile.imwrite(path, stored, photometric="rgb" if bands == 3 else "minisblack", **how)
+    wanted = read_image(path)
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(images, "_loads", None)
+    monkeypatch.setattr(OtherTiff, "read", None)
+    found = read_image(path)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.flags.writeable
 
 
 def test_bands_and_ranges_of_a_reduced_tiff(tmp_path: Path, rgb: NDArray[np.uint8]) -> None:

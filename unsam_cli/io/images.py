@@ -22,7 +22,7 @@ from unsam_cli.io.files import open_regular
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
 from unsam_cli.io.pixels import copied, to_rgb
-from unsam_cli.io.segments import reduced
+from unsam_cli.io.segments import in_blocks
 from unsam_cli.io.settings import pixel_settings
 from unsam_cli.io.tiff import OtherTiff, choose_page
 from unsam_cli.rle import MAX_PIXELS
@@ -188,7 +188,8 @@ def _opened(
     if is_tiff and pixel_settings().bands is not None:
         return OtherTiff(stream, name)
     try:
-        image: ImageFile.ImageFile = opener(stream, name)
+        # By its name Pillow would map a grey TIFF into memory, and not turn it.
+        image: ImageFile.ImageFile = opener(stream, "" if is_tiff else name)
         if is_tiff:
             choose_page(image, name)
     except ImageFileError:
@@ -205,10 +206,10 @@ def _read(
 ) -> NDArray[np.uint8]:
     try:
         image = _open_image(stream, name, most)
-        if longest is not None and image.format == "TIFF" and max(image.size) >= 2 * longest:
-            small = reduced(stream, name, longest)
-            if small is not None:
-                return small
+        if image.format == "TIFF":
+            found = in_blocks(image, stream, name, longest)
+            if found is not None:
+                return found
         if isinstance(image, OtherTiff):
             return copied(image.read(most))
         if longest is not None and max(image.size) > longest:

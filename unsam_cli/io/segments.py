@@ -1,4 +1,4 @@
-"""Large TIFFs at a reduced size, decoded a few strips or tiles at a time.
+"""Large TIFFs, decoded a few strips or tiles at a time; also at a reduced size.
 
 Pillow and tifffile decode a whole page: for 20 000 x 20 000 pixels of RGB that is gigabytes.
 """
@@ -11,29 +11,41 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
+from unsam_cli.io.deep import is_deep
 from unsam_cli.io.orientation import upright
 from unsam_cli.io.pixels import SAMPLE, limits_of, nodata_of, scaled
 from unsam_cli.io.settings import pixel_settings
-from unsam_cli.io.tiff import NODATA, bands_of, orientation_of, page_of
+from unsam_cli.io.tiff import NODATA, OtherTiff, bands_of, orientation_of, page_of
 
 _ROWS = 256  # pixels; a row of tiles can be higher
 _GREY, _RGB = 1, 2  # values of the tag PhotometricInterpretation
 _PLAIN = 1  # value of the tag Compression
+_LOSSLESS = (_PLAIN, 5, 8, 32773, 32946)  # and LZW, Deflate, PackBits
 _BITS = (8, 16, 32, 64)  # per value; Pillow stretches values of fewer bits than 8
 
 
-def reduced(stream: BinaryIO, name: str, longest: int) -> NDArray[np.uint8] | None:
-    """Read a TIFF as means of blocks of pixels, in bounded memory.
+LARGE = 2**25
+"""Pixels from which on a TIFF is decoded in blocks: Pillow would hold it twice."""
+
+
+def in_blocks(
+    image: ImageFile.ImageFile | OtherTiff, stream: BinaryIO, name: str, longest: int | None
+) -> NDArray[np.uint8] | None:
+    """Read a TIFF in blocks, if it is large, or as means of them if a smaller size is enough.
+
+    Besides the result the memory is bounded.
 
     Parameters
     ----------
+    image : PIL.ImageFile.ImageFile or OtherTiff
+        The TIFF, opened and not loaded.
     stream : binary stream
         The file.
     name : str
         Its name in messages.
-    longest : int
+    longest : int, optional
         Longest side that is needed, in pixels. The result is not smaller.
 
     Returns
@@ -42,28 +54,34 @@ def reduced(stream: BinaryIO, name: str, longest: int) -> NDArray[np.uint8] | No
         RGB, upright; None if the file is of a kind that has to be decoded as a whole, or tifffile,
         or the package that it needs for a compression, is missing.
     """
+    small = longest is not None and max(image.size) >= 2 * longest
+    exact = isinstance(image, OtherTiff) or (image.mode in ("L", "RGB") and not is_deep(image))
+    if not small and (not exact or image.size[0] * image.size[1] < LARGE):
+        return None
     try:
         import tifffile
     except ImportError:
         return None
     stream.seek(0)
     page = page_of(list(tifffile.TiffFile(stream).pages), name)
-    factor = max(page.imagewidth, page.imagelength) // longest
-    if factor < 2 or not _is_plain(page):
+    factor = max(page.imagewidth, page.imagelength) // longest if small and longest else 1
+    if not _is_plain(page) or not (small or page.compression in _LOSSLESS):
         return None
     tag = page.tags.get(NODATA)
     nodata = nodata_of(None if tag is None else tag.value)
     try:
         ends = None if page.dtype == np.uint8 else _limits(page, stream, name, nodata)
-        rows = [
-            _means(v if ends is None else scaled(v, name, nodata, ends), factor)
-            for _, v in _blocks(page, stream, name, factor)
-        ]
+        size = -(-page.imagelength // factor), -(-page.imagewidth // factor)
+        found, row = np.empty((*size, 3), np.uint8), 0
+        for _, values in _blocks(page, stream, name, factor):
+            rgb = _means(values if ends is None else scaled(values, name, nodata, ends), factor)
+            found[row : row + len(rgb)] = rgb
+            row += len(rgb)
     except ValueError as error:
         if "imagecodecs" in str(error):
             return None
         raise
-    return np.ascontiguousarray(upright(np.concatenate(rows), orientation_of(page)))
+    return np.ascontiguousarray(upright(found, orientation_of(page)))
 
 
 def _is_plain(page: Any) -> bool:
