@@ -68,7 +68,7 @@ def test_targets_without_answers_count_as_missed(
     answer(scene, 1, box(0, 0, 40, 40), 0.9)
     truth, found = scene.write(tmp_path)
     ran = invoke("evaluate", truth, found, "--protocol", "point")
-    assert "2 masks of the ground truth have no prediction" in ran.stderr
+    assert "2 masks of the ground truth without a prediction" in ran.stderr
     assert "33.33" in ran.stdout
     assert run(scene, tmp_path, invoke)["metrics"]["1-IoU-max"] == pytest.approx(1 / 3)
 
