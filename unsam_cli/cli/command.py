@@ -31,8 +31,9 @@ PRESET = "unsam.preset"
 SHARED = "unsam.shared"
 """Key of the words that all commands share, such as ``-q``, in the context."""
 ONCE = "unsam.once"
-STANDS_FOR = "unsam.stands-for"
 """Key of the filter that drops repeated warnings of the stages of ``unsam run``."""
+STANDS_FOR = "unsam.stands-for"
+"""Key of the output that messages name, in place of the files of ``run --resume``."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
 

@@ -25,6 +25,7 @@ from unsam_cli.cli.pipe_options import OF_PICTURES, Words
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.extraction.settings import OF_PARTS
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
+from unsam_cli.run.provenance import plain
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.run.shards import Shard
 
@@ -194,8 +195,7 @@ def _given(context: click.Context, *names: str) -> list[str]:
         if isinstance(value, bool):
             words += [option] if value else []
         else:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [option, text]
+            words += [option, str(plain(value))]
     return words
 
 
