@@ -30,6 +30,10 @@ settings.load_profile("compiled")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Programs write through a buffer, as those of most users do: it hides errors until the end. Taken
+# away before the server of warm programs starts, whose streams they inherit.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 compile_once()
 trust_the_disk()
 
@@ -64,8 +68,6 @@ def _own_log_levels() -> None:
 def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith(("UNSAM_", "SLURM_"))]:
         monkeypatch.delenv(name)
-    # Programs write through a buffer, as those of most users do: it hides errors until the end.
-    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 @pytest.fixture
