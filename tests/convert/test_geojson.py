@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from support import Invoke
 
 from unsam_cli.convert.outlines import pieces
 from unsam_cli.io.geo import Georeference, georeference, placed
+from unsam_cli.io.images import read_image
+from unsam_cli.io.settings import PixelSettings, reading_with
 from unsam_cli.rle import encode
 
 # pycocotools 2.0.11 under numpy 2
@@ -26,7 +29,12 @@ MATRIX = (2.0, 0.5, 0, 100, 0.25, -3.0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 1)
 
 
 def write_tiff(
-    path: Path, *keys: tuple[int, ...], matrix: bool = False, pixels: Any = None, **how: Any
+    path: Path,
+    *keys: tuple[int, ...],
+    matrix: bool = False,
+    pixels: Any = None,
+    more: Sequence[Any] = (),
+    **how: Any,
 ) -> Path:
     """Write a GeoTIFF whose pixel (2, 3) begins at (500000, 4100000), or one with a matrix."""
     pixels = np.zeros((H, W, 3), np.uint8) if pixels is None else pixels
@@ -37,7 +45,7 @@ def write_tiff(
     else:
         tie = (2.0, 3.0, 0.0, 500000.0, 4100000.0, 0.0)
         tags += [(33550, "d", 3, (10.0, 5.0, 0.0), True), (33922, "d", 6, tie, True)]
-    tifffile.imwrite(path, pixels, photometric="rgb", extratags=tags, **how)
+    tifffile.imwrite(path, pixels, photometric="rgb", extratags=[*tags, *more], **how)
     return path
 
 
@@ -68,6 +76,36 @@ def test_tags_are_read_whatever_the_pixels_are(tmp_path: Path, big: bool) -> Non
     pixels = np.zeros((H, W, 5), np.float32)
     path = write_tiff(tmp_path / "a.tif", UTM, pixels=pixels, bigtiff=big)
     assert georeference(path) == Georeference((10, 0, 499980, 0, -5, 4100015), 32633)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_the_place_is_turned_with_the_pixels(tmp_path: Path, turn: int) -> None:
+    """The corners of a pixel lie where they are in the file, whichever way it is read."""
+    pixels = np.zeros((H, W, 3), np.uint8)
+    pixels[4, 7] = 255
+    orientation = [(274, "H", 1, turn, True)]
+    path = write_tiff(tmp_path / "a.tif", UTM, matrix=True, pixels=pixels, more=orientation)
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    found = []
+    for exif in ("ignore", "apply"):
+        with reading_with(PixelSettings(exif=exif)):
+            [row, column] = np.argwhere(read_image(path)[..., 0])[0]
+            place = georeference(path)
+        assert place is not None
+        assert place.epsg == 32633
+        found.append(sorted(map(tuple, place.places(corners + [column, row]).tolist())))
+    assert found[1] == found[0]
+    assert found[0][0] == (100 + 7 * 2 + 4 * 0.5, 200 + 7 * 0.25 - 4 * 3)
+
+
+def test_the_place_is_that_of_the_page_that_is_read(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", UTM, pixels=np.zeros((4, 6, 3), np.uint8), subfiletype=1)
+    write_tiff(path, UTM, matrix=True, append=True)
+    place = georeference(path)
+    assert place is not None
+    assert place.transform[:3] == (2, 0.5, 100)
+    with reading_with(PixelSettings(page=1)):
+        assert georeference(path) == Georeference((10, 0, 499980, 0, -5, 4100015), 32633)
 
 
 @pytest.mark.parametrize(

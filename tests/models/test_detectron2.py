@@ -98,8 +98,14 @@ def old_names(state: State) -> State:
         lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
         lambda s: {"model": old_names(s)},
         lambda s: {k: v for k, v in s.items() if k != "criterion.empty_weight"},
+        lambda s: {"state_dict": {f"segmenter.{k}": v for k, v in s.items()}, "epoch": 3},
+        lambda s: {"checkpoint": {"net": old_names(s)}},
+        lambda s: {
+            "model": {f"modelStudent.{k}": v * 0 for k, v in s.items()}
+            | {f"modelTeacher.{k}": v for k, v in s.items()}
+        },
     ],
-    ids=["bare", "distributed", "older", "weights-only"],
+    ids=["bare", "distributed", "older", "weights-only", "prefix", "nested", "teacher"],
 )
 def test_other_forms_are_the_same(
     state: State, checkpoint: Path, tmp_path: Path, change: Callable[[State], State]

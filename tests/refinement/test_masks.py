@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from support import draw_scene
 
+from unsam_cli.errors import UsageError
 from unsam_cli.refinement.guided import GuidedFilter
 from unsam_cli.refinement.guided_masks import EPS, radii, refine_guided
 from unsam_cli.refinement.masks import MapFunctor, accept, filled, refine_masks
+from unsam_cli.refinement.methods import create_refiner
 from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.rle import Rle, RunTable, decode, encode
 
@@ -104,3 +106,11 @@ def test_holes_are_filled_up_to_the_border_of_the_image() -> None:
     whole[5:8, 5:8] = True
     assert filled(encode(mask)) == encode(whole)
     assert filled(NOTHING) == NOTHING
+
+
+def test_a_method_without_a_function_is_refused() -> None:
+    """A method that is declared, but not created, is not taken for another one."""
+    settings = RefineSettings()
+    object.__setattr__(settings, "method", "median")
+    with pytest.raises(UsageError, match="method is 'median'"):
+        create_refiner(settings)

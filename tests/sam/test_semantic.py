@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from unsam_cli.errors import CheckpointError, UsageError
+from unsam_cli.prediction.checkpoints import is_promptable
 from unsam_cli.rle import decode
 from unsam_cli.sam.automatic import automatic_masks
 from unsam_cli.sam.loading import load_promptable, save_promptable
@@ -116,8 +117,11 @@ def test_clicks_see_each_other_only_if_they_are_not_apart(model: SemanticModel) 
         lambda s: {"model": {f"module.model.{k}": v for k, v in s.items()}},
         lambda s: {"model": {k: v.half() if v.is_floating_point() else v for k, v in s.items()}},
         lambda s: {k: v for k, v in s.items() if k != "criterion.empty_weight"},
+        lambda s: {"state_dict": {f"segmenter.{k}": v for k, v in s.items()}, "epoch": 3},
+        lambda s: {"checkpoint": {"net": {f"_orig_mod.{k}": v for k, v in s.items()}}},
+        lambda s: {"model_ema": s, "model": {k: v * 0 for k, v in s.items()}},
     ],
-    ids=["bare", "distributed", "half", "weights-only"],
+    ids=["bare", "distributed", "half", "weights-only", "prefix", "nested", "average"],
 )
 def test_other_forms_are_the_same(
     state: State, model: SemanticModel, tmp_path: Path, change: Callable[[State], State]
@@ -126,6 +130,23 @@ def test_other_forms_are_the_same(
     found = load_promptable(str(tmp_path / "other.pth")).state_dict()
     for name, tensor in model.state_dict().items():
         assert_close(found[name], tensor, rtol=1e-3, atol=1e-3)
+
+
+def test_the_place_in_a_wrapper_is_said_once(
+    state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "wrapped.pth"
+    torch.save({"net": {f"model.{k}": v for k, v in state.items()}}, path)
+    assert is_promptable(str(path))
+    load_promptable(str(path))
+    assert caplog.messages == [f"{path}: took the network under key 'net' and prefix 'model.'"]
+
+
+def test_the_published_form_is_not_worth_a_word(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_promptable(str(checkpoint))
+    assert not caplog.messages
 
 
 def without(part: str) -> Callable[[State], State]:

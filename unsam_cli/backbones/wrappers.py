@@ -15,6 +15,7 @@ _DEPTH = 4
 _WRAPPERS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "student")
 """Keys under which training checkpoints store the network, in order of preference."""
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
+"""Prefixes that are too common to be logged."""
 _INSIDE = re.compile(r"(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 _CHUNK = re.compile(r"(^|\.)blocks\.\d+\.(?=\d+\.)")  # FSDP of DINOv2 groups its blocks
 _TRIED = 12  # names by which a prefix is found
@@ -25,7 +26,11 @@ Place = tuple[str, str, dict[str, Any]]
 
 
 def unwrap(
-    content: Mapping[Any, Any], wanted: Collection[str] = (), source: object = "checkpoint"
+    content: Mapping[Any, Any],
+    wanted: Collection[str] = (),
+    source: object = "checkpoint",
+    *,
+    prefixes: Collection[str] = _PREFIXES,
 ) -> dict[str, Any]:
     """Return the network's state dict from a training checkpoint, without prefixes of wrappers.
 
@@ -36,10 +41,12 @@ def unwrap(
     wanted : collection of str
         Names that the network has. If the usual wrappers do not lead to them, the nesting and the
         prefix that give most of them are taken, a teacher before a student, and logged.
-    source : Path or str
-        The file, for the log.
+    source : Path, str or None
+        The file, for the log; None logs nothing.
+    prefixes : collection of str
+        Prefixes that published files have: they are not logged.
     """
-    usual = _usual(content)
+    usual = _usual(content, prefixes)
     most = _score(usual, wanted)
     if not wanted or most == len(wanted):
         return usual
@@ -56,17 +63,19 @@ def unwrap(
     where = " and ".join(
         f"{what} {text!r}" for what, text in (("key", key), ("prefix", prefix)) if text
     )
-    logger.warning("%s: took the network under %s", source, where or "its names without wrappers")
+    if source is not None:
+        said = where or "its names without wrappers"
+        logger.warning("%s: took the network under %s", source, said)
     return state
 
 
-def _usual(content: Mapping[Any, Any]) -> dict[str, Any]:
+def _usual(content: Mapping[Any, Any], usual: Collection[str]) -> dict[str, Any]:
     """Follow the wrappers that published checkpoints have."""
     for _ in range(_DEPTH):
         inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]
         content = inner[0] if inner else content
     state = {str(key): value for key, value in content.items()}
-    while prefixes := [p for p in _PREFIXES if any(key.startswith(p) for key in state)]:
+    while prefixes := [p for p in usual if any(key.startswith(p) for key in state)]:
         prefix = prefixes[0]
         state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return state

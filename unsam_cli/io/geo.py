@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from unsam_cli.io.settings import pixel_settings
 
 _SCALE, _TIEPOINT, _MATRIX, _KEYS = 33550, 33922, 34264, 34735  # tags
+_KIND, _WIDTH, _HEIGHT, _ORIENTATION = 254, 256, 257, 274  # tags
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072  # keys
 _POINT = 2  # value of the raster type: coordinates belong to centres of pixels, not to corners
+_EXAMINED = 256  # pages
 _LEAST, _MOST = 1024, 32766  # codes of EPSG; 32767 is a system that users define
 
 
@@ -40,6 +42,25 @@ class Georeference:
         found: NDArray[np.float64] = points @ np.array([[a, d], [b, e]]) + np.array([c, f])
         return found
 
+    def turned(self, turn: int, width: int, height: int) -> Georeference:
+        """Return that of the upright image.
+
+        Parameters
+        ----------
+        turn : int
+            EXIF orientation of the stored pixels, 1 to 8.
+        width, height : int
+            Sides of the stored image, in pixels.
+        """
+        a, b, c, d, e, f = self.transform
+        if turn in (2, 3, 7, 8):  # stored columns run from right to left
+            a, c, d, f = -a, c + a * width, -d, f + d * width
+        if turn in (3, 4, 6, 7):  # stored rows run upwards
+            b, c, e, f = -b, c + b * height, -e, f + e * height
+        if turn >= 5:
+            a, b, d, e = b, a, e, d
+        return Georeference((a, b, c, d, e, f), self.epsg)
+
     @classmethod
     def from_json(cls, stored: Any) -> Georeference | None:
         """Return what :func:`placed` stored; None if it is missing or makes no sense."""
@@ -63,6 +84,8 @@ def placed(place: Georeference | None) -> dict[str, Any]:
 def georeference(path: Path) -> Georeference | None:
     """Read where the pixels of a TIFF lie, from its tags; None if it does not say.
 
+    If pictures are read upright, this is said of the upright pixels.
+
     Raises
     ------
     OSError
@@ -77,6 +100,7 @@ def georeference(path: Path) -> Georeference | None:
         tags = _tags(path)
         transform = _transform(tags)
         keys = _geo_keys(tags.get(_KEYS, ()))
+        width, height, turn = int(tags[_WIDTH]), int(tags[_HEIGHT]), int(tags.get(_ORIENTATION, 1))
     except Exception:  # no TIFF, or damaged tags, which do not affect the pixels
         return None
     if transform is None or not np.isfinite(transform).all():
@@ -85,20 +109,27 @@ def georeference(path: Path) -> Georeference | None:
         a, b, c, d, e, f = transform
         transform = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
     code = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC))
-    return Georeference(transform, code if code and _LEAST <= code <= _MOST else None)
+    found = Georeference(transform, code if code and _LEAST <= code <= _MOST else None)
+    return found if pixel_settings().exif == "ignore" else found.turned(turn, width, height)
 
 
 def _tags(path: Path) -> Any:
-    """Read the tags of the page that ``--page`` names, or of the first, whatever its pixels are."""
+    """Read the tags of the page whose pixels are read, see :func:`~unsam_cli.io.tiff.page_of`."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+    wanted, pages = pixel_settings().page, list[Any]()
     with path.open("rb") as stream:
         head = stream.read(8)
-        tags = ImageFileDirectory_v2(head + stream.read(8) if head[2:3] == b"+" else head)
-        for _ in range(pixel_settings().page or 1):
-            stream.seek(tags.next)
-            tags.load(stream)
-    return tags
+        head += stream.read(8) if head[2:3] == b"+" else b""
+        place = ImageFileDirectory_v2(head).next
+        while place and len(pages) < (wanted or _EXAMINED):
+            pages.append(ImageFileDirectory_v2(head))
+            stream.seek(place)
+            pages[-1].load(stream)
+            place = pages[-1].next
+    if wanted is not None:
+        return pages[wanted - 1]
+    return max(pages, key=lambda t: 0 if t.get(_KIND, 0) & 5 else t[_WIDTH] * t[_HEIGHT])
 
 
 def _transform(tags: Any) -> tuple[float, float, float, float, float, float] | None:

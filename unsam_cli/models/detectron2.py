@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unsam_cli.backbones.checkpoints import check_fit, read_checkpoint
 from unsam_cli.backbones.soundness import check_state
+from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import CheckpointError, UsageError
 from unsam_cli.models.settings import SegmenterConfig
 
@@ -23,6 +24,14 @@ _QUERIES = "model.transformer_module."
 _LAYERS = rf"{_QUERIES}decoder.layers.\1."
 _OPTIONAL = (".num_batches_tracked", "criterion.empty_weight")
 """Endings of names that are not learnt and not in every file."""
+_SOME = (
+    "backbone.stem.conv1.weight",
+    "sem_seg_head.predictor.query_feat.weight",
+    "sem_seg_head.predictor.static_query.weight",  # the name of older files
+    "sem_seg_head.predictor.class_embed.weight",
+)
+"""Names by which the network is found inside wrappers."""
+_PREFIXES = ("module.", "_orig_mod.")
 
 _HEAD = r"sem_seg_head\."
 _DEEP = rf"{_HEAD}pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."
@@ -79,9 +88,9 @@ def read_detectron2(path: Path) -> tuple[SegmenterConfig, dict[str, Tensor]]:
     CheckpointError
         The file is damaged, contains code, or is not such a checkpoint.
     """
-    content = read_checkpoint(path)
-    check_state(_model(content), path, integers=False)
-    state = _upgrade(_model(content))
+    found = unwrap(read_checkpoint(path), _SOME, path, prefixes=_PREFIXES)
+    check_state(found, path, integers=False)
+    state = _upgrade(found)
     config = _config(state, path)
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -157,18 +166,12 @@ def resnet_name(name: str) -> str:
     return name
 
 
-def _model(content: dict[str, Any]) -> dict[str, Any]:
-    model = content.get("model")
-    return model if isinstance(model, dict) else content
-
-
 def _upgrade(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Rename the weights of older Mask2Former files to their current names."""
     upgraded = {}
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             continue
-        name = str(name).removeprefix("module.")
         if name.startswith("sem_seg_head.") and not re.match(
             r"sem_seg_head\.(predictor|pixel_decoder)\.", name
         ):

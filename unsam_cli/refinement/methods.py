@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from unsam_cli.backbones import accelerator
+from unsam_cli.errors import UsageError
 from unsam_cli.refinement.masks import MaskRefiner
 from unsam_cli.refinement.settings import RefineSettings
 
@@ -38,18 +39,23 @@ def create_refiner(
 
     Raises
     ------
+    UsageError
+        There is no such method.
     UnsamError
         The network or its weights cannot be loaded, or the device does not exist.
     """
-    if settings.method == "guided":
+    method: str = settings.method
+    if method == "guided":
         from unsam_cli.refinement.guided_masks import refine_guided
 
         return refine_guided, {}
-    if settings.method == "crf":
+    if method == "crf":
         from unsam_cli.refinement.crf import refine_crf
 
         where = accelerator(device)
         return partial(refine_crf, max_side=settings.max_side, device=where), {}
+    if method != "cascadepsp":
+        raise UsageError(f"method is {method!r}, which no function refines with")
     from unsam_cli.refinement.cascadepsp_files import load_cascadepsp
 
     network, identity = load_cascadepsp(

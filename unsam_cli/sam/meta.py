@@ -94,7 +94,7 @@ def load_original(path: Path, content: dict[str, Any] | None = None) -> Any:
     return network
 
 
-def original_state(content: Mapping[Any, Any], path: object = "checkpoint") -> dict[str, Any]:
+def original_state(content: Mapping[Any, Any], path: Path | None = None) -> dict[str, Any]:
     """Return the state dict of a SAM or SAM 2 from a file; see `unwrap`."""
     first = unwrap(content, _SAM, path)
     return first if _SAM[0] in first else unwrap(content, _SAM2, path)

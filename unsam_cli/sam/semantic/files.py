@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from math import isqrt
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor
 from unsam_cli.backbones.checkpoints import check_fit
 from unsam_cli.backbones.folder_config import building
 from unsam_cli.backbones.soundness import state_size
+from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import CheckpointError
 from unsam_cli.sam.semantic.config import GROUPS, SemanticConfig
 from unsam_cli.sam.semantic.network import SemanticNetwork
@@ -41,14 +42,31 @@ _OWN = tuple(
     )
 )
 """Names that no whole-image checkpoint has; any of them is enough, since others may be missing."""
-_PREFIXES = ("module.", "model.")
+_SOME = (
+    "backbone.patch_embed.norm.weight",
+    "sem_seg_head.pixel_decoder.mask_features.weight",
+    *(
+        f"{_PREDICTOR}{name}.weight"
+        for name in (
+            "_bbox_embed.layers.0",
+            "bbox_embed.0.layers.0",
+            "decoder.norm",
+            "iou_prediction_head.layers.0",
+            "label_enc",
+            "mask_tokens",
+            "pb_embedding",
+        )
+    ),
+)
+"""Names by which the network is found inside wrappers."""
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 _MOST = 2**40
 """Number of values that no network has; those of a checkpoint are compared before they are made."""
 
 
 def is_semantic(content: Mapping[Any, Any]) -> bool:
     """Whether the content of a file is a promptable checkpoint of UnSAM, perhaps incomplete."""
-    return any(name.startswith(_OWN) for name in _names(_state(content)))
+    return any(name.startswith(_OWN) for name in _state(content))
 
 
 def read_semantic(content: Mapping[Any, Any], path: Path) -> SemanticNetwork:
@@ -67,8 +85,7 @@ def read_semantic(content: Mapping[Any, Any], path: Path) -> SemanticNetwork:
         Weights are missing, unexpected, of another shape or type, or not finite, or a weight that
         the file stores several times has several values.
     """
-    stored = _state(content)
-    state = dict(zip(_names(stored), stored.values(), strict=True))
+    state = _state(content, path)
     config = _sizes(state)
     wanted = _wanted(config, path, _MOST)
     again, others = repeats(wanted, config), extras(config)
@@ -114,17 +131,8 @@ def describe(config: SemanticConfig) -> dict[str, Any]:
     return {"model_type": MODEL_TYPE, **asdict(config)}
 
 
-def _state(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    inner = content.get("model")
-    return inner if isinstance(inner, Mapping) else content
-
-
-def _names(names: Iterable[Any]) -> list[str]:
-    """Return names without the prefixes of wrappers."""
-    plain = [str(name) for name in names]
-    for prefix in _PREFIXES:
-        plain = [name.removeprefix(prefix) for name in plain]
-    return plain
+def _state(content: Mapping[Any, Any], path: Path | None = None) -> dict[str, Any]:
+    return unwrap(content, _SOME, path, prefixes=_PREFIXES)
 
 
 def _sizes(state: Mapping[str, Any]) -> SemanticConfig:
