@@ -93,7 +93,7 @@ def test_the_place_is_turned_with_the_pixels(tmp_path: Path, turn: int) -> None:
             place = georeference(path)
         assert place is not None
         assert place.epsg == 32633
-        found.append(sorted(map(tuple, place.places(corners + [column, row]).tolist())))
+        found.append(sorted(map(tuple, place.places(np.add(corners, [column, row])).tolist())))
     assert found[1] == found[0]
     assert found[0][0] == (100 + 7 * 2 + 4 * 0.5, 200 + 7 * 0.25 - 4 * 3)
 
