@@ -7,12 +7,13 @@ process.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from unsam_cli.errors import UsageError
 
@@ -22,6 +23,8 @@ try:
         warnings.filterwarnings("error", "Environment variable", RuntimeWarning)
         import numba
         from numba.core import event
+        from numba.core.caching import FunctionCache
+        from numba.core.runtime import rtsys
 except (ValueError, RuntimeWarning) as e:
     names = ", ".join(sorted(name for name in os.environ if name.startswith("NUMBA_")))
     reason = str(e).splitlines()[0]
@@ -51,6 +54,20 @@ class Notice(event.Listener):  # type: ignore[misc]
 event.register("numba:compile", Notice())
 
 
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    """Loads compiled kernels without what only compiling needs.
+
+    Numba's own cache first imports all functions that numba can compile, scipy among them, which
+    takes longer than to load all kernels of a command. The compiler imports them itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the kernel for a signature, or None if it is not on the disk."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
     """Compile a function with numba in nopython mode, ``nogil`` and cached on disk.
 
@@ -73,10 +90,9 @@ def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
     }
 
     def decorate(function: F) -> F:
-        try:
-            compiled: F = numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # numba: "no locator available", nowhere to write the cache
-            compiled = numba.njit(**options)(function)
-        return compiled
+        compiled = numba.njit(**options)(function)
+        with contextlib.suppress(RuntimeError):  # "no locator available": nowhere to write it
+            compiled._cache = _KernelCache(function)
+        return cast(F, compiled)
 
     return decorate

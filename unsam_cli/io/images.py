@@ -6,9 +6,7 @@ size in the header has been checked.
 
 from __future__ import annotations
 
-import importlib
 import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +17,7 @@ from PIL import Image, ImageFile
 from unsam_cli.errors import ImageFileError
 from unsam_cli.io.deep import is_cut, is_deep, whole_png
 from unsam_cli.io.files import open_regular
+from unsam_cli.io.formats import FORMATS, opener_of
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
 from unsam_cli.io.pixels import copied, to_rgb
@@ -26,9 +25,6 @@ from unsam_cli.io.segments import in_blocks
 from unsam_cli.io.settings import pixel_settings
 from unsam_cli.io.tiff import OtherTiff, choose_page
 from unsam_cli.rle import MAX_PIXELS
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
-"""Formats that are read. Others that Pillow opens (EPS, WMF...) would run external programs."""
 
 # Pillow checks some formats again while it decodes. Its own limit is too low for panoramas.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -153,22 +149,16 @@ def _open_image(
     stream: BinaryIO, name: str, most: int = MAX_PIXELS
 ) -> ImageFile.ImageFile | OtherTiff:
     """Read the header; the counterpart of `Image.open` for our formats and our limit."""
-    Image.init()
     prefix = stream.read(16)
-    if prefix[4:8] == b"ftyp" and find_spec("pillow_heif") and "HEIF" not in Image.OPEN:
-        importlib.import_module("pillow_heif").register_heif_opener()
     if not prefix:
         raise ImageFileError(f"{name}: empty file; copy the image again or remove it")
-    openers = [Image.OPEN[kind] for kind in _FORMATS if kind in Image.OPEN]
-    opener = next(
-        (opener for opener, accepts in openers if accepts and accepts(prefix) is True), None
-    )
+    opener = opener_of(prefix)
     if opener is None:
         stream.seek(0)
         if text := mistaken(stream.read(HEAD), "image"):
             raise ImageFileError(f"{name}: {text}")
         raise ImageFileError(
-            f"{name}: not an image in a supported format ({', '.join(_FORMATS)}); convert "
+            f"{name}: not an image in a supported format ({', '.join(FORMATS)}); convert "
             "or remove it"
         )
     stream.seek(0)
