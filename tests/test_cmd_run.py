@@ -118,7 +118,7 @@ def test_resuming_computes_only_what_has_no_masks_yet(
     assert ran.stderr.count("older than") == ran.stderr.count(told) == 1
     other = invoke(*words, "-o", "out", "--resume", "--divide.tau", "0.3")
     assert other.exit_code == 2
-    assert "--tau of divide" in other.stderr
+    assert "--divide.tau was 0.2" in other.stderr
     Path("fresh/masks.json").write_text('{"info":{"unsam":{"history":[]}},\n')
     other = invoke(*words, "-o", "fresh", "--resume")
     assert other.exit_code == 2
@@ -130,7 +130,7 @@ def test_resuming_computes_only_what_has_no_masks_yet(
     [
         (["--conquer.max-masks", "few"], 2, "'few' is not a valid integer"),
         (["--divide.tua", "1"], 2, "--divide.tau"),
-        (["--divide.tau", "7"], 2, "tau"),
+        (["--divide.tau", "7"], 2, "--divide.tau"),
         (["none"], 66, "none: no such file"),
     ],
 )
@@ -166,3 +166,21 @@ def test_the_report_shows_the_pixels_that_were_segmented(
     assert ran.exit_code == 0, ran.stderr
     assert "page 1" not in ran.stderr
     assert np.asarray(Image.open("out/overlays/stack.png")).max() > 100
+
+
+def test_messages_of_stages_name_options_as_run_does(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (Image.new("L", (64, 64), grey) for grey in (10, 200))
+    first.save("stack--page.tif", save_all=True, append_images=[second])
+    ran = invoke("run", "stack--page.tif", "-o", "out", *DOTTED)
+    assert ran.exit_code == 0, ran.stderr
+    told = "stack--page.tif: page 1 of 2 is read; --extract-features.page N chooses"
+    assert ran.stderr.count(told) == 1
+    ran = invoke("run", "stack--page.tif", "-o", "out", *DOTTED, "--extract-features.page", "7")
+    assert ran.exit_code == 65
+    assert "has 2 pages, not 7; give another --extract-features.page" in ran.stderr
+    ran = invoke("run", "stack--page.tif", "-o", "out", *DOTTED, "--extract-features.overlap", 0.5)
+    assert ran.exit_code == 2
+    assert "--extract-features.overlap needs --extract-features.tile" in ran.stderr

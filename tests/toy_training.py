@@ -25,7 +25,7 @@ from unsam_cli.errors import ImageFileError, UnsamError
 from unsam_cli.run.provenance import Step
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
 from unsam_cli.training.skipped import Skipped
-from unsam_cli.training.task import Batch
+from unsam_cli.training.task import Batch, Validated
 from unsam_cli.training.trainer import train
 
 STEP = Step("toy", {"width": 8})
@@ -131,10 +131,10 @@ class ToyTask:
         (folder / "unsam.json").write_text(json.dumps({"history": [STEP.to_json()]}))
         save_file({k: v.clone() for k, v in weights.items()}, folder / "model.safetensors")
 
-    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    def validate(self, weights: Mapping[str, Tensor]) -> Validated:
         torch.rand(1)  # what a validation draws changes nothing
         norm = sum(float(w.double().square().sum()) for w in weights.values())
-        return {"score": self.scores.pop(0) if self.scores else -norm, "norm": norm}
+        return Validated({"score": self.scores.pop(0) if self.scores else -norm, "norm": norm})
 
 
 def run(

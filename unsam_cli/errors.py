@@ -105,10 +105,10 @@ class MachineError(UnsamError, OSError):
         self.exit_code, self.everywhere = exit_code, everywhere
 
 
-_MEMORY = "out of memory; use fewer --jobs or a smaller --size"
+_MEMORY = "out of memory; use fewer jobs or smaller images"
 _SPACE = "no space left; free disk space"
 _SHORTAGES = {
-    errno.EMFILE: "too many open files; raise the limit (ulimit -n), or use fewer --jobs",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n), or use fewer jobs",
     errno.ENFILE: "too many open files on this machine; close other programs",
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
@@ -140,7 +140,7 @@ def errno_of(e: BaseException) -> int | None:
 def shortage(e: BaseException) -> str | None:
     """Say in words for people what the machine is short of, where an error tells that it is."""
     if _is_of_memory(e):
-        gpu = "the GPU is out of memory; use a smaller --batch-size or --size"
+        gpu = "the GPU is out of memory; use smaller batches or smaller images"
         return gpu if "CUDA" in str(e) else _MEMORY
     return _SHORTAGES.get(errno_of(e) or 0)
 

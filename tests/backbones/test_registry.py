@@ -69,7 +69,7 @@ def test_random_weights_follow_the_seed_and_leave_the_global_state() -> None:
     [
         ("vit_base_patch8_244.dino", {}, "did you mean vit_base_patch8_224.dino"),
         ("hf-hub:timm/test_vit", {}, "give a timm name as --backbone"),
-        ("resnet18", {}, "use --backbone builtin or a plain vision transformer"),
+        ("resnet18", {}, "use a plain vision transformer"),
         ("test_vit_relpos", {}, "no patch tokens"),
         ("vit_tiny_r_s16_p8_224", {}, "no patch tokens"),
         ("test_vit", {"facet": "keys"}, "choose one of key, query, value, token"),

@@ -194,7 +194,7 @@ def test_weights_out_of_reach_name_the_ways_out(
     message = str(caught.value)
     assert "\n" not in message
     assert "hf download timm/test_vit.r160_in1k" in message
-    assert "--weights FILE" in message
+    assert "give a file of weights" in message
     assert "--backbone builtin" in message
 
 

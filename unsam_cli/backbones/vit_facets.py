@@ -28,8 +28,8 @@ def check_model(model: Any, name: str, facet: Facet) -> None:
     plain = isinstance(model, (VisionTransformer, Eva))
     if not plain or not isinstance(model.patch_embed, PatchEmbed):
         raise UsageError(
-            f"{name} has no patch tokens to extract: use --backbone builtin or a plain "
-            "vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT)"
+            f"{name} has no patch tokens to extract: use a plain vision transformer of "
+            "timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT), or builtin in extract-features"
         )
     block = model.blocks[0]
     plain = isinstance(block, (Block, EvaBlock)) and isinstance(

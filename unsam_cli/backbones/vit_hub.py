@@ -17,7 +17,7 @@ _FOLDER = ("config.json", "unsam.json", "*.safetensors", "*.safetensors.index.js
 _PREFIXES = ("hf-hub:", "hf_hub:")
 _WORD = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _LONGEST_ID = 96
-_FIX = "give --weights FILE, or use --backbone builtin, which needs none"
+_FIX = "give a file of weights; the backbone builtin of extract-features needs none"
 _PROBE_SECONDS = 5.0
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".pkl")
 """Suffixes of files of weights."""

@@ -80,8 +80,8 @@ def _build(name: str, options: dict[str, Any]) -> Any:
     """Create a timm model without pretrained weights; raise `UsageError` if that is impossible."""
     if ":" in name or "/" in name:
         raise UsageError(
-            f"{name!r} is not a model name: give a timm name as --backbone, and a hub id or "
-            f"a file as --weights{_hint(name)}"
+            f"{name!r} is not a model name: give a timm name as --backbone, and its weights as a "
+            f"hub id or a file{_hint(name)}"
         )
     try:
         return timm.create_model(
@@ -94,9 +94,9 @@ def _build(name: str, options: dict[str, Any]) -> Any:
             raise UsageError(f"unknown backbone {name!r}{_hint(name)}") from error
         reason = "" if "dynamic_img_size" in text else f" ({text})"
         raise UsageError(
-            f"{name} has no patch tokens for arbitrary image sizes{reason}: use --backbone "
-            "builtin or a plain vision transformer of timm (DINO, DINOv2, DINOv3, MAE, "
-            "CLIP, EVA, DeiT)"
+            f"{name} has no patch tokens for arbitrary image sizes{reason}: use a plain "
+            "vision transformer of timm (DINO, DINOv2, DINOv3, MAE, CLIP, EVA, DeiT), or "
+            "builtin in extract-features"
         ) from error
 
 

@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from types import TracebackType
@@ -63,21 +64,40 @@ class _Stderr(logging.StreamHandler[TextIO]):
         pass
 
 
-class Once(logging.Filter):
-    """Drops a warning that was said before: stages of one run read the same files."""
+class OfStages(logging.Filter):
+    """Messages of the stages of one run.
+
+    A warning that was said before is dropped, since stages read the same files.
+
+    Attributes
+    ----------
+    options : dict of str
+        What options of the stage at work are called in the whole run: messages then say so.
+    """
+
+    _OPTION = re.compile(r"(?<![\w.-])(--[a-z][a-z-]*)(?![\w.])( of [a-z][a-z-]*)?")
 
     def __init__(self) -> None:
         super().__init__()
+        self.options: dict[str, str] = {}
         self.said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to show a record."""
+        """Rename options in a record; return whether to show it."""
+        if record.levelno < logging.WARNING:
+            return True
+        text = self._OPTION.sub(self._name, record.getMessage())
+        record.msg, record.args = text, None
         if record.levelno != logging.WARNING:
             return True
-        text = record.getMessage()
         again = text in self.said
         self.said.add(text)
         return not again
+
+    def _name(self, found: re.Match[str]) -> str:
+        """Return what an option is called, with the stage that it is said to be of."""
+        option, owner = found[1], found[2] or ""
+        return self.options.get(found[0]) or f"{self.options.get(option, option)}{owner}"
 
 
 def configure(

@@ -20,8 +20,8 @@ from click.core import ParameterSource
 
 from unsam_cli.cli.command import ONCE, SHARED, STANDS_FOR
 from unsam_cli.cli.defaults import config_file
-from unsam_cli.cli.log import Once
-from unsam_cli.cli.pipe_options import OF_PICTURES, Words
+from unsam_cli.cli.log import OfStages
+from unsam_cli.cli.pipe_options import OF_PICTURES, Words, names_in_run
 from unsam_cli.errors import OutputError, UsageError
 from unsam_cli.extraction.settings import OF_PARTS
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
@@ -68,8 +68,9 @@ class Pipe:
         UsageError
             An option of a command is wrong: all are checked before any work.
         """
-        once = click.get_current_context().find_root().meta[ONCE] = Once()
-        logging.getLogger().handlers[0].addFilter(once)
+        root = click.get_current_context().find_root()
+        root.meta[ONCE] = OfStages()
+        logging.getLogger().handlers[0].addFilter(root.meta[ONCE])
         inner = self.output / "stages"
         usual = [inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")]
         others = [path.with_name(f"rest.{path.name}") for path in usual]
@@ -147,7 +148,7 @@ class Pipe:
         return words
 
     def _context(self, name: str, words: Sequence[str]) -> click.Context:
-        root = click.get_current_context().find_root()
+        root = _tell_as(name)
         config = config_file(click.get_current_context())
         every = [*root.meta[SHARED], *(["--config", config] if config else []), *words]
         return self.commands[name].make_context(name, every, parent=root)
@@ -176,7 +177,16 @@ def _places(images: ImageQuery) -> Iterator[str]:
     yield from (item.place for item in list_images(images, keep_missing=True))
 
 
+def _tell_as(stage: str) -> click.Context:
+    """Let messages of a stage name its options as `run` does; return the context of the program."""
+    run = click.get_current_context()
+    root = run.find_root()
+    root.meta[ONCE].options = names_in_run(run.command, stage)
+    return root
+
+
 def _run(context: click.Context) -> int:
+    _tell_as(str(context.info_name))
     with context:
         try:
             context.command.invoke(context)

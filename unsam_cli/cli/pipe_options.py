@@ -22,6 +22,7 @@ _OWN = frozenset(
 """Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
 OF_PICTURES = tuple(one.name for one, _ in declared_fields(PixelSettings))
 """Parameters that say how pictures are read; `conquer` has them for `--images`, not in the pipe."""
+_PICTURES_OF = {"view": "extract-features"}  # whose pictures it reads in the same way
 Words = dict[str, list[str]]
 
 
@@ -51,6 +52,20 @@ def stage_options(*commands: click.Command) -> Callable[[F], F]:
         return words
 
     return bundle("stages", collect, *(_dotted(name, one) for name, one in declared))
+
+
+def names_in_run(run: click.Command, stage: str) -> dict[str, str]:
+    """Return how `run` calls the options of a stage: ``--tau`` is ``--divide.tau``.
+
+    So is ``--tau of divide``, whichever stage says it.
+    """
+    names: dict[str, str] = {}
+    for name in (name for one in run.params for name in one.opts if "." in name):
+        owner, _, word = name.removeprefix("--").partition(".")
+        names[f"--{word} of {owner}"] = name
+        if owner == _PICTURES_OF.get(stage, stage):
+            names[f"--{word}"] = name
+    return names
 
 
 def _parameter(name: str, one: Option) -> str:

@@ -132,6 +132,11 @@ class CocoDataset:
         """Return the annotations of an image that were left out."""
         return self.file.left_out.of(image.id)
 
+    @property
+    def strays(self) -> list[tuple[str, LeftOut]]:
+        """Annotations whose image is not listed."""
+        return self.file.strays
+
 
 def _key(value: Any) -> int | str | None:
     """Return an id by which records refer to each other; None if it is none."""

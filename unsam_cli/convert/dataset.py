@@ -112,6 +112,11 @@ class LeavesOut(Protocol):
         """Return the annotations of an image that :meth:`Dataset.load` left out."""
         ...
 
+    @property
+    def strays(self) -> Sequence[tuple[str, LeftOut]]:
+        """Annotations whose image is not listed, with the ids of their images."""
+        ...
+
 
 def select(picture: Picture, settings: ReadSettings) -> Picture:
     """Drop masks that are too small or duplicates; the rest keep their order."""

@@ -67,6 +67,7 @@ def filter_masks(masks: str, settings: FilterSettings, run: RunSettings) -> int:
             run,
             content=lambda item: found.checksum(item.id),
             left_out=lambda item: found.left_out.of(item.id),
+            strays=found.strays,
         )
         tally.report()
     return code

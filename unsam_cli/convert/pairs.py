@@ -99,7 +99,7 @@ def combine(
                     raise found
                 bad = pair.left_out(image_id)
                 pair.skipped += [(pair.images[image_id].file_name, one) for one in bad]
-                listed.add_annotations(pair.images[image_id], bad)
+                listed.add_annotations(pair.images[image_id].file_name, bad)
                 kept += sum(a["source"] == pair.names[1] for a in found)
                 yield found
 
@@ -109,6 +109,8 @@ def combine(
             write_masks(stream, "coco", history=history, images=images, groups=groups())
 
     publish(output, write)
+    pair.skipped += (strays := [*pair.first.strays, *pair.second.strays])
+    listed.add_strays(strays)
     if not listed.finish():
         pair.skipped = []
     return pair, kept

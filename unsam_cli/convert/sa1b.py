@@ -28,6 +28,7 @@ class Sa1b:
     """A folder of SA-1B; see :class:`~unsam_cli.convert.dataset.Dataset`."""
 
     history: Sequence[dict[str, Any]] = ()
+    strays: Sequence[tuple[str, LeftOut]] = ()
 
     def __init__(self, path: Path, settings: ReadSettings) -> None:
         self.settings, self._left_out = settings, LeftOuts()

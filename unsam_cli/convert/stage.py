@@ -116,8 +116,16 @@ def convert(request: Request, read: ReadSettings, write: WriteSettings, run: Run
         )
         content = partial(_content, dataset=dataset, pictures=write.pictures)
         work = partial(ordered_map, one, jobs=run.jobs)
-        left_out = dataset.left_out if isinstance(dataset, LeavesOut) else None
-        code = run_items(dataset.images, work, sink, run, content=content, left_out=left_out)
+        single = dataset if isinstance(dataset, LeavesOut) else None
+        code = run_items(
+            dataset.images,
+            work,
+            sink,
+            run,
+            content=content,
+            left_out=None if single is None else single.left_out,
+            strays=() if single is None else single.strays,
+        )
     if crowds := sum(dropped):
         logger.warning(
             "left out %s, which %s cannot hold; --crowds masks converts them",

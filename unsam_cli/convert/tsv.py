@@ -31,6 +31,7 @@ class Tsv:
     """Training shards; see :class:`~unsam_cli.convert.dataset.Dataset`."""
 
     history: Sequence[dict[str, Any]] = ()
+    strays: Sequence[tuple[str, LeftOut]] = ()
 
     def __init__(self, path: Path, settings: ReadSettings) -> None:
         self.settings, self._left_out = settings, LeftOuts()

@@ -63,7 +63,7 @@ def divide_detections(
         work = partial(_take_detections, found=found, min_score=settings.min_score)
         listed = lambda item: found.left_out.of(item.id)  # noqa: E731
         work_all = partial(ordered_map, work, jobs=run.jobs)
-        return run_items(items, work_all, sink, run, left_out=listed)
+        return run_items(items, work_all, sink, run, left_out=listed, strays=found.strays)
 
 
 def _images_of_features(features: str) -> tuple[list[ImageInfo], list[dict[str, Any]], Parts]:

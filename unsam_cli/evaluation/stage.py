@@ -85,7 +85,8 @@ def evaluate(
         images = [image for _, image in sorted(first.images.items())]
         work = partial(ordered_map, one, jobs=run.jobs)
         left_out = partial(_left_out, truth=first, pairs=pairs)
-        code = run_items(images, work, sink, run, left_out=left_out)
+        strays = [one for file in (first, *others) for one in file.strays]
+        code = run_items(images, work, sink, run, left_out=left_out, strays=strays)
     return Evaluation(sink.report, code)
 
 

@@ -101,7 +101,14 @@ def extract_features(
             return [] if masks is None else masks.left_out.of(item.id)
 
         code = run_items(
-            items, work, sink, run, content=content, sources=sources, left_out=left_out
+            items,
+            work,
+            sink,
+            run,
+            content=content,
+            sources=sources,
+            left_out=left_out,
+            strays=() if masks is None else masks.strays,
         )
         _report_speed(backbone, meter, compute)
         return code

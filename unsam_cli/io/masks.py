@@ -108,6 +108,14 @@ class MasksFile:
         return every if crowds else {i: n - self._crowds[i] for i, n in every.items()}
 
     @property
+    def strays(self) -> list[tuple[str, LeftOut]]:
+        """Annotations that are left out and belong to no listed image, with its id as text."""
+        if not self.images:
+            return []
+        odd = [one for one in self.left_out.every if one.image_id not in self.images]
+        return [(self.text_ids.get(one.image_id, str(one.image_id)), one) for one in odd]
+
+    @property
     def crowds(self) -> int:
         """Number of crowd regions; 0 if they count as masks."""
         return self._crowds.total()

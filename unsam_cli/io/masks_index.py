@@ -51,7 +51,8 @@ def add_source(index: Index, source: Source) -> None:
         if record.key in ("annotations", "images") and record.kind == "value":
             raise MaskFileError(f"{where} must be a list; this is not a COCO file")
         if record.key in ("annotations", ""):
-            _add_annotation(index, record, ids)
+            if index.form.annotations:
+                _add_annotation(index, record, ids)
         elif record.key == "images" or (record.key, record.kind) == ("image", "value"):
             info = _add_image(index, record, source)
             single = info if record.key == "image" else single

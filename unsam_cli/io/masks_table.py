@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError, counted
 from unsam_cli.io.image_entries import ImageInfo
+from unsam_cli.io.json_stream import parse_json
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.sources import Source
 from unsam_cli.io.text_ids import TextIds
@@ -35,14 +36,17 @@ class Form:
         Whether ids of annotations are unique.
     masks : bool
         Whether annotations have masks; those without are left out.
+    annotations : bool
+        Whether annotations are read at all.
     """
 
     sized: bool = True
     unique: bool = True
     masks: bool = True
+    annotations: bool = True
 
 
-ONLY_IMAGES = Form(sized=False, unique=False, masks=False)
+ONLY_IMAGES = Form(sized=False, unique=False, masks=False, annotations=False)
 """For a file of which only the list of images is used."""
 
 
@@ -162,10 +166,15 @@ def _check_image_ids(index: Index, keep_going: bool) -> None:
             "among the images; add the image or remove the annotation"
         )
     index.rows = array("q", table[np.isin(table[:, 0], known)].ravel().tolist())
-    index.left_out += [
-        LeftOut(i, n, f"its image {index.text_ids.get(i, i)} is not among the images")
-        for i, n in strange[:, :2].tolist()
-    ]
+    index.left_out += [_stray(index, row) for row in strange.tolist()]
+
+
+def _stray(index: Index, row: list[int]) -> LeftOut:
+    """Return the annotation of a row, whose image is not listed; its record is sound JSON."""
+    image, number, source, start, length = row
+    record = parse_json(index.sources[source].read_at(start, length))
+    shown = index.text_ids.get(image, image)
+    return LeftOut(image, record.get("id") or number, f"its image {shown} is not among the images")
 
 
 def _warn_of_shared_names(index: Index) -> None:

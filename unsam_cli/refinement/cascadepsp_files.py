@@ -70,9 +70,7 @@ def _create() -> nn.Module:
     try:
         from segmentation_refinement.models.psp.pspnet import RefinementModule
     except ImportError as e:
-        raise UsageError(
-            "--method cascadepsp needs a package: pip install segmentation-refinement"
-        ) from e
+        raise UsageError("cascadepsp needs a package: pip install segmentation-refinement") from e
     network: nn.Module = RefinementModule()
     return network
 

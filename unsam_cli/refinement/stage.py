@@ -111,6 +111,7 @@ def refine(
                 content=partial(_content, found=found, pictures=pictures),
                 sources=partial(_sources, pictures=pictures),
                 left_out=lambda item: found.left_out.of(item.id),
+                strays=found.strays,
             )
         tally.report()
     return code

@@ -75,17 +75,22 @@ class ErrorList:
             if fault := fault_of(item):
                 self.add(item, DataError(fault))
 
-    def add_annotations(self, item: Item, left_out: Sequence[LeftOut]) -> None:
-        """Record annotations of `item` that were left out; the item itself is kept.
+    def add_annotations(self, name: str, left_out: Sequence[LeftOut]) -> None:
+        """Record annotations that were left out of the image `name`, which itself is kept.
 
         Unless failed items are skipped, these are annotations without a mask, and no errors.
         """
         for one in left_out:
             self.annotations += 1
-            logger.info("left out annotation %s of %s: %s", *_said(item, one))
+            which, reason = one.annotation, one.reason
+            logger.info("left out annotation %s of %s: %s", which, name, reason)
             if self.path is not None:
-                name, reason = item.file_name, one.reason
-                list_error(self.path, self.stage, name, reason, annotation_id=one.annotation)
+                list_error(self.path, self.stage, name, reason, annotation_id=which)
+
+    def add_strays(self, strays: Iterable[tuple[str, LeftOut]]) -> None:
+        """Record annotations whose image is not listed, each with the id of this image."""
+        for name, one in strays:
+            self.add_annotations(name, [one])
 
     def finish(self) -> bool:
         """Say how many annotations were left out; return whether anything was skipped."""
@@ -93,10 +98,6 @@ class ErrorList:
             where = "-v lists them" if self.path is None else f"see {self.path}"
             logger.warning("left out %s; %s", counted(self.annotations, "annotation"), where)
         return bool(self.count or (self.on_error == "skip" and self.annotations))
-
-
-def _said(item: Item, one: LeftOut) -> tuple[int | str, str, str]:
-    return one.annotation, item.file_name, one.reason
 
 
 def _left_out_before(path: Path, finished: Collection[str]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import repeat
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +20,7 @@ from unsam_cli.errors import (
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.items import Item, fault_of
+from unsam_cli.run.newer import tell_newer
 from unsam_cli.run.output import output_path
 from unsam_cli.run.parallel import in_order
 from unsam_cli.run.progress import Reporter
@@ -81,6 +82,7 @@ def run_items(
     content: Callable[[I], int | None] | None = None,
     sources: Callable[[I], Sequence[Path]] | None = None,
     left_out: Callable[[I], Sequence[LeftOut]] | None = None,
+    strays: Sequence[tuple[str, LeftOut]] = (),
 ) -> int:
     """Process this process's share of `items`, and publish the results.
 
@@ -102,6 +104,9 @@ def run_items(
         logged if one of its input files is newer.
     left_out : callable, optional
         Returns the annotations that were left out of the result of an item, which are listed.
+    strays : sequence of (str, LeftOut)
+        Annotations that belong to no item, with the ids of their images. The first shard lists
+        them.
 
     Returns
     -------
@@ -123,15 +128,19 @@ def run_items(
         _refuse_other_shard(items, mine, sink.done, sink.name)
         if content is not None:
             _forget_changed(mine, sink, content, settings)
-        if sources is not None and sink.made_at:
-            _tell_newer(mine, sink, sources, settings.told_as or sink.name)
         before = sink.done
+        if sources is not None and sink.made_at:
+            old = [item for item in mine if item.id in before and sink.content(item) is None]
+            paths = (path for item in old for path in sources(item))
+            tell_newer(paths, sink.made_at, settings.told_as or sink.name)
         left = [item for item in mine if item.id not in before]
         kept = {item.file_name for item in mine if item.id in before}
         todo = [item for item in left if not fault_of(item)]
         errors = ErrorList(sink.name, settings.step.command, settings.on_error, kept)
         sums = _sums(content, todo, settings.jobs)
         errors.add_faulty(left)
+        if settings.shard.index == 0:
+            errors.add_strays(strays)
         progress = settings.report(settings.step.command, len(todo), len(mine) - len(left))
         _work_through(todo, work, sink, settings, errors, sums, progress, left_out)
         done = sink.done
@@ -168,27 +177,6 @@ def _forget_changed(
             changed += 1
     if changed:
         logger.warning("%s changed after the earlier run: done again", counted(changed, "image"))
-
-
-def _tell_newer(
-    mine: Sequence[I], sink: Sink[I, R], sources: Callable[[I], Sequence[Path]], name: str
-) -> None:
-    """Warn about files that may have changed since a complete output was made from them."""
-    done = sink.done
-    kept = (item for item in mine if item.id in done and sink.content(item) is None)
-    paths = dict.fromkeys(path for item in kept for path in sources(item))
-    if newer := [path for path in paths if _changed_at(path) > sink.made_at]:
-        more = f" and {len(newer) - 1} more" if len(newer) > 1 else ""
-        logger.warning(
-            "%s: is complete and is kept, but is older than %s%s; delete it if they have changed",
-            *(name, newer[0], more),
-        )
-
-
-def _changed_at(path: Path) -> int:
-    with suppress(OSError):  # reported when the file is read
-        return path.stat().st_mtime_ns
-    return 0
 
 
 def _sums(
@@ -233,7 +221,7 @@ def _work_through(
                 if isinstance(result, UnsamError):
                     errors.add(item, result)
                 else:
-                    errors.add_annotations(item, left_out(item) if left_out else ())
+                    errors.add_annotations(item.file_name, left_out(item) if left_out else ())
                     sink.add(item, result, content)
                 progress.advance(skipped=isinstance(result, UnsamError))
                 left -= 1

@@ -22,7 +22,7 @@ from unsam_cli.io.sizes import check_size
 from unsam_cli.rle import Rle
 from unsam_cli.training.recipe import DataSettings
 from unsam_cli.training.selection import select
-from unsam_cli.training.skipped import Skipped
+from unsam_cli.training.skipped import Skipped, as_skipped
 
 _REMEMBERED = 1024  # number of images whose selected masks are cached
 
@@ -180,8 +180,14 @@ class AnnotatedImages:
             return ()
         file, image_id = self._places[index].tolist()
         name = self.info(index).file_name
-        left_out = self._files[file].left_out.of(image_id)
-        return tuple(Skipped(name, one.reason, one.annotation) for one in left_out)
+        return tuple(as_skipped((name, one) for one in self._files[file].left_out.of(image_id)))
+
+    @property
+    def strays(self) -> list[Skipped]:
+        """Annotations that belong to no image of their file; none if they end the run."""
+        if self._settings.on_error == "fail":
+            return []
+        return as_skipped(one for masks in self._files for one in masks.strays)
 
     def _select(self, file: int, image_id: int) -> list[Annotation]:
         masks = self._files[file]

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unsam_cli.errors import UnsamError, machine_error
+from unsam_cli.errors import UnsamError
 from unsam_cli.training.augment import draw_view, view_image, view_masks
 from unsam_cli.training.bitmasks import BitMasks
 from unsam_cli.training.colours import draw_colours
 from unsam_cli.training.copy_paste import paste
 from unsam_cli.training.dataset import AnnotatedImages
 from unsam_cli.training.recipe import DataSettings
-from unsam_cli.training.skipped import Skipped
+from unsam_cli.training.skipped import Skipped, reason_to_skip
 
 T = TypeVar("T")
 
@@ -159,20 +159,9 @@ def read_or_replace(
         try:
             return read(chosen, rng), (*skipped, *images.left_out(chosen))
         except UnsamError as error:
-            reason = _reason(error, "fail" if attempt == _ATTEMPTS - 1 else on_error)
+            reason = reason_to_skip(error, "fail" if attempt == _ATTEMPTS - 1 else on_error)
             skipped.append(Skipped(images.info(chosen).file_name, reason))
     raise AssertionError("the last attempt returns or raises")
-
-
-def _reason(error: UnsamError, on_error: str) -> str:
-    """Return the reason why an image is skipped; raise the error if it is not skipped.
-
-    A lack of resources always ends the run, because other images would fail, too.
-    """
-    machine = machine_error(error)
-    if on_error == "fail" or (machine is not None and machine.everywhere):
-        raise machine or error
-    return str(machine or error)
 
 
 def _augmented(
@@ -188,7 +177,7 @@ def _augmented(
         try:
             _, other, others = _viewed(images, source, rng, settings)
         except UnsamError as error:
-            reason = _reason(error, settings.on_error)
+            reason = reason_to_skip(error, settings.on_error)
             missed = Skipped(images.info(source).file_name, reason)
             return Sample(name, image, masks, seed, (missed,))
         image, masks = paste(image, masks, other, others, rng)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from unsam_cli.errors import UnsamError, machine_error
+from unsam_cli.io.left_out import LeftOut
 from unsam_cli.run.error_list import clear_errors, list_error
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,22 @@ class Skipped(NamedTuple):
     file_name: str
     reason: str
     annotation: int | str | None = None
+
+
+def as_skipped(left_out: Iterable[tuple[str, LeftOut]]) -> list[Skipped]:
+    """Return annotations that were left out of images, each with the name of its image."""
+    return [Skipped(name, one.reason, one.annotation) for name, one in left_out]
+
+
+def reason_to_skip(error: UnsamError, on_error: str) -> str:
+    """Return the reason why an image is skipped; raise the error if it is not skipped.
+
+    A lack of resources always ends the run, because other images would fail, too.
+    """
+    machine = machine_error(error)
+    if on_error == "fail" or (machine is not None and machine.everywhere):
+        raise machine or error
+    return str(machine or error)
 
 
 def restored(state: object) -> list[Skipped] | None:

@@ -67,7 +67,10 @@ def train_whole_image(
         if inputs.validate is not None:
             truth = stack.enter_context(local_file(inputs.validate))
             validation = WholeImageValidation(
-                truth, inputs.validate_images or inputs.images, crowds=recipe.data.crowds
+                truth,
+                inputs.validate_images or inputs.images,
+                crowds=recipe.data.crowds,
+                on_error=recipe.data.on_error,
             )
             identities |= _identities("validate", [truth])
         else:
@@ -90,7 +93,7 @@ def train_whole_image(
             validation=validation,
             history=[*images.history, *segmenter.history, step.to_json()],
         )
-        return train(task, trainer, replace(run, step=step))
+        return train(task, trainer, replace(run, step=step, skipped=images.strays))
 
 
 def _segmenter(init: str | None, network: SegmenterConfig, seed: int) -> Segmenter:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from unsam_cli.training.skipped import Skipped
 
 S = TypeVar("S")
+
+
+class Validated(NamedTuple):
+    """Result of a validation.
+
+    Attributes
+    ----------
+    values : dict of float
+        Metrics by name; the first is the one to maximise.
+    skipped : sequence of Skipped
+        Images that could not be read, and annotations that were left out.
+    """
+
+    values: dict[str, float]
+    skipped: Sequence[Skipped] = ()
 
 
 class Batch(Protocol):
@@ -88,8 +103,8 @@ class Task(Protocol[S]):
         """
         ...
 
-    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
-        """Evaluate these weights on the validation set; the first value is the one to maximise.
+    def validate(self, weights: Mapping[str, Tensor]) -> Validated:
+        """Evaluate these weights on the validation set.
 
         This is called in the main process only. `module` is not changed.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -216,9 +216,8 @@ class Trainer(ExitStack):
             self._note_skipped(skipped)
         return read
 
-    def _note_skipped(self, mine: list[Skipped]) -> None:
-        every = self.world.gather(mine)
-        new = self.skipped.add(one for found in every for one in found)
+    def _note_skipped(self, mine: Sequence[Skipped]) -> None:
+        new = self.skipped.add(one for found in self.world.gather(mine) for one in found)
         self.world.on_main(lambda: self.skipped.write(new))
 
     def _is_due(self, every: int) -> bool:
@@ -235,7 +234,8 @@ class Trainer(ExitStack):
 
     def _validate(self, progress: TrainingReporter | None) -> None:
         """Evaluate the weights, and note whether they are the best so far."""
-        measured = self.world.on_main(lambda: self.task.validate(self.learner.weights))
+        measured, skipped = self.world.on_main(lambda: self.task.validate(self.learner.weights))
+        self._note_skipped(skipped)
         self.learner.module.train()
         values = {name: float(value) for name, value in measured.items()}
         for value in list(values.values())[:1]:

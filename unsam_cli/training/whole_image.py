@@ -23,10 +23,10 @@ from unsam_cli.training.parameters import parameter_groups
 from unsam_cli.training.recipe import Recipe
 from unsam_cli.training.sampler import derive_seed
 from unsam_cli.training.samples import Sample, SampleBatch, make_sample
-from unsam_cli.training.task import Batch
+from unsam_cli.training.task import Batch, Validated
 
-Validation = Callable[[Segmenter], dict[str, float]]
-"""Evaluates a segmenter; the first metric is the one to maximise."""
+Validation = Callable[[Segmenter], Validated]
+"""Evaluates a segmenter."""
 
 _PREFIX = "segmenter."
 _BACKBONES = {
@@ -135,7 +135,7 @@ class WholeImageTask:
         own = _without_prefix(weights)
         save_segmenter(self.segmenter, folder, weights=own, history=self._history)
 
-    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    def validate(self, weights: Mapping[str, Tensor]) -> Validated:
         """Evaluate these weights on the validation images."""
         assert self._validation is not None
         measured = copy.deepcopy(self.segmenter)

@@ -25,7 +25,6 @@ from unsam_cli.run.replacing import (
 from unsam_cli.view.blocks import LoadImage
 from unsam_cli.view.contact_sheet import MOST_PIXELS, TRUTH, write_figure
 from unsam_cli.view.files import (
-    ImageName,
     image_loader,
     named,
     overlay_paths,
@@ -54,7 +53,7 @@ class _Skipped:
         for file in files:
             for one in file.left_out.every:
                 name = file.names.get(one.image_id, str(one.image_id))
-                self.errors.add_annotations(ImageName(one.image_id, name), [one])
+                self.errors.add_annotations(name, [one])
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def test_it_learns_a_hierarchy(tmp_path: Path) -> None:
     truth = write_nested(tmp_path, NEW, name="truth.json")
     make_sam(gain=1, frequency=0.5).save_pretrained(tmp_path / "sam")
     validation = PromptedValidation(truth, tmp_path / "images")
-    assert validation(load_promptable(str(tmp_path / "sam")))["oracle"] < 0.3
+    assert validation(load_promptable(str(tmp_path / "sam"))).values["oracle"] < 0.3
     code = finetune_sam(
         TuneInputs([str(masks)], tmp_path / "images", str(tmp_path / "sam")),
         TuneSettings(granularity=True, train="all"),
@@ -72,7 +72,7 @@ def test_it_learns_a_hierarchy(tmp_path: Path) -> None:
     )
     assert code == 0
     model = load_promptable(str(tmp_path / "run"))
-    found = validation(model)
+    found = validation(model).values
     assert found["oracle"] >= 0.8
     assert found["graded"] >= 0.8
     assert levels_by_granularity(model) >= 0.8

@@ -63,6 +63,11 @@ class MaskCentres(PromptSource):
         """Return the annotations of an image that have no valid mask."""
         return self._masks.left_out.of(item.id)
 
+    @property
+    def strays(self) -> list[tuple[str, LeftOut]]:
+        """Annotations whose image is not listed."""
+        return self._masks.strays
+
     def _question(self, annotation: Annotation) -> Question:
         x, y = centre_click(annotation.rle, approximate=self._approximate)
         return Question(

@@ -63,6 +63,11 @@ class PromptSource(Protocol):
         """Return the annotations of an image that make no prompt."""
         return []
 
+    @property
+    def strays(self) -> Sequence[tuple[str, LeftOut]]:
+        """Annotations that belong to no image, with the id of the image that they name."""
+        return ()
+
 
 def some(names: Iterable[str]) -> str:
     """Return the first names of many."""

@@ -89,6 +89,7 @@ def predict_prompted(
             content=lambda item: checksum(item.path),
             sources=lambda item: [item.path],
             left_out=None if source is None else source.left_out,
+            strays=() if source is None else source.strays,
         )
 
 

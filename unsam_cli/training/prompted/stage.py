@@ -23,7 +23,7 @@ from unsam_cli.training.prompted.task import PromptedTask
 from unsam_cli.training.prompted.validation import PromptedValidation
 from unsam_cli.training.recipe import DataSettings, ParameterSettings
 from unsam_cli.training.settings import TrainerSettings, TrainingRun
-from unsam_cli.training.skipped import Skipped
+from unsam_cli.training.skipped import as_skipped
 from unsam_cli.training.trainer import train
 
 
@@ -65,7 +65,12 @@ def finetune_sam(
         validation = None
         if inputs.validate is not None:
             truth = stack.enter_context(local_file(inputs.validate))
-            validation = PromptedValidation(truth, inputs.validate_images or inputs.images)
+            validation = PromptedValidation(
+                truth,
+                inputs.validate_images or inputs.images,
+                crowds=prompts.crowds,
+                on_error=prompts.on_error,
+            )
             identities["validate"] = file_identity(truth)
         else:
             trainer = replace(trainer, validate_every=0)
@@ -83,8 +88,7 @@ def finetune_sam(
                     errors="-",
                 )
             paths = [joined]
-            known = [Skipped(name, one.reason, one.annotation) for name, one in joint.skipped]
-            run = replace(run, skipped=known)
+            run = replace(run, skipped=as_skipped(joint.skipped))
         data = DataSettings(
             max_masks=prompts.max_masks, crowds=prompts.crowds, on_error=prompts.on_error
         )
@@ -108,7 +112,8 @@ def finetune_sam(
             validation=validation,
             history=[*images.history, *model.history, step.to_json()],
         )
-        return train(task, trainer, replace(run, step=step))
+        run = replace(run, step=step, skipped=[*run.skipped, *images.strays])
+        return train(task, trainer, run)
 
 
 def _check(inputs: TuneInputs, tune: TuneSettings) -> None:

@@ -22,10 +22,10 @@ from unsam_cli.training.prompted.samples import PromptedBatch, PromptedSample, P
 from unsam_cli.training.prompted.settings import PromptSettings
 from unsam_cli.training.recipe import ParameterSettings
 from unsam_cli.training.sampler import derive_seed
-from unsam_cli.training.task import Batch
+from unsam_cli.training.task import Batch, Validated
 
-Validation = Callable[[Promptable], dict[str, float]]
-"""Measures a promptable model; the metric to maximise first."""
+Validation = Callable[[Promptable], Validated]
+"""Measures a promptable model."""
 
 _PREFIX = "model."
 
@@ -186,7 +186,7 @@ class PromptedTask:
         own = _without_prefix(weights)
         save_promptable(self.model, folder, weights=own, history=self._history)
 
-    def validate(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    def validate(self, weights: Mapping[str, Tensor]) -> Validated:
         """Evaluate these weights on the validation images."""
         assert self._validation is not None
         measured = copy.deepcopy(self.model)
