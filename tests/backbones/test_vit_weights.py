@@ -195,7 +195,7 @@ def test_weights_out_of_reach_name_the_ways_out(
     assert "\n" not in message
     assert "hf download timm/test_vit.r160_in1k" in message
     assert "give a file of weights" in message
-    assert "--backbone builtin" in message
+    assert "the backbone builtin" in message
 
 
 def test_a_model_without_published_weights_says_so() -> None:
