@@ -29,8 +29,9 @@ from unsam_cli.extraction.plan import plan_records
 from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Record
-from unsam_cli.io.images import read_image, resize
+from unsam_cli.io.images import read_image
 from unsam_cli.io.previews import decode_preview, encode_preview
+from unsam_cli.io.resizing import resize
 
 Image = NDArray[np.uint8]
 

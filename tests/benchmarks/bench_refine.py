@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.io.images import read_image, resize
+from unsam_cli.io.images import read_image
+from unsam_cli.io.resizing import resize
 from unsam_cli.refinement.crf import DenseCrf
 from unsam_cli.refinement.guided_masks import refine_guided
 from unsam_cli.rle import Rle, RunTable, encode

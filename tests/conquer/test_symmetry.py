@@ -15,8 +15,9 @@ from unsam_cli.divide.maskcut import maskcut
 from unsam_cli.divide.upsample import to_pixels
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Record
-from unsam_cli.io.images import read_image, resize
+from unsam_cli.io.images import read_image
 from unsam_cli.io.previews import decode_preview, encode_preview
+from unsam_cli.io.resizing import resize
 from unsam_cli.rle import RunTable, decode, encode, iou
 
 HEIGHT, WIDTH = 120, 180

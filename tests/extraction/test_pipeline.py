@@ -18,8 +18,9 @@ from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.pipeline import extract
 from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.settings import ExtractSettings, PlanSettings
-from unsam_cli.io.images import read_image, resize
+from unsam_cli.io.images import read_image
 from unsam_cli.io.previews import decode_preview
+from unsam_cli.io.resizing import resize
 from unsam_cli.rle import Rle, encode_window
 from unsam_cli.run.feature_sink import FeatureResult
 from unsam_cli.run.parallel import ItemError

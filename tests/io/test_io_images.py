@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 from unsam_cli.errors import ImageFileError, MissingInputError
 from unsam_cli.io import images
+from unsam_cli.io.resizing import resize
 
 H, W = 24, 36
 
@@ -367,10 +368,10 @@ def test_threads_read_the_same(tmp_path: Path) -> None:
 
 
 def test_resize(rgb: NDArray[np.uint8]) -> None:
-    assert images.resize(rgb, (H, W)) is rgb
-    assert images.resize(rgb, (7, 5)).shape == (7, 5, 3)
+    assert resize(rgb, (H, W)) is rgb
+    assert resize(rgb, (7, 5)).shape == (7, 5, 3)
     checks = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    grey = images.resize(np.repeat(checks[..., None], 3, axis=2), (8, 8))
+    grey = resize(np.repeat(checks[..., None], 3, axis=2), (8, 8))
     assert np.abs(grey.astype(int) - 127).max() <= 2  # antialiased
-    flipped = images.resize(rgb[:, ::-1], (2 * H, 2 * W))
-    np.testing.assert_array_equal(flipped, images.resize(rgb[:, ::-1].copy(), (2 * H, 2 * W)))
+    flipped = resize(rgb[:, ::-1], (2 * H, 2 * W))
+    np.testing.assert_array_equal(flipped, resize(rgb[:, ::-1].copy(), (2 * H, 2 * W)))

@@ -10,8 +10,8 @@ from PIL import Image
 from support import SYMMETRIES, draw_scene
 
 from unsam_cli.errors import ImageFileError
-from unsam_cli.io.images import resize
 from unsam_cli.io.previews import PREVIEW, decode_preview, encode_preview, encode_small
+from unsam_cli.io.resizing import resize
 
 
 def test_previews_keep_colours_and_proportions() -> None:

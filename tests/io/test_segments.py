@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsam_cli.io import images, segments
+from unsam_cli.io import images, segment_rows, segments
 from unsam_cli.io.images import read_image
 from unsam_cli.io.settings import PixelSettings, reading_with
 from unsam_cli.io.tiff import OtherTiff
@@ -89,6 +90,122 @@ def test_a_large_tiff_is_read_in_blocks_as_it_is_read_as_a_whole(
     assert found.flags.writeable
 
 
+def as_jpeg(rgb: NDArray[np.uint8], mode: str) -> bytes:
+    options: dict[str, dict[str, Any]] = {
+        "rgb": {"keep_rgb": True},
+        "ycbcr": {"subsampling": "4:2:0"},
+    }
+    stream, how = io.BytesIO(), options.get(mode, {})
+    image = Image.fromarray(rgb).convert("L" if mode == "grey" else "RGB")
+    image.save(stream, "JPEG", quality=80, **how)
+    return stream.getvalue()
+
+
+def save_jpegs(path: Path, rgb: NDArray[np.uint8], mode: str, tile: tuple[int, int] | None) -> None:
+    """Write a TIFF whose tiles, or else strips, are JPEGs; tifffile alone does not encode them."""
+    high, wide = tile or (48, W)
+    padded = np.pad(rgb, ((0, -H % high), (0, -W % wide), (0, 0)))
+    parts = [
+        as_jpeg(padded[y : y + high, x : x + wide], mode)
+        for y, x in product(range(0, H, high), range(0, W, wide))
+    ]
+    how: dict[str, Any] = {"rowsperstrip": high} if tile is None else {"tile": tile}
+    tifffile.imwrite(
+        *(path, iter(parts)),
+        shape=(H, W) if mode == "grey" else (H, W, 3),
+        dtype=np.uint8,
+        photometric="minisblack" if mode == "grey" else "rgb",
+        compression="zlib",
+        extratags=[(530, "H", 2, (2, 2), True)] if mode == "ycbcr" else [],
+        **how,
+    )
+    with tifffile.TiffFile(path, mode="r+") as file:
+        page: Any = file.pages[0]
+        page.tags["Compression"].overwrite(7)
+        if mode == "ycbcr":
+            page.tags["PhotometricInterpretation"].overwrite(6)
+
+
+@pytest.mark.parametrize("mode", ["ycbcr", "grey", "rgb"])
+@pytest.mark.parametrize("tile", [(48, 64), None])
+def test_jpegs_in_a_tiff_are_decoded_one_by_one(
+    tmp_path: Path,
+    rgb: NDArray[np.uint8],
+    mode: str,
+    tile: tuple[int, int] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "a.tif"
+    save_jpegs(path, rgb, mode, tile)
+    wanted, reduced = read_image(path), whole(path, 50)
+    seen = rgb if mode != "grey" else np.asarray(Image.fromarray(rgb).convert("L"))[..., None]
+    assert np.abs(wanted.astype(int) - seen).mean() < 25
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(images, "_loads", None)
+    np.testing.assert_array_equal(read_image(path), wanted)
+    np.testing.assert_array_equal(read_image(path, longest=50), reduced)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("options", [{}, {317: 2}])
+def test_lzw_needs_no_other_package(
+    tmp_path: Path,
+    rgb: NDArray[np.uint8],
+    dtype: str,
+    options: dict[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "a.tif"
+    values = rgb if dtype == "u1" else rgb[..., 0].astype(np.uint16) * 200
+    Image.fromarray(values).save(path, compression="tiff_lzw", tiffinfo=options)
+    wanted = read_image(path)
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(images, "_loads", None)
+    np.testing.assert_array_equal(read_image(path), wanted)
+
+
+@pytest.mark.parametrize("factor", [2, 250])  # below and above half of the range
+@pytest.mark.parametrize("kind", ["one strip", "tiles", "planes", "big-endian"])
+def test_colours_of_16_bits_are_as_those_of_the_whole_picture(
+    tmp_path: Path,
+    rgb: NDArray[np.uint8],
+    factor: int,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, values = tmp_path / "a.tif", rgb.astype(np.uint16) * np.uint16(factor) + np.uint16(1)
+    stored = np.moveaxis(values, -1, 0) if kind == "planes" else values
+    tifffile.imwrite(path, stored, photometric="rgb", **KINDS[kind])
+    wanted = read_image(path)
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(images, "_loads", None)
+    np.testing.assert_array_equal(read_image(path), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
+def test_grey_of_more_bits_is_as_that_of_the_whole_picture(
+    tmp_path: Path, rgb: NDArray[np.uint8], dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, values = tmp_path / "a.tif", rgb[..., 0].astype(dtype) * 3
+    tifffile.imwrite(path, values, photometric="minisblack", **KINDS["strips"])
+    wanted = read_image(path)
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(images, "_loads", None)
+    np.testing.assert_array_equal(read_image(path), wanted)
+
+
+def test_one_compressed_strip_is_not_decoded_again_for_each_block(
+    tmp_path: Path, rgb: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rgb, photometric="rgb", compression="zlib", rowsperstrip=H)
+    wanted = read_image(path)
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(segments, "_MOST", 0)
+    monkeypatch.setattr(segments, "rows_of", None)
+    np.testing.assert_array_equal(read_image(path), wanted)
+
+
 def test_bands_and_ranges_of_a_reduced_tiff(tmp_path: Path, rgb: NDArray[np.uint8]) -> None:
     path = tmp_path / "a.tif"
     five = np.dstack([rgb, rgb[..., :2]]).astype(np.uint16) * 9
@@ -105,13 +222,13 @@ def test_a_page_is_not_decoded_as_a_whole(
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, rgb, photometric="rgb", tile=(48, 64), compression="zlib")
     read: list[int] = []
-    decoded = segments._decoded_rows
+    decoded = segment_rows.rows_of
 
     def counted(page: Any, stream: Any, top: int, bottom: int) -> NDArray[Any]:
         read.append(bottom - top)
         return decoded(page, stream, top, bottom)
 
-    monkeypatch.setattr(segments, "_decoded_rows", counted)
+    monkeypatch.setattr(segments, "rows_of", counted)
     monkeypatch.setattr(images, "_loads", None)
     read_image(path, longest=60)
     assert sum(read) == H

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from segmenters import RandomSegmenter
 
 from unsam_cli.errors import ImageFileError, UnsamError
 from unsam_cli.found_masks import FoundMasks
+from unsam_cli.io import images, segments, windows
 from unsam_cli.io.images import read_image
 from unsam_cli.models.predictions import Predictions
-from unsam_cli.prediction import masks
+from unsam_cli.prediction import masks, reading
 from unsam_cli.prediction.pipeline import predict_images
-from unsam_cli.prediction.predict import Predictor, predict_image
+from unsam_cli.prediction.predict import Input, Predictor, predict_image
 from unsam_cli.prediction.settings import PredictSettings
 from unsam_cli.run.parallel import ItemError
 
@@ -70,6 +72,51 @@ def test_results_come_in_order_and_depend_on_the_image_alone(
         alone = predict_image(RandomSegmenter(), read_image(item.path), settings)
         assert len(alone) > 5
         assert same(result, alone)
+
+
+@pytest.mark.parametrize(("jobs", "batch_size"), [(1, 1), (3, 5)])
+def test_large_pictures_are_read_tile_by_tile(
+    photos: list[Photo], jobs: int, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PredictSettings(tile=32, batch_size=batch_size)
+    wanted = [predict_image(RandomSegmenter(), read_image(one.path), settings) for one in photos]
+    monkeypatch.setattr(segments, "LARGE", 1000)
+    whole, read, most = images.whole_image, 0, 0
+
+    def decoded(path: Path) -> Image.Image:
+        nonlocal read
+        read += 1
+        return whole(path)
+
+    made: list[weakref.ref[Input]] = []
+
+    def counted(*args: Any) -> Input:
+        nonlocal most
+        one = Input(*args)
+        made.append(weakref.ref(one))
+        most = max(most, sum(ref() is not None for ref in made))
+        return one
+
+    monkeypatch.setattr(reading, "Input", counted)
+    monkeypatch.setattr(windows, "whole_image", decoded)
+    found = list(predict_images(photos, Accelerator(RandomSegmenter(), settings), keep, jobs=jobs))
+    for (_, result), expected in zip(found, wanted, strict=True):
+        assert same(result, expected)
+    assert len(photos) - 1 <= read <= 2 * len(photos)  # one is small
+    assert len(made) > 2 * most
+    assert most <= batch_size + 1
+
+
+def test_a_large_picture_that_is_damaged_does_not_stop_others(
+    photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "LARGE", 1000)
+    photos[2].path.write_bytes(photos[2].path.read_bytes()[:3000])
+    predictor = Accelerator(RandomSegmenter(), PredictSettings(tile=32, batch_size=4))
+    found = list(predict_images(photos, predictor, keep, jobs=2))
+    assert [item for item, _ in found] == photos
+    assert [isinstance(result, FoundMasks) for _, result in found] == [i != 2 for i in range(7)]
+    assert isinstance(found[2][1], ImageFileError)
 
 
 class Accelerator(Predictor):

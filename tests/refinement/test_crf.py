@@ -12,7 +12,7 @@ from fake_gpu import fake_gpu
 from numpy.typing import NDArray
 from support import draw_scene
 
-from unsam_cli.io.images import resize
+from unsam_cli.io.resizing import resize
 from unsam_cli.refinement import crf
 from unsam_cli.refinement.crf import DenseCrf, refine_crf
 from unsam_cli.refinement.lattice import Lattice

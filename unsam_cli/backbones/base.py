@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.errors import UsageError
+from unsam_cli.io.windows import Pixels
 
 Facet = Literal["key", "query", "value", "token"]
 FACETS: tuple[Facet, ...] = get_args(Facet)
@@ -17,7 +18,7 @@ FACETS: tuple[Facet, ...] = get_args(Facet)
 class InputFrame(Protocol):
     """Position of an image in the input of a network with a fixed size."""
 
-    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resized(self, image: Pixels) -> NDArray[np.uint8]:
         """Resize an image, (H, W, 3) uint8 RGB, to its size in the input, (h, w, 3) uint8."""
         ...
 

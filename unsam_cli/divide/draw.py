@@ -14,8 +14,8 @@ from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.divide.upsample import guide_filter, to_pixels
 from unsam_cli.found_masks import FoundMask, FoundMasks
 from unsam_cli.io.features import ImageEntry, Record
-from unsam_cli.io.images import resize
 from unsam_cli.io.previews import decode_preview
+from unsam_cli.io.resizing import resize
 from unsam_cli.refinement.found import Refinement, refinement_of
 from unsam_cli.refinement.masks import resized
 

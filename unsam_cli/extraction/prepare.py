@@ -15,10 +15,11 @@ from unsam_cli.extraction.plan import RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
 from unsam_cli.extraction.settings import PlanSettings
 from unsam_cli.io.features import Record
-from unsam_cli.io.images import resize
 from unsam_cli.io.pictures import Picture, pixels_of, size_of
 from unsam_cli.io.previews import PREVIEW, encode_preview
+from unsam_cli.io.resizing import resize
 from unsam_cli.io.sizes import check_size
+from unsam_cli.io.windows import Windows, open_windows
 from unsam_cli.run.feature_sink import FeatureResult
 
 
@@ -88,10 +89,13 @@ def prepare_framed(picture: Picture, frame_of: FrameOf) -> PreparedImage:
     MissingInputError, ImageFileError
         The image cannot be used.
     """
-    rgb = pixels_of(picture)
+    rgb = open_windows(picture)
     height, width, _ = rgb.shape
     crop = frame_of((height, width)).resized(rgb)
     plan = RecordPlan((0, 0, width, height), None, 1.0, (crop.shape[0], crop.shape[1]))
+    if isinstance(rgb, Windows):
+        rgb.close()
+        rgb = pixels_of(picture, longest=PREVIEW)
     return PreparedImage(height, width, encode_preview(rgb), [plan], [crop])
 
 

@@ -7,6 +7,8 @@ size in the header has been checked.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +23,7 @@ from unsam_cli.io.formats import FORMATS, opener_of
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
 from unsam_cli.io.pixels import copied, to_rgb
-from unsam_cli.io.segments import in_blocks
+from unsam_cli.io.segments import Segments, in_blocks, segments_of
 from unsam_cli.io.settings import pixel_settings
 from unsam_cli.io.tiff import OtherTiff, choose_page
 from unsam_cli.rle import MAX_PIXELS
@@ -60,6 +62,32 @@ def read_image(path: Path, *, longest: int | None = None) -> NDArray[np.uint8]:
         return _read(stream, str(path), longest)
 
 
+def whole_image(path: Path) -> Image.Image:
+    """Read an image as :func:`read_image` does, but as one of Pillow, of which there is no copy.
+
+    Raises
+    ------
+    MissingInputError, ImageFileError
+        See `read_image`.
+    """
+    with _open_file(path) as stream, _told(str(path)):
+        return _whole(_open_image(stream, str(path)), stream, str(path))
+
+
+@contextmanager
+def opened_segments(path: Path) -> Iterator[Segments | None]:
+    """Open a TIFF whose rows can be decoded one by one; None if it is none of this kind.
+
+    Raises
+    ------
+    MissingInputError, ImageFileError
+        See `read_image`. Errors of the block of the statement count as errors of the file, too.
+    """
+    with _open_file(path) as stream, _told(str(path)):
+        image = _open_image(stream, str(path))
+        yield segments_of(image, stream, str(path)) if image.format == "TIFF" else None
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return height and width of an image, upright, in pixels, from its header only.
 
@@ -70,15 +98,10 @@ def image_size(path: Path) -> tuple[int, int]:
     ImageFileError
         See `read_image`; only errors in the header are found.
     """
-    with _open_file(path) as stream:
-        try:
-            image = _open_image(stream, str(path))
-            width, height = image.size
-            turned = isinstance(image, ImageFile.ImageFile) and swaps_sides(image)
-        except ImageFileError:
-            raise
-        except Exception as error:  # damaged files may raise any error
-            raise _damaged(str(path), error) from error
+    with _open_file(path) as stream, _told(str(path)):
+        image = _open_image(stream, str(path))
+        width, height = image.size
+        turned = isinstance(image, ImageFile.ImageFile) and swaps_sides(image)
     return (width, height) if turned else (height, width)
 
 
@@ -101,44 +124,6 @@ def decode_image(data: bytes, name: str, most: int = MAX_PIXELS) -> NDArray[np.u
         The bytes are not an image, or the image is larger. The message calls it `name`.
     """
     return _read(io.BytesIO(data), name, None, most=most)
-
-
-def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize an image by bicubic interpolation, with antialiasing if it shrinks.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-        The image.
-    size : (h, w)
-        Height and width of the result, in pixels.
-
-    Returns
-    -------
-    (h, w, 3) uint8
-        The resized image; the image itself if it already has this size.
-    """
-    height, width, _ = rgb.shape
-    h, w = size
-    if (height, width) == (h, w):
-        return rgb
-    # Pillow shrinks rows first and rounds in between. Here the longer side is first, so that a
-    # rotated image gives the rotated result; a square gives the mean of both orders.
-    across_first, down_first = (width, w) >= (height, h), (width, w) <= (height, h)
-    results = []
-    if across_first:
-        results.append(_bicubic(rgb, (h, w)))
-    if down_first:
-        results.append(_bicubic(rgb.transpose(1, 0, 2), (w, h)).transpose(1, 0, 2))
-    if len(results) == 1:
-        return np.ascontiguousarray(results[0])
-    return ((results[0].astype(np.uint16) + results[1] + 1) // 2).astype(np.uint8)
-
-
-def _bicubic(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    # Large reductions start with block means; a gap of 3 is indistinguishable from none.
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.array(image.resize(size[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
 def _open_file(path: Path) -> BinaryIO:
@@ -194,29 +179,44 @@ def _opened(
 def _read(
     stream: BinaryIO, name: str, longest: int | None, most: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
-    try:
+    with _told(name):
         image = _open_image(stream, name, most)
-        if image.format == "TIFF":
-            found = in_blocks(image, stream, name, longest)
-            if found is not None:
-                return found
-        if isinstance(image, OtherTiff):
-            return copied(image.read(most))
-        if longest is not None and max(image.size) > longest:
-            width, height = image.size
-            scale = longest / max(width, height)
-            image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
-        deep = is_deep(image)  # first, since the EXIF of a PNG is only known when it is loaded
-        turn, loads = turn_of(image), _loads(image)
-        cut = loads and deep and is_cut(image, name)
-        if not loads or (cut and image.format == "TIFF"):
-            return copied(OtherTiff(stream, name).read(most))
-        rgb = whole_png(image, stream, name) if cut else to_rgb(image, name)
-        return copied(rgb if turn is None else rgb.transpose(turn))
+        found = in_blocks(image, stream, name, longest) if image.format == "TIFF" else None
+        return copied(_whole(image, stream, name, longest, most)) if found is None else found
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn the errors of damaged files, which may be any, into those of a line."""
+    try:
+        yield
     except ImageFileError:
         raise
-    except Exception as error:  # damaged files may raise any error
+    except Exception as error:
         raise _damaged(name, error) from error
+
+
+def _whole(
+    image: ImageFile.ImageFile | OtherTiff,
+    stream: BinaryIO,
+    name: str,
+    longest: int | None = None,
+    most: int = MAX_PIXELS,
+) -> Image.Image:
+    """Decode an image that was opened: mode RGB, upright."""
+    if isinstance(image, OtherTiff):
+        return image.read(most)
+    if longest is not None and max(image.size) > longest:
+        width, height = image.size
+        scale = longest / max(width, height)
+        image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
+    deep = is_deep(image)  # first, since the EXIF of a PNG is only known when it is loaded
+    turn, loads = turn_of(image), _loads(image)
+    cut = loads and deep and is_cut(image, name)
+    if not loads or (cut and image.format == "TIFF"):
+        return OtherTiff(stream, name).read(most)
+    rgb = whole_png(image, stream, name) if cut else to_rgb(image, name)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _loads(image: ImageFile.ImageFile) -> bool:

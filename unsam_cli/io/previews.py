@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from unsam_cli.io.images import decode_image, resize
+from unsam_cli.io.images import decode_image
+from unsam_cli.io.resizing import resize
 
 PREVIEW = 640
 """Longest side of a preview, in pixels."""

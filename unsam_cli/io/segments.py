@@ -5,7 +5,6 @@ Pillow and tifffile decode a whole page: for 20 000 x 20 000 pixels of RGB that 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -16,18 +15,162 @@ from PIL import Image, ImageFile
 from unsam_cli.io.deep import is_deep
 from unsam_cli.io.orientation import upright
 from unsam_cli.io.pixels import SAMPLE, limits_of, nodata_of, scaled
+from unsam_cli.io.segment_rows import SEPARATE, is_raw, rows_of
 from unsam_cli.io.settings import pixel_settings
+from unsam_cli.io.small_tiff import JPEG, YCBCR, pillow_decodes
 from unsam_cli.io.tiff import NODATA, OtherTiff, bands_of, orientation_of, page_of
 
 _ROWS = 256  # pixels; a row of tiles can be higher
 _GREY, _RGB = 1, 2  # values of the tag PhotometricInterpretation
-_PLAIN = 1  # value of the tag Compression
-_LOSSLESS = (_PLAIN, 5, 8, 32773, 32946)  # and LZW, Deflate, PackBits
+_LOSSLESS = (1, 5, 8, 32773, 32946)  # plain, LZW, Deflate, PackBits
 _BITS = (8, 16, 32, 64)  # per value; Pillow stretches values of fewer bits than 8
+_MOST = 2**24  # values of a segment that is decoded anew for each of its blocks
+_HALF = 1 << 15  # 16-bit colours below this are dark: their upper bytes are not enough
 
 
 LARGE = 2**25
 """Pixels from which on a TIFF is decoded in blocks: Pillow would hold it twice."""
+
+
+def is_large(height: int, width: int) -> bool:
+    """Whether a picture has so many pixels that not all of them should be in memory."""
+    return height * width >= LARGE
+
+
+Levels = tuple[tuple[float, float] | None, bool]
+"""The values that become black and white, and whether values are cut to their upper 8 bits."""
+
+
+class Segments:
+    """A page of a TIFF whose rows are decoded when they are needed.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The page.
+    stream : binary stream
+        The file, which stays open.
+    name : str
+        Its name in messages.
+    cut : bool
+        Whether colours of 16 bits are cut to their upper 8, as Pillow does, unless they are dark.
+
+    Attributes
+    ----------
+    size : (H, W)
+        Height and width in pixels, as stored.
+    turn : int
+        The EXIF orientation, 1 to 8.
+    """
+
+    def __init__(self, page: Any, stream: BinaryIO, name: str, *, cut: bool) -> None:
+        self.name, self._page, self._stream, self._cut = name, page, stream, cut
+        self.size = page.imagelength, page.imagewidth
+        self.turn = orientation_of(page)
+        tag = page.tags.get(NODATA)
+        self._nodata = nodata_of(None if tag is None else tag.value)
+        self._ends: tuple[float, float] | None = None
+
+    @property
+    def levels(self) -> Levels:
+        """What :meth:`measure` has found, for other segments of the same page."""
+        return self._ends, self._cut
+
+    @levels.setter
+    def levels(self, found: Levels) -> None:
+        self._ends, self._cut = found
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the picture has rows that are not rows of the file."""
+        return self.turn != 1 and pixel_settings().exif == "apply"
+
+    @property
+    def step(self) -> int:
+        """Rows that are decoded together, so that no segment is decoded twice."""
+        row = self._page.tilelength if self._page.is_tiled else min(self._page.rowsperstrip, _ROWS)
+        return int(row * -(-_ROWS // row))
+
+    def measure(self) -> None:
+        """Find how values become 8 bits, if that depends on all of them, as if in memory."""
+        if self._page.dtype == np.uint8:
+            return
+        if (given := pixel_settings().range) is not None:
+            self._ends, self._cut = given, False
+            return
+        found, step, highest = [], 0, 0.0
+        for top, values in self.blocks(1):
+            width = values.size // len(values)  # values per row
+            step = step or max(1, self.size[0] * width // SAMPLE)
+            found.append(values.reshape(-1)[-(top * width) % step :: step].astype(np.float64))
+            highest = max(highest, float(values.max())) if self._cut else 0.0
+        self._cut = self._cut and highest >= _HALF
+        if not self._cut:
+            kind = self._page.dtype.kind
+            self._ends = limits_of(np.concatenate(found), kind, self.name, self._nodata)
+
+    def rgb(self, top: int, bottom: int) -> NDArray[np.uint8]:
+        """Return some rows as 8 bits, (rows, W, 3); call :meth:`measure` before."""
+        return _means(self._scaled(bands_of(self._rows(top, bottom), self.name)), 1)
+
+    def reduced(self, factor: int) -> NDArray[np.uint8]:
+        """Return the means of blocks of factor x factor pixels, (h, w, 3) uint8, not turned."""
+        self.measure()
+        size = -(-self.size[0] // factor), -(-self.size[1] // factor)
+        found, row = np.empty((*size, 3), np.uint8), 0
+        for _, values in self.blocks(factor):
+            rgb = _means(self._scaled(values), factor)
+            found[row : row + len(rgb)] = rgb
+            row += len(rgb)
+        return found
+
+    def blocks(self, factor: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield first row and values of blocks of rows, (rows, W) or (rows, W, 3).
+
+        The number of rows is a multiple of `factor`, but for the last block.
+        """
+        begin, rest, height = 0, None, self.size[0]
+        for top in range(0, height, self.step):
+            bottom = min(top + self.step, height)
+            rows = self._rows(top, bottom)
+            rows = rows if rest is None else np.concatenate([rest, rows])
+            count = len(rows) if bottom == height else len(rows) // factor * factor
+            if count:
+                yield begin, bands_of(rows[:count], self.name)
+            begin, rest = begin + count, rows[count:]
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        if values.dtype == np.uint8:
+            return values
+        if self._cut:
+            return (values >> 8).astype(np.uint8)
+        return scaled(values, self.name, self._nodata, self._ends)
+
+    def _rows(self, top: int, bottom: int) -> NDArray[Any]:
+        return rows_of(self._page, self._stream, top, bottom)
+
+
+def segments_of(
+    image: ImageFile.ImageFile | OtherTiff, stream: BinaryIO, name: str, *, exact: bool = True
+) -> Segments | None:
+    """Return the segments of a TIFF that was opened and not loaded.
+
+    None if it is of a kind that has to be decoded as a whole, or if tifffile, or the package that
+    it needs for a compression, is missing. Unless `exact`, values of 16 bits may differ by one
+    level from those that the whole picture would have.
+    """
+    try:
+        import tifffile
+    except ImportError:
+        return None
+    stream.seek(0)
+    page = page_of(list(tifffile.TiffFile(stream).pages), name)
+    if not _is_plain(page) or not _is_decodable(page, exact=exact):
+        return None
+    deep = not isinstance(image, OtherTiff) and is_deep(image)
+    if exact and not (isinstance(image, OtherTiff) or _alike(image, page)):
+        return None
+    return Segments(page, stream, name, cut=exact and deep and page.planarconfig != SEPARATE)
 
 
 def in_blocks(
@@ -51,121 +194,53 @@ def in_blocks(
     Returns
     -------
     (h, w, 3) uint8 or None
-        RGB, upright; None if the file is of a kind that has to be decoded as a whole, or tifffile,
-        or the package that it needs for a compression, is missing.
+        RGB, upright; None if :func:`segments_of` returns None, or if the TIFF is not large.
     """
     small = longest is not None and max(image.size) >= 2 * longest
-    exact = isinstance(image, OtherTiff) or (image.mode in ("L", "RGB") and not is_deep(image))
-    if not small and (not exact or image.size[0] * image.size[1] < LARGE):
+    if not small and not is_large(*image.size):
         return None
-    try:
-        import tifffile
-    except ImportError:
+    found = segments_of(image, stream, name, exact=not small)
+    if found is None:
         return None
-    stream.seek(0)
-    page = page_of(list(tifffile.TiffFile(stream).pages), name)
-    factor = max(page.imagewidth, page.imagelength) // longest if small and longest else 1
-    if not _is_plain(page) or not (small or page.compression in _LOSSLESS):
-        return None
-    tag = page.tags.get(NODATA)
-    nodata = nodata_of(None if tag is None else tag.value)
-    try:
-        ends = None if page.dtype == np.uint8 else _limits(page, stream, name, nodata)
-        size = -(-page.imagelength // factor), -(-page.imagewidth // factor)
-        found, row = np.empty((*size, 3), np.uint8), 0
-        for _, values in _blocks(page, stream, name, factor):
-            rgb = _means(values if ends is None else scaled(values, name, nodata, ends), factor)
-            found[row : row + len(rgb)] = rgb
-            row += len(rgb)
-    except ValueError as error:
-        if "imagecodecs" in str(error):
-            return None
-        raise
-    return np.ascontiguousarray(upright(found, orientation_of(page)))
+    factor = max(found.size) // longest if small and longest else 1
+    return np.ascontiguousarray(upright(found.reduced(factor), found.turn))
 
 
 def _is_plain(page: Any) -> bool:
     """Whether values are grey or RGB, in whole bytes, without transparency and depth."""
     alpha = page.dtype == np.uint8 and any(kind in (1, 2) for kind in page.extrasamples)
-    sound = page.photometric in (_GREY, _RGB) and page.imagedepth == 1 and page.dtype is not None
+    kinds = (_GREY, _RGB, YCBCR) if page.compression == JPEG else (_GREY, _RGB)
+    sound = page.photometric in kinds and page.imagedepth == 1 and page.dtype is not None
     sound = sound and page.bitspersample in _BITS
     return sound and (not alpha or pixel_settings().bands is not None)
 
 
-def _limits(page: Any, stream: BinaryIO, name: str, nodata: float | None) -> tuple[float, float]:
-    """Return the limits of the whole page, from the same sample as if it were in memory."""
-    if (given := pixel_settings().range) is not None:
-        return given
-    found, step, kind = [], 0, page.dtype.kind
-    for top, values in _blocks(page, stream, name, 1):
-        width = values.size // len(values)  # values per row
-        step = step or max(1, page.imagelength * width // SAMPLE)
-        found.append(values.reshape(-1)[-(top * width) % step :: step].astype(np.float64))
-    return limits_of(np.concatenate(found), kind, name, nodata)
+def _is_decodable(page: Any, *, exact: bool) -> bool:
+    if is_raw(page):
+        return True
+    high = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    if high > _ROWS and high * page.imagewidth * page.samplesperpixel > _MOST:
+        return False
+    if pillow_decodes(page):
+        return True
+    if exact and page.compression not in _LOSSLESS:
+        return False
+    try:
+        page.decode(None, 0)
+    except Exception:  # without the package that decodes it
+        return False
+    return True
+
+
+def _alike(image: ImageFile.ImageFile, page: Any) -> bool:
+    """Whether Pillow makes the same of a whole page as this does of its segments."""
+    if image.mode in ("L", "RGB"):
+        return True
+    return image.mode.startswith(("I", "F")) and page.dtype in (np.uint16, np.int16, np.float32)
 
 
 def _means(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Return the means of blocks, as RGB."""
+    if factor == 1:
+        return values if values.ndim == 3 else np.repeat(values[..., np.newaxis], 3, axis=2)
     return np.asarray(Image.fromarray(np.ascontiguousarray(values)).reduce(factor).convert("RGB"))
-
-
-def _blocks(
-    page: Any, stream: BinaryIO, name: str, factor: int
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield first row and values of blocks of rows, (rows, W) or (rows, W, 3).
-
-    The number of rows is a multiple of `factor`, but for the last block.
-    """
-    row = page.tilelength if page.is_tiled else min(page.rowsperstrip, _ROWS)
-    step = row * -(-_ROWS // row)  # whole segments, so that none is decoded twice
-    read = _raw_rows if _is_raw(page) else _decoded_rows
-    begin, rest = 0, None
-    for top in range(0, page.imagelength, step):
-        bottom = min(top + step, page.imagelength)
-        rows = read(page, stream, top, bottom)
-        rows = rows if rest is None else np.concatenate([rest, rows])
-        count = len(rows) if bottom == page.imagelength else len(rows) // factor * factor
-        if count:
-            yield begin, bands_of(rows[:count], name)
-        begin, rest = begin + count, rows[count:]
-
-
-def _is_raw(page: Any) -> bool:
-    """Whether the rows of a page lie one after the other in the file."""
-    return bool(page.is_contiguous) and page.compression == _PLAIN and page.planarconfig == 1
-
-
-def _raw_rows(page: Any, stream: BinaryIO, top: int, bottom: int) -> NDArray[Any]:
-    kind = np.dtype(page.parent.byteorder + page.dtype.char)
-    width, samples = page.imagewidth, page.samplesperpixel
-    length = width * samples * kind.itemsize
-    stream.seek(page.dataoffsets[0] + top * length, os.SEEK_SET)
-    data = stream.read((bottom - top) * length)
-    values = np.frombuffer(data, kind).astype(page.dtype, copy=False)
-    return values.reshape(bottom - top, width, samples)
-
-
-def _decoded_rows(page: Any, stream: BinaryIO, top: int, bottom: int) -> NDArray[Any]:
-    width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
-    high = page.tilelength if page.is_tiled else page.rowsperstrip
-    across = -(-width // page.tilewidth) if page.is_tiled else 1
-    down = -(-height // high)
-    planes = range(samples if page.planarconfig == 2 else 1)
-    found = np.zeros((bottom - top, width, samples), page.dtype)
-    for plane in planes:
-        for row in range(top // high, -(-bottom // high)):
-            for column in range(across):
-                index = (plane * down + row) * across + column
-                stream.seek(page.dataoffsets[index])
-                data = stream.read(page.databytecounts[index]) or None
-                segment, (_, _, y, x, _), _ = page.decode(data, index, jpegtables=page.jpegtables)
-                if segment is None:  # a sparse file
-                    continue
-                part = segment[0]
-                begin, end = max(top, y), min(bottom, y + len(part), height)
-                wide = min(part.shape[1], width - x)
-                bands = slice(plane, plane + 1) if len(planes) > 1 else slice(None)
-                found[begin - top : end - top, x : x + wide, bands] = part[
-                    begin - y : end - y, :wide
-                ]
-    return found

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from unsam_cli.found_masks import FoundMasks
+from unsam_cli.io.windows import Pixels
 from unsam_cli.models.inputs import batch_pixels
 from unsam_cli.models.precision import AUTO, precision
 from unsam_cli.models.predictions import Predictions
@@ -25,22 +26,34 @@ STAGE = "predict"
 
 
 @dataclass(frozen=True)
-class Input:
-    """A view of an image for the network.
+class Place:
+    """Where an input of the network lies.
 
     Attributes
     ----------
     view : View
         The rectangle of the image, and its size as input.
-    pixels : (h, w, 3) uint8
-        RGB of the view, resized to its `inner` size.
     size : (H, W)
         Height and width of the image, in pixels.
     """
 
     view: View
-    pixels: NDArray[np.uint8]
     size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Input(Place):
+    """A view of an image for the network.
+
+    Attributes
+    ----------
+    view, size
+        See :class:`Place`.
+    pixels : (h, w, 3) uint8
+        RGB of the view, resized to its `inner` size.
+    """
+
+    pixels: NDArray[np.uint8]
 
 
 class Predictor:
@@ -62,23 +75,25 @@ class Predictor:
             wanted = "float32"
         self.dtype = getattr(torch, precision(wanted, str(self.device)))
 
-    def prepare(self, rgb: NDArray[np.uint8]) -> list[Input]:
-        """Return the inputs of the network for an image (H, W, 3) uint8."""
-        config, multiple = self.segmenter.config, self.segmenter.multiple
-        size = height, width = rgb.shape[0], rgb.shape[1]
+    def views(self, size: tuple[int, int]) -> list[View]:
+        """Return the views of an image of `size` (H, W) that become inputs of the network."""
+        config = self.segmenter.config
         short, longest = self.settings.size or (config.short_side, config.longest_side)
         scale = self.settings.scale or (0 if self.settings.size else config.scale)
-        views = plan_views(
-            height,
-            width,
+        return plan_views(
+            *size,
             self.settings,
             short=short,
             longest=longest,
             scale=scale,
-            multiple=multiple,
+            multiple=self.segmenter.multiple,
             least=config.least_side,
         )
-        return [Input(view, see(rgb, view), size) for view in views]
+
+    def prepare(self, picture: Pixels) -> list[Input]:
+        """Return the inputs of the network for an image (H, W, 3) uint8."""
+        size = picture.shape[0], picture.shape[1]
+        return [Input(view, size, see(picture, view)) for view in self.views(size)]
 
     @torch.inference_mode()
     def forward(self, inputs: Sequence[Input]) -> Predictions:
@@ -91,7 +106,7 @@ class Predictor:
             predictions: Predictions = self.segmenter(pixels)
         return predictions
 
-    def finish(self, inputs: Sequence[Input], parts: Sequence[Sequence[Masks]]) -> FoundMasks:
+    def finish(self, inputs: Sequence[Place], parts: Sequence[Sequence[Masks]]) -> FoundMasks:
         """Put together the masks of all inputs of an image, by falling score.
 
         Masks of equal scores keep the order of the queries.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from unsam_cli.io.windows import Pixels, part, shrunk
 from unsam_cli.models.inputs import test_size
 from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.sampling import tile_starts
@@ -87,15 +87,11 @@ def plan_views(
     return views
 
 
-def see(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+def see(picture: Pixels, view: View) -> NDArray[np.uint8]:
     """Cut a view out of an image (H, W, 3) and resize it to its inner size.
 
     Notes
     -----
     The filter is Pillow's bilinear one, as in the inference of the published model.
     """
-    pixels = rgb[view.y : view.y + view.height, view.x : view.x + view.width]
-    if pixels.shape[:2] == view.inner:
-        return pixels
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.array(image.resize(view.inner[::-1], Image.Resampling.BILINEAR))
+    return shrunk(part(picture, (view.x, view.y, view.width, view.height)), view.inner)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.io.images import resize
+from unsam_cli.io.resizing import resize
 from unsam_cli.refinement._lattice_kernels import advance, set_marks
 from unsam_cli.refinement.lattice import Features, Lattice
 from unsam_cli.refinement.masks import MapFunctor, resized

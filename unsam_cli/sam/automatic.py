@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
 from unsam_cli.backbones.soundness import check_output
+from unsam_cli.io.windows import Pixels, part
 from unsam_cli.rle import Rle, RunTable, enlarge, suppress, tidy
 from unsam_cli.sam.crops import Crop, crops, grid
 from unsam_cli.sam.promptable import Promptable
@@ -68,7 +69,7 @@ class AutomaticMasks:
 @torch.inference_mode()
 def automatic_masks(
     model: Promptable,
-    image: NDArray[np.uint8],
+    image: Pixels,
     config: AutomaticConfig | None = None,
     *,
     granularity: float | None = None,
@@ -117,7 +118,7 @@ class _Search:
     def __init__(
         self,
         model: Promptable,
-        image: NDArray[np.uint8],
+        image: Pixels,
         crop: Crop,
         config: AutomaticConfig,
         granularity: float | None,
@@ -127,7 +128,7 @@ class _Search:
         self.size = (image.shape[0], image.shape[1])
         self.frame = model.frame(crop.size)
         self.axes = model.axes(self.frame)
-        window = np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1])
+        window = part(image, (crop.x0, crop.y0, crop.x1 - crop.x0, crop.y1 - crop.y0))
         self.embedding = model.embed(self.frame.pixels(window).to(self.model.device)[None])
 
     def masks(self) -> AutomaticMasks:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from unsam_cli.io.windows import Pixels, shrunk
 from unsam_cli.rle import Axis
 
 _MEAN = (123.675, 116.28, 103.53)
@@ -58,7 +58,7 @@ class Frame:
         height, width = (length + -length % multiple for length in inner)
         return cls(size, inner, (height, width))
 
-    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+    def pixels(self, image: Pixels) -> Tensor:
         """Resize and normalise an image.
 
         Parameters
@@ -73,13 +73,9 @@ class Frame:
         """
         return network_input(self.resized(image), self.padded)
 
-    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resized(self, image: Pixels) -> NDArray[np.uint8]:
         """Resize an image, (H, W, 3) uint8 RGB, to its size in the input, (h, w, 3) uint8."""
-        height, width = self.inner
-        if image.shape[:2] == (height, width):
-            return image
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        return np.array(resized)
+        return shrunk(image, self.inner)
 
     def inwards(self, points: Tensor) -> Tensor:
         """Scale coordinates in pixels from the image to the network's input.

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from unsam_cli.backbones.soundness import check_output
+from unsam_cli.io.windows import Pixels
 from unsam_cli.rle import Rle, RunTable, decode, enlarge
 from unsam_cli.sam.promptable import MaskLogits, Promptable
 from unsam_cli.sam.prompts import Prompts
@@ -55,7 +56,7 @@ class Session:
         self._before: tuple[Prompt, torch.Tensor] | None = None
 
     @torch.inference_mode()
-    def set_image(self, image: NDArray[np.uint8]) -> None:
+    def set_image(self, image: Pixels) -> None:
         """Encode an image, (H, W, 3) uint8 RGB; prompts refer to it until the next call."""
         self.size = (image.shape[0], image.shape[1])
         self.frame = self.model.frame(self.size)

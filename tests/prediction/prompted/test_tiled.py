@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
+from sam_models import make_sam
 
+from unsam_cli.io import segments
+from unsam_cli.io.windows import Windows, open_windows
 from unsam_cli.prediction.prompted import tiled
 from unsam_cli.prediction.prompted.settings import PromptedSettings
 from unsam_cli.prediction.settings import TileSettings
 from unsam_cli.rle import boxes, decode, encode
 from unsam_cli.sam.automatic import AutomaticMasks
+from unsam_cli.sam.model import PromptableModel
 from unsam_cli.sam.session import Answer
-from unsam_cli.sam.settings import Prompt
+from unsam_cli.sam.settings import AutomaticConfig, Prompt
 
 pytestmark = pytest.mark.torch
 
@@ -142,3 +148,28 @@ def test_an_image_that_fits_into_a_tile_is_searched_once(
     found = tiled.search(None, image, settings)  # type: ignore[arg-type]
     assert seen == [SIZE]
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_large_pictures_are_read_tile_by_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (120, 200, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", tile=(16, 16))
+    model = PromptableModel(make_sam()).eval()
+    search = AutomaticConfig(3, -9, 0, nms_iou=1, nms="mask")
+    settings = PromptedSettings(tiles=TILES, automatic=search)
+    prompts = [Prompt(((x, 60.0),), (1,)) for x in (20.0, 100.0, 199.0)]
+    found = []
+    for large in (10**9, 2000):
+        monkeypatch.setattr(segments, "LARGE", large)
+        picture = open_windows(tmp_path / "a.tif")
+        assert isinstance(picture, Windows) == (large < 10**9)
+        session = tiled.TiledSession(model, TILES)
+        session.set_image(picture)
+        answers = session.ask(prompts)
+        found.append((answers, tiled.search(model, picture, settings)))
+    (answers, masks), (lazy_answers, lazy_masks) = found
+    assert len(masks) > 5
+    assert lazy_masks.rles == masks.rles
+    assert [one.rles for one in lazy_answers] == [one.rles for one in answers]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.evaluation.clicks import NOC_LEVELS, simulate_clicks
 from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
+from unsam_cli.io.windows import Pixels
 from unsam_cli.prediction.predict import STAGE
 from unsam_cli.prediction.prompted.questions import Question
 from unsam_cli.prediction.prompted.settings import PromptedSettings
@@ -25,7 +26,7 @@ Annotations = list[dict[str, Any]]
 
 
 def find_all(
-    model: Promptable, rgb: NDArray[np.uint8], image_id: int, settings: PromptedSettings
+    model: Promptable, rgb: Pixels, image_id: int, settings: PromptedSettings
 ) -> Annotations:
     """Search for all masks of an image, without prompts.
 
@@ -62,7 +63,7 @@ def find_all(
 
 def answer(
     model: Promptable,
-    rgb: NDArray[np.uint8],
+    rgb: Pixels,
     image_id: int,
     questions: Sequence[Question],
     *,

@@ -9,12 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from unsam_cli.backbones import accelerator
 from unsam_cli.errors import UnsamError, UsageError
-from unsam_cli.io.images import read_image
+from unsam_cli.io.windows import Pixels, close, open_windows
 from unsam_cli.prediction.prompted.answers import Annotations, answer, find_all
 from unsam_cli.prediction.prompted.questions import PromptSource, Question
 from unsam_cli.prediction.prompted.settings import PromptedSettings
@@ -97,7 +94,7 @@ class _Asked(NamedTuple):
     """A decoded image and its prompts."""
 
     item: ImageItem
-    rgb: NDArray[np.uint8]
+    rgb: Pixels
     questions: list[Question]
 
 
@@ -112,13 +109,17 @@ def _predict_images(
     """Yield items and their masks; images are read and masks clicked ahead of the network."""
 
     def prepare(item: ImageItem) -> _Asked:
-        rgb = read_image(item.path)
+        rgb = open_windows(item.path)
         found = [] if source is None else source.questions(item)
         size, granularity = (rgb.shape[0], rgb.shape[1]), settings.granularity
         return _Asked(item, rgb, [fit(q, item, item.path, size, granularity) for q in found])
 
     def compute(batch: Sequence[_Asked]) -> list[Annotations]:
-        return [one(asked) for asked in batch]
+        try:
+            return [one(asked) for asked in batch]
+        finally:
+            for asked in batch:
+                close(asked.rgb)
 
     def one(asked: _Asked) -> Annotations:
         item, rgb, questions = asked

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.io.windows import Pixels, Windows, part
 from unsam_cli.prediction import tiles
 from unsam_cli.prediction.masks import Masks
 from unsam_cli.prediction.prompted.settings import PromptedSettings
@@ -21,11 +22,10 @@ from unsam_cli.sam.promptable import Promptable
 from unsam_cli.sam.session import Answer, Session
 from unsam_cli.sam.settings import Prompt
 
-Image = NDArray[np.uint8]
 Size = tuple[int, int]
 
 
-def search(model: Promptable, rgb: Image, settings: PromptedSettings) -> AutomaticMasks:
+def search(model: Promptable, rgb: Pixels, settings: PromptedSettings) -> AutomaticMasks:
     """Find all masks of an image, (H, W, 3) uint8, in tiles if it is larger than one.
 
     Returns
@@ -74,7 +74,7 @@ class TiledSession:
     def __init__(self, model: Promptable, settings: TileSettings) -> None:
         self._session, self._settings = Session(model), settings
 
-    def set_image(self, image: Image) -> None:
+    def set_image(self, image: Pixels) -> None:
         """Set the image, (H, W, 3) uint8 RGB; prompts refer to it until the next call."""
         self.size = (image.shape[0], image.shape[1])
         self._image, self._views = image, _views(self.size, self._settings)
@@ -111,7 +111,7 @@ def _views(size: Size, settings: TileSettings) -> list[View]:
 
 
 def _in_view(
-    model: Promptable, rgb: Image, view: View, settings: PromptedSettings
+    model: Promptable, rgb: Pixels, view: View, settings: PromptedSettings
 ) -> AutomaticMasks:
     """Find the masks of a view, by falling score, in pixels of the image."""
     window = _cropped(rgb, view)
@@ -132,8 +132,9 @@ def _best(found: AutomaticMasks) -> NDArray[np.int64]:
     return np.argsort(-found.scores.astype(np.float64), kind="stable")
 
 
-def _cropped(rgb: Image, view: View) -> Image:
-    return np.ascontiguousarray(rgb[view.y : view.y + view.height, view.x : view.x + view.width])
+def _cropped(picture: Pixels, view: View) -> Pixels:
+    found = part(picture, (view.x, view.y, view.width, view.height))
+    return found if isinstance(found, Windows) else np.ascontiguousarray(found)
 
 
 def _pasted(rles: list[Rle], view: View, size: Size) -> list[Rle]:
