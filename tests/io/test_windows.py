@@ -15,7 +15,7 @@ from PIL import Image
 from unsam_cli.errors import ImageFileError
 from unsam_cli.io import segment_rows, segments, windows
 from unsam_cli.io.images import read_image
-from unsam_cli.io.windows import Windows, open_windows, part, read, shrunk
+from unsam_cli.io.windows import Windows, open_windows, part, read, reduced, shrunk
 
 H, W = 500, 300
 BOXES = [(0, 0, W, 100), (20, 90, 64, 110), (200, 90, 100, 110), (7, 350, 99, 150), (5, 3, 9, 9)]
@@ -73,25 +73,29 @@ def test_rectangles_are_those_of_the_whole(
     np.testing.assert_array_equal(few, wanted[20:80, 10:60])
 
 
-def test_segments_are_decoded_once_from_the_top_to_the_end(
+def test_segments_are_decoded_once_and_only_where_rectangles_are(
     tmp_path: Path, rgb: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, "tiles.tif", rgb)
-    rows: list[tuple[int, int]] = []
+    cells: list[tuple[int, int]] = []
     decode = segment_rows.rows_of
 
-    def counted(page: Any, stream: Any, top: int, bottom: int) -> NDArray[Any]:
-        rows.append((top, bottom))
-        return decode(page, stream, top, bottom)
+    def counted(page: Any, stream: Any, top: int, bottom: int, columns: slice) -> NDArray[Any]:
+        assert (bottom - top, columns.stop - columns.start) <= (48, 64)
+        cells.append((top, columns.start))
+        return decode(page, stream, top, bottom, columns)
 
     monkeypatch.setattr(segments, "rows_of", counted)
     found = open_windows(path)
-    assert rows == []
-    for top in range(0, H - 100, 50):
+    assert cells == []
+    read(found, (150, 300, 30, 20))
+    assert cells == [(288, 128)]
+    cells.clear()
+    for top in range(0, H - 100 + 1, 50):
         for x in (0, 100, 200):
             read(found, (x, top, 100, 100))
-    assert [top for top, _ in rows] == list(range(0, 480, 48))
-    assert max(bottom - top for top, bottom in rows) == 48
+    assert sorted(cells) == [(y, x) for y in range(0, H, 48) for x in range(0, W, 64)]
+    assert len(found._cells) <= 4 * 5  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["tiles.tif", "a.png"])
@@ -110,6 +114,16 @@ def test_a_picture_is_shrunk_in_bands_as_it_is_as_a_whole(
     found = shrunk(open_windows(path), size)
     assert np.abs(found.astype(int) - wanted).max() <= 1
     assert (found != wanted).mean() < (1e-3 if size[0] < H else 0.1)  # many halves are rounded
+
+
+@pytest.mark.parametrize("kind", ["tiles.tif", "a.png"])
+def test_a_rectangle_is_reduced_in_bands_as_it_is_as_a_whole(
+    tmp_path: Path, rgb: NDArray[np.uint8], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "_STRIP", 8000)
+    found = reduced(open_windows(written(tmp_path, kind, rgb)), (11, 20, 203, 331), 3)
+    wanted = np.asarray(Image.fromarray(rgb[20:351, 11:214]).reduce(3))
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_damaged_file_is_decoded_once(

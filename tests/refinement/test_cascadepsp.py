@@ -22,6 +22,7 @@ from unsam_cli.errors import (
     WeightsUnavailableError,
 )
 from unsam_cli.io.images import read_image
+from unsam_cli.io.windows import read
 from unsam_cli.refinement import cascadepsp_files
 from unsam_cli.refinement.cascadepsp import CascadePsp, Crop
 from unsam_cli.refinement.masks import MaskTask, Refined, begin, refine_masks
@@ -79,8 +80,7 @@ def alone(network: nn.Module, crop: Crop) -> NDArray[np.uint8]:
     refiner.seg_transform = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(mean=[0.5], std=[0.5])]
     )
-    x, y, w, h = crop.box
-    picture = np.ascontiguousarray(crop.picture[y : y + h, x : x + w])
+    picture = np.ascontiguousarray(read(crop.picture, crop.box))
     mask = decode_window(crop.mask, *crop.box).astype(np.uint8) * 255
     found: NDArray[np.uint8] = refiner.refine(picture, mask, fast=True, L=crop.side)
     return found

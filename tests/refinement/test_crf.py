@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_gpu import fake_gpu
+from large_pictures import Rectangles
 from numpy.typing import NDArray
 from support import draw_scene
 
@@ -128,3 +129,15 @@ def test_what_does_not_fit_is_refused() -> None:
         DenseCrf(draw_scene(0, *SIZE)).refine(table(np.zeros((4, 4), bool)))
     with pytest.raises(ValueError, match="too many standard deviations"):
         Lattice([(np.full((1, 5), 1e4), 1.0)])
+
+
+def test_a_large_picture_is_reduced_before_it_is_shrunk() -> None:
+    scene = np.kron(draw_scene(0), np.ones((5, 5, 1), np.uint8)).astype(np.uint8)
+    mask = np.kron(coarse(0), np.ones((5, 5), bool)).astype(bool)
+    picture = Rectangles(scene)
+    for most in (60, 128):
+        (wanted,), (found,) = (
+            refine_crf(one, table(mask), max_side=most) for one in (scene, picture)
+        )
+        a, b = decode(wanted), decode(found)
+        assert (a & b).sum() / (a | b).sum() > 0.99

@@ -6,10 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from large_pictures import Rectangles
 from numpy.typing import NDArray
 from support import draw_scene
 
 from unsam_cli.errors import UsageError
+from unsam_cli.io.windows import Pixels
+from unsam_cli.refinement import guided_masks
 from unsam_cli.refinement.guided import GuidedFilter
 from unsam_cli.refinement.guided_masks import EPS, radii, refine_guided
 from unsam_cli.refinement.masks import MapFunctor, accept, filled, refine_masks
@@ -51,9 +54,7 @@ def test_every_reason_is_counted_once() -> None:
 
 
 def test_masks_without_a_border_are_not_refined() -> None:
-    def refiner(
-        picture: NDArray[np.uint8], masks: RunTable, *, mapper: MapFunctor = map
-    ) -> list[Rle]:
+    def refiner(picture: Pixels, masks: RunTable, *, mapper: MapFunctor = map) -> list[Rle]:
         assert masks.areas.tolist() == [100]
         return [box(0, 10, 0, 9)]
 
@@ -90,6 +91,32 @@ def test_the_window_of_a_mask_is_filtered_as_the_whole(window: tuple[int, ...]) 
     table = RunTable.from_rles([encode(mask)])
     guided = GuidedFilter(picture, int(radii(table, 3)[0]), EPS)
     assert refine_guided(picture, table) == [encode(guided.filter(mask) > 0.5)]
+
+
+@pytest.mark.parametrize("side", [64, 2048])
+def test_of_a_large_picture_only_what_is_near_borders_is_read(
+    side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guided_masks, "LARGE_TILE", side)
+    scene = draw_scene(1, 400, 500)
+    rng, masks = np.random.default_rng(0), []
+    for top, bottom, left, right in [(20, 380, 30, 480), (80, 110, 100, 130), (0, 9, 0, 300)]:
+        mask = np.zeros((400, 500), bool)
+        mask[top:bottom, left:right] = rng.random((bottom - top, right - left)) < 0.999
+        masks.append(mask)
+    table = RunTable.from_rles([encode(mask) for mask in masks])
+    picture = Rectangles(scene)
+    wanted, found = refine_guided(scene, table), refine_guided(picture, table)
+    assert wanted != table.to_rles()
+    for a, b in zip(map(decode, wanted), map(decode, found), strict=True):
+        assert (a != b).sum() <= 3
+    if side == 64:
+        clean = RunTable.from_rles([encode(np.pad(np.ones((200, 200), bool), 100))])
+        picture = Rectangles(np.zeros((400, 400, 3), np.uint8))
+        monkeypatch.setattr(guided_masks, "WIDEST", 1 / 100)
+        [same] = refine_guided(picture, clean)
+        assert (decode(same) != decode(clean.rle(0))).sum() < 100
+        assert not any(x <= 200 < x + w and y <= 200 < y + h for x, y, w, h in picture.boxes)
 
 
 def test_thin_masks_get_a_small_box() -> None:

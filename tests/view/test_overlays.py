@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.masks import Annotation
+from unsam_cli.view import overlays
 from unsam_cli.view.colours import hierarchy_colours
 from unsam_cli.view.hierarchy import forest
 from unsam_cli.view.overlays import draw_overlay
@@ -81,6 +82,15 @@ def test_borders_grow_with_the_picture(make: Callable[..., Annotation]) -> None:
     out = draw_overlay(np.full((100, 2000, 3), GREY, np.uint8), [make(1, mask)], opacity=0.0)
     assert np.flatnonzero(out[50, :, 0] > GREY).tolist() == [500, 501, 502]
     assert np.flatnonzero(out[50, :, 0] < GREY).tolist() == [497, 498, 499]
+
+
+def test_a_picture_is_drawn_in_strips_as_it_is_as_a_whole(
+    grey: NDArray[np.uint8], house: list[Annotation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlays, "_PIXELS_PER_LINE", 60)  # lines of 6 pixels
+    wanted = draw_overlay(grey, house)
+    monkeypatch.setattr(overlays, "_ROWS", 7)
+    np.testing.assert_array_equal(draw_overlay(grey, house), wanted)
 
 
 def test_one_level_of_the_hierarchy(grey: NDArray[np.uint8], house: list[Annotation]) -> None:

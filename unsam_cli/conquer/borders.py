@@ -20,6 +20,10 @@ SMOOTHING = 2.0
 """Standard deviation of the Gaussian that smooths the colours, in pixels."""
 GAP = 2
 """Distance in pixels from an edge to the colours that are compared on its two sides."""
+_WIDTHS = 4
+"""Standard deviations at which the Gaussian ends."""
+MARGIN = int(_WIDTHS * SMOOTHING + 0.5) + GAP
+"""Distance in pixels from an edge to the colours that do not matter to its contrast."""
 USUAL = 5.0
 """Typical contrast of a border between objects, in units of CIELAB."""
 SEEN = 1.0
@@ -52,7 +56,7 @@ class Contrast:
 def contrast_of(colours: Floats) -> Contrast:
     """Measure the contrast at every edge between pixels, (H, W, 3) float32 in CIELAB."""
     height, width, _ = colours.shape
-    smooth = gaussian_filter(colours, (SMOOTHING, SMOOTHING, 0), mode="nearest")
+    smooth = gaussian_filter(colours, (SMOOTHING, SMOOTHING, 0), mode="nearest", truncate=_WIDTHS)
     across: Floats = np.full((height, width + 1), -1, dtype=np.float32)
     down: Floats = np.full((height + 1, width), -1, dtype=np.float32)
     before, after = _sides(width)

@@ -42,7 +42,7 @@ def conquer_image(
     ----------
     records : iterable of Record
         The image's regions and tiles with their patch features. Only a few are held at a time.
-    preview : (h, w, 3) uint8, optional
+    preview : (h, w, 3) uint8 or Windows, optional
         The image at any size. Borders of masks follow its edges; without it they follow patches.
     size : (H, W)
         Height and width of the image and of the masks, in pixels.

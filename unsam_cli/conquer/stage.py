@@ -14,9 +14,9 @@ from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.errors import UnsamError
 from unsam_cli.found_masks import FoundMasks, annotate
 from unsam_cli.io.features import FeatureFile, ImageEntry, Record
-from unsam_cli.io.images import read_image
 from unsam_cli.io.names import Pictures
 from unsam_cli.io.previews import PREVIEW, decode_preview
+from unsam_cli.io.windows import close, open_windows
 from unsam_cli.refinement.found import Refinement, refinement_of
 from unsam_cli.refinement.settings import PRESETS
 from unsam_cli.run.feature_items import FeatureItem, feature_items, lasting, open_features
@@ -129,6 +129,8 @@ def _conquer_image(
     size = (image.height, image.width)
     records = file.each_record(item.index)
     found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
+    if picture is not None:
+        close(picture)
     return MaskResult(*size, annotate(item.id, found))
 
 
@@ -169,5 +171,5 @@ def guide_of(
     if settings.refine == "none":
         return None
     if pictures is not None:
-        return read_image(pictures.find(image.file_name))
+        return open_windows(pictures.find(image.file_name))
     return decode_preview(image.preview) if image.preview else None

@@ -13,10 +13,17 @@ from unsam_cli.io.small_tiff import decoded, pillow_decodes
 _PLAIN, SEPARATE = 1, 2  # values of the tags Compression and PlanarConfiguration
 
 
-def rows_of(page: Any, stream: BinaryIO, top: int, bottom: int) -> NDArray[Any]:
-    """Return the rows of a page of tifffile from `top` to `bottom` (exclusive), (rows, W, C)."""
-    read = _raw_rows if is_raw(page) else _decoded_rows
-    return read(page, stream, top, bottom)
+def rows_of(
+    page: Any, stream: BinaryIO, top: int, bottom: int, columns: slice | None = None
+) -> NDArray[Any]:
+    """Return the rows of a page of tifffile from `top` to `bottom` (exclusive), (rows, w, C).
+
+    `columns` are all of them by default; of tiles only those that they touch are decoded.
+    """
+    if is_raw(page):
+        return _raw_rows(page, stream, top, bottom)[:, columns or slice(None)]
+    left, right, _ = (columns or slice(None)).indices(page.imagewidth)
+    return _decoded_rows(page, stream, (top, bottom), (left, right))
 
 
 def is_raw(page: Any) -> bool:
@@ -34,28 +41,31 @@ def _raw_rows(page: Any, stream: BinaryIO, top: int, bottom: int) -> NDArray[Any
     return values.reshape(bottom - top, width, samples)
 
 
-def _decoded_rows(page: Any, stream: BinaryIO, top: int, bottom: int) -> NDArray[Any]:
+def _decoded_rows(
+    page: Any, stream: BinaryIO, rows: tuple[int, int], columns: tuple[int, int]
+) -> NDArray[Any]:
     width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
+    (top, bottom), (left, right) = rows, columns
     high = page.tilelength if page.is_tiled else page.rowsperstrip
-    across = -(-width // page.tilewidth) if page.is_tiled else 1
-    down = -(-height // high)
+    wide = page.tilewidth if page.is_tiled else width
+    across, down = -(-width // wide), -(-height // high)
     planes = range(samples if page.planarconfig == SEPARATE else 1)
-    found = np.zeros((bottom - top, width, samples), page.dtype)
+    found = np.zeros((bottom - top, right - left, samples), page.dtype)
     for plane in planes:
+        bands = slice(plane, plane + 1) if len(planes) > 1 else slice(None)
         for row in range(top // high, -(-bottom // high)):
-            for column in range(across):
+            for column in range(left // wide, -(-right // wide)):
                 index = (plane * down + row) * across + column
                 stream.seek(page.dataoffsets[index])
                 data = stream.read(page.databytecounts[index])
-                y, x = row * high, column * page.tilewidth
+                y, x = row * high, column * wide
                 if not data:  # a sparse file
                     continue
                 part = _segment(page, data, index, high if page.is_tiled else height - y)
                 begin, end = max(top, y), min(bottom, y + len(part), height)
-                wide = min(part.shape[1], width - x)
-                bands = slice(plane, plane + 1) if len(planes) > 1 else slice(None)
-                found[begin - top : end - top, x : x + wide, bands] = part[
-                    begin - y : end - y, :wide
+                first, last = max(left, x), min(right, x + part.shape[1])
+                found[begin - top : end - top, first - left : last - left, bands] = part[
+                    begin - y : end - y, first - x : last - x
                 ]
     return found
 

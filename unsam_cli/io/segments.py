@@ -65,7 +65,7 @@ class Segments:
 
     def __init__(self, page: Any, stream: BinaryIO, name: str, *, cut: bool) -> None:
         self.name, self._page, self._stream, self._cut = name, page, stream, cut
-        self.size = page.imagelength, page.imagewidth
+        self.size: tuple[int, int] = page.imagelength, page.imagewidth
         self.turn = orientation_of(page)
         tag = page.tags.get(NODATA)
         self._nodata = nodata_of(None if tag is None else tag.value)
@@ -86,10 +86,12 @@ class Segments:
         return self.turn != 1 and pixel_settings().exif == "apply"
 
     @property
-    def step(self) -> int:
-        """Rows that are decoded together, so that no segment is decoded twice."""
-        row = self._page.tilelength if self._page.is_tiled else min(self._page.rowsperstrip, _ROWS)
-        return int(row * -(-_ROWS // row))
+    def cell(self) -> tuple[int, int]:
+        """Rows and columns that are decoded together, so that no segment is decoded twice."""
+        page = self._page
+        high = page.tilelength if page.is_tiled else min(page.rowsperstrip, _ROWS)
+        wide = page.tilewidth if page.is_tiled else page.imagewidth
+        return high * -(-_ROWS // high), wide * -(-_ROWS // wide)
 
     def measure(self) -> None:
         """Find how values become 8 bits, if that depends on all of them, as if in memory."""
@@ -109,9 +111,13 @@ class Segments:
             kind = self._page.dtype.kind
             self._ends = limits_of(np.concatenate(found), kind, self.name, self._nodata)
 
-    def rgb(self, top: int, bottom: int) -> NDArray[np.uint8]:
-        """Return some rows as 8 bits, (rows, W, 3); call :meth:`measure` before."""
-        return _means(self._scaled(bands_of(self._rows(top, bottom), self.name)), 1)
+    def rgb(self, row: int, column: int) -> NDArray[np.uint8]:
+        """Return a cell by its row and column, (h, w, 3) uint8; call :meth:`measure` before."""
+        (high, wide), (height, width) = self.cell, self.size
+        top, left = row * high, column * wide
+        bottom, right = min(top + high, height), min(left + wide, width)
+        values = rows_of(self._page, self._stream, top, bottom, slice(left, right))
+        return _means(self._scaled(bands_of(values, self.name)), 1)
 
     def reduced(self, factor: int) -> NDArray[np.uint8]:
         """Return the means of blocks of factor x factor pixels, (h, w, 3) uint8, not turned."""
@@ -129,10 +135,10 @@ class Segments:
 
         The number of rows is a multiple of `factor`, but for the last block.
         """
-        begin, rest, height = 0, None, self.size[0]
-        for top in range(0, height, self.step):
-            bottom = min(top + self.step, height)
-            rows = self._rows(top, bottom)
+        begin, rest, height, step = 0, None, self.size[0], self.cell[0]
+        for top in range(0, height, step):
+            bottom = min(top + step, height)
+            rows = rows_of(self._page, self._stream, top, bottom)
             rows = rows if rest is None else np.concatenate([rest, rows])
             count = len(rows) if bottom == height else len(rows) // factor * factor
             if count:
@@ -145,9 +151,6 @@ class Segments:
         if self._cut:
             return (values >> 8).astype(np.uint8)
         return scaled(values, self.name, self._nodata, self._ends)
-
-    def _rows(self, top: int, bottom: int) -> NDArray[Any]:
-        return rows_of(self._page, self._stream, top, bottom)
 
 
 def segments_of(

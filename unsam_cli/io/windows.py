@@ -1,6 +1,6 @@
 """Rectangles of a large picture, of which never more than needed is in memory.
 
-A large TIFF is decoded by rows of the rectangles, see :mod:`~unsam_cli.io.segments`. Other large
+A large TIFF is decoded where the rectangles are, see :mod:`~unsam_cli.io.segments`. Other large
 pictures are decoded once, and only when a rectangle is read.
 """
 
@@ -115,6 +115,20 @@ def shrunk(picture: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
     return found
 
 
+def reduced(picture: Pixels, box: Box, factor: int) -> NDArray[np.uint8]:
+    """Return the means of blocks of factor x factor pixels of a rectangle, (h, w, 3) uint8."""
+    x, y, width, height = box
+    if factor == 1:
+        return read(picture, box)
+    found = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    step = max(1, _STRIP // (width * factor)) * factor
+    for top in range(0, height, step):
+        rows = read(picture, (x, y + top, width, min(step, height - top)))
+        means = np.asarray(Image.fromarray(np.ascontiguousarray(rows)).reduce(factor))
+        found[top // factor : top // factor + len(means)] = means
+    return found
+
+
 def _bilinear(
     rgb: NDArray[np.uint8], size: tuple[int, int], rows: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
@@ -132,7 +146,9 @@ class _File(Windows):
         self._lock = threading.Lock()
         self._error: UnsamError | None = None
         self._levels: Levels | None = None
-        self.close()
+        self._cells: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._cell: tuple[int, int] | None = None
+        self._whole: Image.Image | None = None
 
     def read(self, box: Box) -> NDArray[np.uint8]:
         """Return a rectangle; an error comes again at once."""
@@ -141,47 +157,73 @@ class _File(Windows):
             if self._error is not None:
                 raise self._error
             try:
-                if self._whole is None and not self._holds(y, y + h):
-                    self._decode(y, y + h)
+                found = None if self._whole is not None else self._from_cells(box)
             except UnsamError as error:
                 self._error = error
                 self.close()
                 raise
-            if self._whole is None:
-                return self._rows[y - self._top : y + h - self._top, x : x + w].copy()
+            if found is not None:
+                return found
+            assert self._whole is not None
             return np.asarray(self._whole.crop((x, y, x + w, y + h)))
 
     def close(self) -> None:
         """Forget what was decoded."""
-        self._whole: Image.Image | None = None
-        self._top, self._rows = 0, np.empty((0, *self.shape[1:]), np.uint8)
+        self._whole = None
+        self._cells.clear()
 
-    def _holds(self, top: int, bottom: int) -> bool:
-        return self._top <= top and bottom <= self._top + len(self._rows)
+    def _from_cells(self, box: Box) -> NDArray[np.uint8] | None:
+        """Return a rectangle; None if the whole was decoded, since its cells do not come alone."""
+        wanted = None if self._cell is None else _cells(box, self._cell)
+        if wanted is None or not all(place in self._cells for place in wanted):
+            with opened_segments(self._path) as segments:
+                if segments is None or segments.is_turned:
+                    self._whole = whole_image(self._path)
+                    return None
+                self._cell = segments.cell
+                wanted = _cells(box, self._cell)
+                self._decode(segments, wanted)
+        self._cells.update({place: self._cells.pop(place) for place in wanted})  # the newest
+        self._drop(box)
+        return self._put_together(box, wanted)
 
-    def _decode(self, top: int, bottom: int) -> None:
-        """Decode rows, or the whole if its rows do not come one by one."""
-        with opened_segments(self._path) as segments:
-            if segments is not None and not segments.is_turned:
-                self._add(segments, top, bottom)
-                return
-        self._whole = whole_image(self._path)
-
-    def _add(self, segments: Segments, top: int, bottom: int) -> None:
-        """Decode whole segments, so that those of the next rectangle are decoded once."""
+    def _decode(self, segments: Segments, wanted: list[tuple[int, int]]) -> None:
         if self._levels is None:
             segments.measure()
             self._levels = segments.levels
-        segments.levels, step, height = self._levels, segments.step, self.shape[0]
-        begin, end = top // step * step, min(-(-bottom // step) * step, height)
-        known = self._rows[begin - self._top :] if begin >= self._top else self._rows[:0]
-        kept = len(known)
-        rows = np.empty((end - begin, *self.shape[1:]), np.uint8)
-        rows[:kept] = known
-        for first in range(begin + kept, end, step):
-            last = min(first + step, end)
-            rows[first - begin : last - begin] = segments.rgb(first, last)
-        self._top, self._rows = begin, rows
+        segments.levels = self._levels
+        for place in wanted:
+            if place not in self._cells:
+                self._cells[place] = segments.rgb(*place)
+
+    def _drop(self, box: Box) -> None:
+        """Forget the oldest cells, but not those of the rows of a rectangle."""
+        assert self._cell is not None
+        (high, wide), (height, width, _) = self._cell, self.shape
+        rows = min(box[3] // high + 2, -(-height // high))
+        for place in list(self._cells)[: -rows * -(-width // wide)]:
+            del self._cells[place]
+
+    def _put_together(self, box: Box, places: list[tuple[int, int]]) -> NDArray[np.uint8]:
+        assert self._cell is not None
+        (x, y, w, h), (high, wide) = box, self._cell
+        found = np.empty((h, w, 3), np.uint8)
+        for row, column in places:
+            cell = self._cells[row, column]
+            top, left = row * high, column * wide
+            begin, end = max(y, top), min(y + h, top + len(cell))
+            first, last = max(x, left), min(x + w, left + cell.shape[1])
+            found[begin - y : end - y, first - x : last - x] = cell[
+                begin - top : end - top, first - left : last - left
+            ]
+        return found
+
+
+def _cells(box: Box, cell: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return row and column of the cells of a size (h, w) that a rectangle touches."""
+    (x, y, w, h), (high, wide) = box, cell
+    rows, columns = range(y // high, -(-(y + h) // high)), range(x // wide, -(-(x + w) // wide))
+    return [(row, column) for row in rows for column in columns]
 
 
 class _Part(Windows):

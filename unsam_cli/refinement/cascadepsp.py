@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from unsam_cli.io.windows import Pixels, read
 from unsam_cli.refinement.masks import MapFunctor
 from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.rle import Rle, RunTable, decode_window, encode_window
@@ -50,7 +51,7 @@ class Crop:
         Longer side of the crop at the size that the network works on, in pixels.
     """
 
-    picture: NDArray[np.uint8]
+    picture: Pixels
     mask: Rle
     box: tuple[int, int, int, int]
     side: int
@@ -98,13 +99,11 @@ class CascadePsp:
         self.batch_size = 1 if self.device.type == "cpu" else batch_size
         self._lock = threading.Lock()
 
-    def crops(self, picture: NDArray[np.uint8], masks: RunTable) -> list[Crop]:
+    def crops(self, picture: Pixels, masks: RunTable) -> list[Crop]:
         """Plan the crops of the masks of a picture (H, W, 3) uint8."""
-        order = slice(None, None, -1 if self.settings.colours == "bgr" else 1)
-        seen = picture[..., order]
-        return [self._crop(seen, masks, i) for i in range(len(masks))]
+        return [self._crop(picture, masks, i) for i in range(len(masks))]
 
-    def _crop(self, picture: NDArray[np.uint8], masks: RunTable, index: int) -> Crop:
+    def _crop(self, picture: Pixels, masks: RunTable, index: int) -> Crop:
         x, y, w, h = masks.boxes[index].tolist()
         half = self.settings.crop * max(w, h) / 2
         height, width = masks.size
@@ -142,7 +141,9 @@ class CascadePsp:
     def _prepare(self, crop: Crop) -> tuple[Tensor, Tensor]:
         """Return the image (1, 3, h, w) and the mask (1, 1, h, w) at the size of the network."""
         x, y, w, h = crop.box
-        pixels = np.ascontiguousarray(crop.picture[y : y + h, x : x + w].transpose(2, 0, 1))
+        order = slice(None, None, -1 if self.settings.colours == "bgr" else 1)
+        seen = read(crop.picture, crop.box)[..., order]
+        pixels = np.ascontiguousarray(seen.transpose(2, 0, 1))
         inside = np.ascontiguousarray(decode_window(crop.mask, x, y, w, h))
         image = torch.from_numpy(pixels)[None].to(self.device).float() / 255
         mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (_MEAN, _STD))
@@ -160,9 +161,7 @@ class CascadePsp:
             )
         return image, mask
 
-    def __call__(
-        self, picture: NDArray[np.uint8], masks: RunTable, *, mapper: MapFunctor = map
-    ) -> list[Rle]:
+    def __call__(self, picture: Pixels, masks: RunTable, *, mapper: MapFunctor = map) -> list[Rle]:
         """Refine the masks of a picture (H, W, 3) uint8; crops of equal size share batches."""
         crops = self.crops(picture, masks)
         found: dict[int, Rle] = {}

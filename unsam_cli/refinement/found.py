@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unsam_cli.found_masks import FoundMasks
+from unsam_cli.io.windows import Pixels
 from unsam_cli.refinement.masks import MapFunctor, MaskRefiner, refine_masks
 from unsam_cli.refinement.methods import create_refiner
 from unsam_cli.refinement.settings import Refine, RefineSettings
@@ -40,7 +40,7 @@ class Refinement:
     def apply(
         self,
         found: FoundMasks,
-        picture: NDArray[np.uint8],
+        picture: Pixels,
         *,
         max_iou: float = 1.0,
         mapper: MapFunctor = map,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.io.windows import Pixels, Windows
 from unsam_cli.refinement.guided import GuidedFilter
 from unsam_cli.refinement.masks import MapFunctor
 from unsam_cli.rle import Rle, RunTable, decode_window, encode_window
@@ -15,19 +17,19 @@ WIDEST = 1 / 40
 """Largest half side of the filter's box, as a fraction of the longer side of the picture."""
 SHARE = 1 / 4
 """Half side of the box as a fraction of the width of a mask, which a larger box would wipe out."""
+LARGE_TILE = 2048
+"""Side of the tiles of a large picture, in pixels; half of it if boxes are large."""
 EPS = 1e-4
 """Variance of colour that counts as flat: 1 % of the range of a channel."""
 
 
-def refine_guided(
-    picture: NDArray[np.uint8], masks: RunTable, *, mapper: MapFunctor = map
-) -> list[Rle]:
+def refine_guided(picture: Pixels, masks: RunTable, *, mapper: MapFunctor = map) -> list[Rle]:
     """Refine masks of a picture by its guided filter.
 
     Parameters
     ----------
-    picture : (H, W, 3) uint8
-        The photograph, RGB.
+    picture : (H, W, 3) uint8 or Windows
+        The photograph, RGB. Of a large one only what is near borders is read.
     masks : RunTable
         Masks of the size of the picture.
     mapper : callable
@@ -42,7 +44,11 @@ def refine_guided(
     found: dict[int, Rle] = {}
     for one in np.unique(radius).tolist():  # a filter of one radius takes much memory
         chosen = np.flatnonzero(radius == one).tolist()
-        refine = partial(_refine, masks, GuidedFilter(picture, one, EPS))
+        refine: Callable[[int], Rle]
+        if isinstance(picture, Windows):
+            refine = partial(_refine_tiles, picture, masks, one)
+        else:
+            refine = partial(_refine, masks, GuidedFilter(picture, one, EPS))
         found.update(zip(chosen, mapper(refine, chosen), strict=True))
     return [found[i] for i in range(len(masks))]
 
@@ -57,6 +63,28 @@ def radii(masks: RunTable, widest: int) -> NDArray[np.int64]:
     power = 2 ** np.log2(np.maximum(width * SHARE, 1)).astype(np.int64)
     found: NDArray[np.int64] = np.minimum(power, min(max(widest, 1), 1024))
     return found
+
+
+def _refine_tiles(picture: Windows, masks: RunTable, radius: int, index: int) -> Rle:
+    """Refine a mask in tiles of a large picture, those that its border is in or near."""
+    height, width = masks.size
+    reach = 2 * radius  # farther pixels do not matter
+    x, y, w, h = masks.boxes[index].tolist()
+    left, top = max(x - reach, 0), max(y - reach, 0)
+    right, bottom = min(x + w + reach, width), min(y + h + reach, height)
+    side = LARGE_TILE if reach <= LARGE_TILE // 4 else LARGE_TILE // 2
+    found = np.zeros((bottom - top, right - left), np.bool_)
+    for begin in range(top, bottom, side):
+        for first in range(left, right, side):
+            end, last = min(begin + side, bottom), min(first + side, right)
+            a, b = max(first - reach, 0), max(begin - reach, 0)
+            box = (a, b, min(last + reach, width) - a, min(end + reach, height) - b)
+            inside = decode_window(masks.rle(index), *box)
+            inner = slice(begin - b, end - b), slice(first - a, last - a)
+            if inside.any() and not inside.all():
+                inside = GuidedFilter(picture.read(box), radius, EPS).filter(inside) > 0.5
+            found[begin - top : end - top, first - left : last - left] = inside[inner]
+    return encode_window(found, left, top, masks.size)
 
 
 def _refine(masks: RunTable, guided: GuidedFilter, index: int) -> Rle:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.io.windows import Pixels
 from unsam_cli.refinement.regions import fill_holes
 from unsam_cli.refinement.settings import RefineSettings
 from unsam_cli.rle import Rle, RunTable, decode_window, encode_window, intersections, resize
@@ -23,9 +24,7 @@ EMPTY, LOST, LARGE, CHANGED = "empty", "refined to nothing", "too large", "chang
 class MaskRefiner(Protocol):
     """A method of refinement; several threads may call it."""
 
-    def __call__(
-        self, picture: NDArray[np.uint8], masks: RunTable, *, mapper: MapFunctor = map
-    ) -> list[Rle]:
+    def __call__(self, picture: Pixels, masks: RunTable, *, mapper: MapFunctor = map) -> list[Rle]:
         """Refine the masks of a picture (H, W, 3) uint8, which are of its size."""
         ...
 
@@ -50,7 +49,7 @@ class Refined:
 
 
 def refine_masks(
-    picture: NDArray[np.uint8],
+    picture: Pixels,
     masks: RunTable,
     settings: RefineSettings,
     refiner: MaskRefiner,
@@ -97,13 +96,13 @@ class MaskTask:
         Those, at the size of the picture.
     """
 
-    picture: NDArray[np.uint8]
+    picture: Pixels
     masks: RunTable
     borders: NDArray[np.bool_]
     work: RunTable
 
 
-def begin(picture: NDArray[np.uint8], masks: RunTable) -> MaskTask:
+def begin(picture: Pixels, masks: RunTable) -> MaskTask:
     """Return what a method has to do for a picture (h, w, 3) uint8 and masks of its image."""
     borders = bordered(masks)
     work = masks.take(np.flatnonzero(borders))

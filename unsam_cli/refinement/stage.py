@@ -9,17 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from unsam_cli.errors import DataError, MaskFileError, UnsamError
 from unsam_cli.found_masks import CONTAINED, granularity
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.image_entries import ImageInfo
-from unsam_cli.io.images import read_image
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.names import Pictures
 from unsam_cli.io.sizes import check_size
+from unsam_cli.io.windows import Pixels, close, open_windows
 from unsam_cli.refinement.masks import (
     MapFunctor,
     MaskRefiner,
@@ -159,6 +156,7 @@ class _Batch:
         """Refine the masks of one image."""
         known, task = self.read(item)
         found = self.refiner(task.picture, task.work, mapper=mapper)
+        close(task.picture)
         return self.result(known, complete(task, found, self.settings, mapper=mapper))
 
     def by_network(
@@ -190,9 +188,9 @@ class _Batch:
         return MaskResult(known.item.height, known.item.width, found)
 
 
-def _picture(item: ImageInfo, pictures: Pictures) -> NDArray[np.uint8]:
+def _picture(item: ImageInfo, pictures: Pictures) -> Pixels:
     path = pictures.find(item.file_name)
-    picture = read_image(path)
+    picture = open_windows(path)
     check_size(path, picture.shape, (item.height, item.width))
     return picture
 

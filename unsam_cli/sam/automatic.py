@@ -123,12 +123,11 @@ class _Search:
         config: AutomaticConfig,
         granularity: float | None,
     ) -> None:
-        self.model, self.crop, self.config = model, crop, config
-        self.granularity = granularity
+        self.model, self.crop, self.config, self.granularity = model, crop, config, granularity
         self.size = (image.shape[0], image.shape[1])
         self.frame = model.frame(crop.size)
         self.axes = model.axes(self.frame)
-        window = part(image, (crop.x0, crop.y0, crop.x1 - crop.x0, crop.y1 - crop.y0))
+        window = part(image, (crop.x0, crop.y0, *crop.size[::-1]))
         self.embedding = model.embed(self.frame.pixels(window).to(self.model.device)[None])
 
     def masks(self) -> AutomaticMasks:

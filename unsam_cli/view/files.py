@@ -22,7 +22,7 @@ from unsam_cli.io.sizes import check_shape
 from unsam_cli.run.names import name_below, unique_names
 from unsam_cli.run.output import check_output, publish
 from unsam_cli.view.blocks import LoadImage, OnError
-from unsam_cli.view.overlays import draw_overlay
+from unsam_cli.view.overlays import draw_over
 
 
 def image_loader(root: Path, names: Iterable[str] = (), *, longest: int | None = None) -> LoadImage:
@@ -100,7 +100,7 @@ def write_overlays(
     images : iterable of ImageMasks
         Images, each with its annotations.
     load_image : callable
-        Returns the picture of an image entry, (H, W, 3) uint8.
+        Returns the picture of an image entry, (H, W, 3) uint8, which is drawn on.
     paths : mapping of Path
         Path of each overlay by image id, see :func:`overlay_paths`. Missing folders are created.
     depth, opacity
@@ -125,9 +125,8 @@ def write_overlays(
     for entry in images:
         try:
             name_below(named(entry.image).file_name)
-            rgb = draw_overlay(
-                load_image(entry.image), entry.annotations, depth=depth, opacity=opacity
-            )
+            rgb = load_image(entry.image)
+            draw_over(rgb, entry.annotations, depth=depth, opacity=opacity)
         except UnsamError as error:
             if on_error is None:
                 raise

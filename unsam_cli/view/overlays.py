@@ -53,18 +53,29 @@ def draw_overlay(
     MaskFileError
         The masks have another aspect ratio than the photograph.
     """
-    h, w, _ = rgb.shape
     out = rgb.copy()
+    draw_over(out, annotations, depth=depth, opacity=opacity)
+    return out
+
+
+def draw_over(
+    rgb: NDArray[np.uint8],
+    annotations: Sequence[Annotation],
+    *,
+    depth: int | None = None,
+    opacity: float = 0.5,
+) -> None:
+    """Draw masks into a photograph, (H, W, 3) uint8, as :func:`draw_overlay` does into a copy."""
+    h, w, _ = rgb.shape
     if not annotations:
-        return out
+        return
     tree = forest(annotations)
     labels = visible(annotations, tree, (h, w), depth=depth)
     colours = hierarchy_colours(tree.parents, tree.depths)
-    tint(out, labels, colours, weights(tree, depth) * opacity)
-    _draw_borders(out, labels, 1 + max(h, w) // _PIXELS_PER_LINE)
+    tint(rgb, labels, colours, weights(tree, depth) * opacity)
+    _draw_borders(rgb, labels, 1 + max(h, w) // _PIXELS_PER_LINE)
     shown = tree.revealed(depth)
-    draw_prompts(out, [annotations[i] for i in tree.order if shown[i]])
-    return out
+    draw_prompts(rgb, [annotations[i] for i in tree.order if shown[i]])
 
 
 def visible(
@@ -143,6 +154,21 @@ def _blend(rgb: NDArray[np.uint8], colour: NDArray[np.uint8], weight: NDArray[np
 
 def _draw_borders(rgb: NDArray[np.uint8], labels: NDArray[np.unsignedinteger], width: int) -> None:
     """Draw a light and a dark line side by side, `width` pixels each, where labels change."""
+    height = len(rgb)
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        begin, end = max(top - width, 0), min(bottom + width, height)
+        inner = slice(top - begin, bottom - begin)
+        light, dark = (lines[inner] for lines in _lines(labels[begin:end], width))
+        rows = rgb[top:bottom]
+        rows[dark] //= 3
+        rows[light] = 255 - (255 - rows[light]) // 3
+
+
+def _lines(
+    labels: NDArray[np.unsignedinteger], width: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the light and the dark line along changes of labels, each (h, w) bool."""
     light = np.zeros(labels.shape, dtype=np.bool_)
     dark = np.zeros(labels.shape, dtype=np.bool_)
     for k in range(1, width + 1):
@@ -152,5 +178,4 @@ def _draw_borders(rgb: NDArray[np.uint8], labels: NDArray[np.unsignedinteger], w
         dark[:, :-k] |= across
         dark[:-k] |= down
     dark &= ~light
-    rgb[dark] //= 3
-    rgb[light] = 255 - (255 - rgb[light]) // 3
+    return light, dark
