@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from unsam_cli.conquer.levels import cells, level_clusters, persistent_clusters
-from unsam_cli.conquer.merge import MergeTree, grid_edges, merge_tree
+from unsam_cli.conquer.merge import grid_edges, merge_tree
+from unsam_cli.conquer.tree import MergeTree
 
 THRESHOLDS = (0.9, 0.5, 0.2)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from unsam_cli.conquer.merge import MergeTree, PatchGraph, grid_edges, merge_tree
+from unsam_cli.conquer.merge import PatchGraph, grid_edges, merge_tree
+from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))

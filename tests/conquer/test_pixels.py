@@ -93,8 +93,15 @@ def test_labels_only_come_from_the_neighbourhood() -> None:
     assert set(np.unique(fine)) <= set(np.unique(labels))
 
 
+def power_of_64(value: np.float32) -> np.float32:
+    """Square six times, as the kernel does, in float32."""
+    for _ in range(6):
+        value *= value
+    return value
+
+
 def voted(
-    labels: NDArray[np.int32], colours: NDArray[np.float32], reach: int, step: int
+    labels: NDArray[np.int32], colours: NDArray[np.float32], reach: int, step: int, most: int
 ) -> NDArray[np.int32]:
     """Labels after a vote, one pixel and one voter at a time."""
     out = labels.copy()
@@ -103,8 +110,9 @@ def voted(
         for v, u in np.ndindex(labels.shape):
             if max(abs(v - y), abs(u - x)) <= reach and v % step == u % step == 0:
                 a, b, c = colours[v, u] - colours[y, x]
-                closeness = max(1, 50 - int(a * a + b * b + c * c))
-                weight = (9 - abs(v - y)) * (7 - abs(u - x)) * closeness
+                share = np.float32((9 - abs(v - y)) * (7 - abs(u - x)) / 63 * most)
+                close = np.float32(1) - (a * a + b * b + c * c) * np.float32(1 / (128 * 4))
+                weight = int(power_of_64(max(np.float32(0), close)) * share)
                 votes[int(labels[v, u])] = votes.get(int(labels[v, u]), 0) + weight
         out[y, x] = max(votes, key=votes.__getitem__)  # the first of equal ones
     return out
@@ -118,13 +126,13 @@ def test_votes_are_counted_as_by_hand(names: int, reach: int, step: int) -> None
     labels[1] = labels[1, ::-1] // 2
     labels[2, :, 8:] = 5
     colours = rng.integers(0, 5, (14, 17, 3)).astype(np.float32)
-    fall_y, fall_x = (9 - np.arange(reach + 1)), (7 - np.arange(reach + 1))
-    closeness = np.maximum(1, 50 - np.arange(60)).astype(np.int32)
+    falloff = np.outer(9 - np.arange(reach + 1), 7 - np.arange(reach + 1)) / 63
     rows, columns = np.arange(0, 14, step), np.arange(0, 17, step)
     near = rng.random(labels.shape) < 0.8
-    found = compete(labels, colours, near, fall_y, fall_x, rows, columns, closeness)
+    found = compete(labels, colours, near, falloff, rows, columns, contrast=2.0)
+    most = (2**31 - 1) // len(range(-(reach // step * step), reach + 1, step)) ** 2
     for before, mine, chosen in zip(labels, found, near, strict=True):
-        expected = np.where(chosen, voted(before, colours, reach, step), before)
+        expected = np.where(chosen, voted(before, colours, reach, step, most), before)
         np.testing.assert_array_equal(mine, expected)
 
 

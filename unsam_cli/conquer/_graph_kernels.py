@@ -40,3 +40,13 @@ def first_dots(rows: Float32, edges: Int64) -> tuple[Float64, Float64]:
     for e in range(len(edges)):
         dots[e] = _dot(rows, edges[e, 0], edges[e, 1])
     return norms, dots
+
+
+@kernel()
+def row_sums(rows: Float32, owner: Int64, count: int) -> Float32:
+    """Sum of the rows of each of `count` owners, (count, C); `owner` is (n,)."""
+    out = np.zeros((count, rows.shape[1]), dtype=np.float32)
+    for i in range(len(rows)):
+        for c in range(rows.shape[1]):
+            out[owner[i], c] += rows[i, c]
+    return out

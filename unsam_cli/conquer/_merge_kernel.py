@@ -63,17 +63,21 @@ def _similarity(dot: float, norms: float, weight: float) -> float:
 
 @kernel()
 def _first_keys(
-    dots: Float64, edges: Int64, norms: Float64, weight: float, sharp: Float64, keys: Keys
+    dots: Float64,
+    edges: Int64,
+    norms: Float64,
+    sizes: Int64,
+    weights: Float64,
+    sharp: Float64,
+    keys: Keys,
 ) -> Keys:
-    """Write the keys of all edges; return the best key of each node, 0 for none.
-
-    `weight` is that of `_similarity`, without the sharpness.
-    """
+    """Write the keys of all edges; return the best key of each node, 0 for none."""
     best = np.zeros(len(norms), dtype=np.uint64)
     for e in range(len(edges)):
         i, j = edges[e, 0], edges[e, 1]
         if i != j:
-            keys[e] = pack(_similarity(dots[e], norms[i] * norms[j], weight * sharp[e]), i, j)
+            weight = weights[min(sizes[i], sizes[j])] * sharp[e]
+            keys[e] = pack(_similarity(dots[e], norms[i] * norms[j], weight), i, j)
             best[max(i, j)] = max(best[max(i, j)], keys[e])
     return best
 
@@ -141,38 +145,41 @@ def merge_kernel(
     edges: Int64,
     lengths: Float64,
     dots: Float64,
+    sizes: Int64,
     weights: Float64,
     border: Float64,
     border_exponent: float,
+    most: int,
 ) -> tuple[Int64, Float64, Int64]:
     """Merge the most similar neighbours until no edge is left, as `merge.merge_tree` describes.
 
-    `lengths` and `dots` are those of `first_dots`, `weights` those of `_compare`. `border`, which
-    starts with a value and a one per edge, is overwritten. Return `children`, `height` and `size`
-    of :class:`unsam_cli.conquer.merge.MergeTree`.
+    `lengths` and `dots` are those of `first_dots`, `weights` those of `_compare`; `sizes` (n,) are
+    the numbers of patches of the nodes. `border`, which starts with the sum of the border values of
+    each edge and their number, is overwritten. At most `most` merges are made. Return `children`,
+    `height` and `size` of :class:`unsam_cli.conquer.tree.MergeTree`.
     """
     n, channels = features.shape
     children = np.empty((n - 1, 2), dtype=np.int64)
     height = np.empty(n - 1, dtype=np.float64)
-    size, row, root = np.ones(2 * n, np.int64), np.arange(2 * n), np.empty(2 * n, np.int32)
+    size, row, root = np.empty(2 * n, np.int64), np.arange(2 * n), np.empty(2 * n, np.int32)
     norms, mark = np.empty(2 * n, dtype=np.float64), np.full(2 * n, -1, dtype=np.int64)
     for k in range(2 * n):
         root[k] = k
-        norms[k] = lengths[min(k, n - 1)]
+        norms[k], size[k] = lengths[min(k, n - 1)], sizes[min(k, n - 1)]
     ends = np.empty(2 * len(edges), dtype=np.int32)
     joined, sharp = np.empty(len(edges), dtype=np.int32), np.ones(len(edges))
     for e in range(len(edges)):
         joined[e], ends[2 * e], ends[2 * e + 1] = e, edges[e, 0], edges[e, 1]
         if len(border) > 0:
-            sharp[e] = border[e, 0] ** border_exponent
+            sharp[e] = (border[e, 0] / border[e, 1]) ** border_exponent
     sums, used, spare = np.empty((n // 2, channels), np.float32), 0, np.arange(n, n + n // 2)
     wide, found = np.empty(channels, dtype=np.float64), np.empty((n, 2), dtype=np.int64)
     head, following = link(ends, n)
     keys, heap = np.zeros(len(edges), dtype=np.uint64), np.zeros(2 * n, dtype=np.uint64)
     count, lowest, merges, marked = 0, 1.0, 0, 0
-    for key in _first_keys(dots, edges, lengths, weights[1], sharp, keys):
+    for key in _first_keys(dots, edges, lengths, sizes, weights, sharp, keys):
         count = push(heap, count, key)
-    while count > 0 and heap[0] > 0:
+    while count > 0 and heap[0] > 0 and merges < most:
         key = heap[0]
         i, j = unpack(key)
         if root[j] == j and root[i] != i:

@@ -20,7 +20,7 @@ from unsam_cli.io.features import Record, Region
 from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
 
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
-SPARE = 6
+SPARE = 8
 """Clusters drawn as pixels per mask that can be kept, since many clusters repeat others."""
 AT_ONCE = 16
 """Most regions whose features are held at once: an image may have thousands of tiles."""

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from unsam_cli.conquer.borders import measure, no_contrast, sharpness_of_edges
 from unsam_cli.conquer.guide import Guide
 from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
-from unsam_cli.conquer.merge import MergeTree, PatchGraph, grid_edges
+from unsam_cli.conquer.merge import PatchGraph, grid_edges
 from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
 from unsam_cli.conquer.ranking import merit, prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.tree import MergeTree
+from unsam_cli.conquer.units import unite
 from unsam_cli.io.features import Record, Region
 from unsam_cli.rle import decode_window
 from unsam_cli.sampling import means
@@ -75,10 +77,11 @@ def grow(
         One tree per rule.
     """
     h, w, channels = record.features.shape
-    graph = PatchGraph.of(record.features.reshape(-1, channels), grid_edges(h, w))
     sharpness, inside, leak = None, None, None
     if guide is not None:
         sharpness = sharpness_of_edges(guide.within(record.bbox, size).contrast, h, w)
+    patches = PatchGraph.of(record.features.reshape(-1, channels), grid_edges(h, w), sharpness)
+    units = unite(patches, settings.thresholds[0])
     if record.rle is not None:
         shares = patch_shares(decode_window(record.rle, *record.bbox), (h, w))
         inside, leak = shares.ravel(), leaks(shares, record.bbox, size).ravel()
@@ -88,11 +91,7 @@ def grow(
     region = Region(record.bbox, record.rle, record.score)
     grown = []
     for rule in settings.rules:
-        tree = graph.tree(
-            size_exponent=rule.size,
-            sharpness=sharpness if rule.border else None,
-            border_exponent=rule.border,
-        )
+        tree = units.tree(rule.size, rule.border)
         found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
         if inside is not None and leak is not None:
             covered = tree.totals(inside)[found.node] > settings.coverage * found.size

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.conquer._tree_kernels import number_cells
-from unsam_cli.conquer.merge import MergeTree
+from unsam_cli.conquer.tree import MergeTree
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

@@ -9,85 +9,8 @@ from numpy.typing import NDArray
 
 from unsam_cli.conquer._graph_kernels import all_finite, first_dots
 from unsam_cli.conquer._merge_kernel import MAX_NODES, merge_kernel
-from unsam_cli.conquer._tree_kernels import first_places, owners, sums
+from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.errors import DataError
-
-
-@dataclass(frozen=True)
-class MergeTree:
-    """The history of merges of a graph's nodes.
-
-    Ids below ``leaves`` are the graph's nodes, and ``leaves + t`` is the cluster made by merge
-    ``t``. A graph of n nodes with k connected components has n - k merges.
-
-    Attributes
-    ----------
-    leaves : int
-        Number of nodes of the graph.
-    children : (M, 2) int64
-        The two clusters that each merge joins, lower id first.
-    height : (M,) float64
-        Running minimum of the similarities of the merges, which therefore never rises. The
-        clusters at threshold theta are those after all merges with a height of at least theta.
-    size : (leaves + M,) int64
-        Number of graph nodes in each cluster.
-    """
-
-    leaves: int
-    children: NDArray[np.int64]
-    height: NDArray[np.float64]
-    size: NDArray[np.int64]
-
-    @property
-    def nodes(self) -> int:
-        """Number of clusters in the tree, single nodes included."""
-        return self.leaves + len(self.children)
-
-    def parents(self) -> NDArray[np.int64]:
-        """Parent of every cluster, -1 for roots: (nodes,) int64."""
-        parent = np.full(self.nodes, -1, dtype=np.int64)
-        parent[self.children.ravel()] = self.leaves + np.repeat(np.arange(len(self.children)), 2)
-        return parent
-
-    def deaths(self) -> NDArray[np.float64]:
-        """Height at which every cluster merges into its parent, -1 for roots: (nodes,) float64."""
-        parent = self.parents()
-        height: NDArray[np.float64] = np.full(self.nodes, -1.0)
-        height[parent >= 0] = self.height[parent[parent >= 0] - self.leaves]
-        return height
-
-    def totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum of the values of the graph's nodes in every cluster: (nodes,) float64."""
-        return sums(self.children, np.ascontiguousarray(values, dtype=np.float64))
-
-    def prefix(self, threshold: float) -> int:
-        """Count the merges done until no pair has a similarity >= `threshold`."""
-        return int(np.searchsorted(-self.height, -threshold, side="right"))
-
-    def clusters(self, threshold: float) -> NDArray[np.int64]:
-        """Ids of the clusters that partition the graph at `threshold`, ascending: (K,) int64."""
-        done = self.prefix(threshold)
-        alive = np.ones(self.leaves + done, dtype=bool)
-        alive[self.children[:done].ravel()] = False
-        return np.flatnonzero(alive).astype(np.int64)
-
-    def cut(self, threshold: float) -> NDArray[np.int64]:
-        """Cluster id of each graph node at `threshold`: (leaves,) int64."""
-        done = self.prefix(threshold)
-        return owners(self.children[:done], self.leaves)
-
-    def intervals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Order the graph's nodes so that every cluster is contiguous.
-
-        Returns
-        -------
-        position : (leaves,) int64
-            Place of each graph node in that order.
-        first : (nodes,) int64
-            First place of each cluster, which takes the places ``first:first + size``.
-        """
-        first = first_places(self.children, self.size, self.parents())
-        return first[: self.leaves].copy(), first
 
 
 def grid_edges(height: int, width: int) -> NDArray[np.int64]:
@@ -116,23 +39,37 @@ class PatchGraph:
     Attributes
     ----------
     features : (N, C) float32
-        One row per node.
+        One row per node: the sum of the features of its patches.
     edges : (M, 2) int64
         Pairs of neighbouring nodes.
+    sharpness : (M,) float64, optional
+        Sum of the sharpness of the borders between the patches of each pair.
+    lengths : (M,) float64
+        Number of these borders.
     norms : (N,) float64
         Squared lengths of the rows.
     dots : (M,) float64
         Scalar product of the rows of each pair.
+    past : MergeTree
+        The merges of patches that have made the nodes; its roots, ascending, are the nodes.
     """
 
     features: NDArray[np.float32]
     edges: NDArray[np.int64]
+    sharpness: NDArray[np.float64] | None
+    lengths: NDArray[np.float64]
     norms: NDArray[np.float64]
     dots: NDArray[np.float64]
+    past: MergeTree
 
     @classmethod
-    def of(cls, features: NDArray[np.floating], edges: NDArray[np.integer]) -> PatchGraph:
-        """Build a graph of (N, C) features and (M, 2) edges, whose errors are `merge_tree`'s."""
+    def of(
+        cls,
+        features: NDArray[np.floating],
+        edges: NDArray[np.integer],
+        sharpness: NDArray[np.floating] | None = None,
+    ) -> PatchGraph:
+        """Build the graph of patches; arguments and errors are those of `merge_tree`."""
         rows = np.ascontiguousarray(features, dtype=np.float32)
         if rows.ndim != 2 or len(rows) == 0:
             shape = rows.shape
@@ -145,32 +82,45 @@ class PatchGraph:
             raise DataError(f"an edge names a node outside 0..{n - 1}")
         if not all_finite(rows.view(np.int32).ravel()):
             raise DataError("features hold NaN or infinite values: extract them again")
-        return cls(rows, pairs, *first_dots(rows, pairs))
+        sharp = None if sharpness is None else np.asarray(sharpness, dtype=np.float64)
+        no_past = MergeTree(n, np.empty((0, 2), np.int64), np.empty(0), np.ones(n, np.int64))
+        return cls(rows, pairs, sharp, np.ones(len(pairs)), *first_dots(rows, pairs), no_past)
 
-    def tree(
-        self,
-        *,
-        size_exponent: float = 0.0,
-        sharpness: NDArray[np.floating] | None = None,
-        border_exponent: float = 1.0,
-    ) -> MergeTree:
-        """Merge the nodes as :func:`merge_tree` describes; the graph is not changed."""
-        border = np.ones((0 if sharpness is None else len(self.edges), 2))
-        if sharpness is not None:
-            border[:, 0] = sharpness
-        weights = np.zeros(len(self.features) + 1)
-        if size_exponent or sharpness is not None:
+    def merge(self, size_exponent: float, border_exponent: float, most: int) -> MergeTree:
+        """Make at most `most` merges of nodes as `merge_tree` describes, without their past.
+
+        The leaves of the tree are nodes, but its `size` counts patches.
+        """
+        border = np.ones((0, 2))
+        if border_exponent and self.sharpness is not None:
+            border = np.stack([self.sharpness, self.lengths], axis=1)
+        weights = np.zeros(self.past.leaves + 1)
+        if size_exponent or len(border):
             weights = np.arange(len(weights), dtype=np.float64) ** size_exponent
         merges = merge_kernel(
             self.features,
             self.edges,
             self.norms,
             self.dots,
+            self.past.size[self.past.roots()],
             weights,
             border,
             float(border_exponent),
+            most,
         )
         return MergeTree(len(self.features), *merges)
+
+    def tree(self, size_exponent: float = 0.0, border_exponent: float = 0.0) -> MergeTree:
+        """Merge all patches as :func:`merge_tree` describes; the graph is not changed."""
+        past, n = self.past, len(self.features)
+        tree = self.merge(size_exponent, border_exponent, n)
+        ids = np.concatenate([past.roots(), past.nodes + np.arange(len(tree.children))])
+        return MergeTree(
+            past.leaves,
+            np.concatenate([past.children, ids[tree.children]]),
+            np.concatenate([past.height, tree.height]),
+            np.concatenate([past.size, tree.size[n:]]),
+        )
 
 
 def merge_tree(
@@ -231,6 +181,5 @@ def merge_tree(
     Arbelaez et al., "Contour Detection and Hierarchical Image Segmentation" (2011), section 4: the
     distance of two regions is the mean strength of their common border.
     """
-    return PatchGraph.of(features, edges).tree(
-        size_exponent=size_exponent, sharpness=sharpness, border_exponent=border_exponent
-    )
+    graph = PatchGraph.of(features, edges, sharpness)
+    return graph.tree(size_exponent, border_exponent)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsam_cli.conquer.levels import Candidates, level_clusters
-from unsam_cli.conquer.merge import MergeTree
 from unsam_cli.conquer.settings import PAPER_WINDOW, ConquerSettings
+from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, RunTable, encode_window, intersections, suppress
 

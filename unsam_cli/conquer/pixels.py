@@ -30,8 +30,6 @@ SAMPLES = 2
 CONTRAST = 8.0
 """Distance in CIELAB at which the weight of a vote falls to exp(-1/2)."""
 ROUNDS = 2
-WEIGHT = 1 << 14
-"""Integer that represents a weight of 1."""
 
 
 def refine_labels(labels: Labels, colours: Floats, *, rounds: int = ROUNDS) -> Labels:
@@ -71,14 +69,13 @@ def refine_labels(labels: Labels, colours: Floats, *, rounds: int = ROUNDS) -> L
         rows, columns = nearest(height, colours.shape[0]), nearest(width, colours.shape[1])
         colours = colours[rows[:, None], columns]
     patch_y, patch_x = height / h, width / w
-    falloff_y, falloff_x = _falloff(patch_y), _falloff(patch_x)
     step = max(1, int(min(patch_y, patch_x) / SAMPLES))
-    distance = np.arange(int((4 * CONTRAST) ** 2))
-    closeness = _weights(np.exp(-distance / (2 * CONTRAST**2))).astype(np.int32)
-    votes = _every(step, height), _every(step, width)
-    for _ in range(rounds):
-        near = np.stack([borders(one, len(falloff_y), len(falloff_x)) for one in fine])
-        fine = compete(fine, colours, near, falloff_y, falloff_x, *votes, closeness)
+    falloff = _falloff((patch_y, patch_x))
+    # After the first round few labels change, and half as many voters a side decide them as well.
+    for sparse in range(1, rounds + 1):
+        votes = _every(step * sparse, height), _every(step * sparse, width)
+        near = np.stack([borders(one, *falloff.shape) for one in fine])
+        fine = compete(fine, colours, near, falloff, *votes, CONTRAST)
     for one in fine:
         remove_specks(one, max(4, int(patch_y * patch_x / 2)))
     return fine
@@ -95,21 +92,17 @@ def _enlarge(labels: Labels, height: int, width: int) -> Labels:
     return labels[nearest(height, labels.shape[0])[:, None], nearest(width, labels.shape[1])]
 
 
-def _falloff(patch: float) -> IntArray:
-    """Weight of a vote by its distance in pixels along one axis; `patch` is a patch's side."""
-    reach = max(2, round(REACH * patch))
-    return _weights(np.exp(-0.5 * (np.arange(reach + 1) / (0.6 * reach)) ** 2))
+def _falloff(patch: tuple[float, float]) -> NDArray[np.float64]:
+    """Weight of a vote by its distance in rows and columns, for patches of this size in pixels."""
+    reach = [max(2, round(REACH * side)) for side in patch]
+    y, x = (np.exp(-0.5 * (np.arange(far + 1) / (0.6 * far)) ** 2) for far in reach)
+    return np.outer(y, x)
 
 
 def _every(step: int, length: int) -> IntArray:
     """Every `step`-th of `length` pixels, counted from both ends to the middle."""
-    half = np.arange(step // 2, (length + 1) // 2, step)
+    half = np.arange(min(step, length - 1) // 2, (length + 1) // 2, step)
     return np.unique(np.concatenate([half, length - 1 - half])).astype(np.int64)
-
-
-def _weights(values: NDArray[np.float64]) -> IntArray:
-    """Turn weights 0..1 into integers. Sums of products of three of them stay below 2**63."""
-    return np.rint(values * WEIGHT).astype(np.int64)
 
 
 def cluster_runs(

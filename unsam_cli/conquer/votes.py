@@ -11,44 +11,47 @@ Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
-LANES = 4
+LANES = 8
 """The voters of a row are padded, with weight 0, to a multiple of this length of vectors."""
+SUM = 1 << 31
+"""The weights of all votes for a pixel add up to less."""
 
 
 def compete(
     labels: Labels,
     colours: Floats,
     near: NDArray[np.bool_],
-    falloff_y: IntArray,
-    falloff_x: IntArray,
+    falloff: NDArray[np.float64],
     rows: IntArray,
     columns: IntArray,
-    closeness: Labels,
+    contrast: float,
 ) -> Labels:
     """Give every pixel near a border the label with the most votes around it.
 
     `labels` is (T, H, W) int32, T label images of one picture, and unchanged; `colours` (H, W, 3)
     float32 in CIELAB. Only the pixels marked in `near`, (T, H, W) bool, can change. The pixels
     where `rows` and `columns` cross, both ascending int64, can vote. A vote is weighted by its
-    distance in rows (`falloff_y`) and columns (`falloff_x`), whose lengths limit the window, and by
-    its squared distance of colour, rounded down (`closeness`, int32, whose last entry also serves
-    larger distances). Weights are integers, so their sums are exact and do not depend on the order.
-    In a tie a pixel keeps its label; other labels win by their order in the window. Return the new
+    distance in rows and columns: `falloff`, (R + 1, S + 1), from 0 to 1, whose shape limits the
+    window; and by its distance in colour: a Gaussian with the standard deviation `contrast`.
+    Weights are rounded down to integers, so their sums are exact and do not depend on the order. In
+    a tie a pixel keeps its label; other labels win by their order in the window. Return the new
     labels.
     """
     _, height, width = labels.shape
-    above, below = _window(rows, height, len(falloff_y) - 1)
-    left, right = _window(columns, width, len(falloff_x) - 1)
-    lanes = (int(np.max(right - left)) + LANES - 1) // LANES * LANES
-    kind, beside = _kinds(columns, left, right, falloff_x, lanes)
-    planes = np.zeros((3, len(rows), len(columns) + lanes), dtype=np.float32)
+    above, below = _window(rows, height, len(falloff) - 1)
+    left, right = _window(columns, width, falloff.shape[1] - 1)
+    voters = np.max(below - above) * np.max(right - left)
+    kind, nearness = _kinds(columns, left, right, falloff * ((SUM - 1) // voters))
+    padded = len(columns) + nearness.shape[2]
+    planes = np.zeros((3, len(rows), padded), dtype=np.float32)
     planes[:, :, : len(columns)] = colours[rows].take(columns, axis=1).transpose(2, 0, 1)
-    names = np.zeros((len(labels), *planes.shape[1:]), dtype=np.int32)
+    names = np.zeros((len(labels), len(rows), padded), dtype=np.int32)
     names[:, :, : len(columns)] = labels[:, rows].take(columns, axis=2)
+    scale = np.float32(1 / (128 * contrast**2))
     out = labels.copy()
     compete_kernel(
-        *(labels, colours, near, falloff_y, rows, closeness, above, below, left, kind, beside),
-        *(planes.reshape(3, -1), names.ravel(), len(columns) + lanes, out),
+        *(labels, colours, near, rows, nearness, scale, above, below, left, kind),
+        *(planes.reshape(3, -1), names.ravel(), padded, out),
     )
     return out
 
@@ -60,17 +63,18 @@ def _window(voters: IntArray, length: int, reach: int) -> tuple[IntArray, IntArr
 
 
 def _kinds(
-    columns: IntArray, left: IntArray, right: IntArray, falloff_x: IntArray, lanes: int
-) -> tuple[IntArray, Labels]:
+    columns: IntArray, left: IntArray, right: IntArray, falloff: NDArray[np.float64]
+) -> tuple[IntArray, Floats]:
     """Group the columns of pixels whose voters ``columns[left:right]`` lie alike around them.
 
-    Return the kind of each column, (W,), and the falloff of each kind's voters, (K, lanes).
+    Return the kind of each column, (W,), and the falloff of each kind's voters in each row that is
+    near enough, (K, R + 1, lanes).
     """
+    lanes = (int(np.max(right - left)) + LANES - 1) // LANES * LANES
     voter = left[:, None] + np.arange(lanes)
     distance = np.abs(columns[np.minimum(voter, len(columns) - 1)] - np.arange(len(left))[:, None])
-    fall = falloff_x[np.minimum(distance, len(falloff_x) - 1)]
-    beside = np.where(voter < right[:, None], fall, 0).astype(np.int32)
-    number: dict[bytes, int] = {}
-    kind = [number.setdefault(one.tobytes(), len(number)) for one in beside]
-    kinds = [np.frombuffer(one, dtype=np.int32) for one in number]
-    return np.array(kind, dtype=np.int64), np.stack(kinds)
+    beside = np.where(voter < right[:, None], distance, falloff.shape[1])
+    kinds, kind = np.unique(beside, axis=0, return_inverse=True)
+    # What lies beyond the window has the weight 0.
+    fall = np.pad(falloff, ((0, 0), (0, 1)))[:, kinds].transpose(1, 0, 2)
+    return kind.ravel().astype(np.int64), np.ascontiguousarray(fall, dtype=np.float32)
