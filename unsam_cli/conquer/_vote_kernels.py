@@ -164,7 +164,7 @@ def _winner(
     total: int,
     weight: Labels,
     tried: Labels,
-) -> int:
+) -> np.int32:
     """Return the label with the most of `total` votes, of which `mine` are for `own`.
 
     Labels are counted in the order of the window until those left cannot win. `tried` is working

@@ -7,11 +7,14 @@ result. They are three quarters of all merges and are made once, not once per tr
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unsam_cli.conquer._graph_kernels import first_dots, row_sums
 from unsam_cli.conquer._tree_kernels import owners
 from unsam_cli.conquer.merge import PatchGraph
 from unsam_cli.conquer.tree import MergeTree
+
+FloatArray = NDArray[np.float64]
 
 SHARE = 0.25
 """Number of units, as a share of that of patches."""
@@ -48,8 +51,10 @@ def unite(graph: PatchGraph, least: float) -> PatchGraph:
     between = pairs[:, 0] != pairs[:, 1]
     code, place = np.unique(pairs[between] @ [len(roots), 1], return_inverse=True)
     pairs = np.stack(np.divmod(code, len(roots)), axis=1)
-    sharpness = None
-    if graph.sharpness is not None:
-        sharpness = np.bincount(place, graph.sharpness[between], len(pairs))
-    lengths = np.bincount(place, graph.lengths[between], len(pairs))
+
+    def added(values: FloatArray) -> FloatArray:
+        return np.bincount(place, values[between], len(pairs)).astype(np.float64)
+
+    sharpness = None if graph.sharpness is None else added(graph.sharpness)
+    lengths = added(graph.lengths)
     return PatchGraph(rows, pairs, sharpness, lengths, *first_dots(rows, pairs), past)
