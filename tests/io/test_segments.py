@@ -202,7 +202,12 @@ def test_one_compressed_strip_is_not_decoded_again_for_each_block(
     wanted = read_image(path)
     monkeypatch.setattr(segments, "LARGE", 0)
     monkeypatch.setattr(segments, "_MOST", 0)
-    monkeypatch.setattr(segments, "rows_of", None)
+    with monkeypatch.context() as patched:
+        patched.setattr(segments, "rows_of", None)
+        np.testing.assert_array_equal(read_image(path), wanted)
+    # Tiles are decoded once, however large.
+    tifffile.imwrite(path, rgb, photometric="rgb", compression="zlib", tile=(304, 208))
+    monkeypatch.setattr(images, "_loads", None)
     np.testing.assert_array_equal(read_image(path), wanted)
 
 
