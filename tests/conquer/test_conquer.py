@@ -8,10 +8,12 @@ import pytest
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from unsam_cli.conquer import packed
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.errors import UsageError
+from unsam_cli.io import segments
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, area, decode, encode, encode_window, iou
 
@@ -211,6 +213,22 @@ def test_large_images_get_masks_of_their_size() -> None:
     rows, columns = np.arange(1000) * 128 // 1000, np.arange(1500) * 128 // 1500
     large = RED[np.ix_(rows, columns)]
     assert best(masks, large) > 0.95
+
+
+@pytest.mark.parametrize("options", [{}, {"max_masks": 3}, {"nms_window": 3, "max_masks": 0}])
+def test_masks_of_large_images_are_those_that_all_at_once_would_give(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [record(LABEL), *(tile_of(x, 0, 64) for x in (0, 64))]
+    settings = ConquerSettings(**{"nms_iou": 0.6, **options})
+    wanted = conquer_image(records, PICTURE, (128, 128), settings)
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(packed, "AT_ONCE", 2)
+    found = conquer_image(records, PICTURE, (128, 128), settings)
+    assert len(found) >= 3
+    assert found.table.to_rles() == wanted.table.to_rles()
+    assert found.score.tolist() == wanted.score.tolist()
+    assert (found.stage, found.level) == (wanted.stage, wanted.level)
 
 
 def test_levels_scores_and_stages() -> None:

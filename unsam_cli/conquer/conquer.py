@@ -12,12 +12,14 @@ import numpy as np
 from unsam_cli.conquer.forest import Grown, draw, grow, thin
 from unsam_cli.conquer.guide import Guide, Picture
 from unsam_cli.conquer.merge import grid_edges, merge_tree
+from unsam_cli.conquer.packed import draw_packed, own_mask, packed_masks
 from unsam_cli.conquer.paper import paper_masks
 from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.found_masks import FoundMask, FoundMasks
 from unsam_cli.io.features import Record, Region
-from unsam_cli.rle import Rle, RunTable, from_runs, suppress, to_runs
+from unsam_cli.io.segments import is_large
+from unsam_cli.rle import RunTable, suppress, to_runs
 
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 SPARE = 8
@@ -68,18 +70,6 @@ def conquer_image(
     return _default(records, guide, size, settings, mapper)
 
 
-def own_mask(region: Region, size: tuple[int, int]) -> Rle:
-    """Return the mask of a region itself, or its rectangle if it has no mask.
-
-    `size` is the height and width of the image, in pixels.
-    """
-    if region.rle is not None:
-        return region.rle
-    x, y, w, h = region.bbox
-    begin = np.arange(x, x + w, dtype=np.int64) * size[0] + y
-    return from_runs(np.stack([begin, begin + h], axis=1), size)
-
-
 def _default(
     records: Iterable[Record],
     guide: Guide | None,
@@ -98,6 +88,9 @@ def _default(
     if settings.max_masks:
         forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
     trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.region))]
+    if is_large(*size):
+        packed = list(mapper(partial(draw_packed, guide=guide, size=size), trees))
+        return packed_masks(regions, packed, size, settings)
     drawn = list(chain.from_iterable(mapper(partial(draw, guide=guide, size=size), trees)))
     own = [to_runs(own_mask(region, size)) for region in regions]
     counts = [
