@@ -227,7 +227,8 @@ def test_repeated_image_ids(scene: Scene, tmp_path: Path, invoke: Invoke) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"score": float("nan")}, "score must be a finite number"),
+        ({"score": float("nan")}, "has no score, which ranks the masks"),
+        ({"score": float("inf")}, "score must be a finite number"),
         ({"score": "0.5"}, "score must be a finite number"),
     ],
 )

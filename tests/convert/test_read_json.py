@@ -214,7 +214,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda d: d["annotations"][0].update(image_id=2), "record 1 of the annotations belongs"),
         (lambda d: d["annotations"][0].update(segmentation=[[1, 2]]), "annotation 8: no polygon"),
         (lambda d: d["annotations"][0].pop("segmentation"), "segmentation is missing"),
-        (lambda d: d["images"].append(d["images"][0]), "image id 1 is taken"),
+        (lambda d: d["images"].append({**d["images"][0], "width": 7}), "image id 1 is taken"),
         (lambda d: d["images"][0].pop("file_name"), "record 1 of the images: file_name"),
         (lambda d: d["images"][0].update(id=[1]), "record 1 of the images: id"),
         (lambda d: d["images"].clear(), "lists no images"),

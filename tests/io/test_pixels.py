@@ -215,6 +215,65 @@ def test_four_bands_of_any_kind(
     close(read_image(path), rgb, 2)
 
 
+@pytest.mark.parametrize(("bands", "read"), [(2, "1"), (4, "1, 2, 3")])
+def test_further_bands_of_8_bits_are_told(
+    rgb: NDArray[np.uint8], tmp_path: Path, bands: int, read: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pillow reads them, and says nothing."""
+    path = tmp_path / "a.tif"
+    photometric = "rgb" if bands == 4 else "minisblack"
+    tifffile.imwrite(
+        path, np.dstack([rgb, rgb])[..., :bands], photometric=photometric, planarconfig="contig",
+        extrasamples=["unspecified"],
+    )  # fmt: skip
+    with reading_with(PixelSettings()):
+        found = read_image(path)
+    np.testing.assert_array_equal(found, rgb if bands == 4 else np.dstack([rgb[..., 0]] * 3))
+    assert f"bands {read} of {bands} are read; --bands chooses" in caplog.text
+
+
+def test_signed_values_of_8_bits(tmp_path: Path) -> None:
+    """Pillow takes -1 for 255."""
+    values = np.rint(grey(100)).astype(np.int8) - 50
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    with reading_with(PixelSettings(range=(-50, 50))):
+        close(read_image(tmp_path / "a.tif")[..., 0], (values.astype(float) + 50) * 2.55)
+
+
+def test_complex_values_are_no_picture(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", grey(100).astype(np.complex64))
+    with pytest.raises(ImageFileError, match="complex values are no picture"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_tiff_without_a_page_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + (0).to_bytes(4, "little"))
+    with pytest.raises(ImageFileError, match="has no page"):
+        read_image(path)
+
+
+def test_a_picture_without_values_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((H, W), np.nan, np.float32))
+    with reading_with(PixelSettings()):
+        assert not read_image(tmp_path / "a.tif").any()
+    assert "has no values" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_of_an_animation_the_first_frame_is_read(
+    rgb: NDArray[np.uint8], tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    flat = np.full_like(rgb, 200)
+    lossless = {"lossless": True} if suffix == "webp" else {}
+    frames = [Image.fromarray(255 - flat)]
+    Image.fromarray(flat).save(path, save_all=True, append_images=frames, **lossless)
+    with reading_with(PixelSettings()):
+        np.testing.assert_array_equal(read_image(path), flat)
+    assert "the first of its 2 frames is read" in caplog.text
+
+
 def test_without_tifffile_the_kind_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

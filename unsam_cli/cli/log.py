@@ -125,6 +125,7 @@ def configure(
     package.setLevel(levels.get(max(verbosity, -1), logging.DEBUG))
     progress = logging.getLogger(LineReporter.logger_name)
     progress.setLevel(logging.ERROR if verbosity < 0 else logging.INFO)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its errors are raised, too
     logging.captureWarnings(True)
     # Pillow warns about metadata that the picture does not need.
     warnings.filterwarnings("ignore", module="PIL")

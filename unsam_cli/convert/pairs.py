@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.io.masks_writer import write_masks
-from unsam_cli.io.names import canonical
+from unsam_cli.io.names import canonical, paired
 from unsam_cli.rle import RunTable, parents
 from unsam_cli.run.error_list import ErrorList
 from unsam_cli.run.output import check_output, publish
@@ -189,7 +190,7 @@ class Pair:
                 f"image {image_id}: neither {self.paths[0]} nor {self.paths[1]} lists it; "
                 "at least one of them must be a full COCO file"
             )
-        if mine is not None and other is not None and mine != other:
+        if mine is not None and other is not None and not self._same(mine, other):
             one, two = (f"{i.file_name} ({i.height}x{i.width})" for i in (mine, other))
             raise DataError(
                 f"image {image_id} is {one} in {self.paths[0]} and {two} in {self.paths[1]}; "
@@ -198,6 +199,18 @@ class Pair:
         chosen = mine or other
         assert chosen is not None
         return chosen
+
+    def _same(self, mine: ImageInfo, other: ImageInfo) -> bool:
+        """Whether entries of both files are of one image, whose name may have other folders."""
+        named = (
+            mine.file_name == other.file_name or self._called.get(mine.file_name) == other.file_name
+        )
+        return named and (mine.height, mine.width) == (other.height, other.width)
+
+    @cached_property
+    def _called(self) -> dict[str, str]:
+        names = ([i.file_name for i in file.images.values()] for file in (self.first, self.second))
+        return paired(*names)
 
 
 def _odd_size(a: Annotation, image: ImageInfo) -> str:

@@ -12,8 +12,9 @@ from unsam_cli.found_masks import FoundMask, FoundMasks, annotate
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks_table import Form
 from unsam_cli.run.feature_items import feature_items, open_features
-from unsam_cli.run.image_list import same_images
+from unsam_cli.run.image_list import same_images, tell_others
 from unsam_cli.run.inputs import local_file, name_of
 from unsam_cli.run.parallel import ordered_map
 from unsam_cli.run.runner import run_items
@@ -50,9 +51,11 @@ def divide_detections(
     """
     with local_file(detections) as path:
         name = name_of(detections)
-        found = read_masks(path, name=name, on_error=run.on_error)
+        found = read_masks(path, name=name, on_error=run.on_error, form=Form(unique=False))
         items, history, parts = _images_of_features(features) if features else _images_of(found)
         same_images(items, found.names, name)
+        if not parts.missing:
+            tell_others(items, found.counts(), name)
         if not items and not features:
             raise DataError(
                 f"{name}: lists no images; give a full COCO file, or the features file "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from unsam_cli.errors import DataError
-from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.left_out import LeftOut, number_of
 from unsam_cli.io.masks import MasksFile
 
 T = TypeVar("T")
@@ -49,6 +49,6 @@ def of_sound_records(masks: MasksFile, image_id: int | None, read: Callable[[Rec
             read([(name, record)])
             sound.append((name, record))
         except DataError as error:
-            bad.append(LeftOut(image_id, record.get("id") or name, str(error)))
+            bad.append(LeftOut(image_id, number_of(record, name), str(error)))
     masks.left_out.record(image_id, bad)
     return read(sound)

@@ -15,6 +15,7 @@ from unsam_cli.evaluation.sinks import EvaluateOutputs, ReportSink
 from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
+from unsam_cli.io.masks_table import Form
 from unsam_cli.run.charts import check_chart
 from unsam_cli.run.inputs import STDIN, local_file, name_of
 from unsam_cli.run.output import check_output
@@ -73,7 +74,11 @@ def evaluate(
     with ExitStack() as stack:
         paths = [stack.enter_context(local_file(argument)) for argument in arguments]
         read = partial(read_masks, on_error=run.on_error, crowds=settings.crowds)
-        first, *others = (read(p, name=n) for p, n in zip(paths, names, strict=True))
+        first = read(paths[0], name=names[0])
+        others = [
+            read(p, name=n, form=Form(unique=False))
+            for p, n in zip(paths[1:], names[1:], strict=True)
+        ]
         pairs = [
             pair(first, names[0], masks, name, match=settings.match)
             for masks, name in zip(others, names[1:], strict=True)

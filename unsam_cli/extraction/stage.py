@@ -20,7 +20,7 @@ from unsam_cli.io.features import FeatureAttributes
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile, read_masks
 from unsam_cli.run.feature_sink import FeatureSink
-from unsam_cli.run.image_list import same_images
+from unsam_cli.run.image_list import same_images, tell_others
 from unsam_cli.run.inputs import (
     STDIN,
     ImageQuery,
@@ -79,6 +79,7 @@ def extract_features(
             path = stack.enter_context(local_file(regions))
             masks = read_masks(path, name=name_of(regions), on_error=run.on_error)
             same_images(items, masks.names, name_of(regions))
+            tell_others(items, masks.counts(), name_of(regions))
         backbone = _create(network, settings, compute, masks, run.seed)
         sink = _open_sink(backbone, settings, run, masks)
         meter = Meter()

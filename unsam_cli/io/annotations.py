@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unsam_cli.io.image_entries import ImageInfo
-from unsam_cli.io.values import is_number, number_or_none, whole, whole_or
+from unsam_cli.io.values import as_whole, is_number, number_or_none, whole_or
 from unsam_cli.rle import Rle, area, boxes, from_segmentation, outlined
 
 _OWN_KEYS = frozenset(
     {"id", "image_id", "category_id", "iscrowd", "segmentation", "bbox", "area", "score"}
     | {"parent_id", "level", "stage", "granularity"}
 )
+
+
+_TRUTHS = {"0": False, "1": True, "false": False, "true": True}
 
 
 class NoMaskError(ValueError):
@@ -108,7 +111,8 @@ def annotation(
     Notes
     -----
     Missing keys and null are equal. `area`, `bbox` and `category_id` that make no sense count as
-    missing, since the mask has its own area and box, and all categories are one.
+    missing, since the mask has its own area and box, and all categories are one; so do `parent_id`,
+    `level`, `stage` and `granularity`, which other programs may use for something else.
 
     Raises
     ------
@@ -119,25 +123,29 @@ def annotation(
     """
     rle = _mask(record, image)
     crowd = is_crowd(record)
-    stage = record.get("stage")
-    if stage is not None and not isinstance(stage, str):
-        raise ValueError(f"stage must be text, got {stage!r:.60}")
-    size = record.get("area")
+    size, stage = record.get("area"), record.get("stage")
     return Annotation(
         id=whole_or(record, "id", number),
         image_id=image_id,
         rle=rle,
-        area=size if size is not None and is_number(size) else int(area([rle])[0]),
+        area=size if size is not None and is_number(size) and size >= 0 else int(area([rle])[0]),
         bbox=_box(record, rle),
         category_id=whole_or(record, "category_id", 1),
         iscrowd=crowd,
         score=number_or_none(record, "score"),
-        parent_id=whole(record, "parent_id") if record.get("parent_id") is not None else None,
-        level=number_or_none(record, "level"),
-        stage=stage,
-        granularity=number_or_none(record, "granularity"),
+        parent_id=as_whole(record.get("parent_id")),
+        level=_number_if_any(record, "level"),
+        stage=stage if isinstance(stage, str) else None,
+        granularity=_number_if_any(record, "granularity"),
         extra={key: value for key, value in record.items() if key not in _OWN_KEYS},
     )
+
+
+def _number_if_any(record: dict[str, Any], key: str) -> float | None:
+    try:
+        return number_or_none(record, key)
+    except ValueError:
+        return None
 
 
 def is_crowd(record: dict[str, Any]) -> bool:
@@ -149,9 +157,9 @@ def is_crowd(record: dict[str, Any]) -> bool:
         `iscrowd` is neither 0 nor 1, nor missing.
     """
     crowd = record.get("iscrowd")
-    if crowd in (None, "0", "1"):
-        crowd = int(crowd or 0)
-    if crowd not in (0, 1):
+    if isinstance(crowd, str):
+        crowd = _TRUTHS.get(crowd.lower(), crowd)
+    if crowd not in (None, 0, 1):
         raise ValueError(f"iscrowd must be 0 or 1, got {crowd!r:.60}")
     return bool(crowd)
 
@@ -176,6 +184,8 @@ def _mask(record: dict[str, Any], image: ImageInfo | None) -> Rle:
     if (reason := without_mask(record)) is not None:
         raise NoMaskError(reason)
     if image is not None:
+        if isinstance(segmentation, dict) and segmentation.get("size") is None:
+            segmentation = {**segmentation, "size": [image.height, image.width]}
         return from_segmentation(segmentation, image.height, image.width)
     if isinstance(segmentation, list):
         raise ValueError("polygons need the image's size; give a file with an images list")

@@ -22,10 +22,10 @@ from unsam_cli.io.files import open_regular
 from unsam_cli.io.formats import FORMATS, opener_of
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.orientation import orientation, swaps_sides, turn_of
-from unsam_cli.io.pixels import copied, to_rgb
+from unsam_cli.io.pixels import copied, tell_frames, to_rgb
 from unsam_cli.io.segments import Segments, in_blocks, segments_of
 from unsam_cli.io.settings import pixel_settings
-from unsam_cli.io.tiff import OtherTiff, choose_page
+from unsam_cli.io.tiff import OtherTiff, choose_page, is_signed, tell_bands
 from unsam_cli.rle import MAX_PIXELS
 
 # Pillow checks some formats again while it decodes. Its own limit is too low for panoramas.
@@ -167,6 +167,9 @@ def _opened(
         image: ImageFile.ImageFile = opener(stream, "" if is_tiff else name)
         if is_tiff:
             choose_page(image, name)
+            if is_signed(image):
+                return OtherTiff(stream, name)
+            tell_bands(image, name)
     except ImageFileError:
         raise
     except (SyntaxError, KeyError, ValueError, NotImplementedError) as error:
@@ -210,6 +213,7 @@ def _whole(
         width, height = image.size
         scale = longest / max(width, height)
         image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
+    tell_frames(image, name)
     deep = is_deep(image)  # first, since the EXIF of a PNG is only known when it is loaded
     turn, loads = turn_of(image), _loads(image)
     cut = loads and deep and is_cut(image, name)

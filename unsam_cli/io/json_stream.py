@@ -8,6 +8,7 @@ every element of the lists in it. A record is parsed only when it is needed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ ReadAt = Callable[[int, int], bytes]
 LONGEST = 2**27
 """Most bytes of JSON that are parsed at once. Only a malicious record would be longer."""
 
+_CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
+"""What words that are no JSON, but common, stand for."""
 _CHUNK = 2**20
 _ROWS = 2**12
 
@@ -112,7 +115,7 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[JsonRecord]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Parse a JSON text; NaN and Infinity, as Python writes them, are accepted.
+    """Parse a JSON text; Infinity is accepted, and NaN is null: pandas writes it so.
 
     Raises
     ------
@@ -124,8 +127,10 @@ def parse_json(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if not _is_utf8(text):
+            raise ValueError("not UTF-8; save the file in UTF-8") from None
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_CONSTANTS.get)
         except (ValueError, RecursionError):
             raise ValueError(str(error)) from None
         if b"\\ud" in text.lower():
@@ -135,6 +140,14 @@ def parse_json(text: bytes) -> Any:
                 found = half.object[half.start]
                 raise ValueError(f"{found!r} is half of a character (a surrogate)") from None
         return value
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _texts(read_at: ReadAt, spans: list[list[int]]) -> Iterator[tuple[int, int, bytes]]:

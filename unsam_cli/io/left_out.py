@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from unsam_cli.io.values import as_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,15 @@ class LeftOut:
     image_id: int
     annotation: int | str
     reason: str
+
+
+def number_of(record: Mapping[str, Any], otherwise: int | str) -> int | str:
+    """Return the id of an annotation in its file, or the number of its record if it has none."""
+    found = record.get("id")
+    whole = as_whole(found)
+    if whole is not None:
+        return whole
+    return found if isinstance(found, str) else otherwise
 
 
 class LeftOuts:

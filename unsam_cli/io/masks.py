@@ -18,7 +18,7 @@ import numpy as np
 from unsam_cli.errors import MaskFileError, UnsamError
 from unsam_cli.io.annotations import Annotation, NoMaskError, annotation
 from unsam_cli.io.image_entries import ImageInfo
-from unsam_cli.io.left_out import LeftOut, LeftOuts
+from unsam_cli.io.left_out import LeftOut, LeftOuts, number_of
 from unsam_cli.io.masks_index import add_source
 from unsam_cli.io.masks_table import Form, Index, settle
 from unsam_cli.io.masks_texts import MaskTexts
@@ -149,7 +149,7 @@ class MasksFile:
             except ValueError as error:
                 if not self.keep_going and not isinstance(error, NoMaskError):
                     raise MaskFileError(f"{name}: {error}; fix or remove it") from error
-                bad.append(LeftOut(image_id, record.get("id") or number, str(error)))
+                bad.append(LeftOut(image_id, number_of(record, number), str(error)))
         self.left_out.record(image_id, bad)
         return found
 

@@ -19,7 +19,7 @@ from unsam_cli.io.annotations import is_crowd, without_mask
 from unsam_cli.io.image_entries import ImageInfo, image_info
 from unsam_cli.io.json_stream import JsonRecord, parse_json, records
 from unsam_cli.io.kinds import HEAD, mistaken
-from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.left_out import LeftOut, number_of
 from unsam_cli.io.masks_table import FIELDS, LATER, Index
 from unsam_cli.io.sources import Source
 from unsam_cli.io.values import as_whole
@@ -45,7 +45,7 @@ def add_source(index: Index, source: Source) -> None:
     lines = _one_record_a_line(source)
     for record in _records(source, lines):
         seen.add(record.key)
-        if record.kind == "key" or (record.kind == "value" and record.text == b"null"):
+        if record.kind == "key" or record.text == b"null":
             continue
         where = f"{source.name}: {record.key}"
         if record.key in ("annotations", "images") and record.kind == "value":
@@ -125,7 +125,7 @@ def _add_annotation(index: Index, record: JsonRecord, ids: array[int]) -> None:
         raise MaskFileError(f"{where}: {error}") from error
     reason = without_mask(value) if index.form.masks else None
     if reason is not None:
-        index.left_out.append(LeftOut(image, value.get("id") or number, reason))
+        index.left_out.append(LeftOut(image, number_of(value, number), reason))
         return
     if not record.key and isinstance(name := value.get("file_name"), str):
         index.names.setdefault(image, name)
@@ -144,9 +144,13 @@ def _add_image(index: Index, record: JsonRecord, source: Source) -> ImageInfo:
         info = image_info(value, image_id=image_id, sized=index.form.sized)
     except ValueError as error:
         raise MaskFileError(f"{where}: {error}") from error
-    if info.id in index.images:
-        raise MaskFileError(f"{where}: image id {value[key]} is taken; ids must be unique")
-    index.images[info.id] = info
+    other = index.images.setdefault(info.id, info)
+    if other is not info:
+        if record.key != "images" or len(index.sources) > 1 or other != info:
+            raise MaskFileError(
+                f"{where}: image id {value[key]} is taken by {other.file_name}; ids must be unique"
+            )
+        index.repeated += 1
     return info
 
 
@@ -211,5 +215,5 @@ def _refuse_repeated(ids: array[int], source: Source) -> None:
         first, second = np.sort(order[repeated[0] : repeated[0] + 2]) + 1
         raise MaskFileError(
             f"{source.name}: records {first} and {second} both have annotation id "
-            f"{values[first - 1]}; ids must be unique"
+            f"{values[first - 1]}; ids must be unique: unsam convert coco gives new ones"
         )

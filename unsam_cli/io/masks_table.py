@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unsam_cli.errors import MaskFileError, counted
 from unsam_cli.io.image_entries import ImageInfo
 from unsam_cli.io.json_stream import parse_json
-from unsam_cli.io.left_out import LeftOut
+from unsam_cli.io.left_out import LeftOut, number_of
 from unsam_cli.io.sources import Source
 from unsam_cli.io.text_ids import TextIds
 
@@ -82,6 +82,8 @@ class Index:
     renumbered : set of int
         Indices of files whose ids of annotations are not all integers: the number of the record
         takes their place.
+    repeated : int
+        Number of entries that repeat the entry of an image.
     """
 
     form: Form = Form()
@@ -96,6 +98,7 @@ class Index:
     text_ids: dict[int, str] = field(default_factory=dict)
     texts: TextIds = field(default_factory=TextIds)
     renumbered: set[int] = field(default_factory=set)
+    repeated: int = 0
 
     def table(self) -> NDArray[np.int64]:
         """Return the rows, (n, 5) int64, sorted by image and then in the order of the files."""
@@ -124,6 +127,9 @@ def settle(index: Index, *, keep_going: bool = False, crowds: str | None = None)
         _number_texts(index)
     _check_image_ids(index, keep_going)
     _warn_of_shared_names(index)
+    if index.repeated:
+        repeated = counted(index.repeated, "image")
+        logger.warning("%s: %s listed again; once counts", index.sources[0].name, repeated)
     if index.form.masks:
         _tell_left_out(index)
     if crowds == "masks":
@@ -174,7 +180,7 @@ def _stray(index: Index, row: list[int]) -> LeftOut:
     image, number, source, start, length = row
     record = parse_json(index.sources[source].read_at(start, length))
     shown = index.text_ids.get(image, image)
-    return LeftOut(image, record.get("id") or number, f"its image {shown} is not among the images")
+    return LeftOut(image, number_of(record, number), f"its image {shown} is not among the images")
 
 
 def _warn_of_shared_names(index: Index) -> None:

@@ -32,14 +32,18 @@ _TOLD = 2  # places that a message names
 def _readings(name: str) -> list[str]:
     """Return a name as it stands, and step by step as programs may have meant it.
 
-    Backslashes become slashes; drives, addresses and queries are removed; ``%20`` is decoded.
+    Backslashes become slashes; drives, addresses and queries are removed; ``%20`` is decoded, also
+    where it was encoded twice.
     """
     found = [name, _DRIVE.sub("", name.replace("\\", "/"))]
     if "://" in found[-1]:
         found.append(found[-1].partition("://")[2].partition("/")[2])
     found.append(posixpath.normpath(found[-1]))
-    found.append(found[-1].partition("?")[0])
+    path, _, query = found[-1].partition("?")
+    local = query.startswith("d=")  # Label Studio: /data/local-files/?d=images/a.jpg
+    found.append(query.removeprefix("d=").partition("&")[0] if local else path)
     found.append(posixpath.normpath(unquote(found[-1])))
+    found.append(posixpath.normpath(unquote(found[-1])))  # some encode twice
     return found
 
 
@@ -49,6 +53,7 @@ def spellings(name: str) -> list[str]:
     Their parts are separated by slashes.
     """
     found = _readings(name)
+    found.append(found[-1].replace("+", " "))
     forms = [unicodedata.normalize(form, text) for text in found for form in ("NFC", "NFD")]
     return list(dict.fromkeys([*found, *forms]))
 
@@ -63,6 +68,29 @@ def canonical(name: str) -> str:
 def base_name(name: str) -> str:
     """Return the last part of a name in its canonical spelling."""
     return canonical(name).rpartition("/")[2]
+
+
+def paired(mine: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
+    """Return what names are called in another list, for those that have a counterpart there.
+
+    That is the same name, however it is spelt; else one with the same base name, if no other name
+    of either list has it.
+    """
+    mine, theirs = list(mine), list(theirs)
+    spelt = {canonical(name): name for name in theirs}
+    own, bases = _by_base_name(mine), _by_base_name(theirs)
+    found = {name: spelt.get(canonical(name)) for name in mine}
+    for base, names in own.items():
+        if len(names) == 1 and len(bases.get(base, ())) == 1 and found[names[0]] is None:
+            found[names[0]] = bases[base][0]
+    return {name: other for name, other in found.items() if other is not None}
+
+
+def _by_base_name(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        found[base_name(name)].append(name)
+    return found
 
 
 def told_apart(one: str, other: str) -> tuple[str, str]:

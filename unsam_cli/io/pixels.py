@@ -17,6 +17,7 @@ _MARKS = (-9999.0, -99999.0, -32768.0, -32767.0)
 """Values that stand for "no data" by convention, where they are the lowest of a picture."""
 _HUGE = 1e38  # magnitude of the largest floats, which stand for "no data", too
 _NODATA = 42113  # tag of GDAL
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 _STRIP = 512  # rows copied at once
 _MASKS = 0.5  # least fraction of pixels that a transparency shows or hides completely
 
@@ -57,6 +58,12 @@ def to_rgb(image: Image.Image, name: str = "picture") -> Image.Image:
             return coloured.convert("RGB")
         return over_white(coloured, coloured.getchannel("A"))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def tell_frames(image: Image.Image, name: str) -> None:
+    """Say that only the first frame of an animation is read."""
+    if image.format in _ANIMATED and (count := int(getattr(image, "n_frames", 1))) > 1:
+        tell_once("frames", "%s: the first of its %d frames is read", name, count)
 
 
 def copied(rgb: Image.Image) -> NDArray[np.uint8]:
@@ -132,6 +139,7 @@ def limits_of(
     """Return the same for a sample of values, whose `kind` is that of their dtype."""
     known = _known(sample, nodata)
     if not known.size:
+        tell_once("empty", "%s: has no values, only what stands for no data: it is black", name)
         return 0.0, 0.0
     low, high = float(known.min()), float(known.max())
     ends = _RANGES["f" if kind == "f" else "i"]

@@ -214,7 +214,7 @@ def _is_plain(page: Any) -> bool:
     alpha = page.dtype == np.uint8 and any(kind in (1, 2) for kind in page.extrasamples)
     kinds = (_GREY, _RGB, YCBCR) if page.compression == JPEG else (_GREY, _RGB)
     sound = page.photometric in kinds and page.imagedepth == 1 and page.dtype is not None
-    sound = sound and page.bitspersample in _BITS
+    sound = sound and page.bitspersample in _BITS and page.dtype.kind != "c"
     return sound and (not alpha or pixel_settings().bands is not None)
 
 

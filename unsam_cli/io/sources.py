@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import tempfile
 import weakref
 import zipfile
@@ -21,6 +22,8 @@ _DAMAGED = (
 )
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
+_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
+"""Members of a ZIP that programs hide in it, such as macOS."""
 
 
 class Source(Protocol):
@@ -108,13 +111,15 @@ def _json_of_zip(stream: IO[bytes], name: str) -> IO[bytes] | None:
     found = [
         member
         for member in archive.namelist()
-        if member.lower().endswith(".json") and not member.startswith(("__MACOSX/", "."))
+        if member.lower().endswith(".json") and not _HIDDEN.search(member)
     ]
-    if len(found) != 1:
-        some = f", such as {' and '.join(found[:2])}" if found else ""
+    if len(found) > 1:
         raise MaskFileError(
-            f"{name}: is a ZIP of {len(found)} JSON files{some}; unpack it, and give one of them"
+            f"{name}: is a ZIP of {len(found)} JSON files, such as {' and '.join(found[:2])}; "
+            "unpack it, and give one of them"
         )
+    if not found:
+        raise MaskFileError(f"{name}: is a ZIP without a JSON file; give a COCO file of masks")
     return archive.open(found[0])
 
 

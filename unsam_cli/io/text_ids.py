@@ -22,6 +22,8 @@ class TextIds:
     def number(self, value: Any, key: str) -> int:
         """Return an integer for an id: itself, or a provisional one for a text.
 
+        Numbers of more than 64 bits are texts, too.
+
         Raises
         ------
         ValueError
@@ -31,11 +33,12 @@ class TextIds:
         if found is not None:
             return found
         self.check(value, key)
-        return self._numbers.setdefault(value, _FIRST + len(self._numbers))
+        return self._numbers.setdefault(str(value), _FIRST + len(self._numbers))
 
     def check(self, value: Any, key: str) -> None:
         """Raise a ValueError if an id is neither an integer nor text."""
-        if as_whole(value) is None and (not isinstance(value, str) or not value):
+        long = isinstance(value, int) and not isinstance(value, bool)
+        if as_whole(value) is None and not long and (not isinstance(value, str) or not value):
             raise ValueError(f"{key} must be a whole number or text, got {value!r:.60}")
 
     def final(self, numbers: list[int]) -> tuple[dict[int, int], dict[int, str]]:

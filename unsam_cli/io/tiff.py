@@ -16,7 +16,8 @@ from unsam_cli.io.settings import pixel_settings, tell_once
 from unsam_cli.rle import MAX_PIXELS
 
 _KIND = 254  # tag: 1 is a reduced copy of another page, 4 a transparency mask of it
-_BITS = 258  # tag
+_BITS, _SAMPLES, _EXTRA, _FORMAT = 258, 277, 338, 339  # tags
+_UNSPECIFIED = 0  # value of the tag ExtraSamples: neither kind of transparency
 _ORIENTATION = 274  # tag
 NODATA = 42113
 """Tag of GDAL."""
@@ -52,6 +53,26 @@ def choose_page(image: ImageFile.ImageFile, name: str) -> None:
     image.seek(best)
     if len(areas) > 1:
         tell_once("pages", "%s: page %d of %d is read; --page N chooses", name, best + 1, count)
+
+
+def tell_bands(image: ImageFile.ImageFile, name: str) -> None:
+    """Say which bands are read of a TIFF that has further ones, which are no transparency."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    count, others = int(tags.get(_SAMPLES, 1)), tags.get(_EXTRA, ())
+    if _UNSPECIFIED in (others if isinstance(others, tuple) else (others,)):
+        _tell_bands(name, (1, 2, 3) if count > 2 else (1,), count)
+
+
+def _tell_bands(name: str, chosen: tuple[int, ...], count: int) -> None:
+    words = ", ".join(map(str, chosen))
+    tell_once("bands", "%s: bands %s of %d are read; --bands chooses", name, words, count)
+
+
+def is_signed(image: ImageFile.ImageFile) -> bool:
+    """Whether the values of a TIFF are signed integers of 8 bits, which Pillow reads as others."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    kinds, bits = (tags.get(tag, ()) for tag in (_FORMAT, _BITS))
+    return _SIGNED in kinds and tuple(bits) == (8,)
 
 
 class OtherTiff:
@@ -117,6 +138,8 @@ class OtherTiff:
             values = np.squeeze(self._page.asarray())
             if values.ndim == 3 and values.shape[:2] != self._size[::-1]:  # plane after plane
                 values = np.moveaxis(values, 0, -1)
+            if values.dtype.kind == "c":
+                raise ImageFileError(f"{self.name}: complex values are no picture; convert it")
             values = bands_of(values, self.name)
         except ImageFileError:
             raise
@@ -143,6 +166,8 @@ def page_of(pages: list[Any], name: str) -> Any:
     ImageFileError
         There is no such page.
     """
+    if not pages:
+        raise ImageFileError(f"{name}: has no page; copy it again or remove it")
     wanted = pixel_settings().page
     if wanted is not None:
         if wanted > len(pages):
@@ -186,8 +211,7 @@ def bands_of(values: NDArray[Any], name: str) -> NDArray[Any]:
             f"{name}: has {counted(count, 'band')}, not {max(chosen)}; see --bands"
         )
     if given is None and count not in (1, 3):
-        words = ", ".join(map(str, chosen))
-        tell_once("bands", "%s: bands %s of %d are read; --bands chooses", name, words, count)
+        _tell_bands(name, chosen, count)
     found = values[..., [band - 1 for band in chosen]]
     return found[..., 0] if len(chosen) == 1 else found
 
@@ -211,8 +235,8 @@ def _kind_of(stream: BinaryIO) -> str:
         tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
         stream.seek(tags.next)
         tags.load(stream)
-        bits, bands = tags.get(_BITS, (1,)), tags.get(277, 1)
-        kind = {_FLOATS: "float", _SIGNED: "signed"}.get(tags.get(339, (1,))[0], "")
+        bits, bands = tags.get(_BITS, (1,)), tags.get(_SAMPLES, 1)
+        kind = {_FLOATS: "float", _SIGNED: "signed"}.get(tags.get(_FORMAT, (1,))[0], "")
         many = counted(bands, "band")
         return f"a TIFF of {many} of {bits[0]} bits{f' ({kind})' if kind else ''}"
     except Exception:

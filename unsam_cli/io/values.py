@@ -7,6 +7,7 @@ missing value.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 
@@ -43,7 +44,7 @@ def as_whole(value: Any) -> int | None:
 
 
 def number_or_none(record: dict[str, Any], key: str) -> float | None:
-    """Return a finite number of a record, or None if it has none.
+    """Return a finite number of a record, or None if it has none; ``"0.5"`` is 0.5.
 
     Raises
     ------
@@ -53,10 +54,14 @@ def number_or_none(record: dict[str, Any], key: str) -> float | None:
     value = record.get(key)
     if value is None:
         return None
-    if not is_number(value):
+    number: Any = value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            number = float(value)
+    if not is_number(number):
         raise ValueError(f"{key} must be a finite number, got {value!r:.60}")
-    number: float = value
-    return number
+    found: float = number
+    return found
 
 
 def is_number(value: Any) -> bool:

@@ -9,13 +9,16 @@ about 1 KB for lists of any length.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from unsam_cli.errors import DataError
-from unsam_cli.io.names import canonical, told_apart
+from unsam_cli.errors import DataError, counted
+from unsam_cli.io.names import canonical, paired, told_apart
 from unsam_cli.run.items import Item
+
+logger = logging.getLogger(__name__)
 
 _MOST_BLOCKS = 64
 _MODULUS = 1 << 64
@@ -93,16 +96,53 @@ def _names_of(item: Item) -> set[str]:
     return {str(name), str(name.with_suffix("")), name.stem} if name.name else {str(name)}
 
 
-def same_images(mine: Iterable[Item], theirs: dict[int, str], file: str) -> None:
+def same_images(mine: Sequence[Item], theirs: dict[int, str], file: str) -> None:
     """Raise a DataError if images with the same id in both lists have different names.
 
-    A file of results may have names without a suffix, as Ultralytics writes them.
+    A file of results may have names without a suffix, as Ultralytics writes them. Names that differ
+    in their folders belong together if no other image has the same base name.
     """
+    called: dict[str, str] | None = None
     for item in mine:
         other = theirs.get(item.id)
-        if other is not None and canonical(other) not in _names_of(item):
+        if other is None or canonical(other) in _names_of(item):
+            continue
+        called = called or paired([one.file_name for one in mine], theirs.values())
+        if called.get(item.file_name) != other:
             there, here = told_apart(other, item.file_name)
             raise DataError(
                 f"{file}: image {item.id} is {there} there and {here} here; "
                 "give both commands the same list of images"
             )
+
+
+def tell_others(mine: Sequence[Item], counts: Mapping[int, int], file: str) -> None:
+    """Warn of masks whose images are not given.
+
+    Parameters
+    ----------
+    mine : sequence of Item
+        The images.
+    counts : dict of int
+        Number of masks by image id.
+    file : str
+        Name of the file of masks.
+
+    Raises
+    ------
+    DataError
+        All masks are of other images.
+    """
+    known = {item.id for item in mine}
+    others = {i: count for i, count in counts.items() if i not in known}
+    if not others or not known:
+        return
+    if len(others) == len(counts):
+        raise DataError(
+            f"{file}: has no mask of the images, whose ids begin with {min(known)}, but of image "
+            f"{min(others)}; give both commands the same list of images"
+        )
+    logger.warning(
+        "%s: left out %s of images that are not given, such as image %d",
+        *(file, counted(sum(others.values()), "mask"), min(others)),
+    )

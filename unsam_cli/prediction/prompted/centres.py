@@ -10,7 +10,7 @@ from unsam_cli.evaluation.clicks import centre_click
 from unsam_cli.io.annotations import Annotation
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.io.masks import MasksFile
-from unsam_cli.io.names import canonical
+from unsam_cli.io.names import paired
 from unsam_cli.prediction.prompted.questions import PromptSource, Question, some
 from unsam_cli.rle import area
 from unsam_cli.run.items import ImageItem
@@ -42,9 +42,10 @@ class MaskCentres(PromptSource):
         """Return the images that the file lists, with its ids, so that it can evaluate results."""
         if not self._masks.images:
             raise DataError(f"{self._name}: lists no images; give a full COCO file")
-        ids = {canonical(image.file_name): i for i, image in self._masks.images.items()}
-        named = [(item, ids.get(canonical(item.file_name))) for item in items]
-        known = [replace(item, id=image_id) for item, image_id in named if image_id is not None]
+        ids = {image.file_name: i for i, image in self._masks.images.items()}
+        called = paired((item.file_name for item in items), ids)
+        named = [(item, called.get(item.file_name)) for item in items]
+        known = [replace(item, id=ids[name]) for item, name in named if name is not None]
         if not known:
             names = some(item.file_name for item in items)
             raise DataError(

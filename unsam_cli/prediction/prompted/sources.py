@@ -11,7 +11,7 @@ from pathlib import Path
 from unsam_cli.errors import DataError
 from unsam_cli.io.files import file_identity
 from unsam_cli.io.masks import read_masks
-from unsam_cli.io.names import canonical
+from unsam_cli.io.names import canonical, paired
 from unsam_cli.io.pictures import Picture
 from unsam_cli.io.sizes import turn_hint
 from unsam_cli.prediction.prompted.centres import MaskCentres
@@ -73,15 +73,16 @@ class PromptLines(PromptSource):
         self._by_image: dict[str, list[Question]] = defaultdict(list)
         taken: set[tuple[str, str]] = set()
         for line in read_lines(path, name):
-            if (line.image, str(line.prompt_id)) in taken:
+            key = canonical(line.image), str(line.prompt_id)
+            if key in taken:
                 raise DataError(
                     f"{line.name}: {line.image} has an earlier prompt with prompt_id "
                     f"{line.prompt_id}; use another prompt_id, or none"
                 )
-            taken.add((line.image, str(line.prompt_id)))
+            taken.add(key)
             question = Question(line.name, line.prompt, line.prompt_id)
             self._by_image[line.image].append(question)
-        self._spelt = {canonical(image): found for image, found in self._by_image.items()}
+        self._of_item: dict[str, list[Question]] = defaultdict(list)
 
     @property
     def prompts(self) -> Iterable[Prompt]:
@@ -92,21 +93,22 @@ class PromptLines(PromptSource):
     def select(self, items: Sequence[ImageItem]) -> list[ImageItem]:
         """Return all images; raise a DataError if a prompt is for another image."""
         known = {item.file_name for item in items}
-        spelt = set(map(canonical, known))
+        called = paired(self._by_image, known)
         for image, questions in self._by_image.items():
-            if canonical(image) not in spelt:
+            if image not in called:
                 raise DataError(
                     f"{questions[0].name}: {image} is not one of the images, whose names "
                     f"are {some(known)}; write the file_name of the output, or add the "
                     "image to the command"
                 )
+            self._of_item[called[image]] += questions
         if not self._by_image:
             raise DataError(f"{self._name}: has no prompts; remove it to find all masks")
         return list(items)
 
     def questions(self, item: ImageItem) -> list[Question]:
         """Return the prompts of an image."""
-        return self._by_image.get(item.file_name) or self._spelt.get(canonical(item.file_name), [])
+        return self._of_item.get(item.file_name, [])
 
 
 @contextmanager
