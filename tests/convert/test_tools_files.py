@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from support import Invoke, draw_scene
@@ -62,7 +63,53 @@ def test_labels_that_are_whole_floats(
     save(tmp_path / "maps", "a.tif", labels.astype(np.float32) + 0.5)
     ran = invoke("convert", "labelmap", tmp_path / "maps")
     assert ran.exit_code == 65
-    assert "mode F are not labels" in ran.stderr
+    assert "some are no whole numbers" in ran.stderr
+
+
+@pytest.mark.parametrize("kind", ["int8", "int32", "int64", "uint64", "float16", "float64"])
+def test_labels_that_pillow_does_not_read(
+    kind: str, labels: NDArray[np.uint8], invoke: Invoke, tmp_path: Path
+) -> None:
+    """It takes -1 of 8 bits for 255, and opens no integers of 64 bits."""
+    (tmp_path / "maps").mkdir()
+    tifffile.imwrite(tmp_path / "maps" / "a.tif", labels.astype(kind))
+    converted(invoke, tmp_path / "maps")
+    if not kind.startswith("u"):
+        tifffile.imwrite(tmp_path / "maps" / "a.tif", labels.astype(kind) - 1)
+        ran = invoke("convert", "labelmap", tmp_path / "maps")
+        found = [a["label"] for a in json.loads(ran.stdout)["annotations"]]
+        assert found == [-1, 2]
+
+
+def test_the_page_of_labels_is_told_and_chosen(
+    labels: NDArray[np.uint8], invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "maps").mkdir()
+    tifffile.imwrite(tmp_path / "maps" / "a.tif", np.stack([labels * 0 + 9, labels]))
+    ran = invoke("convert", "labelmap", tmp_path / "maps")
+    assert "page 1 of 2 is read" in ran.stderr
+    assert [a["label"] for a in json.loads(ran.stdout)["annotations"]] == [9]
+    converted(invoke, tmp_path / "maps", "--page", 2)
+
+
+def test_label_maps_of_two_kinds(labels: NDArray[np.uint8], invoke: Invoke, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tiff"):
+        save(tmp_path / "maps", name, labels)
+    ran = invoke("convert", "labelmap", tmp_path / "maps")
+    assert len(json.loads(ran.stdout)["images"]) == 2
+    save(tmp_path / "maps", "a.png", labels)
+    ran = invoke("convert", "labelmap", tmp_path / "maps")
+    assert "left out 1 TIFF file beside PNG files, such as b.tiff" in ran.stderr
+    assert len(json.loads(ran.stdout)["images"]) == 1
+
+
+def test_grey_labels_with_transparency(
+    labels: NDArray[np.uint8], invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "maps").mkdir()
+    bands = (Image.fromarray(labels), Image.new("L", (W, H), 255))
+    Image.merge("LA", bands).save(tmp_path / "maps" / "a.png")
+    converted(invoke, tmp_path / "maps")
 
 
 @pytest.mark.parametrize("photo", ["a.jpg", "a.png"])

@@ -266,9 +266,8 @@ def test_of_an_animation_the_first_frame_is_read(
 ) -> None:
     path = tmp_path / f"a.{suffix}"
     flat = np.full_like(rgb, 200)
-    lossless = {"lossless": True} if suffix == "webp" else {}
     frames = [Image.fromarray(255 - flat)]
-    Image.fromarray(flat).save(path, save_all=True, append_images=frames, **lossless)
+    Image.fromarray(flat).save(path, save_all=True, append_images=frames, lossless=True)
     with reading_with(PixelSettings()):
         np.testing.assert_array_equal(read_image(path), flat)
     assert "the first of its 2 frames is read" in caplog.text

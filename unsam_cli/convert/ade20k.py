@@ -15,7 +15,8 @@ from unsam_cli.convert.dataset import (
     files_below,
     numbered,
 )
-from unsam_cli.convert.label_maps import label_masks, read_pixels
+from unsam_cli.convert.label_maps import label_masks
+from unsam_cli.convert.label_pixels import read_pixels
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.found_masks import CONTAINED

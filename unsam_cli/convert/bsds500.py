@@ -15,7 +15,8 @@ from unsam_cli.convert.dataset import (
     files_below,
     numbered,
 )
-from unsam_cli.convert.label_maps import LabelArray, component_masks
+from unsam_cli.convert.label_maps import component_masks
+from unsam_cli.convert.label_pixels import LabelArray
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.files import check_regular

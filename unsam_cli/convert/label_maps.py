@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from unsam_cli.convert.dataset import (
     Picture,
@@ -18,71 +18,20 @@ from unsam_cli.convert.dataset import (
     files_below,
     numbered,
 )
+from unsam_cli.convert.label_pixels import LabelArray, read_labels, read_pixels
 from unsam_cli.convert.settings import ReadSettings
-from unsam_cli.errors import DataError, ImageFileError, MissingInputError
-from unsam_cli.io.files import check_regular
+from unsam_cli.errors import DataError, MissingInputError, counted
 from unsam_cli.io.files import files_below as regular_files_below
-from unsam_cli.io.kinds import mistaken_file
 from unsam_cli.io.suffixes import IMAGE_SUFFIXES
 from unsam_cli.rle import Rle, from_runs
 from unsam_cli.run.provenance import checksum
 
-LabelArray = NDArray[np.int64]
+logger = logging.getLogger(__name__)
+
 _MARKED = re.compile(
     r"[_\-. ](mask|masks|label|labels|labelids|seg|segmentation|gt|annotation|instances?)$", re.I
 )
 _VOID = 255  # label of DAVIS for pixels that do not count
-
-
-def read_labels(path: Path) -> LabelArray:
-    """Read the labels of a picture.
-
-    Returns
-    -------
-    (H, W) int64
-        Labels: indices of a palette, grey values of 8 or 16 bits, or R + 256 G + 65536 B.
-
-    Raises
-    ------
-    MissingInputError
-        The file does not exist.
-    ImageFileError
-        The file is not a picture, is damaged, or is of a kind that cannot hold labels.
-    """
-    return read_pixels(path)[0]
-
-
-def read_pixels(path: Path) -> tuple[LabelArray, str]:
-    """Read the labels of a picture, (H, W) int64, and its mode in Pillow; see `read_labels`."""
-    check_regular(path, error=ImageFileError)
-    if text := mistaken_file(path, "image"):
-        raise ImageFileError(f"{path}: {text}")
-    try:
-        with Image.open(path) as image:
-            if image.format in ("JPEG", "WEBP", "MPO"):
-                raise ImageFileError(f"{path}: {image.format} does not preserve labels; give PNG")
-            pixels, mode = np.asarray(image), image.mode
-    except ImageFileError:
-        raise
-    except FileNotFoundError:
-        raise MissingInputError(f"{path}: no such file") from None
-    except Exception as error:  # damaged files may raise any error
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageFileError(f"{path}: not a label map ({reason}); copy it again") from error
-    if pixels.ndim == 3 and mode in ("RGB", "RGBA"):
-        r, g, b = (pixels[..., i].astype(np.int64) for i in range(3))
-        return r + 256 * g + 65536 * b, mode
-    if pixels.ndim == 2 and pixels.dtype.kind == "f" and _are_whole(pixels):
-        return pixels.astype(np.int64), mode
-    if pixels.ndim != 2 or pixels.dtype.kind not in "uib":
-        raise ImageFileError(
-            f"{path}: pixels of mode {mode} are not labels; give a grey or palette image"
-        )
-    return pixels.astype(np.int64), mode
-
-
-def _are_whole(values: NDArray[np.floating[Any]]) -> bool:
-    return bool(np.isfinite(values).all() and (values == np.floor(values)).all())
 
 
 def label_masks(labels: LabelArray) -> list[tuple[int, Rle]]:
@@ -164,13 +113,18 @@ class LabelMaps:
 
 def _label_maps_below(folder: Path) -> list[Path]:
     """Return the label maps below a folder, relative to it: PNG, else TIFF, sorted bytewise."""
+    tiffs = [Path(name) for name in regular_files_below(folder, (".tif", ".tiff"))]
+    if tiffs and not any(regular_files_below(folder, (".png",))):
+        return sorted(tiffs, key=os.fsencode)
     what = "a folder of label maps (PNG or TIFF)"
-    for suffix in (".tif", ".tiff"):
-        if not any(regular_files_below(folder, (".png",))) and any(
-            regular_files_below(folder, (suffix,))
-        ):
-            return [p.relative_to(folder) for p in files_below(folder, suffix, what=what)]
-    return [p.relative_to(folder) for p in files_below(folder, ".png", what=what)]
+    names = [p.relative_to(folder) for p in files_below(folder, ".png", what=what)]
+    known = {name for label_map in names for name in (label_map.with_suffix(""), _stem(label_map))}
+    if others := [name for name in tiffs if name.with_suffix("") not in known]:
+        logger.warning(
+            "%s: left out %s beside PNG files, such as %s; label maps are of one kind",
+            *(folder, counted(len(others), "TIFF file"), others[0]),
+        )
+    return names
 
 
 def _without_photographs(names: list[Path], beside: dict[Path, str]) -> list[Path]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from unsam_cli.convert.coco_json import pictures_of, read_dataset, sized, source_images
 from unsam_cli.convert.dataset import Picture, SourceImage, Truth
-from unsam_cli.convert.label_maps import label_masks, read_labels
+from unsam_cli.convert.label_maps import label_masks
+from unsam_cli.convert.label_pixels import read_labels
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError, MissingInputError
 from unsam_cli.io.values import whole
