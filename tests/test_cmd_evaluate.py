@@ -229,7 +229,7 @@ def test_repeated_image_ids(scene: Scene, tmp_path: Path, invoke: Invoke) -> Non
     [
         ({"score": float("nan")}, "has no score, which ranks the masks"),
         ({"score": float("inf")}, "score must be a finite number"),
-        ({"score": "0.5"}, "score must be a finite number"),
+        ({"score": "high"}, "score must be a finite number"),
     ],
 )
 def test_records_that_cannot_be_measured(
