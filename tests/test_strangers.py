@@ -46,7 +46,7 @@ def test_a_record_that_unpacks_to_more_than_a_record_is_not_parsed(
     tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers take several times the room of their text."""
-    monkeypatch.setattr("unsam_cli.io.json_stream.LONGEST", 10**5)
+    monkeypatch.setattr("unsam_cli.io.json_text.LONGEST", 10**5)
     images = [{"id": 1, "file_name": "a.png", "height": 5, "width": 6}]
     mask = {"size": [5, 6], "counts": [0] * 10**6}
     masks = {"images": images, "annotations": [{"id": 1, "image_id": 1, "segmentation": mask}]}

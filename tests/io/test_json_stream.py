@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.json_text import parse_json
 
 
 def test_half_of_a_character_is_named() -> None:

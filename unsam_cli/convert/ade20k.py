@@ -21,7 +21,7 @@ from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.found_masks import CONTAINED
 from unsam_cli.io.files import open_regular
-from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.json_text import parse_json
 from unsam_cli.rle import RunTable, parents
 from unsam_cli.run.provenance import checksum
 

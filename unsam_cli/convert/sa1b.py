@@ -14,7 +14,7 @@ from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError
 from unsam_cli.io.annotations import Annotation, NoMaskError, annotation
 from unsam_cli.io.image_entries import image_info
-from unsam_cli.io.json_stream import LONGEST, parse_json
+from unsam_cli.io.json_text import LONGEST, parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.left_out import LeftOut, LeftOuts
 from unsam_cli.io.sources import Spool, json_files, open_path

@@ -17,7 +17,7 @@ from unsam_cli.convert.dataset import Picture, SourceImage, files_below
 from unsam_cli.convert.sa1b import read_record
 from unsam_cli.convert.settings import ReadSettings
 from unsam_cli.errors import DataError, MaskFileError, counted
-from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.json_text import parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.left_out import LeftOut, LeftOuts
 from unsam_cli.io.sources import FileSource

@@ -7,25 +7,18 @@ every element of the lists in it. A record is parsed only when it is needed.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from unsam_cli.io.json_text import parse_json
 from unsam_cli.jit import kernel
 
 ReadAt = Callable[[int, int], bytes]
 """``read_at(start, size)`` returns `size` bytes from `start` on, fewer at the end."""
 
-LONGEST = 2**27
-"""Most bytes of JSON that are parsed at once. Only a malicious record would be longer."""
-
-_CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
-"""What words that are no JSON, but common, stand for."""
 _CHUNK = 2**20
 _ROWS = 2**12
 
@@ -112,42 +105,6 @@ def records(read_at: ReadAt, *, lines: bool = False) -> Iterator[JsonRecord]:
         position += len(chunk)
     if state[_SKIP] != _NO or state[_PLACE] not in (_DONE, _LINES):
         raise ValueError("the file ends in the middle of a record")
-
-
-def parse_json(text: bytes) -> Any:
-    """Parse a JSON text; Infinity is accepted, and NaN is null: pandas writes it so.
-
-    Raises
-    ------
-    ValueError
-        The text is not JSON, is longer than `LONGEST`, or contains invalid Unicode.
-    """
-    if len(text) > LONGEST:
-        raise ValueError(f"a record of {len(text)} bytes exceeds the limit of {LONGEST}")
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        if not _is_utf8(text):
-            raise ValueError("not UTF-8; save the file in UTF-8") from None
-        try:
-            value = json.loads(text, parse_constant=_CONSTANTS.get)
-        except (ValueError, RecursionError):
-            raise ValueError(str(error)) from None
-        if b"\\ud" in text.lower():
-            try:
-                json.dumps(value, ensure_ascii=False).encode()
-            except UnicodeEncodeError as half:
-                found = half.object[half.start]
-                raise ValueError(f"{found!r} is half of a character (a surrogate)") from None
-        return value
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _texts(read_at: ReadAt, spans: list[list[int]]) -> Iterator[tuple[int, int, bytes]]:

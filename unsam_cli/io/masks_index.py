@@ -17,7 +17,8 @@ import numpy as np
 from unsam_cli.errors import MaskFileError
 from unsam_cli.io.annotations import is_crowd, without_mask
 from unsam_cli.io.image_entries import ImageInfo, image_info
-from unsam_cli.io.json_stream import JsonRecord, parse_json, records
+from unsam_cli.io.json_stream import JsonRecord, records
+from unsam_cli.io.json_text import parse_json
 from unsam_cli.io.kinds import HEAD, mistaken
 from unsam_cli.io.left_out import LeftOut, number_of
 from unsam_cli.io.masks_table import FIELDS, LATER, Index

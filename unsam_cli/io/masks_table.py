@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.errors import MaskFileError, counted
 from unsam_cli.io.image_entries import ImageInfo
-from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.json_text import parse_json
 from unsam_cli.io.left_out import LeftOut, number_of
 from unsam_cli.io.sources import Source
 from unsam_cli.io.text_ids import TextIds

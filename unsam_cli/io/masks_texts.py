@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from unsam_cli.errors import MaskFileError
-from unsam_cli.io.json_stream import parse_json
+from unsam_cli.io.json_text import parse_json
 from unsam_cli.io.masks_table import Index
 
 Row = list[int]  # as in masks_table.Index
