@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +136,7 @@ class Pair:
         self.second = read_masks(second, on_error=on_error)
         self.skipped: list[tuple[str, LeftOut]] = []
         self.names = _names(first, second)
+        self._called = paired(self.first.names.values(), self.second.names.values())
         self.paths = (first, second)
         self._refuse_other_numbers()
         ids = sorted({*self.first.image_ids, *self.second.image_ids})
@@ -202,15 +202,8 @@ class Pair:
 
     def _same(self, mine: ImageInfo, other: ImageInfo) -> bool:
         """Whether entries of both files are of one image, whose name may have other folders."""
-        named = (
-            mine.file_name == other.file_name or self._called.get(mine.file_name) == other.file_name
-        )
-        return named and (mine.height, mine.width) == (other.height, other.width)
-
-    @cached_property
-    def _called(self) -> dict[str, str]:
-        names = ([i.file_name for i in file.images.values()] for file in (self.first, self.second))
-        return paired(*names)
+        called = self._called.get(mine.file_name)
+        return (called, mine.height, mine.width) == (other.file_name, other.height, other.width)
 
 
 def _odd_size(a: Annotation, image: ImageInfo) -> str:
