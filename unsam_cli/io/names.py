@@ -79,7 +79,8 @@ def paired(mine: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
     mine, theirs = list(mine), list(theirs)
     spelt = {canonical(name): name for name in theirs}
     own, bases = _by_base_name(mine), _by_base_name(theirs)
-    found = {name: spelt.get(canonical(name)) for name in mine}
+    exact = set(theirs)
+    found = {name: name if name in exact else spelt.get(canonical(name)) for name in mine}
     for base, names in own.items():
         if len(names) == 1 and len(bases.get(base, ())) == 1 and found[names[0]] is None:
             found[names[0]] = bases[base][0]
