@@ -22,7 +22,7 @@ class TextIds:
     def number(self, value: Any, key: str) -> int:
         """Return an integer for an id: itself, or a provisional one for a text.
 
-        Numbers of more than 64 bits are texts, too.
+        Whole numbers beyond those of int64 are texts, too.
 
         Raises
         ------
