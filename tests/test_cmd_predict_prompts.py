@@ -552,13 +552,13 @@ def test_masks_of_other_images_are_refused(
 ) -> None:
     content = json.loads(truth.read_bytes())
     for image in content["images"]:
-        image["file_name"] = "val-" + image["file_name"]
+        image["file_name"] += ".jpg"
     truth.write_text(json.dumps(content))
     ran = invoke("predict", model, scenes, "--prompts-from", truth)
     assert ran.exit_code == 65
-    assert "has none of the images: their names are 1.png, 2.png, ..., but val-1.png" in ran.stderr
+    assert "has none of the images: their names are 1.png, 2.png, ..., but 1.png.jpg" in ran.stderr
     for image in content["images"]:
-        image["file_name"] = image["file_name"].removeprefix("val-")
+        image["file_name"] = image["file_name"].removesuffix(".jpg")
         image["height"] = 97
     for annotation in content["annotations"]:
         annotation["segmentation"] = [[10, 10, 50, 10, 50, 50, 10, 50]]
