@@ -21,7 +21,11 @@ $(VENV)/installed-%: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt --editable '.[$*]'
 	@touch $@
 
-install: $(VENV)/installed-dev ## install for development into .venv
+install: $(VENV)/compiled ## install for development into .venv, and compile kernels
+
+$(VENV)/compiled: $(VENV)/installed-dev
+	$(CLI) doctor --compile
+	@touch $@
 
 demo: $(VENV)/installed-demo ## segment five photographs, write a report and overlays
 	@mkdir -p demo/photos

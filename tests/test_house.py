@@ -29,7 +29,7 @@ LAYERS = [
     {"found_masks", "backbones", "run"},
     {"models", "sam", "refinement"},
     {"extraction", "divide", "conquer", "convert", "evaluation", "view", "doctor", "slurm"},
-    {"prediction", "info"},
+    {"prediction", "info", "compiling"},
     {"training", "api"},
     {"cli"},
     {"commands"},

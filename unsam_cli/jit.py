@@ -72,7 +72,9 @@ def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
     """Compile a function with numba in nopython mode, ``nogil`` and cached on disk.
 
     Elements are assigned one by one: for ``a[i] = x, y`` or ``a[:n] = b`` numba compiles a message
-    about shapes that do not fit, which takes 2 s in each process.
+    about shapes that do not fit, which takes 2 s in each process. A start value that is handed to
+    other kernels is ``np.int64(0)``: 0 is a type of its own, for which they would be compiled once
+    more. Searching, sorting and joining of arrays, and unpacking their rows, take long to compile.
 
     Parameters
     ----------
@@ -85,6 +87,7 @@ def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
     """
     options = {
         "nogil": True,
+        "no_cfunc_wrapper": True,  # for callers in C, of which there are none
         "fastmath": fastmath,
         "error_model": "python" if checked else "numpy",
     }

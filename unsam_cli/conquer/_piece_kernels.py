@@ -19,13 +19,18 @@ def keep_largest(offsets: IntArray, runs: IntArray, height: int) -> IntArray:
     :func:`unsam_cli.conquer.pixels.cluster_runs`, for an image of `height` rows. The runs that are
     kept move to the front of `runs`. Return the new offsets.
     """
-    kept = np.zeros_like(offsets)
+    kept = np.empty(len(offsets), dtype=np.int64)
+    count = kept[0] = 0
     for k in range(len(offsets) - 1):
-        own = runs[offsets[k] : offsets[k + 1]]
-        root, area = _pieces(own, height)
-        count, best = kept[k], np.argmax(area) if len(area) else 0
+        root, area = _pieces(runs[offsets[k] : offsets[k + 1]], height)
+        best = 0
+        for piece in range(len(area)):
+            if area[piece] > area[best]:
+                best = piece
         part, last = 0, -1
-        for start, stop in own.copy():
+        for row in range(offsets[k], offsets[k + 1]):
+            # Written are at most as many runs as were read: all columns that a run fills touch.
+            start, stop = runs[row, 0], runs[row, 1]
             while start < stop:
                 end = min(stop, (start // height + 1) * height)
                 if root[part] == best:
@@ -48,11 +53,12 @@ def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
     Return the root of each part, which names its piece, and the areas in pixels by root.
     """
     count = 0
-    for start, stop in runs:
-        count += (stop - 1) // height - start // height + 1
+    for row in range(len(runs)):
+        count += (runs[row, 1] - 1) // height - runs[row, 0] // height + 1
     parts = np.empty((count, 2), dtype=np.int64)
     at = 0
-    for start, stop in runs:
+    for row in range(len(runs)):
+        start, stop = runs[row, 0], runs[row, 1]
         while start < stop:
             parts[at, 0], parts[at, 1] = start, min(stop, (start // height + 1) * height)
             start = parts[at, 1]

@@ -67,7 +67,7 @@ def _pieces(labels: Labels) -> tuple[Labels, Labels, IntArray]:
             pixels[size, 0], pixels[size, 1] = y0, x0
             size += 1
             while done < size:
-                y, x = pixels[done]
+                y, x = pixels[done, 0], pixels[done, 1]
                 done += 1
                 for side in range(4):
                     v = y + (side == 0) - (side == 1)
@@ -98,9 +98,9 @@ def _heir(
     `votes`, (MAX_LABELS,), are working memory. In a tie the label that was found first is taken.
     """
     height, width = labels.shape
-    count = 0
+    count = np.int64(0)
     for k in range(len(pixels)):
-        y, x = pixels[k]
+        y, x = pixels[k, 0], pixels[k, 1]
         for side in range(4):
             v = y + (side == 0) - (side == 1)
             u = x + (side == 2) - (side == 3)
@@ -109,7 +109,11 @@ def _heir(
                 if slot >= 0:
                     votes[slot] += 1
                     count = max(count, slot + 1)
-    return int(names[np.argmax(votes[:count])]) if count else -1
+    best = 0
+    for slot in range(1, count):
+        if votes[slot] > votes[best]:
+            best = slot
+    return int(names[best]) if count else -1
 
 
 @kernel()
@@ -120,23 +124,30 @@ def remove_specks(labels: Labels, least: int) -> None:
     on; so the result does not depend on the order of the pieces. `labels` is (H, W) int32.
     """
     piece, pixels, begin = _pieces(labels)
-    small = begin[1:] - begin[:-1] < least
     names = np.empty(MAX_LABELS, dtype=np.int32)
     votes = np.empty(MAX_LABELS, dtype=np.int64)
-    waiting = np.flatnonzero(small)
-    while len(waiting):
-        heirs = np.empty(len(waiting), dtype=np.int64)
-        for k in range(len(waiting)):
+    small = np.empty(len(begin) - 1, dtype=np.bool_)
+    waiting, heirs = np.empty(len(small), dtype=np.int64), np.empty(len(small), dtype=np.int64)
+    many = 0
+    for k in range(len(small)):
+        small[k] = begin[k + 1] - begin[k] < least
+        waiting[many] = k
+        many += small[k]
+    before = -1
+    while many != before:
+        for k in range(many):
             own = pixels[begin[waiting[k]] : begin[waiting[k] + 1]]
             heirs[k] = _heir(labels, piece, own, small, names, votes)
-        if heirs.max() < 0:
-            break
-        for k in range(len(waiting)):
-            if heirs[k] >= 0:
-                small[waiting[k]] = False
-                for at in range(begin[waiting[k]], begin[waiting[k] + 1]):
-                    labels[pixels[at, 0], pixels[at, 1]] = heirs[k]
-        waiting = waiting[heirs < 0]
+        before, many = many, 0
+        for k in range(before):
+            one, heir = waiting[k], heirs[k]
+            if heir < 0:
+                waiting[many] = one
+                many += 1
+                continue
+            small[one] = False
+            for at in range(begin[one], begin[one + 1]):
+                labels[pixels[at, 0], pixels[at, 1]] = heir
 
 
 @kernel()

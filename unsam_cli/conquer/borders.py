@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
+from unsam_cli.conquer.smoothing import reach, smooth
 from unsam_cli.jit import kernel
 from unsam_cli.sampling import between, means
 
@@ -20,9 +20,7 @@ SMOOTHING = 2.0
 """Standard deviation of the Gaussian that smooths the colours, in pixels."""
 GAP = 2
 """Distance in pixels from an edge to the colours that are compared on its two sides."""
-_WIDTHS = 4
-"""Standard deviations at which the Gaussian ends."""
-MARGIN = int(_WIDTHS * SMOOTHING + 0.5) + GAP
+MARGIN = reach(SMOOTHING) + GAP
 """Distance in pixels from an edge to the colours that do not matter to its contrast."""
 USUAL = 5.0
 """Typical contrast of a border between objects, in units of CIELAB."""
@@ -56,13 +54,13 @@ class Contrast:
 def contrast_of(colours: Floats) -> Contrast:
     """Measure the contrast at every edge between pixels, (H, W, 3) float32 in CIELAB."""
     height, width, _ = colours.shape
-    smooth = gaussian_filter(colours, (SMOOTHING, SMOOTHING, 0), mode="nearest", truncate=_WIDTHS)
+    soft = smooth(colours, SMOOTHING)
     across: Floats = np.full((height, width + 1), -1, dtype=np.float32)
     down: Floats = np.full((height + 1, width), -1, dtype=np.float32)
     before, after = _sides(width)
-    across[:, 1:-1] = np.linalg.norm(smooth[:, after] - smooth[:, before], axis=2)
+    across[:, 1:-1] = np.linalg.norm(soft[:, after] - soft[:, before], axis=2)
     before, after = _sides(height)
-    down[1:-1] = np.linalg.norm(smooth[after] - smooth[before], axis=2)
+    down[1:-1] = np.linalg.norm(soft[after] - soft[before], axis=2)
     return Contrast(across, down)
 
 
@@ -136,7 +134,9 @@ def measure(
     area: IntArray = before[end] - before[:count]
     length = np.zeros(count, dtype=np.int64)
     sums = np.zeros((count, 3))
-    _walk(labels, end, up, contrast.across, contrast.down, length, sums)
+    # Contiguous, so that the kernel is not compiled for views, too.
+    across, down = np.ascontiguousarray(contrast.across), np.ascontiguousarray(contrast.down)
+    _walk(labels, end, up, across, down, length, sums)
     mean, cut, blank = sums[1:].T / np.maximum(length[1:], 1)
     return area[1:], length[1:], mean, cut, blank
 

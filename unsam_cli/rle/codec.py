@@ -106,8 +106,8 @@ def _filled(runs: IntArray, h: int, w: int) -> BoolArray:
 
 @kernel()
 def _fill(runs: IntArray, pixels: BoolArray) -> None:
-    for start, end in runs:
-        pixels[start:end] = True
+    for row in range(len(runs)):
+        pixels[runs[row, 0] : runs[row, 1]] = True
 
 
 @kernel()

@@ -105,11 +105,11 @@ def to_runs(rle: Rle) -> IntArray:
     """
     counts, height, width = text_of(rle)
     data = np.frombuffer(counts, dtype=np.uint8)
-    runs = np.empty((len(data) // 2, 2), dtype=np.int64)
+    runs = np.empty((len(data) // 2, 2), dtype=np.int32)
     found = parse(data, 0, len(data), height * width, runs, 0)
     if found < 0:
         raise complain(found, height * width)
-    return runs[:found].copy() if found < len(runs) else runs
+    return runs[:found].astype(np.int64)
 
 
 def from_runs(runs: IntArray | NarrowArray, size: tuple[int, int] | list[int]) -> Rle:
@@ -163,7 +163,7 @@ def parse(
     begin: int,
     end: int,
     pixels: int,
-    runs: IntArray | NarrowArray,
+    runs: NarrowArray,
     at: int,
 ) -> int:
     """Decode the characters ``data[begin:end]`` into ``runs[at:]``.
@@ -213,12 +213,12 @@ def _write_count(value: int, text: NDArray[np.uint8], at: int) -> int:
 
 
 @kernel()
-def write(runs: IntArray | NarrowArray, pixels: int, text: NDArray[np.uint8]) -> int:
+def write(runs: IntArray, pixels: int, text: NDArray[np.uint8]) -> int:
     """Encode runs into `text`; return the number of characters, or -1 if runs are not in order.
 
     `pixels` is the number of pixels of the image; `text` needs 7 bytes per count.
     """
-    at, place, older, newer, number = 0, 0, 0, 0, 0
+    at, place, older, newer, number = np.int64(0), 0, 0, 0, 0
     index = 0
     while index < len(runs):
         start, end = runs[index, 0], runs[index, 1]
