@@ -73,8 +73,8 @@ def kernel(*, fastmath: bool = False, checked: bool = True) -> Callable[[F], F]:
 
     Elements are assigned one by one: for ``a[i] = x, y`` or ``a[:n] = b`` numba compiles a message
     about shapes that do not fit, which takes 2 s in each process. A start value that is handed to
-    other kernels is ``np.int64(0)``: 0 is a type of its own, for which they would be compiled once
-    more. Searching, sorting and joining of arrays, and unpacking their rows, take long to compile.
+    other kernels is ``int(np.int64(0))``: 0 is a type of its own, for which they would be compiled
+    once more. Searching, sorting and joining of arrays, and unpacking their rows, take long, too.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def _heir(
     `votes`, (MAX_LABELS,), are working memory. In a tie the label that was found first is taken.
     """
     height, width = labels.shape
-    count = np.int64(0)
+    count = int(np.int64(0))
     for k in range(len(pixels)):
         y, x = pixels[k, 0], pixels[k, 1]
         for side in range(4):

@@ -131,9 +131,9 @@ def _guide_statistics(guide: Array, radius: int, eps: float) -> tuple[Array, Arr
     columns = np.zeros((width, 9), np.int64)  # r g b rr rg rb gg gb bb over the box's rows
     for y in range(-radius, height):
         if y + radius < height:
-            _add_colours(columns, guide[y + radius], np.int64(1))
+            _add_colours(columns, guide[y + radius], int(np.int64(1)))
         if y - radius - 1 >= 0:
-            _add_colours(columns, guide[y - radius - 1], np.int64(-1))
+            _add_colours(columns, guide[y - radius - 1], int(np.int64(-1)))
         if y < 0:
             continue
         rows = _length(y, radius, height)

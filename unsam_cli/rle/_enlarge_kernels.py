@@ -73,7 +73,7 @@ def trace(
     offsets, sums = np.empty(n + 1, np.int64), np.empty(n, np.float64)
     inner, outer = np.empty(n, np.int64), np.empty(n, np.int64)
     runs = np.empty((4096, 2), np.int64)
-    at = offsets[0] = np.int64(0)
+    at = offsets[0] = int(np.int64(0))
     for index in range(n):
         begin = at
         inner[index] = outer[index] = 0

@@ -218,7 +218,7 @@ def write(runs: IntArray, pixels: int, text: NDArray[np.uint8]) -> int:
 
     `pixels` is the number of pixels of the image; `text` needs 7 bytes per count.
     """
-    at, place, older, newer, number = np.int64(0), 0, 0, 0, 0
+    at, place, older, newer, number = int(np.int64(0)), 0, 0, 0, 0
     index = 0
     while index < len(runs):
         start, end = runs[index, 0], runs[index, 1]
