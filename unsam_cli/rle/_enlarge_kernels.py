@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
+from unsam_cli.rle._enlarge_arrays import bisect, clear, grown
 from unsam_cli.rle._factors import Factors, multiply
 from unsam_cli.rle.axes import Axis, Indices, Step, Weights
 from unsam_cli.rle.runs import IntArray
@@ -64,7 +65,7 @@ def trace(
     height = len(rows.low)
     n = len(maps) if factors is None else len(factors.embeddings)
     top, bottom = np.empty(w, np.int64), np.empty(w, np.int64)
-    _clear(top, bottom, np.int64(0), w, h)
+    clear(top, bottom, np.int64(0), w, h)
     scratch = np.empty((0 if factors is None else w, h), np.float32)
     held = np.empty(2, np.int64)
     pair = np.empty((2, len(rows.inner.first)), np.float32)
@@ -86,7 +87,7 @@ def trace(
             map_, window = scratch, (x0, y0, x1, y1)
             multiply(maps, factors.embeddings[index], window, map_)
         _extents(map_, window, -offset, top, bottom)
-        for x in range(_bisect(columns.high, window[0]), _bisect(columns.low, window[2])):
+        for x in range(bisect(columns.high, window[0]), bisect(columns.low, window[2])):
             start, end = _span(rows, top, bottom, columns.low[x], columns.high[x])
             if start == end:
                 continue
@@ -100,45 +101,16 @@ def trace(
             _blend(pair[left, a:b], pair[right, a:b], near, far, mixed[a:b])
             _resample(mixed, rows.outer, start, end, line)
             while at + (end - start) // 2 + 1 > len(runs):
-                runs = _grown(runs)
+                runs = grown(runs)
             base = place[0] + x * place[1] + start
             at, inside = _cut(line[start:end], base, begin, at, runs, summed)
             sums[index] += inside
             if offset:
                 inner[index] += _count(line[start:end], offset)
                 outer[index] += _count(line[start:end], -offset)
-        _clear(top, bottom, window[0], window[2], h)
+        clear(top, bottom, window[0], window[2], h)
         offsets[index + 1] = at
     return offsets, runs[:at].copy(), inner, outer, sums
-
-
-@kernel()
-def _clear(top: IntArray, bottom: IntArray, begin: Int, end: Int, h: Int) -> None:
-    """Say that the columns from `begin` to `end` have no positive logit among their h."""
-    for x in range(begin, end):
-        top[x], bottom[x] = h, -1
-
-
-@kernel()
-def _bisect(ascending: IntArray, value: Int) -> int:
-    """Return the index of the first number that is not below `value`."""
-    begin, end = 0, len(ascending)
-    while begin < end:
-        middle = (begin + end) // 2
-        if ascending[middle] < value:
-            begin = middle + 1
-        else:
-            end = middle
-    return begin
-
-
-@kernel()
-def _grown(runs: IntArray) -> IntArray:
-    """Return a copy with room for twice as many runs."""
-    more = np.empty((2 * len(runs), 2), np.int64)
-    for row in range(len(runs)):
-        more[row, 0], more[row, 1] = runs[row, 0], runs[row, 1]
-    return more
 
 
 @kernel()
@@ -162,8 +134,8 @@ def _span(rows: Axis, top: IntArray, bottom: IntArray, left: Int, right: Int) ->
         first, last = min(first, top[x]), max(last, bottom[x])
     if last < 0:
         return 0, 0
-    start = _bisect(rows.high, first)
-    return start, max(start, _bisect(rows.low, last + 1))
+    start = bisect(rows.high, first)
+    return start, max(start, bisect(rows.low, last + 1))
 
 
 @kernel()
