@@ -48,9 +48,7 @@ class MergeTree:
 
     def roots(self) -> NDArray[np.int64]:
         """Ids of the clusters without a parent, ascending: (K,) int64."""
-        alive = np.ones(self.nodes, dtype=bool)
-        alive[self.children.ravel()] = False
-        return np.flatnonzero(alive).astype(np.int64)
+        return self.clusters(-np.inf)
 
     def deaths(self) -> NDArray[np.float64]:
         """Height at which every cluster merges into its parent, -1 for roots: (nodes,) float64."""

@@ -24,7 +24,7 @@ _ROWS = 256  # pixels; a row of tiles can be higher
 _GREY, _RGB = 1, 2  # values of the tag PhotometricInterpretation
 _LOSSLESS = (1, 5, 8, 32773, 32946)  # plain, LZW, Deflate, PackBits
 _BITS = (8, 16, 32, 64)  # per value; Pillow stretches values of fewer bits than 8
-_MOST = 2**24  # values of a strip that is decoded anew for each of its blocks
+_MOST = 2**24  # values of a strip that is decoded again for each of its blocks
 _HALF = 1 << 15  # 16-bit colours below this are dark: their upper bytes are not enough
 
 
