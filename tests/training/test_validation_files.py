@@ -22,22 +22,22 @@ COMMANDS = {
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> dict[str, Any]:
-    """Three scenes for both, and the content of their masks file."""
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Three scenes for both, in the working folder, and the content of their masks file."""
+    monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = json.loads(write_nested(tmp_path, range(3), side=96).read_text())
     make_sam().save_pretrained(tmp_path / "sam")
     return found
 
 
+def options_of(command: str, truth: str) -> list[str]:
+    """Words of a training that is validated on the folder `others`."""
+    options = [command, "masks.json", "--images", "images", *TINY, *COMMANDS[command]]
+    return [*options, "--validate", truth, "--validate-images", "others", "--validate-every", "1"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_bad_records_of_validation(
-    command: str,
-    data: dict[str, Any],
-    tmp_path: Path,
-    invoke: Invoke,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_bad_records_of_validation(command: str, data: dict[str, Any], invoke: Invoke) -> None:
     shutil.copytree("images", "others")
     Path("others/1.png").write_bytes(b"\x89PNG but damaged")
     Path("others/2.png").unlink()
@@ -45,8 +45,7 @@ def test_bad_records_of_validation(
     first["segmentation"] = {"size": [96, 96], "counts": "zzz"}
     data["annotations"].append({**data["annotations"][1], "id": 999, "image_id": 77})
     Path("truth.json").write_text(json.dumps(data))
-    options = [command, "masks.json", "--images", "images", *TINY, *COMMANDS[command]]
-    options += ["--validate", "truth.json", "--validate-images", "others", "--validate-every", "1"]
+    options = options_of(command, "truth.json")
     assert invoke(*options, "-o", "stopped").exit_code in (65, 66)
     ran = invoke(*options, "-o", "run", "--on-error", "skip")
     assert ran.exit_code == 3, ran.stderr
@@ -65,16 +64,10 @@ def test_bad_records_of_validation(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_validation_without_a_good_image_ends(
-    command: str,
-    data: dict[str, Any],
-    tmp_path: Path,
-    invoke: Invoke,
-    monkeypatch: pytest.MonkeyPatch,
+    command: str, data: dict[str, Any], invoke: Invoke
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     Path("others").mkdir()
-    options = [command, "masks.json", "--images", "images", *TINY, *COMMANDS[command]]
-    options += ["--validate", "masks.json", "--validate-images", "others", "--validate-every", "1"]
+    options = options_of(command, "masks.json")
     options += ["--on-error", "skip"]
     assert invoke(*options, "-o", "run").exit_code == 66
     for name in ("0", "1", "2"):
