@@ -78,7 +78,7 @@ def test_tiles_are_regions_whose_borders_want_the_originals(
     invoke("extract-features", scenes / "1.png", *small, "-o", features)
     ran = invoke("extract-features", scenes / "1.png", *small, "--tile", 64, "-o", tiles)
     assert ran.exit_code == 0, ran.stderr
-    advice = "give the folder of the original images as --images"
+    advice = "conquer --images DIR follows the original images"
     assert advice not in invoke("conquer", features).stderr
     ran = invoke("conquer", tiles)
     assert advice in ran.stderr

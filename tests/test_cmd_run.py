@@ -131,6 +131,14 @@ def test_resuming_computes_only_what_has_no_masks_yet(
         (["--conquer.max-masks", "few"], 2, "'few' is not a valid integer"),
         (["--divide.tua", "1"], 2, "--divide.tau"),
         (["--divide.tau", "7"], 2, "--divide.tau"),
+        (
+            ["--extract-features.overlap", "0.5"],
+            2,
+            "--extract-features.overlap needs --extract-features.tile",
+        ),
+        (["--extract-features.tile", "half"], 2, "a tile of 'half' is not a number of pixels"),
+        (["--conquer.thresholds", "2"], 2, "thresholds is 2"),
+        (["--conquer.weights", "none.pth"], 2, "--conquer.weights has no effect"),
         (["none"], 66, "none: no such file"),
     ],
 )
@@ -181,6 +189,35 @@ def test_messages_of_stages_name_options_as_run_does(
     ran = invoke("run", "stack--page.tif", "-o", "out", *DOTTED, "--extract-features.page", "7")
     assert ran.exit_code == 65
     assert "has 2 pages, not 7; give another --extract-features.page" in ran.stderr
-    ran = invoke("run", "stack--page.tif", "-o", "out", *DOTTED, "--extract-features.overlap", 0.5)
-    assert ran.exit_code == 2
-    assert "--extract-features.overlap needs --extract-features.tile" in ran.stderr
+    ran = invoke("run", "stack--page.tif", "-o", "out", *DOTTED, *TILED, "--no-report")
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count(told) == 1
+
+
+TILED = ["--extract-features.tile", "64"]
+
+
+def test_with_tiles_borders_follow_the_originals(photos: Path, invoke: Invoke) -> None:
+    words = ["run", photos, *DOTTED, *TILED, "--no-report", "-q"]
+    again = ["conquer", "of/stages/regions.h5", "-q", "-o"]
+    assert invoke(*words, "-o", "of", "--keep").exit_code == 0
+    assert invoke(*again, "piped.json", "--images", photos).exit_code == 0
+    assert Path("of/masks.json").read_bytes() == Path("piped.json").read_bytes()
+    ran = invoke(*words, "-o", "none", "--conquer.refine", "none")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert invoke(*again, "bare.json", "--refine", "none").exit_code == 0
+    assert Path("none/masks.json").read_bytes() == Path("bare.json").read_bytes()
+
+
+def test_originals_of_several_folders_or_of_a_chosen_one(
+    photos: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(photos, "others")
+    Path("others/1.png").rename("others/3.png")
+    Path("others/2.png").unlink()
+    words = [*DOTTED, *TILED, "--no-report", "-q", "-o"]
+    ran = invoke("run", photos, "others", *words, "out")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert "originals" not in Path("out/masks.json").read_text().partition("annotations")[0]
+    monkeypatch.setenv("UNSAM_CONQUER_IMAGES", "nowhere")
+    assert "nowhere" in invoke("run", photos, *words, "out").stderr

@@ -34,6 +34,8 @@ ONCE = "unsam.once"
 """Key of the filter that drops repeated warnings of the stages of ``unsam run``."""
 STANDS_FOR = "unsam.stands-for"
 """Key of the output that messages name, in place of the files of ``run --resume``."""
+_BUILDS = "unsam_builds"
+"""Attribute of a command's function: what makes its arguments of the values of options."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
 
@@ -154,12 +156,25 @@ class Command(click.Command):
         once = ctx.find_root().meta.get(ONCE)
         configure(-1 if quiet else verbose, as_json=as_json, once=once)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
+        self.check(ctx)
+        ctx.exit(super().invoke(ctx) or 0)
+
+    def check(self, ctx: click.Context) -> None:
+        """Refuse options that are wrong, by themselves or together; this begins no work.
+
+        Raises
+        ------
+        UsageError
+            The message names an option.
+        """
         check_environment(ctx)
         if any(getattr(p, "group", "") == "Output" for p in self.params):
             refuse_small_address_space()
         refuse_idle(ctx)
         refuse_named(ctx)
-        ctx.exit(super().invoke(ctx) or 0)
+        with ctx.scope(cleanup=False):
+            for build in getattr(self.callback, _BUILDS, ()):
+                build(ctx.params)
 
 
 def _settle_defaults(ctx: click.Context, command: click.Command) -> None:
@@ -207,16 +222,23 @@ def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.
 def bundle(
     name: str, build: Callable[..., Any], *declarations: Callable[[Any], Any]
 ) -> Callable[[F], F]:
-    """Declare options whose values reach the function as one argument, made by `build`."""
+    """Declare options whose values reach the function as one argument, made by `build`.
+
+    `build` makes it twice: :meth:`Command.check` only wants to know whether it can be made.
+    """
 
     def decorate(function: F) -> F:
         taken = _names(declarations)
 
+        def made(values: Mapping[str, Any]) -> Any:
+            return build(**{key: values[key] for key in taken})
+
         @functools.wraps(function)
         def wrapper(**kwargs: Any) -> Any:
             mine = {key: kwargs.pop(key) for key in taken}
-            return function(**{name: build(**mine)}, **kwargs)
+            return function(**{name: made(mine)}, **kwargs)
 
+        setattr(wrapper, _BUILDS, (made, *getattr(function, _BUILDS, ())))
         for declare in reversed(declarations):
             wrapper = declare(wrapper)
         return wrapper  # type: ignore[return-value]

@@ -214,6 +214,11 @@ RULES: dict[str, tuple[Idle, ...]] = {
 }
 
 
+def is_idle(command: str, name: str, values: Values) -> bool:
+    """Whether an option of a command would have no effect beside the values of all."""
+    return any(rule.when(values) for rule in RULES[command] if name in rule.names.split())
+
+
 def refuse_idle(context: click.Context) -> None:
     """Refuse options that were given and have no effect; ignore those of files and environment.
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from unsam_cli.cli.command import ONCE, SHARED, STANDS_FOR
+from unsam_cli.cli.command import ONCE, SHARED, STANDS_FOR, Command
 from unsam_cli.cli.defaults import config_file
+from unsam_cli.cli.idle import is_idle
 from unsam_cli.cli.log import OfStages
 from unsam_cli.cli.pipe_options import OF_PICTURES, Words, names_in_run
 from unsam_cli.errors import OutputError, UsageError
@@ -80,9 +81,14 @@ class Pipe:
         asked = self._listed(inner)
         steps = self._steps(others if rest else usual, asked)
         contexts = [self._context(*step) for step in steps]
+        read_as = _given(contexts[0], *OF_PICTURES)  # the masks are those of this page
+        if _needs_originals(contexts[2], contexts[3]) and len(found := _folders(asked)) == 1:
+            name, words = steps[3]
+            contexts[3] = self._context(name, ["--images", found[0], *read_as, *words])
         if self.report or self.overlays:
-            read_as = _given(contexts[0], *OF_PICTURES)  # the masks are those of this page
             contexts.append(self._context("view", [*self._view(asked), *read_as]))
+        for context in contexts:
+            _check(context)
         refuse_replacing(files_of(str(self._masks)), _places(asked))
         folders = [path for path in (inner, self.output) if not path.exists()]
         _make(inner)
@@ -185,6 +191,21 @@ def _tell_as(stage: str) -> click.Context:
     return root
 
 
+def _needs_originals(extract: click.Context, conquer: click.Context) -> bool:
+    """Whether there are tiles, whose small masks need more than previews.
+
+    It depends on options alone, so that shards agree and can be merged.
+    """
+    chosen = conquer.params["images"] is not None or is_idle("conquer", "images", conquer.params)
+    return extract.params["tile"] is not None and not chosen
+
+
+def _check(context: click.Context) -> None:
+    _tell_as(str(context.info_name))
+    if isinstance(context.command, Command):
+        context.command.check(context)
+
+
 def _run(context: click.Context) -> int:
     _tell_as(str(context.info_name))
     with context:
@@ -223,21 +244,27 @@ def _without_regions(words: list[str]) -> list[str]:
     return [word for i, word in enumerate(words) if i not in left and i - 1 not in left]
 
 
+def _folders(images: ImageQuery) -> list[str]:
+    """Return the folders that the names of the images are relative to."""
+    found = {
+        item.place.removesuffix(item.file_name) for item in list_images(images, keep_missing=True)
+    }
+    return [os.path.join(folder, "") or "." for folder in sorted(found)]
+
+
 def _folder(images: ImageQuery) -> str:
-    """Return the folder that the names of the images are relative to.
+    """Return the only folder that the names of the images are relative to.
 
     Raises
     ------
     UsageError
         There are several.
     """
-    found = {
-        item.place.removesuffix(item.file_name) for item in list_images(images, keep_missing=True)
-    }
+    found = _folders(images)
     if len(found) > 1:
-        names = ", ".join(sorted(found)[:2])
+        names = ", ".join(found[:2])
         raise UsageError(
             f"the images lie in several folders ({names}), and a report needs one: give a common "
             "parent, or use --no-report and unsam view"
         )
-    return os.path.join(found.pop(), "") or "."
+    return found[0]

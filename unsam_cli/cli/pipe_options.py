@@ -21,8 +21,7 @@ _OWN = frozenset(
 )
 """Parameters of the commands that `run` sets itself, or that have no place in its pipe."""
 OF_PICTURES = tuple(one.name for one, _ in declared_fields(PixelSettings))
-"""Parameters that say how pictures are read; `conquer` has them for `--images`, not in the pipe."""
-_PICTURES_OF = {"view": "extract-features"}  # whose pictures it reads in the same way
+"""Parameters that say how pictures are read: all stages read them as extract-features does."""
 Words = dict[str, list[str]]
 
 
@@ -63,7 +62,8 @@ def names_in_run(run: click.Command, stage: str) -> dict[str, str]:
     for name in (name for one in run.params for name in one.opts if "." in name):
         owner, _, word = name.removeprefix("--").partition(".")
         names[f"--{word} of {owner}"] = name
-        if owner == _PICTURES_OF.get(stage, stage):
+        read_as = owner == "extract-features" and word in OF_PICTURES
+        if read_as or owner == stage:
             names[f"--{word}"] = name
     return names
 

@@ -101,8 +101,8 @@ def _advise(file: FeatureFile, index: int) -> None:
     tiled = any(not region.counts and region.bbox != whole for region in file.regions(index))
     if tiled and max(whole) > PREVIEW:
         logger.warning(
-            "borders of small masks follow previews of %d pixels; give the folder of the original "
-            "images as --images",
+            "borders of small masks follow previews of %d pixels; conquer --images DIR follows the "
+            "original images",
             PREVIEW,
         )
 
