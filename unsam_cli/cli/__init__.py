@@ -3,6 +3,7 @@
 ============  ===================================================================================
 `program`     the group of subcommands; errors become one line and an exit code
 `command`     what every command is made of
+`bundle`      options that reach a command's function as one argument
 `options`     options that several commands share
 `settings`    options made of settings classes
 `defaults`    configuration files and the environment

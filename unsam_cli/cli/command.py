@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from unsam_cli.cli.bundle import F, build_all
 from unsam_cli.cli.defaults import check_environment, origin, read_defaults
 from unsam_cli.cli.files import refuse_named
 from unsam_cli.cli.idle import refuse_idle
@@ -21,7 +21,6 @@ from unsam_cli.run.output import refuse_folder
 from unsam_cli.run.provenance import Step, plain
 from unsam_cli.run.resources import refuse_small_address_space
 
-F = TypeVar("F", bound=Callable[..., Any])
 GROUPS = (
     *("Input", "Output", "Method", "Prompts", "Network", "Samples", "Losses", "Training"),
     *("extract-features", "divide", "conquer", "Compute", "Run"),  # stages of `unsam run`
@@ -34,8 +33,6 @@ ONCE = "unsam.once"
 """Key of the filter that drops repeated warnings of the stages of ``unsam run``."""
 STANDS_FOR = "unsam.stands-for"
 """Key of the output that messages name, in place of the files of ``run --resume``."""
-_BUILDS = "unsam_builds"
-"""Attribute of a command's function: what makes its arguments of the values of options."""
 MOST = 2**63 - 1
 """Whole numbers are stored in 64 bits."""
 
@@ -173,8 +170,7 @@ class Command(click.Command):
         refuse_idle(ctx)
         refuse_named(ctx)
         with ctx.scope(cleanup=False):
-            for build in getattr(self.callback, _BUILDS, ()):
-                build(ctx.params)
+            build_all(self.callback, ctx.params)
 
 
 def _settle_defaults(ctx: click.Context, command: click.Command) -> None:
@@ -217,43 +213,6 @@ def command(name: str, short_help: str) -> Callable[[Callable[..., Any]], click.
         )
 
     return decorate
-
-
-def bundle(
-    name: str, build: Callable[..., Any], *declarations: Callable[[Any], Any]
-) -> Callable[[F], F]:
-    """Declare options whose values reach the function as one argument, made by `build`.
-
-    `build` makes it twice: :meth:`Command.check` only wants to know whether it can be made.
-    """
-
-    def decorate(function: F) -> F:
-        taken = _names(declarations)
-
-        def made(values: Mapping[str, Any]) -> Any:
-            return build(**{key: values[key] for key in taken})
-
-        @functools.wraps(function)
-        def wrapper(**kwargs: Any) -> Any:
-            mine = {key: kwargs.pop(key) for key in taken}
-            return function(**{name: made(mine)}, **kwargs)
-
-        setattr(wrapper, _BUILDS, (made, *getattr(function, _BUILDS, ())))
-        for declare in reversed(declarations):
-            wrapper = declare(wrapper)
-        return wrapper  # type: ignore[return-value]
-
-    return decorate
-
-
-def _names(declarations: tuple[Callable[[Any], Any], ...]) -> list[str]:
-    """Return the parameter names that `declarations` add to a function."""
-
-    def probe() -> None: ...
-
-    for declare in declarations:
-        declare(probe)
-    return [parameter.name for parameter in probe.__click_params__]  # type: ignore[attr-defined]
 
 
 def step_of(context: click.Context) -> Step:

@@ -27,11 +27,10 @@ from typing import Any
 
 import click
 
+from unsam_cli.cli.bundle import F, bundle
 from unsam_cli.cli.command import (
     OUTPUT_FILE,
     STANDS_FOR,
-    F,
-    bundle,
     command,
     option,
     preset_option,

@@ -7,7 +7,6 @@ those of the pipe, byte for byte.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,17 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from unsam_cli.cli.command import ONCE, SHARED, STANDS_FOR, Command
 from unsam_cli.cli.defaults import config_file
 from unsam_cli.cli.idle import is_idle
 from unsam_cli.cli.log import OfStages
 from unsam_cli.cli.pipe_options import OF_PICTURES, Words, names_in_run
-from unsam_cli.errors import OutputError, UsageError
-from unsam_cli.extraction.settings import OF_PARTS
+from unsam_cli.cli.pipe_words import folders_of, given, only_folder, without_regions, words_of
+from unsam_cli.errors import OutputError
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
-from unsam_cli.run.provenance import plain
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.run.shards import Shard
 
@@ -81,8 +78,8 @@ class Pipe:
         asked = self._listed(inner)
         steps = self._steps(others if rest else usual, asked)
         contexts = [self._context(*step) for step in steps]
-        read_as = _given(contexts[0], *OF_PICTURES)  # the masks are those of this page
-        if _needs_originals(contexts[2], contexts[3]) and len(found := _folders(asked)) == 1:
+        read_as = given(contexts[0], *OF_PICTURES)  # the masks are those of this page
+        if _needs_originals(contexts[2], contexts[3]) and len(found := folders_of(asked)) == 1:
             name, words = steps[3]
             contexts[3] = self._context(name, ["--images", found[0], *read_as, *words])
         if self.report or self.overlays:
@@ -129,15 +126,15 @@ class Pipe:
     def _steps(self, made: list[Path], images: ImageQuery) -> list[tuple[str, list[str]]]:
         """Return the names and the words of the commands."""
         whole, objects, regions = map(str, made)
-        shared = _given(click.get_current_context(), "resume", "on_error", "seed", "jobs")
+        shared = given(click.get_current_context(), "resume", "on_error", "seed", "jobs")
         shard = ["--shard", str(self.shard)] if self.shard.count > 1 else []
         extract = self.stages["extract-features"]
         again = [*extract, "--regions", objects, "--whole-image"]
-        named = _words_of(images)
+        named = words_of(images)
         return [
             (
                 "extract-features",
-                [*_without_regions(extract), *shared, *shard, "-o", whole, *named],
+                [*without_regions(extract), *shared, *shard, "-o", whole, *named],
             ),
             ("divide", [*self.stages["divide"], *shared, "-o", objects, whole]),
             ("extract-features", [*again, *shared, *shard, "-o", regions, *named]),
@@ -145,8 +142,8 @@ class Pipe:
         ]
 
     def _view(self, images: ImageQuery) -> list[str]:
-        shared = _given(click.get_current_context(), "on_error")
-        words = [str(self._masks), "--images", _folder(images), *shared]
+        shared = given(click.get_current_context(), "on_error")
+        words = [str(self._masks), "--images", only_folder(images), *shared]
         if self.report:
             words += ["-o", str(self.output / self._name("report.html"))]
         if self.overlays:
@@ -214,57 +211,3 @@ def _run(context: click.Context) -> int:
         except click.exceptions.Exit as e:
             return e.exit_code
     return 0
-
-
-def _given(context: click.Context, *names: str) -> list[str]:
-    """Return the words of options of a command that were given, in whatever way."""
-    words = []
-    for name in names:
-        value, option = context.params[name], f"--{name.replace('_', '-')}"
-        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
-            continue
-        if isinstance(value, bool):
-            words += [option] if value else []
-        else:
-            words += [option, str(plain(value))]
-    return words
-
-
-def _words_of(images: ImageQuery) -> list[str]:
-    words = ["-0"] if images.null else []
-    for option, path in (("--coco", images.coco), ("--image-root", images.image_root)):
-        words += [] if path is None else [option, str(path)]
-    return [*words, "--", *images.arguments]
-
-
-def _without_regions(words: list[str]) -> list[str]:
-    """Leave out what the features of whole images have no use for."""
-    unused = {f"--{name.replace('_', '-')}" for name in OF_PARTS}
-    left = [i for i, word in enumerate(words) if word in unused]
-    return [word for i, word in enumerate(words) if i not in left and i - 1 not in left]
-
-
-def _folders(images: ImageQuery) -> list[str]:
-    """Return the folders that the names of the images are relative to."""
-    found = {
-        item.place.removesuffix(item.file_name) for item in list_images(images, keep_missing=True)
-    }
-    return [os.path.join(folder, "") or "." for folder in sorted(found)]
-
-
-def _folder(images: ImageQuery) -> str:
-    """Return the only folder that the names of the images are relative to.
-
-    Raises
-    ------
-    UsageError
-        There are several.
-    """
-    found = _folders(images)
-    if len(found) > 1:
-        names = ", ".join(found[:2])
-        raise UsageError(
-            f"the images lie in several folders ({names}), and a report needs one: give a common "
-            "parent, or use --no-report and unsam view"
-        )
-    return found[0]

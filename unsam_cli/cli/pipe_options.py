@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from unsam_cli.cli.command import F, Option, bundle
+from unsam_cli.cli.bundle import F, bundle
+from unsam_cli.cli.command import Option
 from unsam_cli.io.settings import PixelSettings
 from unsam_cli.settings import declared_fields
 

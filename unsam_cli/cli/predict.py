@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from unsam_cli.cli.command import bundle, option
+from unsam_cli.cli.bundle import bundle
+from unsam_cli.cli.command import option
 from unsam_cli.cli.options import files_option
 from unsam_cli.cli.settings import settings_options
 from unsam_cli.errors import UsageError

@@ -15,7 +15,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
-from unsam_cli.cli.command import F, bundle, option
+from unsam_cli.cli.bundle import F, bundle
+from unsam_cli.cli.command import option
 from unsam_cli.settings import Declared, declared_fields
 
 
