@@ -275,7 +275,7 @@ def test_only_a_window_of_images_is_under_way(tmp_path: Path, threadsafe: bool) 
 
 def test_images_without_regions_and_no_images_at_all(photos: list[Photo]) -> None:
     results = run(photos, MeanBackbone(), regions=lambda _: [])
-    assert all(r.records == [] for r in results)
+    assert all(len(r.records) == 0 for r in results)
     assert run([], MeanBackbone()) == []
 
 

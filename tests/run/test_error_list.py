@@ -88,6 +88,10 @@ def test_a_link_in_the_place_of_the_list_is_not_followed(tmp_path: Path) -> None
     assert "damaged" in (tmp_path / "out.errors.jsonl").read_text()
 
 
+def raised(error: OSError, item: Item) -> None:
+    raise error
+
+
 def test_what_the_machine_is_short_of_is_no_fault_of_an_item(tmp_path: Path) -> None:
     """Skipped, every image would be listed as damaged."""
     errors = ErrorList(str(tmp_path / "out"), "divide", "skip")
@@ -96,6 +100,11 @@ def test_what_the_machine_is_short_of_is_no_fault_of_an_item(tmp_path: Path) -> 
     error.__cause__ = cause
     with pytest.raises(MachineError, match=r"^/photos/1\.jpg: too many open files; .*ulimit -n"):
         errors.add(ITEMS[0], error)
+    full = OSError(errno.ENOSPC, "No space left on device", "/scratch")
+    [(_, found)] = ordered_map(partial(raised, full), ITEMS[:1], jobs=1)
+    assert isinstance(found, UnsamError)
+    with pytest.raises(MachineError, match="/scratch: no space left"):
+        errors.add(ITEMS[0], found)
     cause.errno = errno.EIO  # of this file
     errors.add(ITEMS[0], error)
     assert "check the disk" in (tmp_path / "out.errors.jsonl").read_text()

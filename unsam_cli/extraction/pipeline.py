@@ -7,9 +7,10 @@ converting after it.
 
 from __future__ import annotations
 
-import functools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -20,19 +21,25 @@ from unsam_cli.errors import UnsamError
 from unsam_cli.extraction.meter import Meter
 from unsam_cli.extraction.plan import Regions
 from unsam_cli.extraction.prepare import (
+    Crop,
     PreparedImage,
-    finish_image,
     prepare_framed,
     prepare_image,
+    stored_features,
 )
 from unsam_cli.extraction.settings import ExtractSettings
+from unsam_cli.io.features import Region
 from unsam_cli.run.batching import Batcher, Network
 from unsam_cli.run.feature_sink import FeatureResult
 from unsam_cli.run.items import OnDisk
 from unsam_cli.run.parallel import ordered_map
+from unsam_cli.run.spooled import SpooledRecords
 
 T = TypeVar("T", bound=OnDisk)
 Result = FeatureResult | UnsamError
+Grid = NDArray[np.float32]
+READY = 64
+"""Crops of an image that are resized before the network asks for them."""
 
 
 def extract(
@@ -43,6 +50,7 @@ def extract(
     batch_size: int = 8,
     jobs: int = 1,
     regions: Callable[[T], Regions | None] | None = None,
+    records: Callable[[Sequence[Region]], SpooledRecords] = SpooledRecords,
     meter: Meter | None = None,
 ) -> Iterator[tuple[T, Result]]:
     """Extract the features of images.
@@ -63,6 +71,8 @@ def extract(
     regions : callable, optional
         Returns the masks and scores of an item; called in a worker thread. Without it, or if it
         returns None, the only record is the whole image.
+    records : callable
+        Makes what holds the records of an image; by default they are held in memory.
     meter : Meter, optional
         Counts the work of the network.
 
@@ -88,31 +98,88 @@ def extract(
             settings=settings.plan,
         )
 
-    finish = functools.partial(finish_image, rank=settings.rank, dtype=settings.storage_dtype)
+    def keep(kept: SpooledRecords, index: int, grid: Grid) -> None:
+        kept.put(index, stored_features(grid, rank=settings.rank, dtype=settings.storage_dtype))
 
-    def grids(image: PreparedImage) -> Iterator[NDArray[np.float32]]:
-        for crop in image.crops:
-            with meter.measure(backbone, [crop.shape]):
-                grid = backbone.extract(crop[np.newaxis])[0]
-            yield grid
+    def forward(crops: Sequence[Crop]) -> NDArray[np.float32]:
+        with meter.measure(backbone, [crop.shape for crop in crops]):
+            return backbone.extract(np.stack([crop.pixels() for crop in crops]))
 
     def compute(item: T) -> FeatureResult:
         image = prepare(item)
-        return finish(image, grids(image))
+        kept = records(image.plans)
+        for index, crop in enumerate(image.crops):
+            keep(kept, index, forward([crop])[0])
+        return image.result(kept)
 
-    def compute_batch(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        with meter.measure(backbone, [crop.shape for crop in crops]):
-            return backbone.extract(np.stack(crops))
+    def load(item: T) -> _Loaded:
+        image = prepare(item)
+        crops = [crop.resized() for crop in image.crops[:READY]] + image.crops[READY:]
+        kept = records(image.plans)
+        return _Loaded(image.result(kept), kept, crops)
 
     if backbone.threadsafe:
         yield from ordered_map(compute, items, jobs=jobs)
-        return
-    network = Network(lambda image: image.crops, np.shape, compute_batch, finish)
+    else:
+        yield from _in_batches(items, load, forward, keep, batch_size=batch_size, jobs=jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A crop of an image, and where its features go."""
+
+    crop: Crop
+    kept: SpooledRecords
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An image for the network: its result, whose records are still empty, and its crops."""
+
+    result: FeatureResult
+    kept: SpooledRecords
+    crops: list[Crop]
+
+    def inputs(self) -> list[_Input]:
+        return [_Input(crop, self.kept, i) for i, crop in enumerate(self.crops)]
+
+
+def _in_batches(
+    items: Iterable[T],
+    load: Callable[[T], _Loaded],
+    forward: Callable[[Sequence[Crop]], NDArray[np.float32]],
+    keep: Callable[[SpooledRecords, int, Grid], None],
+    *,
+    batch_size: int,
+    jobs: int,
+) -> Iterator[tuple[T, Result]]:
+    """Run a network in a thread of its own; `keep` runs in the pool, and stores what it returns."""
+    running: deque[Future[None]] = deque()
+
+    def compute(inputs: Sequence[_Input]) -> list[Future[None]]:
+        grids = forward([one.crop for one in inputs])
+        return [submit(one, grid) for one, grid in zip(inputs, grids, strict=True)]
+
+    def submit(one: _Input, grid: Grid) -> Future[None]:
+        running.append(pool.submit(keep, one.kept, one.index, grid))
+        if len(running) > 2 * jobs + batch_size:  # the network is faster than what follows
+            wait([running.popleft()])
+        return running[-1]
+
+    network = Network(_Loaded.inputs, lambda one: one.crop.shape, compute, _finish)
     with ThreadPoolExecutor(jobs, thread_name_prefix="extract") as pool:
         try:
             with Batcher(network, pool, batch_size) as batcher:
                 yield from batcher.results(
-                    items, lambda item: pool.submit(prepare, item), ahead=2 * jobs + 1
+                    items, lambda item: pool.submit(load, item), ahead=2 * jobs + 1
                 )
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finish(image: _Loaded, stored: Sequence[Future[None]]) -> FeatureResult:
+    # They were given to the pool before this, so they are running or done.
+    for future in stored:
+        future.result()
+    return image.result

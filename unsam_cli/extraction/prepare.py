@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,25 @@ from unsam_cli.run.feature_sink import FeatureResult
 
 
 @dataclass(frozen=True, slots=True)
+class Crop:
+    """A part of an image, (h, w, 3) uint8, that is resized to `shape` when it is needed.
+
+    Thousands of resized tiles would take more memory than the image.
+    """
+
+    part: NDArray[np.uint8]
+    shape: tuple[int, int, int]
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return the input of the network."""
+        return resize(self.part, self.shape[:2])
+
+    def resized(self) -> Crop:
+        """Return the same, resized already, without the rest of the image."""
+        return Crop(np.ascontiguousarray(self.pixels()), self.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedImage:
     """An image prepared for the network.
 
@@ -35,7 +55,7 @@ class PreparedImage:
         A small JPEG, see :func:`~unsam_cli.io.previews.encode_preview`.
     plans : list of RecordPlan
         The records.
-    crops : list of (h, w, 3) uint8
+    crops : list of Crop
         The input of the network for each plan, in the size of the plan.
     """
 
@@ -43,7 +63,11 @@ class PreparedImage:
     width: int
     preview: bytes
     plans: list[RecordPlan]
-    crops: list[NDArray[np.uint8]]
+    crops: list[Crop]
+
+    def result(self, records: Sequence[Record]) -> FeatureResult:
+        """Return the result, with these records."""
+        return FeatureResult(self.height, self.width, self.preview, records)
 
 
 def prepare_image(
@@ -75,7 +99,7 @@ def prepare_image(
     # Regions are enlarged or not, one by one; of a whole image and its tiles the need is known.
     longest = None if regions is not None else _longest_needed(height, width, plans)
     rgb = pixels_of(picture, longest=longest)
-    crops = [resize(_part(rgb, plan.bbox, (height, width)), plan.size) for plan in plans]
+    crops = [Crop(_part(rgb, plan.bbox, (height, width)), (*plan.size, 3)) for plan in plans]
     return PreparedImage(height, width, encode_preview(rgb), plans, crops)
 
 
@@ -96,7 +120,7 @@ def prepare_framed(picture: Picture, frame_of: FrameOf) -> PreparedImage:
     if isinstance(rgb, Windows):
         rgb.close()
         rgb = pixels_of(picture, longest=PREVIEW)
-    return PreparedImage(height, width, encode_preview(rgb), [plan], [crop])
+    return PreparedImage(height, width, encode_preview(rgb), [plan], [Crop(crop, crop.shape)])
 
 
 def _longest_needed(height: int, width: int, plans: Sequence[RecordPlan]) -> int:
@@ -117,21 +141,15 @@ def _part(
     return rgb[rows, columns]
 
 
-def finish_image(
-    image: PreparedImage,
-    grids: Iterable[NDArray[np.float32]],
-    *,
-    rank: int,
-    dtype: str,
-) -> FeatureResult:
-    """Project and convert the features (h, w, C) of every record of an image.
+def stored_features(
+    grid: NDArray[np.float32], *, rank: int, dtype: str
+) -> NDArray[np.floating[Any]]:
+    """Project and convert the features (h, w, C) of a record.
 
     Parameters
     ----------
-    image : PreparedImage
-        The image.
-    grids : iterable of (h, w, C) float32
-        Features of each plan; only one of them is held at a time.
+    grid : (h, w, C) float32
+        What the network returned.
     rank : int
         Number of channels to keep; 0 keeps all.
     dtype : {"float16", "float32"}
@@ -142,15 +160,12 @@ def finish_image(
     DataError
         Features are not finite, or too large for `dtype`.
     """
-    records = []
-    for plan, grid in zip(image.plans, grids, strict=True):
-        features = project(grid, rank) if rank else grid
-        with np.errstate(over="ignore"):
-            stored = features.astype(dtype)
-        if not np.isfinite(stored).all():
-            raise DataError(_overflow_text(features, dtype))
-        records.append(Record(plan.bbox, plan.rle, plan.score, stored))
-    return FeatureResult(image.height, image.width, image.preview, records)
+    features = project(grid, rank) if rank else grid
+    with np.errstate(over="ignore"):
+        stored: NDArray[np.floating[Any]] = features.astype(dtype)
+    if not np.isfinite(stored).all():
+        raise DataError(_overflow_text(features, dtype))
+    return stored
 
 
 def _overflow_text(features: NDArray[np.float32], dtype: str) -> str:

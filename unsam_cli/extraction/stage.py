@@ -90,6 +90,7 @@ def extract_features(
             batch_size=compute.batch_size,
             jobs=run.jobs,
             regions=None if masks is None else partial(_regions_of, masks=masks),
+            records=sink.spooled,
             meter=meter,
         )
         content = partial(_content, masks=masks)

@@ -194,9 +194,9 @@ class FeatureFile:
         start, stop = int(self._regions.offset[r]), int(self._regions.offset[r + 1])
         return self._guard(lambda: np.asarray(self._regions.features[start:stop]))
 
-    def image_rows(self, index: int) -> list[npt.NDArray[Any]]:
-        """Return the features of each record of image `index`, as stored."""
-        return [self.rows(int(r)) for r in self._numbers(index)]
+    def image_rows(self, index: int) -> Iterator[npt.NDArray[Any]]:
+        """Yield the features of each record of image `index`, as stored."""
+        return (self.rows(int(r)) for r in self._numbers(index))
 
     def checksum(self, index: int) -> int:
         """Return a checksum that changes when image `index` or its features change."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from unsam_cli.errors import UsageError
 
 _RANKS = ("options", "trainer", "inputs", "", "version", "command")
 """Order in which differences are reported: those of options often cause the others."""
@@ -121,3 +124,14 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value)) or "empty"
     return value if isinstance(value, str) and shlex.quote(value) == value else f"{value!r}"
+
+
+def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path) -> None:
+    """Raise a UsageError that names the first setting in which `old` and `new` differ."""
+    difference = first_difference(old, new)
+    if difference is not None:
+        what, before, now = difference
+        raise UsageError(
+            f"{where}: cannot resume, {what} was {before} and is now {now}; "
+            "use the same settings and inputs, or start over without --resume"
+        )

@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unsam_cli.errors import DataError, UnsamError, counted, machine_error
+from unsam_cli.errors import DataError, MachineError, UnsamError, counted, machine_error
 from unsam_cli.io.left_out import LeftOut
 from unsam_cli.run.items import Item, fault_of
-from unsam_cli.run.journal import output_error
-from unsam_cli.run.output import output_path
+from unsam_cli.run.output import output_error, output_path
 from unsam_cli.run.own_files import open_own, write_all
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class ErrorList:
             The error with the name of the item, unless failed items are skipped. A lack of machine
             resources always ends the run, since all other items would fail, too.
         """
-        machine = machine_error(error)
+        machine = error if isinstance(error, MachineError) else machine_error(error)
         error = machine or error
         text = str(error)
         if self.on_error != "skip" or (machine is not None and machine.everywhere):

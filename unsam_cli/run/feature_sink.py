@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unsam_cli.io.features import FeatureAttributes, FeatureFile, ImageEntry, Record, RegionEntry
+from unsam_cli.io.features import (
+    FeatureAttributes,
+    FeatureFile,
+    ImageEntry,
+    Record,
+    Region,
+    RegionEntry,
+)
 from unsam_cli.io.features_writer import FeatureTotals, write_features
 from unsam_cli.io.geo import Georeference, placed
 from unsam_cli.run.items import Item, georeference_of
 from unsam_cli.run.settings import RunSettings
 from unsam_cli.run.sinks import FileSink
+from unsam_cli.run.spooled import SpooledRecords
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class FeatureResult:
     height: int
     width: int
     preview: bytes
-    records: list[Record]
+    records: Sequence[Record]
 
 
 class FeatureSink(FileSink):
@@ -54,19 +63,25 @@ class FeatureSink(FileSink):
         super().__init__(settings, history)
         self.attributes = attributes(self.history)
 
+    def spooled(self, regions: Sequence[Region]) -> SpooledRecords:
+        """Return what holds the records of an image until it is added."""
+        return SpooledRecords(regions, self.journal.folder)
+
     def add(self, item: Item, result: FeatureResult, content: int | None = None) -> None:
         """Store the features of one image."""
         size, place = (result.height, result.width), georeference_of(item)
         image = ImageEntry(item.id, item.file_name, *size, result.preview, place)
         self.made_at = 0
         regions = [RegionEntry.of(record) for record in result.records]
-        self._append(image, regions, [record.features for record in result.records], content)
+        features = (record.features for record in result.records)
+        self._append(image, regions, features, self.attributes.dim, content)
 
     def _append(
         self,
         image: ImageEntry,
         regions: list[RegionEntry],
-        features: list[npt.NDArray[Any]],
+        features: Iterable[npt.NDArray[Any]],
+        dim: int,
         content: int | None = None,
     ) -> None:
         record = {
@@ -78,16 +93,18 @@ class FeatureSink(FileSink):
             "preview": base64.b64encode(image.preview).decode(),
             "regions": [[r.bbox, r.counts.decode(), r.score, r.grid] for r in regions],
         }
-        blob = b"".join(np.asarray(f, dtype=self.dtype).tobytes() for f in features)
-        self.journal.append(image.id, record, blob)
+        parts = (np.asarray(f, dtype=self.dtype).tobytes() for f in features)
+        length = sum(r.patches for r in regions) * dim * self.dtype.itemsize
+        self.journal.append_parts(image.id, record, parts, length)
 
     def _restore(self, path: Path) -> None:
         with FeatureFile(path) as file:
             self._refuse_other_history(path, file.attributes.history)
+            dim = file.attributes.dim
             for i in range(len(file)):
                 image = file.image(i)
                 if image.id not in self.journal.entries:
-                    self._append(image, file.regions(i), file.image_rows(i))
+                    self._append(image, file.regions(i), file.image_rows(i), dim)
 
     def finish(self, order: Iterable[int]) -> None:
         """Write the features of the given images."""
@@ -128,4 +145,4 @@ class FeatureSink(FileSink):
         return entry, regions
 
     def _chunks(self, ids: list[int]) -> Iterator[bytes]:
-        return map(self.journal.read_blob, ids)
+        return chain.from_iterable(map(self.journal.blob_parts, ids))

@@ -10,13 +10,12 @@ and renamed to its place, so its bytes do not depend on interruptions.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,16 +23,10 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from unsam_cli.errors import (
-    DataError,
-    OutputError,
-    UnsamError,
-    UsageError,
-    errno_of,
-    shortage,
-)
+from unsam_cli.errors import DataError, OutputError, UnsamError
 from unsam_cli.io.scratch import scratch_error
-from unsam_cli.run.differences import first_difference
+from unsam_cli.run.differences import refuse_other_settings
+from unsam_cli.run.output import output_error
 from unsam_cli.run.own_files import ForeignFileError, make_own_folder, open_own, write_all
 
 logger = logging.getLogger(__name__)
@@ -104,7 +97,7 @@ class Journal:
             logger.warning("discarding the unfinished %s; --resume would continue it", self.folder)
         self._lines.truncate(0)
         self._blob.truncate(0)
-        self._append_line(settings)
+        self._append_settings(settings)
 
     def _load(self, settings: dict[str, Any]) -> None:
         """Keep the lines up to the last undamaged one, and cut off the rest."""
@@ -133,7 +126,7 @@ class Journal:
         self._lines.truncate(line_end)
         self._blob.truncate(blob_end)
         if line_end == 0:
-            self._append_line(settings)
+            self._append_settings(settings)
 
     def _refuse_other(self, record: dict[str, Any] | None, settings: dict[str, Any]) -> None:
         if record is None:
@@ -171,11 +164,12 @@ class Journal:
         for place in range(start, stop, _CHUNK):
             yield os.pread(self._blob.fileno(), min(_CHUNK, stop - place), place)
 
-    def _append_line(
-        self, record: dict[str, Any], blob: bytes | memoryview = b""
-    ) -> tuple[int, int]:
-        body = orjson.dumps(record)[:-1]
-        line = b"%b%b%d}\n" % (body, _SUM, zlib.crc32(blob, zlib.crc32(body)))
+    def _append_settings(self, settings: dict[str, Any]) -> None:
+        body = _body(settings)
+        self._append_line(body, zlib.crc32(body))
+
+    def _append_line(self, body: bytes, crc: int) -> tuple[int, int]:
+        line = b"%b%b%d}\n" % (body, _SUM, crc)
         start = self._lines.seek(0, os.SEEK_END)
         write_all(self._lines, line)
         return start, len(line)
@@ -188,11 +182,25 @@ class Journal:
         OutputError
             The disk is full or fails. Earlier results are intact.
         """
+        self.append_parts(image_id, record, [blob], len(blob))
+
+    def append_parts(
+        self,
+        image_id: int,
+        record: dict[str, Any],
+        parts: Iterable[bytes | memoryview],
+        length: int,
+    ) -> None:
+        """Like `append`, with a blob of `length` bytes in parts, of which one is held at a time."""
         try:
             end = self._blob.seek(0, os.SEEK_END)
-            write_all(self._blob, blob)
-            span = (end, end + len(blob))
-            line = self._append_line({"id": image_id, "blob": span, **record}, blob)
+            body = _body({"id": image_id, "blob": (end, end + length), **record})
+            crc = zlib.crc32(body)
+            for part in parts:
+                write_all(self._blob, part)
+                crc = zlib.crc32(part, crc)
+            assert self._blob.tell() == end + length
+            line = self._append_line(body, crc)
         except OSError as e:
             raise _error(self.target, e) from e
         self.entries[image_id] = line
@@ -203,22 +211,28 @@ class Journal:
         return record
 
     def read_blob(self, image_id: int) -> bytes:
-        """Return the blob of an image.
+        """Return the blob of an image; errors are those of `blob_parts`."""
+        return b"".join(self.blob_parts(image_id))
+
+    def blob_parts(self, image_id: int) -> Iterator[bytes]:
+        """Yield the blob of an image in parts.
 
         Raises
         ------
         OutputError
-            The blob has changed since it was written.
+            The blob has changed since it was written; raised after the last part.
         """
         line = self._line(image_id)
         record = orjson.loads(line)
-        blob = b"".join(self._chunks(*record["blob"]))
-        if zlib.crc32(blob, zlib.crc32(line.rpartition(_SUM)[0])) != record["crc"]:
+        crc = zlib.crc32(line.rpartition(_SUM)[0])
+        for chunk in self._chunks(*record["blob"]):
+            crc = zlib.crc32(chunk, crc)
+            yield chunk
+        if crc != record["crc"]:
             raise OutputError(
                 f"{self.folder}: its data of image {image_id} has changed on the disk; run "
                 "again with --resume"
             )
-        return blob
 
     def _line(self, image_id: int) -> bytes:
         start, length = self.entries[image_id]
@@ -242,6 +256,11 @@ class Journal:
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close(discard=kind is None)
+
+
+def _body(record: dict[str, Any]) -> bytes:
+    """Return the beginning of a line, which its checksum follows."""
+    return orjson.dumps(record)[:-1]
 
 
 def _make_folder(target: Path | None) -> Path:
@@ -279,30 +298,3 @@ def finished_images(folder: Path) -> int:
             with suppress(ValueError):
                 done.add(orjson.loads(line).get("id"))
     return len(done - {None})
-
-
-def refuse_other_settings(old: dict[str, Any], new: dict[str, Any], where: Path) -> None:
-    """Raise a UsageError that names the first setting in which `old` and `new` differ."""
-    difference = first_difference(old, new)
-    if difference is not None:
-        what, before, now = difference
-        raise UsageError(
-            f"{where}: cannot resume, {what} was {before} and is now {now}; "
-            "use the same settings and inputs, or start over without --resume"
-        )
-
-
-def output_error(target: Path | None, e: OSError) -> OutputError:
-    """Return `e` as an error of one line about the output, with a way to fix it."""
-    name = "standard output" if target is None else str(target)
-    number = errno_of(e)
-    if isinstance(e, ForeignFileError):
-        return OutputError(f"{name}: {e}; remove it, or choose another output")
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"{name}: no space left; free disk space and run again with --resume")
-    if (short := shortage(e)) is not None:
-        return OutputError(f"{name}: {short}")
-    if number == errno.ENOENT and target is not None:
-        return OutputError(f"{name}: the folder {target.parent} does not exist; create it first")
-    reason = os.strerror(number) if number else str(e)
-    return OutputError(f"{name}: {reason}; check the folder, or choose another output")

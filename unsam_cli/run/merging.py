@@ -122,7 +122,7 @@ def _merge_features(files: Sequence[Path], output: str, partial: bool) -> None:
         def chunks() -> Iterator[bytes]:
             kind = first.dtype.newbyteorder("<")
             for file, k in order:
-                yield b"".join(np.asarray(r, dtype=kind).tobytes() for r in file.image_rows(k))
+                yield from (np.asarray(r, dtype=kind).tobytes() for r in file.image_rows(k))
 
         totals = FeatureTotals(
             images=len(order),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -10,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unsam_cli.errors import OutputError, UnsamError, UsageError
+from unsam_cli.errors import OutputError, UnsamError, UsageError, errno_of, shortage
 from unsam_cli.io.scratch import scratch, scratch_folder
-from unsam_cli.run.journal import output_error
-from unsam_cli.run.own_files import claim, is_at, mode_for, set_mode
+from unsam_cli.run.own_files import ForeignFileError, claim, is_at, mode_for, set_mode
 
 STDOUT = "-"
 
@@ -156,3 +156,19 @@ def _copy_to_stream(path: Path, output: str) -> None:
             return
         with open(output, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
+
+
+def output_error(target: Path | None, e: OSError) -> OutputError:
+    """Return `e` as an error of one line about the output, with a way to fix it."""
+    name = "standard output" if target is None else str(target)
+    number = errno_of(e)
+    if isinstance(e, ForeignFileError):
+        return OutputError(f"{name}: {e}; remove it, or choose another output")
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"{name}: no space left; free disk space and run again with --resume")
+    if (short := shortage(e)) is not None:
+        return OutputError(f"{name}: {short}")
+    if number == errno.ENOENT and target is not None:
+        return OutputError(f"{name}: the folder {target.parent} does not exist; create it first")
+    reason = os.strerror(number) if number else str(e)
+    return OutputError(f"{name}: {reason}; check the folder, or choose another output")

@@ -21,8 +21,9 @@ from unsam_cli.errors import DataError, UsageError
 from unsam_cli.io.geo import placed
 from unsam_cli.io.masks_lines import KEPT_IDS, MaskLines
 from unsam_cli.io.masks_writer import write_masks
+from unsam_cli.run.differences import refuse_other_settings
 from unsam_cli.run.items import Item, georeference_of
-from unsam_cli.run.journal import Journal, refuse_other_settings
+from unsam_cli.run.journal import Journal
 from unsam_cli.run.output import check_output, output_path, publish
 from unsam_cli.run.replacing import files_of
 from unsam_cli.run.settings import RunSettings

@@ -21,7 +21,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from unsam_cli.errors import OutputError, UnsamError, UsageError
-from unsam_cli.run.journal import output_error
+from unsam_cli.run.output import output_error
 from unsam_cli.run.own_files import keep_mode, remove
 from unsam_cli.training.checkpoint_files import Checkpoint, write_checkpoint
 

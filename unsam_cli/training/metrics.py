@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from unsam_cli.errors import OutputError, UsageError
-from unsam_cli.run.journal import output_error
+from unsam_cli.run.output import output_error
 from unsam_cli.run.own_files import open_own, write_all
 
 logger = logging.getLogger(__name__)
