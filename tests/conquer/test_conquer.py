@@ -216,15 +216,17 @@ def test_large_images_get_masks_of_their_size() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"max_masks": 3}, {"nms_window": 3, "max_masks": 0}])
+@pytest.mark.parametrize("size", [(128, 128), (300, 333)])
 def test_masks_of_large_images_are_those_that_all_at_once_would_give(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = [record(LABEL), *(tile_of(x, 0, 64) for x in (0, 64))]
+    """Also where columns of a region repeat, since it was seen at a smaller size."""
+    records = [record(LABEL, bbox=(0, 0, *size[::-1])), *(tile_of(x, 0, 64) for x in (0, 64))]
     settings = ConquerSettings(**{"nms_iou": 0.6, **options})
-    wanted = conquer_image(records, PICTURE, (128, 128), settings)
+    wanted = conquer_image(records, PICTURE, size, settings)
     monkeypatch.setattr(segments, "LARGE", 0)
     monkeypatch.setattr(packed, "AT_ONCE", 2)
-    found = conquer_image(records, PICTURE, (128, 128), settings)
+    found = conquer_image(records, PICTURE, size, settings)
     assert len(found) >= 3
     assert found.table.to_rles() == wanted.table.to_rles()
     assert found.score.tolist() == wanted.score.tolist()

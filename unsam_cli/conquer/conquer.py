@@ -89,8 +89,8 @@ def _default(
         forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
     trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.region))]
     if is_large(*size):
-        packed = list(mapper(partial(draw_packed, guide=guide, size=size), trees))
-        return packed_masks(regions, packed, size, settings)
+        packed = mapper(partial(draw_packed, guide=guide, size=size), trees)
+        return packed_masks(regions, list(chain.from_iterable(packed)), size, settings)
     drawn = list(chain.from_iterable(mapper(partial(draw, guide=guide, size=size), trees)))
     own = [to_runs(own_mask(region, size)) for region in regions]
     counts = [

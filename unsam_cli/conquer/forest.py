@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.conquer.units import unite
 from unsam_cli.io.features import Record, Region
 from unsam_cli.rle import decode_window
-from unsam_cli.sampling import means
+from unsam_cli.sampling import means, nearest
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -116,12 +116,26 @@ def thin(forest: Sequence[Grown], most: int) -> list[Grown]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Clusters as pixels: their scores (K,), and their runs as from `cluster_runs`."""
+    """Clusters as pixels.
+
+    Attributes
+    ----------
+    candidates : Candidates
+        The K clusters.
+    score : (K,) float64
+        Their scores.
+    offsets, runs : (K + 1,), (R, 2) int64
+        Their runs, as from :func:`~unsam_cli.conquer.pixels.cluster_runs`.
+    columns : (w,) int64, optional
+        If given, runs are those in an image that shows repeated columns of the region once. This is
+        the one for each column of the region's box.
+    """
 
     candidates: Candidates
     score: FloatArray
     offsets: IntArray
     runs: IntArray
+    columns: IntArray | None = None
 
 
 def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Drawn]:
@@ -141,6 +155,13 @@ def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> 
     list of Drawn
         The clusters of each tree, in another order.
     """
+    return list(each_drawn(trees, guide, size))
+
+
+def each_drawn(
+    trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int], *, narrow: bool = False
+) -> Iterator[Drawn]:
+    """Yield what `draw` returns, tree by tree; with `narrow`, repeated columns are shown once."""
     region, (h, w) = trees[0].region, trees[0].grid
     partitions = [cells(grown.tree, grown.candidates.node) for grown in trees]
     labels = coarse = np.stack([partition.label.reshape(h, w) for partition in partitions])
@@ -150,17 +171,20 @@ def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> 
         contrast = part.contrast
         labels = refine_labels(coarse, part.colours)
         coarse = np.stack([sample(label, *part.colours.shape[:2]) for label in labels])
-    pixels = coarse[0].size * size[0] * size[1] / (region.bbox[2] * region.bbox[3])
-    drawn = []
+    _, y, wide, tall = region.bbox
+    pixels = coarse[0].size * size[0] * size[1] / (wide * tall)
+    box, columns = region.bbox, None
+    if narrow and labels.shape[2] < wide:
+        box, columns = (0, y, labels.shape[2], tall), nearest(wide, labels.shape[2])
+        size = size[0], labels.shape[2]
     for grown, partition, label, small in zip(trees, partitions, labels, coarse, strict=True):
         area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
         share: FloatArray = np.divide(area, pixels, dtype=np.float64)
         roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
         distance = grown.distance[partition.order]
         score = merit(distance, share, roughness, mean, cut, blank)
-        runs = cluster_runs(label, partition.up, region.bbox, size)
-        drawn.append(Drawn(grown.candidates.take(partition.order), score, *runs))
-    return drawn
+        runs = cluster_runs(label, partition.up, box, size)
+        yield Drawn(grown.candidates.take(partition.order), score, *runs, columns)
 
 
 def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:

@@ -1,6 +1,7 @@
 """The clusters of a large image, compressed until they are compared.
 
-The runs of thousands of clusters of 12 000 x 12 000 pixels would take gigabytes.
+The runs of thousands of clusters of 12 000 x 12 000 pixels would take gigabytes. A region of so
+many pixels is seen at a reduced size, so that its columns repeat; these are stored once.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer.forest import Grown, draw
+from unsam_cli.conquer.forest import Drawn, Grown, each_drawn
 from unsam_cli.conquer.guide import Guide
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Region
-from unsam_cli.rle import Rle, RunTable, from_runs, suppress
+from unsam_cli.rle import Rle, RunTable, from_runs, repeated, suppress, to_runs
 
 AT_ONCE = 500
 """Masks that are compared with those that are kept at a time."""
@@ -24,7 +25,7 @@ AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Packed:
-    """Clusters of a region.
+    """Clusters of a tree.
 
     Attributes
     ----------
@@ -33,13 +34,26 @@ class Packed:
     score, level : (K,) float64
         Their scores, and the thresholds at which they exist.
     area : (K,) int64
-        Their areas, in pixels.
+        The areas of `rles`, in pixels.
+    columns : (w,) int64, optional
+        See :class:`~unsam_cli.conquer.forest.Drawn`.
+    x : int
+        Left side of the region's box, in pixels; where `columns` begin.
     """
 
     rles: list[Rle]
     score: NDArray[np.float64]
     level: NDArray[np.float64]
     area: NDArray[np.int64]
+    columns: NDArray[np.int64] | None = None
+    x: int = 0
+
+    def runs(self, index: int) -> NDArray[np.int32]:
+        """Return the runs of a mask in the image, (R, 2) int32."""
+        rle = self.rles[index]
+        if self.columns is not None:
+            return repeated(rle, self.columns, self.x)
+        return to_runs(rle).astype(np.int32)
 
 
 def own_mask(region: Region, size: tuple[int, int]) -> Rle:
@@ -54,21 +68,18 @@ def own_mask(region: Region, size: tuple[int, int]) -> Rle:
     return from_runs(np.stack([begin, begin + h], axis=1), size)
 
 
-def draw_packed(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> Packed:
+def draw_packed(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Packed]:
     """Draw the clusters of the trees of a region, see :func:`~unsam_cli.conquer.forest.draw`."""
-    rles: list[Rle] = []
-    areas = [np.empty(0, dtype=np.int64)]
-    drawn = draw(trees, guide, size)
-    for part in drawn:
-        table = RunTable.from_runs(part.offsets, part.runs, size)
-        rles += table.to_rles()
-        areas.append(table.areas)
-    return Packed(
-        rles,
-        np.concatenate([part.score for part in drawn]),
-        np.concatenate([part.candidates.level for part in drawn]),
-        np.concatenate(areas),
-    )
+    return [
+        _packed(part, trees[0].region, size) for part in each_drawn(trees, guide, size, narrow=True)
+    ]
+
+
+def _packed(part: Drawn, region: Region, size: tuple[int, int]) -> Packed:
+    width = size[1] if part.columns is None else int(part.columns[-1]) + 1
+    table = RunTable.from_runs(part.offsets, part.runs, (size[0], width))
+    level = part.candidates.level
+    return Packed(table.to_rles(), part.score, level, table.areas, part.columns, region.bbox[0])
 
 
 def packed_masks(
@@ -90,24 +101,25 @@ def packed_masks(
     settings : ConquerSettings
         What counts as a near-duplicate, and how many masks are kept.
     """
-    own = [own_mask(region, size) for region in regions]
-    rles = [*own, *(rle for part in parts for rle in part.rles)]
-    score = np.concatenate([[one.score for one in regions], *(part.score for part in parts)])
-    level = np.concatenate([np.zeros(len(own)), *(part.level for part in parts)])
-    areas = RunTable.from_rles(own, size=size).areas
-    area = np.concatenate([areas, *(part.area for part in parts)])
-    order = np.lexsort((-score, np.arange(len(score)) >= len(own)))
-    kept = _kept(rles, order[area[order] > 0].tolist(), size, settings)
+    rles = [own_mask(region, size) for region in regions]
+    score = np.array([region.score for region in regions], dtype=np.float64)
+    areas = RunTable.from_rles(rles, size=size).areas
+    every = [Packed(rles, score, np.zeros(len(rles)), areas), *parts]
+    score = np.concatenate([part.score for part in every])
+    level = np.concatenate([part.level for part in every])
+    area = np.concatenate([part.area for part in every])
+    order = np.lexsort((-score, np.arange(len(score)) >= len(rles)))
+    kept = _kept(every, order[area[order] > 0].tolist(), size, settings)
     return FoundMasks(
-        RunTable.from_rles([rles[k] for k in kept], size=size),
+        _table(every, kept, size),
         score[kept],
-        ["divide" if k < len(own) else "conquer" for k in kept],
-        [None if k < len(own) else float(level[k]) for k in kept],
+        ["divide" if k < len(rles) else "conquer" for k in kept],
+        [None if k < len(rles) else float(level[k]) for k in kept],
     )
 
 
 def _kept(
-    rles: Sequence[Rle], order: list[int], size: tuple[int, int], settings: ConquerSettings
+    parts: Sequence[Packed], order: list[int], size: tuple[int, int], settings: ConquerSettings
 ) -> list[int]:
     """Suppress near-duplicates, a few masks at a time; return the others in their order."""
     kept: list[int] = []
@@ -115,7 +127,7 @@ def _kept(
     for begin in range(0, len(order), step):
         some = kept + order[begin : begin + step]
         stay = suppress(
-            RunTable.from_rles([rles[k] for k in some], size=size),
+            _table(parts, some, size),
             np.arange(len(some)),
             settings.nms_iou,
             window=settings.nms_window,
@@ -125,3 +137,16 @@ def _kept(
         if settings.max_masks and len(kept) >= settings.max_masks:
             break
     return kept
+
+
+def _table(parts: Sequence[Packed], chosen: Sequence[int], size: tuple[int, int]) -> RunTable:
+    """Return the masks with some numbers, counted over all parts."""
+    begin = np.cumsum([0, *(len(part.rles) for part in parts)])
+    places = np.searchsorted(begin, chosen, side="right") - 1
+    found = [parts[p].runs(k - int(begin[p])) for k, p in zip(chosen, places.tolist(), strict=True)]
+    offsets = np.cumsum([0, *map(len, found)], dtype=np.int64)
+    runs = np.empty((offsets[-1], 2), dtype=np.int32)
+    for end in offsets[:0:-1].tolist():
+        one = found.pop()  # so that not all are held twice
+        runs[end - len(one) : end] = one
+    return RunTable.from_runs(offsets, runs, size)

@@ -4,6 +4,7 @@
 `runs`                  the RLE itself: compressed counts to runs and back, checked
 `codec`                 encode and decode masks and windows of masks
 `geometry`              crop, paste and resize without decoding
+`columns`               repeat columns
 `segmentation`          polygons and other COCO segmentations, checked
 `tidy`                  fill small holes and remove small islands
 `table`                 the runs, areas and boxes of many masks in flat arrays
@@ -18,6 +19,7 @@ from __future__ import annotations
 from unsam_cli.rle._factors import Factors
 from unsam_cli.rle.axes import Axis, Step
 from unsam_cli.rle.codec import decode, decode_window, encode, encode_window
+from unsam_cli.rle.columns import repeated
 from unsam_cli.rle.enlarge import Enlarged, enlarge
 from unsam_cli.rle.geometry import crop, paste, resize
 from unsam_cli.rle.overlap import intersections, iou, merge, parents, suppress
@@ -52,6 +54,7 @@ __all__ = [
     "outlined",
     "parents",
     "paste",
+    "repeated",
     "resize",
     "suppress",
     "tidy",
