@@ -580,6 +580,20 @@ def test_masks_of_other_images_are_refused(
     assert ran.exit_code == 65
 
 
+def test_a_file_that_is_read_twice_is_warned_of_once(
+    scenes: Path, model: Path, truth: Path, invoke: Invoke
+) -> None:
+    content = json.loads(truth.read_bytes())
+    for one in content["images"]:
+        one["id"] = f"image-{one['id']}"
+    for one in content["annotations"]:
+        one["image_id"] = f"image-{one['image_id']}"
+    truth.write_text(json.dumps(content))
+    ran = invoke("predict", model, "--prompts-from", truth, "--image-root", scenes)
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count("ids of images are text") == 1
+
+
 @pytest.mark.parametrize("option", ["--prompts", "--prompts-from"])
 def test_files_that_do_not_exist(scenes: Path, model: Path, invoke: Invoke, option: str) -> None:
     ran = invoke("predict", model, scenes, option, "nowhere.json")

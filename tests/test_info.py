@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,22 @@ def write_masks(path: Path, *boxes: list[int]) -> None:
     own = {"history": history, "shard": "1/4"}
     content = {"info": {"unsam": own}, "images": images, "annotations": entries}
     path.write_text(json.dumps(content | {"categories": [{"id": 1, "name": "entity"}]}))
+
+
+def test_a_zip_file_is_what_is_in_it(invoke: Invoke, tmp_path: Path) -> None:
+    write_masks(tmp_path / "masks.json", [1, 2, 9, 9])
+    path = tmp_path / "masks.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(tmp_path / "masks.json", "masks.json")
+    found = facts(invoke, path)
+    assert (found["kind"], found["facts"]["masks"]) == ("masks, COCO JSON", "1: 1 of divide")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a.txt", "b.txt"):
+            archive.writestr(name, "text")
+    found = facts(invoke, path)
+    assert (found["kind"], found["facts"]) == ("a zip file", {"files": "2, a.txt, b.txt"})
+    path.write_bytes(path.read_bytes()[:40])
+    assert "cannot be read" in facts(invoke, path, 65)["damage"][0]
 
 
 def test_features_and_what_damages_them(features: Path, invoke: Invoke) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from unsam_cli.errors import EXIT_DATA, DataError, MissingInputError, UnsamError
 from unsam_cli.evaluation.partial import is_partial, read_part
 from unsam_cli.io.files import open_regular
 from unsam_cli.io.kinds import HEAD, kind_of
+from unsam_cli.io.sources import zip_content
 
 _MOST_DAMAGE = 20  # lines; the rest is counted
 _EVALUATION = b'{\n  "protocol": '
@@ -95,7 +97,7 @@ def _describe(path: Path, report: Report, full: bool) -> None:
         _evaluation_part(path, report)
     elif head.startswith(_EVALUATION):
         _evaluation(path, report)
-    elif kind.family == "json" or head[:2] == b"\x1f\x8b":
+    elif kind.family == "json" or head[:2] == b"\x1f\x8b" or _is_zip_of_json(path, report):
         _masks(path, report, full)
     return None
 
@@ -161,6 +163,14 @@ def _masks(path: Path, report: Report, full: bool) -> None:
         report.facts["scores"] = f"{min(scores):.3g} to {max(scores):.3g}"
 
 
+def _is_zip_of_json(path: Path, report: Report) -> bool:
+    """Whether a file is a ZIP of one JSON file, as masks may be; of another, tell the content."""
+    names, found = zip_content(path, str(path)) if report.kind == "a zip file" else ([], [])
+    if names:
+        report.facts["files"] = ", ".join([str(len(names)), *names[:3]])
+    return len(found) == 1
+
+
 def _evaluation_part(path: Path, report: Report) -> None:
     report.kind = "a part of an evaluation, JSON"
     part = read_part(path)
@@ -218,12 +228,7 @@ def _tensors(path: Path) -> str:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: damaged ({error}); copy or download it again") from error
-    numbers = 0
-    for shape in shapes:
-        size = 1
-        for side in shape:
-            size *= side
-        numbers += size
+    numbers = sum(map(math.prod, shapes))
     return f"{len(shapes)} tensors, {numbers / 1e6:.3g} million numbers"
 
 

@@ -15,7 +15,7 @@ from unsam_cli.cli.bundle import F, build_all
 from unsam_cli.cli.defaults import check_environment, origin, read_defaults
 from unsam_cli.cli.files import refuse_named
 from unsam_cli.cli.idle import refuse_idle
-from unsam_cli.cli.log import configure
+from unsam_cli.cli.log import Once, configure
 from unsam_cli.errors import UnsamError
 from unsam_cli.run.output import refuse_folder
 from unsam_cli.run.provenance import Step, plain
@@ -30,7 +30,7 @@ PRESET = "unsam.preset"
 SHARED = "unsam.shared"
 """Key of the words that all commands share, such as ``-q``, in the context."""
 ONCE = "unsam.once"
-"""Key of the filter that drops repeated warnings of the stages of ``unsam run``."""
+"""Key of the filter that drops repeated warnings."""
 STANDS_FOR = "unsam.stands-for"
 """Key of the output that messages name, in place of the files of ``run --resume``."""
 MOST = 2**63 - 1
@@ -150,7 +150,7 @@ class Command(click.Command):
         words = ["-q"] * quiet + ["-v"] * verbose
         words += ["--debug"] * debug + ["--log-json"] * as_json
         ctx.find_root().meta[SHARED] = words
-        once = ctx.find_root().meta.get(ONCE)
+        once = ctx.find_root().meta.setdefault(ONCE, Once())
         configure(-1 if quiet else verbose, as_json=as_json, once=once)
         ctx.find_root().meta["unsam.plain"] = quiet or as_json
         self.check(ctx)

@@ -64,10 +64,10 @@ class _Stderr(logging.StreamHandler[TextIO]):
         pass
 
 
-class OfStages(logging.Filter):
-    """Messages of the stages of one run.
+class Once(logging.Filter):
+    """Messages of a command, or of the stages of `run`.
 
-    A warning that was said before is dropped, since stages read the same files.
+    A warning that was said before is dropped, since one file may be read for several purposes.
 
     Attributes
     ----------

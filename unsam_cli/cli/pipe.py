@@ -6,7 +6,6 @@ those of the pipe, byte for byte.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +18,6 @@ import click
 from unsam_cli.cli.command import ONCE, SHARED, STANDS_FOR, Command
 from unsam_cli.cli.defaults import config_file
 from unsam_cli.cli.idle import is_idle
-from unsam_cli.cli.log import OfStages
 from unsam_cli.cli.pipe_options import OF_PICTURES, Words, names_in_run
 from unsam_cli.cli.pipe_words import folders_of, given, only_folder, without_regions, words_of
 from unsam_cli.errors import OutputError
@@ -66,9 +64,6 @@ class Pipe:
         UsageError
             An option of a command is wrong: all are checked before any work.
         """
-        root = click.get_current_context().find_root()
-        root.meta[ONCE] = OfStages()
-        logging.getLogger().handlers[0].addFilter(root.meta[ONCE])
         inner = self.output / "stages"
         usual = [inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")]
         others = [path.with_name(f"rest.{path.name}") for path in usual]

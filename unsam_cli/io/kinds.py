@@ -27,6 +27,9 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file"),
     (0, b"\xff\xd8\xff", "picture", "a JPEG picture"),
     (0, b"\x89PNG\r\n\x1a\n", "picture", "a PNG picture"),
+    (1, b"PNG\r\n", "picture", "a damaged PNG picture"),
+    (1, b"PNG\n", "picture", "a damaged PNG picture"),  # transferred as if it were text
+    (3, b"PNG\r\n", "picture", "a damaged PNG picture"),
     (0, b"GIF8", "picture", "a GIF picture"),
     (8, b"WEBP", "picture", "a WEBP picture"),
     (0, b"II*\0", "picture", "a TIFF picture"),
@@ -124,7 +127,17 @@ def _text(head: bytes) -> Kind:
     if b"\0" in head or sum(byte < 9 or 13 < byte < 32 for byte in head) > len(head) // 50:
         return Kind("binary", "a file of an unknown kind")
     line = start.splitlines()[0]
+    if not line[:1].isascii() and not _is_utf8(line):
+        return Kind("binary", "a file of an unknown kind")
     return Kind("table", "a table (CSV)") if line.count(b",") > 1 else Kind("text", "a text")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line[: HEAD // 2].decode()
+    except UnicodeDecodeError as e:
+        return e.end >= HEAD // 2  # cut within a character
+    return True
 
 
 def mistaken(head: bytes, wanted: str) -> str | None:

@@ -95,10 +95,29 @@ class Spool:
             except (MachineError, MaskFileError):
                 raise
             except _DAMAGED as error:
-                raise MaskFileError(
-                    f"{name}: cannot be read ({error}); copy the file again"
-                ) from error
+                raise _unreadable(name, error) from error
         return SpoolSource(name, self._file, begin)
+
+
+def zip_content(file: Path | IO[bytes], name: str) -> tuple[list[str], list[str]]:
+    """Return the names of all files in a ZIP, and of the JSON files that a person put there.
+
+    Raises
+    ------
+    MaskFileError
+        The ZIP, which messages call `name`, is damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except _DAMAGED as error:
+        raise _unreadable(name, error) from error
+    found = [one for one in names if one.lower().endswith(".json") and not _HIDDEN.search(one)]
+    return names, found
+
+
+def _unreadable(name: str, error: Exception) -> MaskFileError:
+    return MaskFileError(f"{name}: cannot be read ({error}); copy the file again")
 
 
 def _json_of_zip(stream: IO[bytes], name: str) -> IO[bytes] | None:
@@ -107,12 +126,7 @@ def _json_of_zip(stream: IO[bytes], name: str) -> IO[bytes] | None:
     stream.seek(0)
     if not is_zip:
         return None
-    archive = zipfile.ZipFile(stream)
-    found = [
-        member
-        for member in archive.namelist()
-        if member.lower().endswith(".json") and not _HIDDEN.search(member)
-    ]
+    _, found = zip_content(stream, name)
     if len(found) > 1:
         raise MaskFileError(
             f"{name}: is a ZIP of {len(found)} JSON files, such as {' and '.join(found[:2])}; "
@@ -120,7 +134,7 @@ def _json_of_zip(stream: IO[bytes], name: str) -> IO[bytes] | None:
         )
     if not found:
         raise MaskFileError(f"{name}: is a ZIP without a JSON file; give a COCO file of masks")
-    return archive.open(found[0])
+    return zipfile.ZipFile(stream).open(found[0])
 
 
 def open_path(path: Path, spool: Spool, name: str | None = None) -> Source:
