@@ -163,7 +163,8 @@ def outline_runs(
 ) -> None:
     """Find the column-major runs of every cluster of a label image scaled to a box of an image.
 
-    `labels` (h, w) and `up` (K + 1,) are those of :class:`unsam_cli.conquer.levels.Partition`.
+    `labels` (w, h), with its columns first, and `up` (K + 1,) are those of
+    :class:`unsam_cli.conquer.levels.Partition`.
     `rows` and `columns` hold the row and column of `labels` for each row and column of the box.
     `corner` is the column-major index of the box's first pixel in the image, which has `height`
     rows. `out`, (R, 2) int64, gets start and end (exclusive) of each run.
@@ -184,7 +185,7 @@ def outline_runs(
         for y in range(tall + 1):
             new = 0
             if y < tall:
-                new = labels[rows[y], column]
+                new = labels[column, rows[y]]
             if new == old:
                 continue
             a, b = old, new

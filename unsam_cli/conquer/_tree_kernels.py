@@ -78,3 +78,23 @@ def number_cells(
     for leaf in range(len(position)):
         label[leaf] = place[position[leaf]]
     return label, end, up
+
+
+@kernel()
+def some_cells(up: IntArray, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int32], IntArray]:
+    """Assign new numbers to cells when only some of K nested clusters stay.
+
+    `up` (K + 1,) is that of :class:`unsam_cli.conquer.levels.Partition`, `chosen` is (K,). Return
+    the new number of each old cell, (K + 1,), which joins the smallest chosen cluster around it,
+    and the new `up`.
+    """
+    number = np.zeros(len(up), dtype=np.int32)
+    around = np.full(len(up), -1, dtype=np.int64)
+    count = 0
+    for k in range(1, len(up)):
+        number[k] = number[up[k]]
+        if chosen[k - 1]:
+            count += 1
+            around[count] = number[up[k]]
+            number[k] = count
+    return number, around[: count + 1].copy()

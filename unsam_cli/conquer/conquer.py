@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unsam_cli.conquer.forest import Grown, draw, grow, thin
+from unsam_cli.conquer.forest import Drawn, Grown, best, draw, grow
 from unsam_cli.conquer.guide import Guide, Picture
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.packed import draw_packed, own_mask, packed_masks
@@ -24,6 +24,8 @@ from unsam_cli.rle import RunTable, suppress, to_runs
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 SPARE = 8
 """Clusters drawn as pixels per mask that can be kept, since many clusters repeat others."""
+FIRST = 4
+"""Of these, the best ones per mask whose runs are compared first; they nearly always suffice."""
 AT_ONCE = 16
 """Most regions whose features are held at once: an image may have thousands of tiles."""
 LEAST_POOL = 1000
@@ -86,19 +88,35 @@ def _default(
     if not forest:
         return FoundMasks.of([], size)
     if settings.max_masks:
-        forest = thin(forest, max(SPARE * settings.max_masks, LEAST_POOL))
+        forest = best(forest, max(SPARE * settings.max_masks, LEAST_POOL))
     trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.region))]
     if is_large(*size):
         packed = mapper(partial(draw_packed, guide=guide, size=size), trees)
         return packed_masks(regions, list(chain.from_iterable(packed)), size, settings)
     drawn = list(chain.from_iterable(mapper(partial(draw, guide=guide, size=size), trees)))
+    most = FIRST * settings.max_masks
+    found = _distinct(regions, best(drawn, most), size, settings, mapper)
+    if len(found) < settings.max_masks and most < sum(len(part.score) for part in drawn):
+        found = _distinct(regions, drawn, size, settings, mapper)
+    return found
+
+
+def _distinct(
+    regions: Sequence[Region],
+    drawn: Sequence[Drawn],
+    size: tuple[int, int],
+    settings: ConquerSettings,
+    mapper: MapFunctor,
+) -> FoundMasks:
+    """Return the masks of regions, then clusters, the best first, without near-duplicates."""
     own = [to_runs(own_mask(region, size)) for region in regions]
+    parts = list(mapper(partial(Drawn.runs, size=size), drawn))
     counts = [
         np.array([len(runs) for runs in own], dtype=np.int64),
-        *(np.diff(part.offsets) for part in drawn),
+        *(np.diff(offsets) for offsets, _ in parts),
     ]
     offsets = np.concatenate([[0], *counts]).cumsum()
-    runs = np.concatenate([*own, *(part.runs for part in drawn)])
+    runs = np.concatenate([*own, *(runs for _, runs in parts)])
     table = RunTable.from_runs(offsets, runs, size)
     first = [region.score for region in regions]
     score = np.concatenate([first, *(part.score for part in drawn)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsam_cli.conquer._tree_kernels import some_cells
 from unsam_cli.conquer.borders import measure, no_contrast, sharpness_of_edges
 from unsam_cli.conquer.guide import Guide
 from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
@@ -19,7 +21,7 @@ from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.conquer.units import unite
 from unsam_cli.io.features import Record, Region
 from unsam_cli.rle import decode_window
-from unsam_cli.sampling import means, nearest
+from unsam_cli.sampling import means
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -53,6 +55,17 @@ class Grown:
     tree: MergeTree
     candidates: Candidates
     distance: FloatArray
+
+    @property
+    def score(self) -> FloatArray:
+        """What ranks the clusters before they are drawn, (K,) float64."""
+        return prominence(self.candidates, self.distance)
+
+    def take(self, chosen: NDArray[np.bool_]) -> Grown:
+        """Return the same tree with some of its clusters."""
+        return replace(
+            self, candidates=self.candidates.take(chosen), distance=self.distance[chosen]
+        )
 
 
 def grow(
@@ -101,45 +114,61 @@ def grow(
     return grown
 
 
-def thin(forest: Sequence[Grown], most: int) -> list[Grown]:
-    """Keep about the `most` best clusters of all trees together."""
-    scores = [prominence(grown.candidates, grown.distance) for grown in forest]
-    total = sum(map(len, scores))
-    if total <= most:
-        return list(forest)
-    least = np.partition(np.concatenate(scores), total - most)[total - most]
-    return [
-        replace(grown, candidates=grown.candidates.take(stay), distance=grown.distance[stay])
-        for grown, stay in zip(forest, (score >= least for score in scores), strict=True)
-    ]
-
-
 @dataclass(frozen=True)
 class Drawn:
-    """Clusters as pixels.
+    """The K clusters of a tree on the pixels of a picture.
 
     Attributes
     ----------
+    region : Region
+        The region.
     candidates : Candidates
-        The K clusters.
+        The clusters, in the order of :class:`~unsam_cli.conquer.levels.Partition`.
     score : (K,) float64
         Their scores.
-    offsets, runs : (K + 1,), (R, 2) int64
-        Their runs, as from :func:`~unsam_cli.conquer.pixels.cluster_runs`.
-    columns : (w,) int64, optional
-        If given, runs are those in an image that shows repeated columns of the region once. This is
-        the one for each column of the region's box.
+    label : (h, w) int32
+        Cell of each pixel of the region's box, at any size.
+    up : (K + 1,) int64
+        The cluster around each cluster, as in the same class.
     """
 
+    region: Region
     candidates: Candidates
     score: FloatArray
-    offsets: IntArray
-    runs: IntArray
-    columns: IntArray | None = None
+    label: NDArray[np.int32]
+    up: IntArray
+
+    def take(self, chosen: NDArray[np.bool_]) -> Drawn:
+        """Return some of the clusters, as if the others had never been there."""
+        number, up = some_cells(self.up, chosen)
+        return Drawn(
+            self.region,
+            self.candidates.take(chosen),
+            self.score[chosen],
+            number[self.label],
+            up,
+        )
+
+    def runs(self, size: tuple[int, int]) -> tuple[IntArray, IntArray]:
+        """List the clusters' runs in an image of `size` (H, W), see `cluster_runs`."""
+        return cluster_runs(self.label, self.up, self.region.bbox, size)
+
+
+Clusters = TypeVar("Clusters", Grown, Drawn)
+
+
+def best(parts: Sequence[Clusters], most: int) -> list[Clusters]:
+    """Keep about the `most` clusters of all parts with the highest scores; 0 keeps all."""
+    scores = [part.score for part in parts]
+    total = sum(map(len, scores))
+    if not 0 < most < total:
+        return list(parts)
+    least = np.partition(np.concatenate(scores), total - most)[total - most]
+    return [part.take(score >= least) for part, score in zip(parts, scores, strict=True)]
 
 
 def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Drawn]:
-    """Draw clusters of the trees of one region as masks, and score them.
+    """Find the pixels of the clusters of the trees of one region, and score them.
 
     Parameters
     ----------
@@ -155,13 +184,6 @@ def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> 
     list of Drawn
         The clusters of each tree, in another order.
     """
-    return list(each_drawn(trees, guide, size))
-
-
-def each_drawn(
-    trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int], *, narrow: bool = False
-) -> Iterator[Drawn]:
-    """Yield what `draw` returns, tree by tree; with `narrow`, repeated columns are shown once."""
     region, (h, w) = trees[0].region, trees[0].grid
     partitions = [cells(grown.tree, grown.candidates.node) for grown in trees]
     labels = coarse = np.stack([partition.label.reshape(h, w) for partition in partitions])
@@ -171,20 +193,17 @@ def each_drawn(
         contrast = part.contrast
         labels = refine_labels(coarse, part.colours)
         coarse = np.stack([sample(label, *part.colours.shape[:2]) for label in labels])
-    _, y, wide, tall = region.bbox
-    pixels = coarse[0].size * size[0] * size[1] / (wide * tall)
-    box, columns = region.bbox, None
-    if narrow and labels.shape[2] < wide:
-        box, columns = (0, y, labels.shape[2], tall), nearest(wide, labels.shape[2])
-        size = size[0], labels.shape[2]
+    pixels = coarse[0].size * size[0] * size[1] / (region.bbox[2] * region.bbox[3])
+    drawn = []
     for grown, partition, label, small in zip(trees, partitions, labels, coarse, strict=True):
         area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
         share: FloatArray = np.divide(area, pixels, dtype=np.float64)
         roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
         distance = grown.distance[partition.order]
         score = merit(distance, share, roughness, mean, cut, blank)
-        runs = cluster_runs(label, partition.up, box, size)
-        yield Drawn(grown.candidates.take(partition.order), score, *runs, columns)
+        candidates = grown.candidates.take(partition.order)
+        drawn.append(Drawn(region, candidates, score, label, partition.up))
+    return drawn
 
 
 def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer.forest import Drawn, Grown, each_drawn
+from unsam_cli.conquer.forest import Drawn, Grown, draw
 from unsam_cli.conquer.guide import Guide
+from unsam_cli.conquer.pixels import cluster_runs
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Region
 from unsam_cli.rle import Rle, RunTable, from_runs, repeated, suppress, to_runs
+from unsam_cli.sampling import nearest
 
 AT_ONCE = 500
 """Masks that are compared with those that are kept at a time."""
@@ -36,7 +38,8 @@ class Packed:
     area : (K,) int64
         The areas of `rles`, in pixels.
     columns : (w,) int64, optional
-        See :class:`~unsam_cli.conquer.forest.Drawn`.
+        If given, `rles` show repeated columns of the region once. This is the one for each column
+        of the region's box.
     x : int
         Left side of the region's box, in pixels; where `columns` begin.
     """
@@ -70,16 +73,19 @@ def own_mask(region: Region, size: tuple[int, int]) -> Rle:
 
 def draw_packed(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Packed]:
     """Draw the clusters of the trees of a region, see :func:`~unsam_cli.conquer.forest.draw`."""
-    return [
-        _packed(part, trees[0].region, size) for part in each_drawn(trees, guide, size, narrow=True)
-    ]
+    return [_packed(part, size) for part in draw(trees, guide, size)]
 
 
-def _packed(part: Drawn, region: Region, size: tuple[int, int]) -> Packed:
-    width = size[1] if part.columns is None else int(part.columns[-1]) + 1
-    table = RunTable.from_runs(part.offsets, part.runs, (size[0], width))
+def _packed(part: Drawn, size: tuple[int, int]) -> Packed:
+    box, columns = part.region.bbox, None
+    left, top, wide, tall = box
+    narrow = part.label.shape[1]
+    if narrow < wide:
+        columns, box = nearest(wide, narrow), (0, top, narrow, tall)
+        size = size[0], narrow
+    table = RunTable.from_runs(*cluster_runs(part.label, part.up, box, size), size)
     level = part.candidates.level
-    return Packed(table.to_rles(), part.score, level, table.areas, part.columns, region.bbox[0])
+    return Packed(table.to_rles(), part.score, level, table.areas, columns, left)
 
 
 def packed_masks(

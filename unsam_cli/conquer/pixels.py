@@ -137,6 +137,7 @@ def cluster_runs(
         nearest(wide, labels.shape[1]),
         x * size[0] + y,
     )
+    labels = np.ascontiguousarray(labels.T)
     fill = np.zeros(len(up), dtype=np.int64)
     outline_runs(labels, up, rows, columns, corner, size[0], np.empty((0, 2), dtype=np.int64), fill)
     offsets = np.concatenate([[0], np.cumsum(fill[1:])]).astype(np.int64)
