@@ -8,7 +8,7 @@ import pytest
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from unsam_cli.conquer import packed
+from unsam_cli.conquer import conquer, packed
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
 from unsam_cli.conquer.settings import ConquerSettings, Rule
@@ -231,6 +231,26 @@ def test_masks_of_large_images_are_those_that_all_at_once_would_give(
     assert found.table.to_rles() == wanted.table.to_rles()
     assert found.score.tolist() == wanted.score.tolist()
     assert (found.stage, found.level) == (wanted.stage, wanted.level)
+
+
+@pytest.mark.parametrize("most", [3, 20])
+@pytest.mark.parametrize("refine", ["guided", "none"])
+def test_masks_are_those_that_all_clusters_would_give(
+    most: int, refine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the best clusters are enough (3 masks) or not (all of 20), and how many they are."""
+    noise = np.random.default_rng(0).normal(size=(16, 16, 6)).astype(np.float32)
+    records = [record(LABEL), Record((0, 0, 128, 128), None, 1.0, noise), tile_of(0, 0, 64)]
+    settings = ConquerSettings(nms_iou=0.3, max_masks=most, refine=refine)
+    found = []
+    for first in (1, 2, 1000):
+        monkeypatch.setattr(conquer, "FIRST", first)
+        found.append(conquer_image(records, PICTURE, (128, 128), settings))
+    assert len(found[2]) == most
+    for masks in found[:2]:
+        assert masks.table.to_rles() == found[2].table.to_rles()
+        assert masks.score.tolist() == found[2].score.tolist()
+        assert (masks.stage, masks.level) == (found[2].stage, found[2].level)
 
 
 def test_levels_scores_and_stages() -> None:
