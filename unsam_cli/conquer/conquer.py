@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from unsam_cli.conquer.forest import Drawn, Grown, best, draw, grow
+from unsam_cli.conquer.drawing import Drawn, best, draw
+from unsam_cli.conquer.forest import Grown, grow
 from unsam_cli.conquer.guide import Guide, Picture
 from unsam_cli.conquer.merge import grid_edges, merge_tree
 from unsam_cli.conquer.packed import draw_packed, own_mask, packed_masks

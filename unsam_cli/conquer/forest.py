@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer._tree_kernels import some_cells
-from unsam_cli.conquer.borders import measure, no_contrast, sharpness_of_edges
+from unsam_cli.conquer.borders import sharpness_of_edges
 from unsam_cli.conquer.guide import Guide
-from unsam_cli.conquer.levels import Candidates, cells, persistent_clusters
+from unsam_cli.conquer.levels import Candidates, persistent_clusters
 from unsam_cli.conquer.merge import PatchGraph, grid_edges
-from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
-from unsam_cli.conquer.ranking import merit, prominence, separation
+from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.conquer.units import unite
@@ -112,98 +108,6 @@ def grow(
             found = found.take(covered & ~severed)
         grown.append(Grown(region, (h, w), tree, found, separation(found, rule)))
     return grown
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The K clusters of a tree on the pixels of a picture.
-
-    Attributes
-    ----------
-    region : Region
-        The region.
-    candidates : Candidates
-        The clusters, in the order of :class:`~unsam_cli.conquer.levels.Partition`.
-    score : (K,) float64
-        Their scores.
-    label : (h, w) int32
-        Cell of each pixel of the region's box, at any size.
-    up : (K + 1,) int64
-        The cluster around each cluster, as in the same class.
-    """
-
-    region: Region
-    candidates: Candidates
-    score: FloatArray
-    label: NDArray[np.int32]
-    up: IntArray
-
-    def take(self, chosen: NDArray[np.bool_]) -> Drawn:
-        """Return some of the clusters, as if the others had never been there."""
-        number, up = some_cells(self.up, chosen)
-        return Drawn(
-            self.region,
-            self.candidates.take(chosen),
-            self.score[chosen],
-            number[self.label],
-            up,
-        )
-
-    def runs(self, size: tuple[int, int]) -> tuple[IntArray, IntArray]:
-        """List the clusters' runs in an image of `size` (H, W), see `cluster_runs`."""
-        return cluster_runs(self.label, self.up, self.region.bbox, size)
-
-
-Clusters = TypeVar("Clusters", Grown, Drawn)
-
-
-def best(parts: Sequence[Clusters], most: int) -> list[Clusters]:
-    """Keep about the `most` clusters of all parts with the highest scores; 0 keeps all."""
-    scores = [part.score for part in parts]
-    total = sum(map(len, scores))
-    if not 0 < most < total:
-        return list(parts)
-    least = np.partition(np.concatenate(scores), total - most)[total - most]
-    return [part.take(score >= least) for part, score in zip(parts, scores, strict=True)]
-
-
-def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Drawn]:
-    """Find the pixels of the clusters of the trees of one region, and score them.
-
-    Parameters
-    ----------
-    trees : sequence of Grown
-        Trees of the same region, and their clusters; at least one.
-    guide : Guide, optional
-        The whole image. Without it borders are those of patches.
-    size : (H, W)
-        Height and width of the image, in pixels.
-
-    Returns
-    -------
-    list of Drawn
-        The clusters of each tree, in another order.
-    """
-    region, (h, w) = trees[0].region, trees[0].grid
-    partitions = [cells(grown.tree, grown.candidates.node) for grown in trees]
-    labels = coarse = np.stack([partition.label.reshape(h, w) for partition in partitions])
-    contrast = no_contrast(h, w)
-    if guide is not None:
-        part = guide.within(region.bbox, size)
-        contrast = part.contrast
-        labels = refine_labels(coarse, part.colours)
-        coarse = np.stack([sample(label, *part.colours.shape[:2]) for label in labels])
-    pixels = coarse[0].size * size[0] * size[1] / (region.bbox[2] * region.bbox[3])
-    drawn = []
-    for grown, partition, label, small in zip(trees, partitions, labels, coarse, strict=True):
-        area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
-        share: FloatArray = np.divide(area, pixels, dtype=np.float64)
-        roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
-        distance = grown.distance[partition.order]
-        score = merit(distance, share, roughness, mean, cut, blank)
-        candidates = grown.candidates.take(partition.order)
-        drawn.append(Drawn(region, candidates, score, label, partition.up))
-    return drawn
 
 
 def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:

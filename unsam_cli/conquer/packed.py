@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsam_cli.conquer.forest import Drawn, Grown, draw
+from unsam_cli.conquer.drawing import Drawn, draw
+from unsam_cli.conquer.forest import Grown
 from unsam_cli.conquer.guide import Guide
 from unsam_cli.conquer.pixels import cluster_runs
 from unsam_cli.conquer.settings import ConquerSettings
@@ -72,7 +73,7 @@ def own_mask(region: Region, size: tuple[int, int]) -> Rle:
 
 
 def draw_packed(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Packed]:
-    """Draw the clusters of the trees of a region, see :func:`~unsam_cli.conquer.forest.draw`."""
+    """Draw the clusters of the trees of a region, see :func:`~unsam_cli.conquer.drawing.draw`."""
     return [_packed(part, size) for part in draw(trees, guide, size)]
 
 
