@@ -1,14 +1,15 @@
 """Compiled part of :mod:`unsam_cli.conquer.votes`.
 
 The weight of a vote depends on two pixels and not on labels, so it is computed once for the label
-images of all trees. Then the votes of a pixel's own label are added up, those of the nearest rows
-first. It has half of all votes for most pixels, and wins without a look at others. Loops over the
-voters of one row are functions with flat arrays and unsigned indices, which the compiler turns into
-vector instructions.
+images of all trees. Then the votes of a pixel's own label are added up. It has half of all votes
+for most pixels, and wins without a look at others.
 
-All functions use these names: `names` (T * V * stride,), the labels of the voters in T label
-images, V rows of `stride` voters; `lanes`, the number of voters in a row of a window; `weight`
-(tall * lanes,), the weights of the votes of a window for one pixel.
+The voters around a row of pixels are kept column by column, `tall` of them in each. So the window
+of every pixel is one piece of memory, and loops over it, with unsigned indices, become vector
+instructions. A row of voters has the same place in all columns, its index modulo `tall`, until
+another row takes it. `shades` (3, n) are the colours of these voters and `names` (T, n) their
+labels in T label images; the window of a pixel starts at `begin`. `weight` (window,) are its votes,
+0 for voters that are not in it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
+CHUNK = 32
+"""Windows are filled up to a multiple of this, which is one of the length of vectors."""
+
 
 @kernel()
 def compete_kernel(
@@ -29,136 +33,131 @@ def compete_kernel(
     colours: Floats,
     near: NDArray[np.bool_],
     rows: IntArray,
+    columns: IntArray,
     nearness: Floats,
     scale: np.float32,
     above: IntArray,
     below: IntArray,
     left: IntArray,
     kind: IntArray,
-    planes: Floats,
-    names: Labels,
-    stride: int,
     out: Labels,
 ) -> None:
     """Write the labels that change to `out`; for the first arguments see `votes.compete`.
 
     `kind` (W,) and `nearness` are those of `votes._kinds`, and `scale` is the factor of `_weigh`.
     ``rows[above:below]`` are the rows of voters around each row of pixels, and `left` (W,) is the
-    first voter around each column. `planes` (3, V * stride) are the voters' colours.
+    first column of voters around each column.
     """
     trees, height, width = labels.shape
-    lanes = nearness.shape[2]
-    red, green, blue = planes[0], planes[1], planes[2]
-    weight = np.zeros(np.max(below - above) * lanes, dtype=np.int32)
-    tried = np.empty(len(weight) + 1, dtype=np.int32)
+    tall = int(np.max(below - above))
+    window = (nearness.shape[2] * tall + CHUNK - 1) // CHUNK * CHUNK
+    shades = np.zeros((3, len(columns) * tall + window), dtype=np.float32)
+    names = np.zeros((trees, shades.shape[1]), dtype=np.int32)
+    falloff = np.zeros((len(nearness), window), dtype=np.float32)
+    weight = np.zeros(window, dtype=np.int32)
+    tried = np.empty(window + 1, dtype=np.int32)
     for y in range(height):
         top, bottom = int(above[y]), int(below[y])
-        middle = top
-        while middle + 1 < bottom and rows[middle + 1] <= y:
-            middle += 1
+        for v in range(below[y - 1] if y > 0 else 0, bottom):
+            _replace(labels, colours, rows[v], columns, v % tall, tall, shades, names)
+        _arrange(nearness, rows, y, top, bottom, tall, falloff)
         for x in range(width):
             some = False
             for t in range(trees):
                 some |= near[t, y, x]
             if not some:
                 continue
-            a, b, c = colours[y, x, 0], colours[y, x, 1], colours[y, x, 2]
-            begin, total = top * stride + left[x], 0
-            for v in range(bottom - top):
-                beside = nearness[kind[x], abs(rows[top + v] - y)]
-                base, at = np.uint64(begin + v * stride), np.uint64(v * lanes)
-                total += _weigh(red, green, blue, base, a, b, c, scale, beside, weight, at)
+            begin = np.uint64(left[x] * tall)
+            total = _weigh(shades, begin, colours, y, x, falloff, kind[x], scale, weight)
             for t in range(trees):
-                if not near[t, y, x]:
-                    continue
-                own, here = labels[t, y, x], t * len(red) + begin
-                mine = _tally(
-                    names, here, stride, middle - top, bottom - top, lanes, own, weight, total
-                )
+                own = labels[t, y, x]
+                mine = _tally(names, t, begin, own, weight) if near[t, y, x] else total
                 if 2 * mine < total:
                     out[t, y, x] = _winner(
-                        names, here, stride, bottom - top, lanes, own, mine, total, weight, tried
+                        names, t, begin, top, bottom, tall, own, mine, total, weight, tried
                     )
 
 
 @kernel()
+def _replace(
+    labels: Labels,
+    colours: Floats,
+    row: int,
+    columns: IntArray,
+    place: int,
+    tall: int,
+    shades: Floats,
+    names: Labels,
+) -> None:
+    """Replace the voters at a place in all columns by those in a row of pixels."""
+    for k in range(len(columns)):
+        for c in range(3):
+            shades[c, k * tall + place] = colours[row, columns[k], c]
+        for t in range(len(labels)):
+            names[t, k * tall + place] = labels[t, row, columns[k]]
+
+
+@kernel()
+def _arrange(
+    nearness: Floats, rows: IntArray, y: int, top: int, bottom: int, tall: int, falloff: Floats
+) -> None:
+    """Write `nearness`, (K, R + 1, lanes), in the order of windows for row y to (K, window)."""
+    for v in range(bottom - tall, bottom):
+        for kind in range(len(nearness)):
+            for lane in range(nearness.shape[2]):
+                value = nearness[kind, abs(rows[v] - y), lane] if v >= top else 0.0
+                falloff[kind, lane * tall + v % tall] = value
+
+
+@kernel()
 def _weigh(
-    red: Floats,
-    green: Floats,
-    blue: Floats,
-    base: np.uint64,
-    a: np.float32,
-    b: np.float32,
-    c: np.float32,
+    shades: Floats,
+    begin: np.uint64,
+    colours: Floats,
+    y: int,
+    x: int,
+    falloff: Floats,
+    kind: int,
     scale: np.float32,
-    nearness: Floats,
     weight: Labels,
-    at: np.uint64,
 ) -> int:
-    """Write the weights of the votes of a row of voters for colour (a, b, c); return their sum.
+    """Write the weights of the votes of a window for pixel (y, x); return their sum.
 
     The weight by colour is (1 - scale * d) to the power of 64, d the squared distance: nearly a
     Gaussian, but made of operations that are exact on all machines and fit vector instructions.
     """
-    one, nothing = np.float32(1.0), np.float32(0.0)
-    total = np.int32(0)
-    for k in range(np.uint64(len(nearness))):
-        da, db, dc = red[base + k] - a, green[base + k] - b, blue[base + k] - c
+    one, nothing, total = np.float32(1.0), np.float32(0.0), np.int32(0)
+    a, b, c = colours[y, x, 0], colours[y, x, 1], colours[y, x, 2]
+    for k in range(np.uint64(len(weight))):
+        da, db = shades[0, begin + k] - a, shades[1, begin + k] - b
+        dc = shades[2, begin + k] - c
         close = one - (da * da + db * db + dc * dc) * scale
         close = close if close > nothing else nothing
         for _ in range(6):
             close = close * close
-        vote = np.int32(close * nearness[k])
-        weight[at + k] = vote
+        vote = np.int32(close * falloff[kind, k])
+        weight[k] = vote
         total = np.int32(total + vote)
     return int(total)
 
 
 @kernel()
-def _row(
-    names: Labels, base: np.uint64, lanes: np.uint64, name: np.int32, weight: Labels, at: np.uint64
-) -> int:
-    """Sum of the votes for label `name` in one row of voters."""
+def _tally(names: Labels, tree: int, begin: np.uint64, name: np.int32, weight: Labels) -> int:
+    """Sum of the votes for label `name` in a window."""
     votes = np.int32(0)
-    for k in range(lanes):
-        votes = np.int32(votes + (weight[at + k] if names[base + k] == name else np.int32(0)))
+    for k in range(np.uint64(len(weight))):
+        votes = np.int32(votes + (weight[k] if names[tree, begin + k] == name else np.int32(0)))
     return int(votes)
-
-
-@kernel()
-def _tally(
-    names: Labels,
-    begin: int,
-    stride: int,
-    middle: int,
-    tall: int,
-    lanes: int,
-    name: np.int32,
-    weight: Labels,
-    total: int,
-) -> int:
-    """Sum of the votes for label `name`, from row `middle` outwards until it has half of all."""
-    votes, low, high = 0, middle, middle + 1
-    count = np.uint64(lanes)
-    while (low >= 0 or high < tall) and 2 * votes < total:
-        if low >= 0:
-            base, at = np.uint64(begin + low * stride), np.uint64(low * lanes)
-            votes += _row(names, base, count, name, weight, at)
-            low -= 1
-        if high < tall:
-            base, at = np.uint64(begin + high * stride), np.uint64(high * lanes)
-            votes += _row(names, base, count, name, weight, at)
-            high += 1
-    return votes
 
 
 @kernel()
 def _winner(
     names: Labels,
-    begin: int,
-    stride: int,
+    tree: int,
+    begin: np.uint64,
+    above: int,
+    below: int,
     tall: int,
-    lanes: int,
     own: np.int32,
     mine: int,
     total: int,
@@ -167,27 +166,25 @@ def _winner(
 ) -> np.int32:
     """Return the label with the most of `total` votes, of which `mine` are for `own`.
 
-    Labels are counted in the order of the window until those left cannot win. `tried` is working
-    memory.
+    Labels are counted in the order of the window, from row `above` to `below`, until those left
+    cannot win. `tried` is working memory.
     """
     name, most, rest, count = own, mine, total - mine, 1
     tried[0] = own
-    for v in range(tall):
-        for k in range(lanes):
-            new = names[begin + v * stride + k]
-            if new == tried[count - 1] or weight[v * lanes + k] == 0:
+    for v in range(above, below):
+        for place in range(v % tall, len(weight), tall):
+            k = np.uint64(place)
+            new = names[tree, begin + k]
+            if new == tried[count - 1] or weight[k] == 0:
                 continue
-            slot = 0
-            while slot < count and tried[slot] != new:
-                slot += 1
-            if slot < count:
+            known = 0
+            while known < count and tried[known] != new:
+                known += 1
+            if known < count:
                 continue
             tried[count] = new
             count += 1
-            votes = 0
-            for row in range(v, tall):
-                base, at = np.uint64(begin + row * stride), np.uint64(row * lanes)
-                votes += _row(names, base, np.uint64(lanes), new, weight, at)
+            votes = _tally(names, tree, begin, new, weight)
             if votes > most:
                 name, most = new, votes
             rest -= votes

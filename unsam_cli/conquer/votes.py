@@ -11,8 +11,6 @@ Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
-LANES = 8
-"""The voters of a row are padded, with weight 0, to a multiple of this length of vectors."""
 SUM = 1 << 31
 """The weights of all votes for a pixel add up to less."""
 
@@ -42,16 +40,10 @@ def compete(
     left, right = _window(columns, width, falloff.shape[1] - 1)
     voters = np.max(below - above) * np.max(right - left)
     kind, nearness = _kinds(columns, left, right, falloff * ((SUM - 1) // voters))
-    padded = len(columns) + nearness.shape[2]
-    planes = np.zeros((3, len(rows), padded), dtype=np.float32)
-    planes[:, :, : len(columns)] = colours[rows].take(columns, axis=1).transpose(2, 0, 1)
-    names = np.zeros((len(labels), len(rows), padded), dtype=np.int32)
-    names[:, :, : len(columns)] = labels[:, rows].take(columns, axis=2)
     scale = np.float32(1 / (128 * contrast**2))
     out = labels.copy()
     compete_kernel(
-        *(labels, colours, near, rows, nearness, scale, above, below, left, kind),
-        *(planes.reshape(3, -1), names.ravel(), padded, out),
+        *(labels, colours, near, rows, columns, nearness, scale, above, below, left, kind, out)
     )
     return out
 
@@ -70,8 +62,7 @@ def _kinds(
     Return the kind of each column, (W,), and the falloff of each kind's voters in each row that is
     near enough, (K, R + 1, lanes).
     """
-    lanes = (int(np.max(right - left)) + LANES - 1) // LANES * LANES
-    voter = left[:, None] + np.arange(lanes)
+    voter = left[:, None] + np.arange(np.max(right - left))
     distance = np.abs(columns[np.minimum(voter, len(columns) - 1)] - np.arange(len(left))[:, None])
     beside = np.where(voter < right[:, None], distance, falloff.shape[1])
     kinds, kind = np.unique(beside, axis=0, return_inverse=True)
