@@ -240,15 +240,57 @@ def test_a_page_is_not_decoded_as_a_whole(
     assert max(read) < H // 2
 
 
-def test_transparency_and_small_reductions_are_left_to_others(
-    tmp_path: Path, rgb: NDArray[np.uint8]
-) -> None:
+def test_small_reductions_are_left_to_others(tmp_path: Path, rgb: NDArray[np.uint8]) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, rgb, photometric="rgb")
     assert read_image(path, longest=400).shape == rgb.shape
     alpha = np.dstack([rgb, np.full((H, W), 255, np.uint8)])
-    tifffile.imwrite(path, alpha, photometric="rgb", extrasamples=["unassalpha"])
+    tifffile.imwrite(path, alpha, photometric="rgb", extrasamples=["assocalpha"])
     assert read_image(path, longest=50).shape == rgb.shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "bands"),
+    [
+        *product(["one strip", "tiles"], ["mask", "smooth", "infrared", "grey", "palette"]),
+        *(("strips", "mask"), ("planes", "infrared"), ("turned", "palette"), ("turned", "mask")),
+    ],
+)
+def test_transparency_and_palettes_are_as_those_of_the_whole_picture(
+    tmp_path: Path,
+    rgb: NDArray[np.uint8],
+    kind: str,
+    bands: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path, how = tmp_path / "a.tif", KINDS[kind]
+    if bands == "palette":
+        table = np.random.default_rng(1).integers(0, 2**16, (3, 256), dtype=np.uint16)
+        how = {k: v for k, v in how.items() if k != "planarconfig"}
+        tifffile.imwrite(path, rgb[..., 0], photometric="palette", colormap=table, **how)
+    else:
+        alpha = np.where(rgb[..., 1] > 99, 255, 0).astype(np.uint8)
+        if bands == "smooth":
+            alpha[: H // 4] = rgb[: H // 4, :, 2]
+        elif bands == "infrared":
+            alpha = rgb[..., 2]
+        grey = bands == "grey"
+        values = np.dstack([rgb[..., :1] if grey else rgb, alpha])
+        stored = np.moveaxis(values, -1, 0) if kind == "planes" else values
+        seen = "minisblack" if grey else "rgb"
+        how = {"planarconfig": "contig", "extrasamples": ["unassalpha"], **how}
+        tifffile.imwrite(path, stored, photometric=seen, **how)
+    wanted, reduced = read_image(path), whole(path, 50)
+    caplog.clear()
+    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(images, "_loads", None)
+    monkeypatch.setattr(OtherTiff, "read", None)
+    with reading_with(PixelSettings()):
+        found = read_image(path)
+    np.testing.assert_array_equal(found, wanted)
+    assert np.abs(read_image(path, longest=50).astype(int) - reduced).max() <= 1
+    assert ("it is left out" in caplog.text) == (bands == "infrared")
 
 
 @pytest.mark.parametrize("bits", [1, 4])

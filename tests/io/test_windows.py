@@ -40,16 +40,29 @@ def written(path: Path, kind: str, rgb: NDArray[np.uint8]) -> Path:
         "tiles.tif": {"tile": (48, 64), "compression": "zlib"},
         "turned.tif": {"tile": (48, 64), **turned},
         "deep.tif": {"tile": (48, 64)},
+        "alpha.tif": {"tile": (48, 64), "extrasamples": ["unassalpha"]},
     }
     if kind not in how:
         Image.fromarray(rgb).convert("L" if kind == "grey.png" else "RGB").save(path / kind)
     else:
         values = rgb.astype(np.uint16) * 5 if kind == "deep.tif" else rgb
+        values = (
+            np.dstack([rgb, (rgb[..., 0] > 50) * rgb[..., 1]]) if kind == "alpha.tif" else values
+        )
         tifffile.imwrite(path / kind, values, photometric="rgb", **how[kind])
     return path / kind
 
 
-KINDS = ["strips.tif", "tiles.tif", "turned.tif", "deep.tif", "a.png", "grey.png", "a.jpg"]
+KINDS = [
+    "strips.tif",
+    "tiles.tif",
+    "turned.tif",
+    "deep.tif",
+    "alpha.tif",
+    "a.png",
+    "grey.png",
+    "a.jpg",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -48,13 +48,8 @@ def to_rgb(image: Image.Image, name: str = "picture") -> Image.Image:
         return Image.fromarray(scaled(np.asarray(image), name, nodata)).convert("RGB")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
-        if image.format == "TIFF" and not _is_mask(coloured.getchannel("A")):
-            tell_once(
-                "band",
-                "%s: its fourth band is tagged as transparency, but is none: it is left out; "
-                "--bands chooses bands",
-                name,
-            )
+        if image.format == "TIFF" and not hides(np.array(coloured.getchannel("A").histogram())):
+            tell_no_transparency(name)
             return coloured.convert("RGB")
         return over_white(coloured, coloured.getchannel("A"))
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -188,7 +183,16 @@ def nodata_of(tag: object) -> float | None:
         return None
 
 
-def _is_mask(alpha: Image.Image) -> bool:
-    """Whether a fourth band shows or hides most pixels completely."""
-    counts = alpha.histogram()
-    return counts[0] + counts[255] >= _MASKS * sum(counts)
+def hides(counts: NDArray[np.int64]) -> bool:
+    """Whether a fourth band shows or hides most pixels completely; `counts` is its histogram."""
+    return bool(counts[0] + counts[255] >= _MASKS * counts.sum())
+
+
+def tell_no_transparency(name: str) -> None:
+    """Say that the last band of a picture is left out."""
+    tell_once(
+        "band",
+        "%s: its fourth band is tagged as transparency, but is none: it is left out; "
+        "--bands chooses bands",
+        name,
+    )

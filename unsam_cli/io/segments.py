@@ -15,15 +15,14 @@ from PIL import Image, ImageFile
 from unsam_cli.io.deep import is_deep
 from unsam_cli.io.orientation import upright
 from unsam_cli.io.pixels import SAMPLE, limits_of, nodata_of, scaled
+from unsam_cli.io.segment_colours import Colours, are_known, is_alike, is_plain
 from unsam_cli.io.segment_rows import SEPARATE, is_raw, rows_of
 from unsam_cli.io.settings import pixel_settings
-from unsam_cli.io.small_tiff import JPEG, YCBCR, pillow_decodes
+from unsam_cli.io.small_tiff import pillow_decodes
 from unsam_cli.io.tiff import NODATA, OtherTiff, bands_of, orientation_of, page_of
 
 _ROWS = 256  # pixels; a row of tiles can be higher
-_GREY, _RGB = 1, 2  # values of the tag PhotometricInterpretation
 _LOSSLESS = (1, 5, 8, 32773, 32946)  # plain, LZW, Deflate, PackBits
-_BITS = (8, 16, 32, 64)  # per value; Pillow stretches values of fewer bits than 8
 _MOST = 2**24  # values of a strip that is decoded again for each of its blocks
 _HALF = 1 << 15  # 16-bit colours below this are dark: their upper bytes are not enough
 
@@ -37,8 +36,9 @@ def is_large(height: int, width: int) -> bool:
     return height * width >= LARGE
 
 
-Levels = tuple[tuple[float, float] | None, bool]
-"""The values that become black and white, and whether values are cut to their upper 8 bits."""
+Levels = tuple[tuple[float, float] | None, bool, bool]
+"""The values that become black and white, whether values are cut to their upper 8 bits, and whether
+the last band is a transparency."""
 
 
 class Segments:
@@ -70,15 +70,18 @@ class Segments:
         tag = page.tags.get(NODATA)
         self._nodata = nodata_of(None if tag is None else tag.value)
         self._ends: tuple[float, float] | None = None
+        self._colours = Colours(page, name) if are_known(page) else None
 
     @property
     def levels(self) -> Levels:
         """What :meth:`measure` has found, for other segments of the same page."""
-        return self._ends, self._cut
+        return self._ends, self._cut, self._colours is not None and self._colours.hide
 
     @levels.setter
     def levels(self, found: Levels) -> None:
-        self._ends, self._cut = found
+        self._ends, self._cut, hide = found
+        if self._colours is not None:
+            self._colours.hide = hide
 
     @property
     def is_turned(self) -> bool:
@@ -95,6 +98,8 @@ class Segments:
 
     def measure(self) -> None:
         """Find how values become 8 bits, if that depends on all of them, as if in memory."""
+        if self._colours is not None:
+            self._colours.measure(values for _, values in self._rows(1))
         if self._page.dtype == np.uint8:
             return
         if (given := pixel_settings().range) is not None:
@@ -117,7 +122,7 @@ class Segments:
         top, left = row * high, column * wide
         bottom, right = min(top + high, height), min(left + wide, width)
         values = rows_of(self._page, self._stream, top, bottom, slice(left, right))
-        return _means(self._scaled(bands_of(values, self.name)), 1)
+        return _means(self._scaled(self._bands(values)), 1)
 
     def reduced(self, factor: int) -> NDArray[np.uint8]:
         """Return the means of blocks of factor x factor pixels, (h, w, 3) uint8, not turned."""
@@ -135,6 +140,12 @@ class Segments:
 
         The number of rows is a multiple of `factor`, but for the last block.
         """
+        return ((top, self._bands(values)) for top, values in self._rows(factor))
+
+    def _bands(self, values: NDArray[Any]) -> NDArray[Any]:
+        return bands_of(values, self.name) if self._colours is None else self._colours.rgb(values)
+
+    def _rows(self, factor: int) -> Iterator[tuple[int, NDArray[Any]]]:
         begin, rest, height, step = 0, None, self.size[0], self.cell[0]
         for top in range(0, height, step):
             bottom = min(top + step, height)
@@ -142,7 +153,7 @@ class Segments:
             rows = rows if rest is None else np.concatenate([rest, rows])
             count = len(rows) if bottom == height else len(rows) // factor * factor
             if count:
-                yield begin, bands_of(rows[:count], self.name)
+                yield begin, rows[:count]
             begin, rest = begin + count, rows[count:]
 
     def _scaled(self, values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -168,10 +179,10 @@ def segments_of(
         return None
     stream.seek(0)
     page = page_of(list(tifffile.TiffFile(stream).pages), name)
-    if not _is_plain(page) or not _is_decodable(page, exact=exact):
+    if not is_plain(page) or not _is_decodable(page, exact=exact):
         return None
     deep = not isinstance(image, OtherTiff) and is_deep(image)
-    if exact and not (isinstance(image, OtherTiff) or _alike(image, page)):
+    if exact and not (isinstance(image, OtherTiff) or is_alike(image, page)):
         return None
     return Segments(page, stream, name, cut=exact and deep and page.planarconfig != SEPARATE)
 
@@ -209,15 +220,6 @@ def in_blocks(
     return np.ascontiguousarray(upright(found.reduced(factor), found.turn))
 
 
-def _is_plain(page: Any) -> bool:
-    """Whether values are grey or RGB, in whole bytes, without transparency and depth."""
-    alpha = page.dtype == np.uint8 and any(kind in (1, 2) for kind in page.extrasamples)
-    kinds = (_GREY, _RGB, YCBCR) if page.compression == JPEG else (_GREY, _RGB)
-    sound = page.photometric in kinds and page.imagedepth == 1 and page.dtype is not None
-    sound = sound and page.bitspersample in _BITS and page.dtype.kind != "c"
-    return sound and (not alpha or pixel_settings().bands is not None)
-
-
 def _is_decodable(page: Any, *, exact: bool) -> bool:
     if is_raw(page):
         return True
@@ -233,13 +235,6 @@ def _is_decodable(page: Any, *, exact: bool) -> bool:
     except Exception:  # without the package that decodes it
         return False
     return True
-
-
-def _alike(image: ImageFile.ImageFile, page: Any) -> bool:
-    """Whether Pillow makes the same of a whole page as this does of its segments."""
-    if image.mode in ("L", "RGB"):
-        return True
-    return image.mode.startswith(("I", "F")) and page.dtype in (np.uint16, np.int16, np.float32)
 
 
 def _means(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
