@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from support import draw_scene
+from support import Invoke, draw_scene
 
 import unsam_cli as unsam
 from unsam_cli.cli import cli
@@ -74,6 +74,18 @@ def test_segment_finds_the_masks_of_the_pipe(masks: unsam.Masks, piped: dict[str
     filtered = masks.filter(max_masks=5).to_coco()["info"]["unsam"]["history"]
     assert filtered[:-1] == piped["info"]["unsam"]["history"]
     assert filtered[-1]["command"].startswith("unsam filter --min-area 0")
+
+
+def test_with_tiles_borders_follow_the_image(folder: Path, invoke: Invoke) -> None:
+    found = unsam.segment(folder / "photo.png", tile="64", **SMALL).to_coco()
+    words = [f"--extract-features.{word}=128" for word in ("size", "region-size")]
+    tiled = ["--extract-features.tile", "64", "--no-report", "-o", folder / "out"]
+    ran = invoke("run", folder / "photo.png", *words, *tiled)
+    assert ran.exit_code == 0, ran.stderr
+    piped = json.loads((folder / "out" / "masks.json").read_bytes())
+    assert "guide" in piped["info"]["unsam"]["history"][-1]["inputs"]
+    assert found["info"] == piped["info"]
+    assert without_nulls(found) == without_nulls(piped)
 
 
 def test_the_stages_one_by_one_are_segment(folder: Path, masks: unsam.Masks) -> None:

@@ -9,7 +9,7 @@ from unsam_cli.api.masks import Masks
 from unsam_cli.api.options import settings_from, step_from
 from unsam_cli.api.patches import Features, as_backbone, features
 from unsam_cli.backbones import Backbone
-from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.settings import UNGUIDED, ConquerSettings
 from unsam_cli.conquer.stage import conquer_records, guide_of
 from unsam_cli.conquer.stage import refinement_for as refinement_of_parts
 from unsam_cli.divide.draw import draw_cuts, refinement_for, whole_image
@@ -18,7 +18,8 @@ from unsam_cli.divide.settings import DivideSettings
 from unsam_cli.errors import UsageError
 from unsam_cli.extraction.settings import OF_PARTS
 from unsam_cli.found_masks import annotate
-from unsam_cli.io.pictures import ImageLike, as_picture
+from unsam_cli.io.pictures import ImageLike, Picture, as_picture
+from unsam_cli.io.windows import close, open_windows
 from unsam_cli.run.parallel import spread
 from unsam_cli.run.resources import usable_cpus
 from unsam_cli.run.seeds import image_seed
@@ -104,7 +105,7 @@ def conquer(
     ----------
     features : Features
         Of regions: ``features(image, regions=objects, whole_image=True)``. Features of a whole
-        image alone are one region.
+        image alone are one region. If there are tiles, borders follow the image, not its preview.
     settings : ConquerSettings, optional
         The options as one object, instead of by name.
     weights : str, optional
@@ -133,14 +134,26 @@ def conquer(
         raise UsageError(f"conquer takes Features, not {type(features).__name__}")
     settings = settings_from(ConquerSettings, settings or options)
     entry = features.entry
-    picture = guide_of(entry, settings)
     refinement, inputs = refinement_of_parts(settings, weights)
+    if (original := _original(features, settings)) is None:
+        picture = guide_of(entry, settings)
+    else:
+        picture, inputs = open_windows(original), {"guide": "originals", **inputs}
     with spread(1, usable_cpus()) as (mapper, _):
         found = conquer_records(
             features.records, picture, features.size, settings, refinement, mapper=mapper
         )
+    if picture is not None:
+        close(picture)
     history = [*features.history, step_from("conquer", settings, inputs=inputs, seed=0)]
     return Masks(annotate(entry.id, found), entry, features.picture, history)
+
+
+def _original(features: Features, settings: ConquerSettings) -> Picture | None:
+    """Return the image that borders follow; None if the preview is enough, as without tiles."""
+    followed = settings.refine != "none" and (settings.preset, settings.refine) != UNGUIDED
+    tiled = any(record.is_tile(*features.size) for record in features.records)
+    return features.picture if followed and tiled else None
 
 
 def segment(
@@ -157,7 +170,8 @@ def segment(
     """Segment an image into everything it contains, from objects to parts of parts.
 
     The masks are those of the pipe of commands ``extract-features | divide | extract-features
-    --regions - --whole-image | conquer`` with the same options.
+    --regions - --whole-image | conquer`` with the same options; with `tile`, those of
+    ``conquer --images``.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from unsam_cli.cli.defaults import origin
+from unsam_cli.conquer.settings import UNGUIDED
 from unsam_cli.convert.formats import CHECKPOINT, OUTLINED, Request, parse_request
 from unsam_cli.errors import UsageError
 from unsam_cli.models.settings import CONDINST
@@ -117,7 +118,7 @@ RULES: dict[str, tuple[Idle, ...]] = {
         Idle("max_masks", lambda values: values["preset"] == "paper", "with --preset paper"),
         Idle(
             "images",
-            lambda values: values["preset"] == "paper" and values["refine"] == "guided",
+            lambda values: (values["preset"], values["refine"]) == UNGUIDED,
             "with --preset paper, whose masks are not guided",
         ),
         Idle(

@@ -14,6 +14,9 @@ Preset = Literal["default", "tidy", "paper"]
 TIDY = {"nms_iou": 0.7, "max_masks": 50}
 """Defaults of other options with the preset ``tidy``; whoever names an option chooses it."""
 
+UNGUIDED = ("paper", "guided")
+"""Preset and refinement for which borders follow no picture."""
+
 PAPER_WINDOW = 5
 """Window of the NMS: the published code compares a mask with the next four by area."""
 
