@@ -54,20 +54,33 @@ class Contrast:
 def contrast_of(colours: Floats) -> Contrast:
     """Measure the contrast at every edge between pixels, (H, W, 3) float32 in CIELAB."""
     height, width, _ = colours.shape
-    soft = smooth(colours, SMOOTHING)
     across: Floats = np.full((height, width + 1), -1, dtype=np.float32)
     down: Floats = np.full((height + 1, width), -1, dtype=np.float32)
-    before, after = _sides(width)
-    across[:, 1:-1] = np.linalg.norm(soft[:, after] - soft[:, before], axis=2)
-    before, after = _sides(height)
-    down[1:-1] = np.linalg.norm(soft[after] - soft[before], axis=2)
+    _compare(smooth(colours, SMOOTHING), across, down)
     return Contrast(across, down)
 
 
-def _sides(length: int) -> tuple[IntArray, IntArray]:
-    """Return the pixels to compare at the edges before pixels 1, 2, ..., inside the picture."""
-    edges = np.arange(1, length)
-    return np.maximum(edges - GAP, 0), np.minimum(edges + GAP - 1, length - 1)
+@kernel()
+def _compare(soft: Floats, across: Floats, down: Floats) -> None:
+    """Write the contrast at the edges inside a picture, (H, W, 3), see `Contrast`."""
+    height, width, _ = soft.shape
+    for y in range(height):
+        for x in range(1, width):
+            across[y, x] = _distance(soft, y, max(x - GAP, 0), y, min(x + GAP, width) - 1)
+    for y in range(1, height):
+        for x in range(width):
+            down[y, x] = _distance(soft, max(y - GAP, 0), x, min(y + GAP, height) - 1, x)
+
+
+@kernel()
+def _distance(soft: Floats, y: int, x: int, v: int, u: int) -> np.float32:
+    """Distance of the colours of pixels (y, x) and (v, u)."""
+    total = np.float32(0.0)
+    for c in range(3):
+        difference = soft[v, u, c] - soft[y, x, c]
+        total += difference * difference
+    distance: np.float32 = np.sqrt(total)
+    return distance
 
 
 def no_contrast(height: int, width: int) -> Contrast:
