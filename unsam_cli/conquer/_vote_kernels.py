@@ -40,16 +40,16 @@ def compete_kernel(
     below: IntArray,
     left: IntArray,
     kind: IntArray,
+    tall: int,
     out: Labels,
 ) -> None:
     """Write the labels that change to `out`; for the first arguments see `votes.compete`.
 
     `kind` (W,) and `nearness` are those of `votes._kinds`, and `scale` is the factor of `_weigh`.
     ``rows[above:below]`` are the rows of voters around each row of pixels, and `left` (W,) is the
-    first column of voters around each column.
+    first column of voters around each column; there are at most `tall` rows for a pixel.
     """
     trees, height, width = labels.shape
-    tall = int(np.max(below - above))
     window = (nearness.shape[2] * tall + CHUNK - 1) // CHUNK * CHUNK
     shades = np.zeros((3, len(columns) * tall + window), dtype=np.float32)
     names = np.zeros((trees, shades.shape[1]), dtype=np.int32)

@@ -38,12 +38,13 @@ def compete(
     _, height, width = labels.shape
     above, below = _window(rows, height, len(falloff) - 1)
     left, right = _window(columns, width, falloff.shape[1] - 1)
-    voters = np.max(below - above) * np.max(right - left)
-    kind, nearness = _kinds(columns, left, right, falloff * ((SUM - 1) // voters))
+    tall, wide = int(np.max(below - above)), int(np.max(right - left))
+    kind, nearness = _kinds(columns, left, right, falloff * ((SUM - 1) // (tall * wide)))
     scale = np.float32(1 / (128 * contrast**2))
     out = labels.copy()
     compete_kernel(
-        *(labels, colours, near, rows, columns, nearness, scale, above, below, left, kind, out)
+        *(labels, colours, near, rows, columns, nearness, scale, above, below, left, kind, tall),
+        out,
     )
     return out
 
