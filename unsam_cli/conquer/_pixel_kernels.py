@@ -11,6 +11,8 @@ Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
+LARGE, UNKNOWN = -1, -2
+"""What stands for no small piece, and for a pixel that has not been visited."""
 MAX_LABELS = 64
 """Most labels that compete for a small piece: the first ones found along its border."""
 
@@ -47,38 +49,58 @@ def _slot(names: Labels, votes: IntArray, count: int, name: int) -> int:
 
 
 @kernel()
-def _pieces(labels: Labels) -> tuple[Labels, Labels, IntArray]:
-    """Find the P 4-connected pieces of equal labels.
+def _flood(labels: Labels, least: int, number: int, piece: Labels, pixels: Labels, at: int) -> int:
+    """List the pixels of the piece to which pixel ``pixels[at]`` belongs, from `at` on.
 
-    Return the piece of each pixel, (H, W); rows and columns of all pixels, piece by piece,
-    (H * W, 2); and where each piece begins in that list, (P + 1,).
+    Return where the list ends; or `at`, and mark those found as `LARGE`, if there are `least` or
+    more. `piece` (H, W) and `pixels` (H * W, 2) are those of `_small_pieces`.
     """
     height, width = labels.shape
-    piece = np.full((height, width), -1, dtype=np.int32)
+    name, size, done, large = labels[pixels[at, 0], pixels[at, 1]], at + 1, at, False
+    piece[pixels[at, 0], pixels[at, 1]] = number
+    while done < size and not large:
+        y, x = pixels[done, 0], pixels[done, 1]
+        done += 1
+        for side in range(4):
+            v = y + (side == 0) - (side == 1)
+            u = x + (side == 2) - (side == 3)
+            if 0 <= v < height and 0 <= u < width and labels[v, u] == name:
+                large |= piece[v, u] == LARGE
+                if piece[v, u] == UNKNOWN:
+                    piece[v, u] = number
+                    pixels[size, 0], pixels[size, 1] = v, u
+                    size += 1
+        large |= size - at >= least
+    for k in range(at, size if large else at):
+        piece[pixels[k, 0], pixels[k, 1]] = LARGE
+    return at if large else size
+
+
+@kernel()
+def _small_pieces(labels: Labels, least: int) -> tuple[Labels, Labels, IntArray]:
+    """Find the P 4-connected pieces of equal labels with fewer than `least` pixels.
+
+    Return the piece of each pixel, (H, W), `LARGE` for none; rows and columns of their pixels,
+    piece by piece, (H * W, 2); and where each piece begins in that list, (P + 1,).
+    """
+    height, width = labels.shape
+    piece = np.full((height, width), UNKNOWN, dtype=np.int32)
     pixels = np.empty((height * width, 2), dtype=np.int32)
     begin = np.zeros(height * width + 1, dtype=np.int64)
-    count = size = done = 0
-    for y0 in range(height):
-        for x0 in range(width):
-            if piece[y0, x0] >= 0:
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            if piece[y, x] >= 0:
                 continue
-            name = labels[y0, x0]
-            piece[y0, x0] = count
-            pixels[size, 0], pixels[size, 1] = y0, x0
-            size += 1
-            while done < size:
-                y, x = pixels[done, 0], pixels[done, 1]
-                done += 1
-                for side in range(4):
-                    v = y + (side == 0) - (side == 1)
-                    u = x + (side == 2) - (side == 3)
-                    inside = 0 <= v < height and 0 <= u < width
-                    if inside and labels[v, u] == name and piece[v, u] < 0:
-                        piece[v, u] = count
-                        pixels[size, 0], pixels[size, 1] = v, u
-                        size += 1
-            count += 1
-            begin[count] = size
+            name, at = labels[y, x], begin[count]
+            if (x > 0 and labels[y, x - 1] == name) or (y > 0 and labels[y - 1, x] == name):
+                piece[y, x] = LARGE  # small pieces are found whole, at their first pixel
+                continue
+            pixels[at, 0], pixels[at, 1] = y, x
+            end = _flood(labels, least, count, piece, pixels, at)
+            if end > at:
+                count += 1
+                begin[count] = end
     return piece, pixels, begin[: count + 1].copy()
 
 
@@ -104,7 +126,8 @@ def _heir(
         for side in range(4):
             v = y + (side == 0) - (side == 1)
             u = x + (side == 2) - (side == 3)
-            if 0 <= v < height and 0 <= u < width and not small[piece[v, u]]:
+            inside = 0 <= v < height and 0 <= u < width
+            if inside and (piece[v, u] < 0 or not small[piece[v, u]]):
                 slot = _slot(names, votes, count, labels[v, u])
                 if slot >= 0:
                     votes[slot] += 1
@@ -123,16 +146,12 @@ def remove_specks(labels: Labels, least: int) -> None:
     All small pieces that touch a large one change together, then those that touch these, and so
     on; so the result does not depend on the order of the pieces. `labels` is (H, W) int32.
     """
-    piece, pixels, begin = _pieces(labels)
+    piece, pixels, begin = _small_pieces(labels, least)
     names = np.empty(MAX_LABELS, dtype=np.int32)
     votes = np.empty(MAX_LABELS, dtype=np.int64)
-    small = np.empty(len(begin) - 1, dtype=np.bool_)
-    waiting, heirs = np.empty(len(small), dtype=np.int64), np.empty(len(small), dtype=np.int64)
-    many = 0
-    for k in range(len(small)):
-        small[k] = begin[k + 1] - begin[k] < least
-        waiting[many] = k
-        many += small[k]
+    many = len(begin) - 1
+    small = np.ones(many, dtype=np.bool_)
+    waiting, heirs = np.arange(many), np.empty(many, dtype=np.int64)
     before = -1
     while many != before:
         for k in range(many):
