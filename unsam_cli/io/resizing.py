@@ -6,6 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_GAP = 3.0
+"""Large reductions start with block means; a gap of 3 is indistinguishable from none."""
+_STRIP = 2**22  # pixels that are reduced at once
+
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an image by bicubic interpolation, with antialiasing if it shrinks.
@@ -40,6 +44,20 @@ def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _bicubic(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    # Large reductions start with block means; a gap of 3 is indistinguishable from none.
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.array(image.resize(size[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0))
+    (height, width, _), (h, w) = rgb.shape, size
+    factors = max(1, int(width / w / _GAP)), max(1, int(height / h / _GAP))
+    image = Image.fromarray(_means(rgb, factors))
+    box = (0, 0, width / factors[0], height / factors[1])
+    return np.array(image.resize((w, h), Image.Resampling.BICUBIC, box))
+
+
+def _means(rgb: NDArray[np.uint8], factors: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the means of blocks of some columns and rows, a few rows at a time.
+
+    Pillow would copy the whole picture twice.
+    """
+    if factors == (1, 1):
+        return np.ascontiguousarray(rgb)
+    step = max(1, _STRIP // (rgb.shape[1] * factors[1])) * factors[1]
+    strips = (np.ascontiguousarray(rgb[top : top + step]) for top in range(0, len(rgb), step))
+    return np.concatenate([np.asarray(Image.fromarray(one).reduce(factors)) for one in strips])
