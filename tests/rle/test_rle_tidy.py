@@ -9,7 +9,7 @@ import scipy.ndimage
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from unsam_cli.rle import decode, encode, tidy
+from unsam_cli.rle import decode, encode, piece_of, tidy
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,3 +74,19 @@ def test_holes_and_islands_touch_at_corners(corner: bool) -> None:
 
 def test_an_empty_mask_stays_empty() -> None:
     assert not decode(tidy(encode(np.zeros((5, 5), bool)), 10)).any()
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
+    density=st.floats(0.05, 0.95),
+)
+def test_pieces_are_those_of_whole_arrays(
+    seed: int, height: int, width: int, density: float
+) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < density
+    labels, count = scipy.ndimage.label(mask)
+    found = piece_of(encode(mask), np.argwhere(mask))
+    pairs = set(zip(found.tolist(), labels[mask].tolist(), strict=True))
+    assert len(pairs) == count == len(set(found.tolist()))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
-from unsam_cli.rle import Rle, boxes, decode_window
+from unsam_cli.rle import Rle, boxes, decode_window, piece_of
 
 PointArray = NDArray[np.int64]
 
@@ -58,13 +58,13 @@ def _pieces(rle: Rle, tolerance: float, *, simple: bool) -> list[list[PointArray
     window[1:-1, 1:-1] = decode_window(rle, x, y, w, h)
     points, ends, starts = _trace(window)
     place = np.array([x - 1, y - 1])
-    loops, origins = np.split(points, ends[:-1]), list(starts)
+    loops, origins = np.split(points, ends[:-1]), list(starts + place[::-1])
     if simple:
         parts = [_split(loop) for loop in loops]
         origins = [origin for origin, found in zip(origins, parts, strict=True) for _ in found]
         loops = [part for found in parts for part in found]
     lines = [simplify(loop, tolerance) + place for loop in loops]
-    return [lines] if len(lines) == 1 else _by_piece(window, loops, lines, origins)
+    return [lines] if len(lines) == 1 else _by_piece(rle, loops, lines, origins)
 
 
 def _split(loop: PointArray) -> list[PointArray]:
@@ -87,20 +87,15 @@ def _split(loop: PointArray) -> list[PointArray]:
 
 
 def _by_piece(
-    window: NDArray[np.bool_],
-    loops: list[PointArray],
-    lines: list[PointArray],
-    starts: list[PointArray],
+    rle: Rle, loops: list[PointArray], lines: list[PointArray], starts: list[PointArray]
 ) -> list[list[PointArray]]:
     """Collect the lines of each piece: its outer loop turns right, and those of its holes left."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(window)
-    found: list[list[PointArray]] = [[] for _ in range(count)]
-    for loop, line, (row, column) in zip(loops, lines, starts, strict=True):
-        of_piece = found[labels[row, column] - 1]
+    found: dict[int, list[PointArray]] = {}
+    pieces = piece_of(rle, np.array(starts)).tolist()
+    for loop, line, piece in zip(loops, lines, pieces, strict=True):
+        of_piece = found.setdefault(piece, [])
         of_piece.insert(0 if _twice_area(loop) > 0 else len(of_piece), line)
-    return found
+    return list(found.values())
 
 
 def join(loops: list[PointArray]) -> PointArray:

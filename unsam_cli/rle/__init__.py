@@ -6,7 +6,7 @@
 `geometry`              crop, paste and resize without decoding
 `columns`               repeat columns
 `segmentation`          polygons and other COCO segmentations, checked
-`tidy`                  fill small holes and remove small islands
+`tidy`                  pieces; fill small holes and remove small islands
 `table`                 the runs, areas and boxes of many masks in flat arrays
 `enlarge`, `axes`       enlarge small maps and threshold them, directly to runs
 `overlap`               intersections, IoU, union, non-maximum suppression, parents
@@ -27,7 +27,7 @@ from unsam_cli.rle.pairs import close_pairs
 from unsam_cli.rle.runs import MAX_PIXELS, Rle, from_runs, to_runs
 from unsam_cli.rle.segmentation import from_segmentation, outlined
 from unsam_cli.rle.table import RunTable, area, boxes
-from unsam_cli.rle.tidy import tidy
+from unsam_cli.rle.tidy import piece_of, tidy
 
 __all__ = [
     "MAX_PIXELS",
@@ -54,6 +54,7 @@ __all__ = [
     "outlined",
     "parents",
     "paste",
+    "piece_of",
     "repeated",
     "resize",
     "suppress",

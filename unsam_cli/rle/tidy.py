@@ -1,4 +1,4 @@
-"""Fill small holes and remove small islands of masks on their runs, without decoding."""
+"""Pieces and holes of masks, on their runs, without decoding: the small ones are removed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tidy(rle: Rle, smallest: int) -> Rle:
     sizes = _areas(islands, height)
     kept = sizes >= smallest
     if len(sizes) and not kept.any():
-        labels = _label(islands, height)
+        labels = _label(islands, height, 0)
         kept = labels == labels[sizes.argmax()]
     if kept.all():
         return from_runs(runs, (height, width)) if small.any() else rle
@@ -63,7 +63,7 @@ def _sorted(runs: IntArray) -> IntArray:
 
 def _areas(segments: IntArray, height: int) -> IntArray:
     """Return the area, in pixels, of the component that each segment belongs to."""
-    labels = _label(segments, height)
+    labels = _label(segments, height, 0)
     sums = np.bincount(labels, segments[:, 1] - segments[:, 0], minlength=len(segments))
     return np.asarray(sums[labels], dtype=np.int64)
 
@@ -87,13 +87,44 @@ def _segments(runs: IntArray, height: int) -> IntArray:
     return segments
 
 
+def piece_of(rle: Rle, pixels: IntArray) -> IntArray:
+    """Tell the 4-connected pieces of a mask apart.
+
+    Parameters
+    ----------
+    rle : Rle
+        The mask.
+    pixels : (n, 2) int64
+        Row and column of pixels of the mask.
+
+    Returns
+    -------
+    (n,) int64
+        A number for each pixel, equal for pixels of one piece.
+
+    Raises
+    ------
+    ValueError
+        If the RLE is malformed.
+    """
+    _, height, _ = text_of(rle)
+    segments = _segments(to_runs(rle), height)
+    places = pixels[:, 1] * height + pixels[:, 0]
+    at = np.searchsorted(segments[:, 0], places, side="right") - 1
+    return np.asarray(_label(segments, height, 1)[at], dtype=np.int64)
+
+
 @kernel()
-def _label(segments: IntArray, height: int) -> IntArray:
-    """Return, for each segment of a column, the index of the first one of its component."""
+def _label(segments: IntArray, height: int, shared: int) -> IntArray:
+    """Return, for each segment of a column, the index of the first one of its component.
+
+    Segments of neighbouring columns are of one component if they have `shared` rows or more in
+    common; with 0 they may also touch at a corner.
+    """
     parent = np.arange(len(segments))
     before = 0  # the first segment of the column before that may still touch
     for index in range(len(segments)):
-        start, end = segments[index, 0] - height, segments[index, 1] - height
+        start, end = segments[index, 0] - height + shared, segments[index, 1] - height - shared
         column = segments[index, 0] // height - 1
         while segments[before, 0] // height < column or (
             segments[before, 0] // height == column and segments[before, 1] < start
