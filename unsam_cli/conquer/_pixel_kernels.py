@@ -174,6 +174,7 @@ def outline_runs(
     labels: Labels,
     up: IntArray,
     rows: IntArray,
+    starts: IntArray,
     columns: IntArray,
     corner: int,
     height: int,
@@ -183,10 +184,11 @@ def outline_runs(
     """Find the column-major runs of every cluster of a label image scaled to a box of an image.
 
     `labels` (w, h), with its columns first, and `up` (K + 1,) are those of
-    :class:`unsam_cli.conquer.levels.Partition`.
-    `rows` and `columns` hold the row and column of `labels` for each row and column of the box.
-    `corner` is the column-major index of the box's first pixel in the image, which has `height`
-    rows. `out`, (R, 2) int64, gets start and end (exclusive) of each run.
+    :class:`unsam_cli.conquer.levels.Partition`. `rows` are the rows of `labels` that the box shows,
+    `starts` where each of them starts in the box, and where the box ends; `columns` holds the
+    column of `labels` for each column of the box. `corner` is the column-major index of the box's
+    first pixel in the image, which has `height` rows. `out`, (R, 2) int64, gets start and end
+    (exclusive) of each run.
 
     The function is called twice. With an empty `out` it counts the runs of each cluster into
     `fill`, (K + 1,) int64; then `fill` holds the index of each cluster's first run in `out`, and is
@@ -194,30 +196,27 @@ def outline_runs(
     label end a run, and those that contain only the new label begin one. So the cost grows with the
     number of runs.
     """
-    wide, tall = len(columns), len(rows)
     count_only = len(out) == 0
     stopped = np.full(len(up), -1, dtype=np.int64)
-    for x in range(wide):
-        column = columns[x]
+    for x in range(len(columns)):
         base = corner + x * height
         old = 0
-        for y in range(tall + 1):
-            new = 0
-            if y < tall:
-                new = labels[column, rows[y]]
+        for k in range(len(starts)):
+            new = labels[columns[x], rows[k]] if k < len(rows) else 0
             if new == old:
                 continue
+            place = base + starts[k]
             a, b = old, new
             while a != b:
                 if a > b:  # pre-order: the higher id is no ancestor of the lower one
-                    stopped[a] = base + y
+                    stopped[a] = place
                     if not count_only:
-                        out[fill[a] - 1, 1] = base + y
+                        out[fill[a] - 1, 1] = place
                     a = up[a]
                 else:
-                    if stopped[b] != base + y:
+                    if stopped[b] != place:
                         fill[b] += 1
                         if not count_only:
-                            out[fill[b] - 1, 0] = base + y
+                            out[fill[b] - 1, 0] = place
                     b = up[b]
             old = new

@@ -132,18 +132,16 @@ def cluster_runs(
         Start and end (exclusive) of every run, as column-major pixel indices.
     """
     x, y, wide, tall = box
-    rows, columns, corner = (
-        nearest(tall, labels.shape[0]),
-        nearest(wide, labels.shape[1]),
-        x * size[0] + y,
-    )
+    rows, columns = nearest(tall, labels.shape[0]), nearest(wide, labels.shape[1])
+    starts = np.flatnonzero(np.diff(rows, prepend=-1, append=-1))
+    where = rows[starts[:-1]], starts, columns, x * size[0] + y, size[0]
     labels = np.ascontiguousarray(labels.T)
     fill = np.zeros(len(up), dtype=np.int64)
-    outline_runs(labels, up, rows, columns, corner, size[0], np.empty((0, 2), dtype=np.int64), fill)
+    outline_runs(labels, up, *where, np.empty((0, 2), dtype=np.int64), fill)
     offsets = np.concatenate([[0], np.cumsum(fill[1:])]).astype(np.int64)
     runs = np.empty((offsets[-1], 2), dtype=np.int64)
     if len(runs):
         fill[1:] = offsets[:-1]
-        outline_runs(labels, up, rows, columns, corner, size[0], runs, fill)
+        outline_runs(labels, up, *where, runs, fill)
     offsets = keep_largest(offsets, runs, size[0])
     return offsets, runs[: offsets[-1]]
