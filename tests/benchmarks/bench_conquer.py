@@ -2,8 +2,8 @@
 
 ``python tests/benchmarks/bench_conquer.py [--images N] [--regions N]``
 
-Prints milliseconds of CPU time a region without refinement, and the ratio to the merge kernel alone on the same
-grids in the same process.
+Prints milliseconds of CPU time a region without refinement, and those of the merge kernel alone on
+the same grids in the same process.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Drawn:
             self.region,
             self.candidates.take(chosen),
             self.score[chosen],
-            number[self.label],
+            number.take(self.label),
             up,
         )
 

@@ -89,7 +89,7 @@ def sample(labels: Labels, height: int, width: int) -> Labels:
 
 def _enlarge(labels: Labels, height: int, width: int) -> Labels:
     """Resize a label image by nearest neighbour."""
-    return labels[nearest(height, labels.shape[0])[:, None], nearest(width, labels.shape[1])]
+    return labels.take(nearest(width, labels.shape[1]), axis=1)[nearest(height, labels.shape[0])]
 
 
 def _falloff(patch: tuple[float, float]) -> NDArray[np.float64]:
