@@ -80,10 +80,16 @@ def _default(
     settings: ConquerSettings,
     mapper: MapFunctor,
 ) -> FoundMasks:
-    plant = partial(grow, guide=guide, size=size, settings=settings)
+    whole = False
+
+    def plant(record: Record) -> list[Grown]:
+        rules = _rules(record, whole, size, settings)
+        return grow(record, rules, guide, size, settings)
+
     regions: list[Region] = []
     forest: list[Grown] = []
     for some in _batches(records, AT_ONCE):
+        whole = whole or any(_is_whole(record, size) for record in some)
         regions += [Region(one.bbox, one.rle, one.score) for one in some if not one.is_tile(*size)]
         forest += chain.from_iterable(mapper(plant, some))
     if not forest:
@@ -100,6 +106,19 @@ def _default(
     if len(found) < settings.max_masks and most < sum(len(part.score) for part in drawn):
         found = _distinct(regions, drawn, size, settings, mapper)
     return found
+
+
+def _is_whole(record: Record, size: tuple[int, int]) -> bool:
+    return record.rle is None and not record.is_tile(*size)
+
+
+def _rules(
+    record: Record, whole: bool, size: tuple[int, int], settings: ConquerSettings
+) -> Sequence[Rule]:
+    """Choose the rules for a record; `whole` says whether the whole image is a record, too."""
+    if record.is_tile(*size):
+        return [rule for rule in settings.rules if rule.grid == 1.0]
+    return settings.region_rules if whole and record.rle is not None else settings.rules
 
 
 def _distinct(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -12,14 +13,16 @@ from numpy.typing import NDArray
 from unsam_cli.conquer._tree_kernels import some_cells
 from unsam_cli.conquer.borders import measure, no_contrast
 from unsam_cli.conquer.forest import Grown
-from unsam_cli.conquer.guide import Guide
-from unsam_cli.conquer.levels import Candidates, cells
-from unsam_cli.conquer.pixels import cluster_runs, refine_labels, sample
-from unsam_cli.conquer.ranking import merit
+from unsam_cli.conquer.guide import Guide, Part
+from unsam_cli.conquer.levels import Candidates, Partition, cells
+from unsam_cli.conquer.pixels import cluster_runs, refine_labels, resize_labels, sample
+from unsam_cli.conquer.ranking import growths, merit
+from unsam_cli.conquer.recurrence import recurrence
 from unsam_cli.io.features import Region
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Drawn:
     region: Region
     candidates: Candidates
     score: FloatArray
-    label: NDArray[np.int32]
+    label: Labels
     up: IntArray
 
     def take(self, chosen: NDArray[np.bool_]) -> Drawn:
@@ -92,23 +95,49 @@ def draw(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> 
     list of Drawn
         The clusters of each tree, in another order.
     """
-    region, (h, w) = trees[0].region, trees[0].grid
+    region = trees[0].region
+    part = None if guide is None else guide.within(region.bbox, size)
     partitions = [cells(grown.tree, grown.candidates.node) for grown in trees]
-    labels = coarse = np.stack([partition.label.reshape(h, w) for partition in partitions])
-    contrast = no_contrast(h, w)
-    if guide is not None:
-        part = guide.within(region.bbox, size)
-        contrast = part.contrast
-        labels = refine_labels(coarse, part.colours)
-        coarse = np.stack([sample(label, *part.colours.shape[:2]) for label in labels])
-    pixels = coarse[0].size * size[0] * size[1] / (region.bbox[2] * region.bbox[3])
-    drawn = []
-    for grown, partition, label, small in zip(trees, partitions, labels, coarse, strict=True):
-        area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
-        share: FloatArray = np.divide(area, pixels, dtype=np.float64)
-        roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
-        distance = grown.distance[partition.order]
-        score = merit(distance, share, roughness, mean, cut, blank)
-        candidates = grown.candidates.take(partition.order)
-        drawn.append(Drawn(region, candidates, score, label, partition.up))
-    return drawn
+    labels = _labels(trees, partitions, part)
+    lattice = max(grown.grid for grown in trees)
+    points = np.stack([resize_labels(label, *lattice) for label in labels])
+    return [
+        _drawn(*tree, part, size)
+        for tree in zip(trees, partitions, labels, recurrence(points, partitions), strict=True)
+    ]
+
+
+def _labels(
+    trees: Sequence[Grown], partitions: Sequence[Partition], part: Part | None
+) -> list[Labels]:
+    """Label the pixels of a picture, or the patches if there is none, with cells of each tree."""
+    labels = [
+        partition.label.reshape(grown.grid)
+        for grown, partition in zip(trees, partitions, strict=True)
+    ]
+    if part is None:
+        return labels
+    alike = groupby(labels, key=lambda label: label.shape)
+    return [fine for _, some in alike for fine in refine_labels(np.stack(list(some)), part.colours)]
+
+
+def _drawn(
+    grown: Grown,
+    partition: Partition,
+    label: Labels,
+    recurs: FloatArray,
+    part: Part | None,
+    size: tuple[int, int],
+) -> Drawn:
+    """Score the clusters of one tree, whose recurrence in the others is given."""
+    region, candidates = grown.region, grown.candidates.take(partition.order)
+    contrast = no_contrast(*grown.grid) if part is None else part.contrast
+    small = label if part is None else sample(label, *part.colours.shape[:2])
+    area, length, mean, cut, blank = measure(small, partition.end, partition.up, contrast)
+    pixels = small.size * size[0] * size[1] / (region.bbox[2] * region.bbox[3])
+    share: FloatArray = np.divide(area, pixels, dtype=np.float64)
+    roughness: FloatArray = length / np.sqrt(np.maximum(area, 1), dtype=np.float64)
+    distance = grown.distance[partition.order]
+    growth = growths(grown.tree, candidates.node)
+    score = merit(distance, share, roughness, mean, cut, blank, recurs, growth)
+    return Drawn(region, candidates, score, label, partition.up)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.conquer.borders import sharpness_of_edges
+from unsam_cli.conquer.coarser import coarser
 from unsam_cli.conquer.guide import Guide
 from unsam_cli.conquer.levels import Candidates, persistent_clusters
 from unsam_cli.conquer.merge import PatchGraph, grid_edges
 from unsam_cli.conquer.ranking import prominence, separation
-from unsam_cli.conquer.settings import ConquerSettings
+from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.conquer.tree import MergeTree
 from unsam_cli.conquer.units import unite
 from unsam_cli.io.features import Record, Region
@@ -65,7 +69,11 @@ class Grown:
 
 
 def grow(
-    record: Record, guide: Guide | None, size: tuple[int, int], settings: ConquerSettings
+    record: Record,
+    rules: Sequence[Rule],
+    guide: Guide | None,
+    size: tuple[int, int],
+    settings: ConquerSettings,
 ) -> list[Grown]:
     """Merge the patches of a region, one tree per rule, and select the clusters inside it.
 
@@ -73,41 +81,52 @@ def grow(
     ----------
     record : Record
         The region.
+    rules : sequence of Rule
+        How the trees are made, those of one grid together.
     guide : Guide, optional
         The whole image. Without it all borders count as equally sharp.
     size : (H, W)
         Height and width of the image, in pixels.
     settings : ConquerSettings
-        Rules, thresholds, least size and coverage.
+        Thresholds, least size and coverage.
 
     Returns
     -------
     list of Grown
         One tree per rule.
     """
-    h, w, channels = record.features.shape
-    sharpness, inside, leak = None, None, None
-    if guide is not None:
-        sharpness = sharpness_of_edges(guide.within(record.bbox, size).contrast, h, w)
-    patches = PatchGraph.of(record.features.reshape(-1, channels), grid_edges(h, w), sharpness)
-    units = unite(patches, settings.thresholds[0])
-    if record.rle is not None:
-        shares = patch_shares(decode_window(record.rle, *record.bbox), (h, w))
-        inside, leak = shares.ravel(), leaks(shares, record.bbox, size).ravel()
-    elif record.is_tile(*size):
-        # What continues beyond a tile is whole in its neighbour, or in a larger tile.
-        inside, leak = np.ones(h * w), leaks(np.zeros((h, w)), record.bbox, size).ravel()
     region = Region(record.bbox, record.rle, record.score)
+    contrast = None if guide is None else guide.within(record.bbox, size).contrast
     grown = []
-    for rule in settings.rules:
-        tree = units.tree(rule.size, rule.border)
-        found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
-        if inside is not None and leak is not None:
-            covered = tree.totals(inside)[found.node] > settings.coverage * found.size
-            severed = tree.totals(leak)[found.node] > SEVERED * np.sqrt(found.size)
-            found = found.take(covered & ~severed)
-        grown.append(Grown(region, (h, w), tree, found, separation(found, rule)))
+    for share, some in groupby(rules, key=lambda rule: rule.grid):
+        features = record.features if share == 1.0 else coarser(record.features, share)
+        h, w, channels = features.shape
+        sharpness = None if contrast is None else sharpness_of_edges(contrast, h, w)
+        patches = PatchGraph.of(features.reshape(-1, channels), grid_edges(h, w), sharpness)
+        units = unite(patches, settings.thresholds[0])
+        inside, leak = _bounds(record, (h, w), size)
+        for rule in some:
+            tree = units.tree(rule.size, rule.border)
+            found = persistent_clusters(tree, settings.thresholds, settings.min_patches)
+            if inside is not None and leak is not None:
+                covered = tree.totals(inside)[found.node] > settings.coverage * found.size
+                severed = tree.totals(leak)[found.node] > SEVERED * np.sqrt(found.size)
+                found = found.take(covered & ~severed)
+            grown.append(Grown(region, (h, w), tree, found, separation(found, rule)))
     return grown
+
+
+def _bounds(
+    record: Record, grid: tuple[int, int], size: tuple[int, int]
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Return `patch_shares` and `leaks` of a region or tile, (h w,) each; none if it is neither."""
+    if record.rle is not None:
+        shares = patch_shares(decode_window(record.rle, *record.bbox), grid)
+        return shares.ravel(), leaks(shares, record.bbox, size).ravel()
+    if record.is_tile(*size):
+        # What continues beyond a tile is whole in its neighbour, or in a larger tile.
+        return np.ones(math.prod(grid)), leaks(np.zeros(grid), record.bbox, size).ravel()
+    return None, None
 
 
 def patch_shares(inside: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:

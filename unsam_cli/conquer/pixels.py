@@ -62,7 +62,7 @@ def refine_labels(labels: Labels, colours: Floats, *, rounds: int = ROUNDS) -> L
     """
     _, h, w = labels.shape
     height, width = max(colours.shape[0], h), max(colours.shape[1], w)
-    fine = np.stack([_enlarge(one, height, width) for one in labels])
+    fine = np.stack([resize_labels(one, height, width) for one in labels])
     if rounds == 0:
         return fine
     if colours.shape[:2] != (height, width):
@@ -84,11 +84,11 @@ def refine_labels(labels: Labels, colours: Floats, *, rounds: int = ROUNDS) -> L
 def sample(labels: Labels, height: int, width: int) -> Labels:
     """Shrink a label image (h, w) to at most (height, width), by nearest neighbour."""
     h, w = min(height, labels.shape[0]), min(width, labels.shape[1])
-    return _enlarge(labels, h, w)
+    return resize_labels(labels, h, w)
 
 
-def _enlarge(labels: Labels, height: int, width: int) -> Labels:
-    """Resize a label image by nearest neighbour."""
+def resize_labels(labels: Labels, height: int, width: int) -> Labels:
+    """Resize a label image (h, w) to (height, width), by nearest neighbour."""
     return labels.take(nearest(width, labels.shape[1]), axis=1)[nearest(height, labels.shape[0])]
 
 

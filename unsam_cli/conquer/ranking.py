@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from unsam_cli.conquer.levels import Candidates
 from unsam_cli.conquer.settings import Rule
+from unsam_cli.conquer.tree import MergeTree
 
 FloatArray = NDArray[np.float64]
 
@@ -19,6 +20,8 @@ SHARE_EXPONENT = 0.3
 CONTRAST_EXPONENT = 0.8
 CUT_EXPONENT = 4.0
 BLANK_EXPONENT = 2.0
+RECURRENCE_EXPONENT = 0.5
+GROWTH_EXPONENT = 0.3
 BLANK = 0.9
 """Weight of the invisible part of a border, so that bands of a sky do not rank as objects."""
 
@@ -55,6 +58,16 @@ def prominence(candidates: Candidates, distance: FloatArray) -> FloatArray:
     return _squash(distance * candidates.size**SIZE_EXPONENT)
 
 
+def growths(tree: MergeTree, node: NDArray[np.int64]) -> FloatArray:
+    """Share of the cluster made by the next merge that each cluster is not: (K,) float64.
+
+    A cluster that grows a little is nearly the next one, which is better seen from its border. `node`
+    (K,) are ids of the tree's clusters; one that never merges has 1.
+    """
+    parent = tree.parents()[node]
+    return np.where(parent < 0, 1.0, 1.0 - tree.size[node] / tree.size[parent])
+
+
 def merit(
     distance: FloatArray,
     share: FloatArray,
@@ -62,6 +75,8 @@ def merit(
     contrast: FloatArray,
     cut: FloatArray,
     blank: FloatArray,
+    recurrence: FloatArray,
+    growth: FloatArray,
 ) -> FloatArray:
     """Score clusters by their distance, size, shape and border.
 
@@ -80,17 +95,23 @@ def merit(
         not necessarily the object.
     blank : (K,) float64
         Fraction of the border without visible contrast.
+    recurrence : (K,) float64
+        How well the cluster recurs in other trees, see :mod:`unsam_cli.conquer.recurrence`.
+    growth : (K,) float64
+        By how much it grows when it merges, see `growths`.
 
     Returns
     -------
     (K,) float64
         s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * (1 - cut) ** 4 *
-        (1 - 0.9 * blank) ** 2 * compactness`` and the compactness is 1 for the border of a disc.
+        (1 - 0.9 * blank) ** 2 * recurrence ** 0.5 * growth ** 0.3 * compactness`` and the
+        compactness is 1 for the border of a disc.
     """
     compact = 2.0 * np.sqrt(np.pi) / np.maximum(roughness, 1.0)
     seen = (1.0 - BLANK * blank) ** BLANK_EXPONENT
     sharp = (1.0 + contrast) ** CONTRAST_EXPONENT * seen * (1.0 - cut) ** CUT_EXPONENT
-    return _squash(distance * share**SHARE_EXPONENT * sharp * compact)
+    stable = recurrence**RECURRENCE_EXPONENT * growth**GROWTH_EXPONENT
+    return _squash(distance * share**SHARE_EXPONENT * sharp * compact * stable)
 
 
 def _squash(strength: FloatArray) -> FloatArray:

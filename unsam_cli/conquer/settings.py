@@ -22,13 +22,19 @@ PAPER_WINDOW = 5
 
 
 class Rule(NamedTuple):
-    """The exponents `size_exponent` and `border_exponent` of `merge_tree`, which make one tree.
+    """How one tree is made; the defaults are the published rule.
 
-    If both are 0, it is the published rule.
+    Attributes
+    ----------
+    size, border : float
+        The exponents `size_exponent` and `border_exponent` of `merge_tree`.
+    grid : float
+        Rows and columns of the grid of patches, as a share of those of the features.
     """
 
     size: float = 0.0
     border: float = 0.0
+    grid: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,11 @@ class ConquerSettings(Settings):
     Attributes
     ----------
     rules : tuple of Rule
-        How strongly the size of clusters and the sharpness of borders between them delay merges.
-        Each rule gives one tree. Different trees find different objects.
+        How strongly the size of clusters and the sharpness of borders between them delay merges,
+        and on which grid. Each rule gives one tree. Different trees find different objects. Tiles
+        have only the trees of the full grid.
+    region_rules : tuple of Rule
+        The same for regions, if the whole image is a record, too; otherwise they have `rules`.
     """
 
     thresholds: tuple[float, ...] = setting(
@@ -77,7 +86,12 @@ class ConquerSettings(Settings):
         "included.",
         choices=get_args(Preset),
     )
-    rules: tuple[Rule, ...] = (Rule(), Rule(0.15), Rule(0.4), Rule(0.1, 1.0), Rule(0.3, 0.5))
+    rules: tuple[Rule, ...] = (
+        *(Rule(0.15), Rule(0.4), Rule(0.1, 1.0), Rule(0.3, 0.5)),
+        *(Rule(size, 0.0, 0.6) for size in (0.0, 0.15, 0.4)),
+        *(Rule(0.1, 1.0, 0.6), Rule(0.3, 0.5, 0.6)),
+    )
+    region_rules: tuple[Rule, ...] = (Rule(0.4), Rule(0.3, 0.5))
 
     @classmethod
     def of(cls, **options: Any) -> ConquerSettings:
