@@ -8,7 +8,7 @@ import pytest
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from unsam_cli.conquer import conquer, packed
+from unsam_cli.conquer import conquer, forest, packed
 from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
 from unsam_cli.conquer.settings import ConquerSettings, Rule
@@ -16,6 +16,7 @@ from unsam_cli.errors import UsageError
 from unsam_cli.io import segments
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, area, decode, encode, encode_window, iou
+from unsam_cli.sampling import nearest
 
 COLOURS = np.array([[60, 90, 150], [200, 60, 60], [230, 200, 60], [40, 160, 70]], dtype=np.uint8)
 
@@ -64,6 +65,13 @@ def test_objects_and_their_parts_are_found_with_exact_borders(dtype: Any) -> Non
         assert best(masks, truth) > 0.97
 
 
+def lies_on(patch: NDArray[Any], mask: NDArray[Any]) -> bool:
+    """Whether all pixels of a patch are equal; `patch` is that of each row and column."""
+    begin = np.flatnonzero(np.diff(patch, prepend=-1))
+    cells = mask[begin][:, begin]
+    return bool((cells[patch][:, patch] == mask).all())
+
+
 def test_without_picture_or_refinement_borders_are_those_of_patches() -> None:
     blocky = ConquerSettings(refine="none")
     for masks in (
@@ -72,8 +80,7 @@ def test_without_picture_or_refinement_borders_are_those_of_patches() -> None:
     ):
         assert best(masks, YELLOW) == 1.0  # it lies on the grid
         for mask in masks:
-            cells = decode(mask.rle).reshape(32, 4, 32, 4)
-            assert (cells.any((1, 3)) == cells.all((1, 3))).all()
+            assert any(lies_on(nearest(128, side), decode(mask.rle)) for side in (32, 19))
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
@@ -324,3 +331,48 @@ def test_threads_change_nothing() -> None:
     with ThreadPoolExecutor(3) as pool:
         shared = conquer_image(records, PICTURE, LABEL.shape, mapper=pool.map)
     assert list(shared) == list(conquer_image(records, PICTURE, LABEL.shape))
+
+
+def test_regions_have_fewer_trees_beside_the_whole_image_and_tiles_only_full_grids(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = ConquerSettings(rules=(Rule(), Rule(0.1, 1.0), Rule(0.0, 0.0, 0.5)))
+    whole = record(LABEL)
+    region = record(LABEL, bbox=(16, 16, 64, 64), mask=encode(RED))
+    tile = record(LABEL, bbox=(0, 0, 96, 128))
+    used: list[Any] = []
+
+    def grow(record: Record, rules: Any, *rest: Any) -> Any:
+        used.append(tuple(rules))
+        return forest.grow(record, rules, *rest)
+
+    monkeypatch.setattr(conquer, "grow", grow)
+    conquer_image([whole, tile, region], PICTURE, LABEL.shape, settings)
+    assert used == [settings.rules, settings.rules[:2], settings.region_rules]
+    used.clear()
+    conquer_image([region], PICTURE, LABEL.shape, settings)
+    assert used == [settings.rules]
+
+
+def test_a_coarser_grid_finds_an_object_of_scattered_patches() -> None:
+    """Every second patch of the object is like the ground: only means of patches show it."""
+    label = np.zeros((128, 128), dtype=int)
+    label[32:96, 32:96] = 1
+    y, x = np.mgrid[:128, :128] // 4
+    label[(label == 1) & ((y + x) % 2 == 1)] = 0
+    wanted = np.zeros((128, 128), dtype=bool)
+    wanted[32:96, 32:96] = True
+    blocky = {"refine": "none", "min_patches": 4}
+    fine = ConquerSettings(rules=(Rule(0.15),), **blocky)
+    coarse = ConquerSettings(rules=(Rule(0.15, 0.0, 0.5),), **blocky)
+    assert best(conquer_image([record(label)], None, label.shape, fine), wanted) < 0.8
+    assert best(conquer_image([record(label)], None, label.shape, coarse), wanted) > 0.95
+
+
+@pytest.mark.parametrize(
+    "rules", [(), (Rule(-0.1),), (Rule(0.1, 0.0, 0.0),), (Rule(0.1, 0.0, 1.5),)]
+)
+@pytest.mark.parametrize("name", ["rules", "region_rules"])
+def test_impossible_rules_are_refused(name: str, rules: Any) -> None:
+    with pytest.raises(UsageError, match="rule"):
+        ConquerSettings(**{name: rules})

@@ -61,8 +61,8 @@ def prominence(candidates: Candidates, distance: FloatArray) -> FloatArray:
 def growths(tree: MergeTree, node: NDArray[np.int64]) -> FloatArray:
     """Share of the cluster made by the next merge that each cluster is not: (K,) float64.
 
-    A cluster that grows a little is nearly the next one, which is better seen from its border. `node`
-    (K,) are ids of the tree's clusters; one that never merges has 1.
+    A cluster that grows by little is nearly the next one, which usually has the better border.
+    `node` (K,) are ids of the tree's clusters; one that never merges has 1.
     """
     parent = tree.parents()[node]
     return np.where(parent < 0, 1.0, 1.0 - tree.size[node] / tree.size[parent])

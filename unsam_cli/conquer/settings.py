@@ -90,6 +90,7 @@ class ConquerSettings(Settings):
         *(Rule(0.15), Rule(0.4), Rule(0.1, 1.0), Rule(0.3, 0.5)),
         *(Rule(size, 0.0, 0.6) for size in (0.0, 0.15, 0.4)),
         *(Rule(0.1, 1.0, 0.6), Rule(0.3, 0.5, 0.6)),
+        *(Rule(0.15, 0.0, 0.36), Rule(0.1, 1.0, 0.36)),
     )
     region_rules: tuple[Rule, ...] = (Rule(0.4), Rule(0.3, 0.5))
 
@@ -104,5 +105,8 @@ class ConquerSettings(Settings):
         if not thresholds:
             raise UsageError("thresholds is empty; give one or more cosines")
         object.__setattr__(self, "thresholds", thresholds)
-        if not self.rules or min(map(min, self.rules)) < 0:
-            raise UsageError("rules must be one or more pairs of exponents, none negative")
+        for rules in (self.rules, self.region_rules):
+            if not rules or min(map(min, rules)) < 0:
+                raise UsageError("rules must be one or more, and no exponent negative")
+            if not all(0 < rule.grid <= 1 for rule in rules):
+                raise UsageError("the grid of a rule must be a share above 0 and at most 1")
