@@ -17,11 +17,11 @@ FURTHEST = 2.0
 # Exponents of `prominence` and `merit`, chosen on the training images of BSDS500.
 SIZE_EXPONENT = 0.15
 SHARE_EXPONENT = 0.3
-CONTRAST_EXPONENT = 0.8
+CONTRAST_EXPONENT = 0.6
 CUT_EXPONENT = 4.0
 BLANK_EXPONENT = 2.0
 RECURRENCE_EXPONENT = 0.5
-GROWTH_EXPONENT = 0.3
+GROWTH_EXPONENT = 0.4
 BLANK = 0.9
 """Weight of the invisible part of a border, so that bands of a sky do not rank as objects."""
 
@@ -103,8 +103,8 @@ def merit(
     Returns
     -------
     (K,) float64
-        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.8 * (1 - cut) ** 4 *
-        (1 - 0.9 * blank) ** 2 * recurrence ** 0.5 * growth ** 0.3 * compactness`` and the
+        s / (1 + s), where ``s = distance * share ** 0.3 * (1 + contrast) ** 0.6 * (1 - cut) ** 4 *
+        (1 - 0.9 * blank) ** 2 * recurrence ** 0.5 * growth ** 0.4 * compactness`` and the
         compactness is 1 for the border of a disc.
     """
     compact = 2.0 * np.sqrt(np.pi) / np.maximum(roughness, 1.0)
