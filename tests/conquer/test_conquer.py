@@ -362,9 +362,8 @@ def test_a_coarser_grid_finds_an_object_of_scattered_patches() -> None:
     label[(label == 1) & ((y + x) % 2 == 1)] = 0
     wanted = np.zeros((128, 128), dtype=bool)
     wanted[32:96, 32:96] = True
-    blocky = {"refine": "none", "min_patches": 4}
-    fine = ConquerSettings(rules=(Rule(0.15),), **blocky)
-    coarse = ConquerSettings(rules=(Rule(0.15, 0.0, 0.5),), **blocky)
+    fine = ConquerSettings(rules=(Rule(0.15),), refine="none")
+    coarse = ConquerSettings(rules=(Rule(0.15, 0.0, 0.5),), refine="none")
     assert best(conquer_image([record(label)], None, label.shape, fine), wanted) < 0.8
     assert best(conquer_image([record(label)], None, label.shape, coarse), wanted) > 0.95
 
