@@ -69,7 +69,9 @@ def main() -> None:
         edges = grid_edges(*GRID)
         grids = [features_of(i).reshape(-1, DIM).astype(np.float32) for i in range(4)]
         run = RunSettings(Step("conquer"), output=str(output), jobs=1)
-        for rules in ((Rule(),), ConquerSettings().rules):
+        # These regions are tiles, which have no trees of coarser grids.
+        usual = tuple(rule for rule in ConquerSettings().rules if rule.grid == 1.0)
+        for rules in ((Rule(),), usual):
             settings = ConquerSettings(refine="none", rules=rules)
             whole, kernel = [], []
             for _ in range(6):

@@ -80,7 +80,7 @@ def test_without_picture_or_refinement_borders_are_those_of_patches() -> None:
     ):
         assert best(masks, YELLOW) == 1.0  # it lies on the grid
         for mask in masks:
-            assert any(lies_on(nearest(128, side), decode(mask.rle)) for side in (32, 19))
+            assert any(lies_on(nearest(128, side), decode(mask.rle)) for side in (32, 19, 12))
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
