@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -149,6 +150,16 @@ def test_all_options_are_checked_before_any_work(
     assert ran.exit_code == code, ran.stderr
     assert text in ran.stderr
     assert "images, " not in ran.stderr
+    assert not Path("out").exists()
+
+
+def test_a_missing_package_is_told_before_any_work(
+    photos: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    ran = invoke("run", photos, "-o", "out", "--conquer.refine", "cascadepsp")
+    assert ran.exit_code == 2
+    assert "cascadepsp needs a package" in ran.stderr
     assert not Path("out").exists()
 
 

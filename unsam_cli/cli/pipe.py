@@ -21,6 +21,7 @@ from unsam_cli.cli.idle import is_idle
 from unsam_cli.cli.pipe_options import OF_PICTURES, Words, names_in_run
 from unsam_cli.cli.pipe_words import folders_of, given, only_folder, without_regions, words_of
 from unsam_cli.errors import OutputError
+from unsam_cli.refinement.settings import refuse_without_package
 from unsam_cli.run.inputs import STDIN, ImageQuery, list_images
 from unsam_cli.run.replacing import files_of, refuse_replacing
 from unsam_cli.run.shards import Shard
@@ -196,6 +197,7 @@ def _check(context: click.Context) -> None:
     _tell_as(str(context.info_name))
     if isinstance(context.command, Command):
         context.command.check(context)
+    refuse_without_package(context.params.get("refine"))
 
 
 def _run(context: click.Context) -> int:

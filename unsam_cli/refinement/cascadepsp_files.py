@@ -14,7 +14,7 @@ from unsam_cli.backbones.wrappers import unwrap
 from unsam_cli.errors import UsageError, WeightsUnavailableError
 from unsam_cli.io.files import file_identity
 from unsam_cli.refinement.cascadepsp import CascadePsp
-from unsam_cli.refinement.settings import RefineSettings
+from unsam_cli.refinement.settings import NO_PACKAGE, RefineSettings
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _create() -> nn.Module:
     try:
         from segmentation_refinement.models.psp.pspnet import RefinementModule
     except ImportError as e:
-        raise UsageError("cascadepsp needs a package: pip install segmentation-refinement") from e
+        raise UsageError(NO_PACKAGE) from e
     network: nn.Module = RefinementModule()
     return network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,6 +13,7 @@ Method = Literal["guided", "crf", "cascadepsp"]
 Refine = Literal["none", "guided", "crf", "cascadepsp"]
 """What commands that find masks offer."""
 WEIGHTS_HELP = "Weights of the network of cascadepsp.  [default: its package downloads them]"
+NO_PACKAGE = "cascadepsp needs a package: pip install segmentation-refinement"
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {"max_area": 0.9, "colours": "bgr"},
@@ -66,6 +68,12 @@ class RefineSettings(Settings):
                 f"min_side is {self.min_side} and max_side is {self.max_side}; "
                 "min_side must not be larger"
             )
+
+
+def refuse_without_package(method: str | None) -> None:
+    """Raise a UsageError if a method needs a package that is not installed."""
+    if method == "cascadepsp" and importlib.util.find_spec("segmentation_refinement") is None:
+        raise UsageError(NO_PACKAGE)
 
 
 def refine_setting(default: str) -> Any:
