@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from unsam_cli.jit import kernel
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
 
 
-def coarser(features: Floats, share: float) -> NDArray[np.float32]:
+def coarser(features: Floats, share: float) -> Floats:
     """Average patch features over larger patches.
 
     Parameters
     ----------
-    features : (h, w, C) float
+    features : (h, w, C) float32, contiguous
         Features of a grid of patches.
     share : float
         Rows and columns of the result, as a share of h and w; at most 1.
@@ -29,8 +29,7 @@ def coarser(features: Floats, share: float) -> NDArray[np.float32]:
     h, w, channels = features.shape
     rows, columns = (max(1, round(side * share)) for side in (h, w))
     out = np.empty((rows, columns, channels), dtype=np.float32)
-    fine = np.ascontiguousarray(features, dtype=np.float32)
-    _average(fine, np.linspace(0, h, rows + 1), np.linspace(0, w, columns + 1), out)
+    _average(features, np.linspace(0, h, rows + 1), np.linspace(0, w, columns + 1), out)
     return out
 
 

@@ -97,9 +97,10 @@ def grow(
     """
     region = Region(record.bbox, record.rle, record.score)
     contrast = None if guide is None else guide.within(record.bbox, size).contrast
+    fine = np.ascontiguousarray(record.features, dtype=np.float32)
     grown = []
     for share, some in groupby(rules, key=lambda rule: rule.grid):
-        features = record.features if share == 1.0 else coarser(record.features, share)
+        features = fine if share == 1.0 else coarser(fine, share)
         h, w, channels = features.shape
         sharpness = None if contrast is None else sharpness_of_edges(contrast, h, w)
         patches = PatchGraph.of(features.reshape(-1, channels), grid_edges(h, w), sharpness)
