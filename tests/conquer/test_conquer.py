@@ -13,7 +13,6 @@ from unsam_cli.conquer.conquer import conquer_image
 from unsam_cli.conquer.forest import patch_shares
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.errors import UsageError
-from unsam_cli.io import segments
 from unsam_cli.io.features import Record
 from unsam_cli.rle import Rle, area, decode, encode, encode_window, iou
 from unsam_cli.sampling import nearest
@@ -231,7 +230,7 @@ def test_masks_of_large_images_are_those_that_all_at_once_would_give(
     records = [record(LABEL, bbox=(0, 0, *size[::-1])), *(tile_of(x, 0, 64) for x in (0, 64))]
     settings = ConquerSettings(**{"nms_iou": 0.6, **options})
     wanted = conquer_image(records, PICTURE, size, settings)
-    monkeypatch.setattr(segments, "LARGE", 0)
+    monkeypatch.setattr(conquer, "PACKED", 0)
     monkeypatch.setattr(packed, "AT_ONCE", 2)
     found = conquer_image(records, PICTURE, size, settings)
     assert len(found) >= 3

@@ -19,10 +19,11 @@ from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings, Rule
 from unsam_cli.found_masks import FoundMask, FoundMasks
 from unsam_cli.io.features import Record, Region
-from unsam_cli.io.segments import is_large
 from unsam_cli.rle import RunTable, suppress, to_runs
 
 MapFunctor = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
+PACKED = 2**21
+"""Pixels of an image from which on its clusters are compressed until they are compared."""
 SPARE = 8
 """Clusters drawn as pixels per mask that can be kept, since many clusters repeat others."""
 FIRST = 4
@@ -97,7 +98,7 @@ def _default(
     if settings.max_masks:
         forest = best(forest, max(SPARE * settings.max_masks, LEAST_POOL))
     trees = [list(group) for _, group in groupby(forest, key=lambda grown: id(grown.region))]
-    if is_large(*size):
+    if size[0] * size[1] >= PACKED:
         packed = mapper(partial(draw_packed, guide=guide, size=size), trees)
         return packed_masks(regions, list(chain.from_iterable(packed)), size, settings)
     drawn = list(chain.from_iterable(mapper(partial(draw, guide=guide, size=size), trees)))
