@@ -22,47 +22,46 @@ def keep_largest(offsets: IntArray, runs: IntArray, height: int) -> IntArray:
     kept = np.empty(len(offsets), dtype=np.int64)
     count = kept[0] = 0
     for k in range(len(offsets) - 1):
-        root, area = _pieces(runs[offsets[k] : offsets[k + 1]], height)
+        parts, root, area = _pieces(runs[offsets[k] : offsets[k + 1]], height)
         best = 0
         for piece in range(len(area)):
             if area[piece] > area[best]:
                 best = piece
-        part, last = 0, -1
-        for row in range(offsets[k], offsets[k + 1]):
+        last = -1
+        for part in range(len(root)):
             # Written are at most as many runs as were read: all columns that a run fills touch.
-            start, stop = runs[row, 0], runs[row, 1]
-            while start < stop:
-                end = min(stop, (start // height + 1) * height)
-                if root[part] == best:
-                    if last == start:  # continues the run in the column before
-                        runs[count - 1, 1] = end
-                    else:
-                        runs[count, 0], runs[count, 1] = start, end
-                        count += 1
-                    last = end
-                part += 1
-                start = end
+            if root[part] == best:
+                if last == parts[part, 0]:  # continues the run in the column before
+                    runs[count - 1, 1] = parts[part, 1]
+                else:
+                    runs[count, 0], runs[count, 1] = parts[part, 0], parts[part, 1]
+                    count += 1
+                last = parts[part, 1]
         kept[k + 1] = count
     return kept
 
 
 @kernel()
-def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
+def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray, IntArray]:
     """Find the pieces of one mask, whose runs are split into parts that lie in one column each.
 
-    Return the root of each part, which names its piece, and the areas in pixels by root.
+    Return start and end of each part, the root of each part, which names its piece, and the areas
+    in pixels by root.
     """
-    count = 0
-    for row in range(len(runs)):
-        count += (runs[row, 1] - 1) // height - runs[row, 0] // height + 1
-    parts = np.empty((count, 2), dtype=np.int64)
-    at = 0
+    most, edge, count = len(runs), 0, 0
+    if most > 0:
+        first = runs[0, 0] // height
+        most += (runs[len(runs) - 1, 1] - 1) // height - first
+        edge = (first + 1) * height  # where the column ends
+    parts = np.empty((most, 2), dtype=np.int64)
     for row in range(len(runs)):
         start, stop = runs[row, 0], runs[row, 1]
         while start < stop:
-            parts[at, 0], parts[at, 1] = start, min(stop, (start // height + 1) * height)
-            start = parts[at, 1]
-            at += 1
+            while edge <= start:
+                edge += height
+            parts[count, 0], parts[count, 1] = start, min(stop, edge)
+            start = parts[count, 1]
+            count += 1
     root = np.arange(count)
     before = 0  # first part in the column before that may touch this one
     for here in range(count):
@@ -78,4 +77,4 @@ def _pieces(runs: IntArray, height: int) -> tuple[IntArray, IntArray]:
     for here in range(count):
         root[here] = find(root, here)
         area[root[here]] += parts[here, 1] - parts[here, 0]
-    return root, area
+    return parts, root, area
