@@ -26,7 +26,7 @@ PACKED = 2**21
 """Pixels of an image from which on its clusters are compressed until they are compared."""
 SPARE = 8
 """Clusters drawn as pixels per mask that can be kept, since many clusters repeat others."""
-FIRST = 4
+FIRST = 3
 """Of these, the best ones per mask whose runs are compared first; they nearly always suffice."""
 AT_ONCE = 16
 """Most regions whose features are held at once: an image may have thousands of tiles."""
