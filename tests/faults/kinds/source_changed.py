@@ -56,14 +56,14 @@ def one_changed(case: Case, work: Path, folder: Path, name: str) -> str | None:
 
 def interrupted(words: list[str]) -> int:
     """Run a command whose disk is full after half of the images; return its exit code."""
-    append, calls = Journal.append, iter(range(IMAGES // 2))
+    append, calls = Journal.append_parts, iter(range(IMAGES // 2))
 
     def failing(self: Journal, *args: Any, **kwargs: Any) -> None:
         if next(calls, None) is None:
             raise OutputError("no space left")
         append(self, *args, **kwargs)
 
-    with mock.patch.object(Journal, "append", failing):
+    with mock.patch.object(Journal, "append_parts", failing):
         return invoke(words).exit_code
 
 
