@@ -92,9 +92,16 @@ def test_a_list_from_standard_input_and_bad_images(photos: Path, invoke: Invoke)
     masks = json.loads(Path("out/masks.json").read_bytes())
     assert [image["file_name"] for image in masks["images"]] == ["photos/1.png"]
     assert Path("out/report.html").exists()
-    assert [p.name for p in Path("out/stages").glob("*.h5")] == []
-    assert Path("out/stages/features.h5.errors.jsonl").exists()
+    left = {path.name for path in Path("out/stages").iterdir()}
+    assert left == {"features.h5.errors.jsonl", "regions.h5.errors.jsonl"}
     assert invoke("run", photos, "-o", "out", *DOTTED).exit_code == 65
+
+
+def test_a_list_is_not_left_where_options_are_refused(photos: Path, invoke: Invoke) -> None:
+    wrong = ["--extract-features.overlap", "0.2"]
+    ran = invoke("run", "-", "-o", "out", *wrong, stdin=b"photos/1.png\n")
+    assert ran.exit_code == 2, ran.stderr
+    assert not Path("out").exists()
 
 
 def test_resuming_computes_only_what_has_no_masks_yet(

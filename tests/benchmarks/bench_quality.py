@@ -81,7 +81,7 @@ def evaluate(
     categories = [{"id": 1, "name": "entity"}]
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO({"images": images, "annotations": annotations, "categories": categories})
-        run = COCOeval_faster(known, known.loadRes(results), "segm")
+        run = COCOeval_faster(known, known.loadRes([dict(one) for one in results]), "segm")
         run.params.useCats = 0
         run.params.maxDets = [1, 100, 1000]
         run.evaluate()

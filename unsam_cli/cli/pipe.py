@@ -65,13 +65,28 @@ class Pipe:
         UsageError
             An option of a command is wrong: all are checked before any work.
         """
-        inner = self.output / "stages"
+        inner = self._inner
         usual = [inner / self._name(n) for n in ("features.h5", "objects.json", "regions.h5")]
         others = [path.with_name(f"rest.{path.name}") for path in usual]
         rest = self.resume and not self.keep and not any(p.exists() for p in usual)
         if rest := rest and self._masks.exists():
             click.get_current_context().meta[STANDS_FOR] = str(self._masks)
-        asked = self._listed(inner)
+        folders = [path for path in (inner, self.output) if not path.exists()]
+        try:
+            code = self._stages(usual, others, rest)
+        except BaseException:
+            self._list.unlink(missing_ok=True)
+            _remove_empty(folders)
+            raise
+        if not self.keep:
+            for path in (*usual, *others, self._list):
+                path.unlink(missing_ok=True)
+            _remove_empty([inner])
+        return code
+
+    def _stages(self, usual: list[Path], others: list[Path], rest: bool) -> int:
+        """Check the options of all commands, then run them; `rest` leaves finished images out."""
+        asked = self._listed()
         steps = self._steps(others if rest else usual, asked)
         contexts = [self._context(*step) for step in steps]
         read_as = given(contexts[0], *OF_PICTURES)  # the masks are those of this page
@@ -83,22 +98,13 @@ class Pipe:
         for context in contexts:
             _check(context)
         refuse_replacing(files_of(str(self._masks)), _places(asked))
-        folders = [path for path in (inner, self.output) if not path.exists()]
-        _make(inner)
-        try:
-            stand_ins = _stand_ins(self._masks, others) if rest else None
-            code = 0
-            for context in contexts:
-                code = max(code, _run(context))
-                if stand_ins is not None:
-                    stand_ins.date_back()
-        except BaseException:
-            _remove_empty(folders)
-            raise
-        if not self.keep:
-            for path in (*usual, *others):
-                path.unlink(missing_ok=True)
-            _remove_empty([inner])
+        _make(self._inner)
+        stand_ins = _stand_ins(self._masks, others) if rest else None
+        code = 0
+        for context in contexts:
+            code = max(code, _run(context))
+            if stand_ins is not None:
+                stand_ins.date_back()
         return code
 
     def _name(self, name: str) -> str:
@@ -109,14 +115,21 @@ class Pipe:
     def _masks(self) -> Path:
         return self.output / self._name("masks.json")
 
-    def _listed(self, inner: Path) -> ImageQuery:
+    @property
+    def _inner(self) -> Path:
+        return self.output / "stages"
+
+    @property
+    def _list(self) -> Path:
+        return self._inner / self._name("images.txt")
+
+    def _listed(self) -> ImageQuery:
         """Store a list from standard input in a file, since it is read more than once."""
         if STDIN not in self.images.arguments:
             return self.images
-        _make(inner)
-        place = inner / self._name("images.txt")
-        place.write_bytes(sys.stdin.buffer.read())
-        words = tuple(f"@{place}" if w == STDIN else w for w in self.images.arguments)
+        _make(self._inner)
+        self._list.write_bytes(sys.stdin.buffer.read())
+        words = tuple(f"@{self._list}" if w == STDIN else w for w in self.images.arguments)
         return replace(self.images, arguments=words)
 
     def _steps(self, made: list[Path], images: ImageQuery) -> list[tuple[str, list[str]]]:
