@@ -104,13 +104,18 @@ def test_a_full_disk_ends_the_run_and_names_the_folder(
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
+from pathlib import Path
 from unsam_cli.run import spooled
 from unsam_cli.cli import main
 spooled.HELD, put, left = 0, spooled.SpooledRecords.put, [int(sys.argv.pop(1))]
+finished, journal = int(sys.argv.pop(1)), Path(sys.argv.pop(1))
 def killed(*record):
     left[0] -= 1
     if left[0] == 0:
+        until = time.monotonic() + 60  # another thread may still write the image before this one
+        while journal.read_bytes().count(b"\\n") <= finished and time.monotonic() < until:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     put(*record)
 spooled.SpooledRecords.put = killed
@@ -118,17 +123,19 @@ main()
 """
 
 
-@pytest.mark.parametrize("records", [3, 30])
+@pytest.mark.parametrize(("records", "finished"), [(3, 0), (30, 1)])
 def test_an_image_that_is_half_done_is_computed_again(
-    records: int, invoke: Invoke, tmp_path: Path
+    records: int, finished: int, invoke: Invoke, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "scenes", tmp_path / "out.h5"
     folder.mkdir()
     for i in range(2):
         Image.fromarray(draw_scene(i)).save(folder / f"{i}.png")
     words = ["extract-features", str(folder), *map(str, TILED[:-1]), "1"]
+    journal = part_folder(out) / "journal.ndjson"
+    chosen = [str(records), str(finished), str(journal)]
     ran = subprocess.run(
-        [sys.executable, "-c", KILLED, str(records), *words, "-o", str(out)],
+        [sys.executable, "-c", KILLED, *chosen, *words, "-o", str(out)],
         stderr=subprocess.PIPE,
         check=False,
     )
@@ -136,8 +143,8 @@ def test_an_image_that_is_half_done_is_computed_again(
     assert not out.exists()
     left = sorted(path.name for path in part_folder(out).iterdir())
     assert left == ["blob.bin", "journal.ndjson"]
-    lines = (part_folder(out) / "journal.ndjson").read_bytes().splitlines()
-    assert [json.loads(line)["id"] for line in lines[1:]] == [1][: records > 20]
+    lines = journal.read_bytes().splitlines()
+    assert [json.loads(line)["id"] for line in lines[1:]] == [1][:finished]
     assert invoke(*words, "--resume", "-o", out).exit_code == 0
     assert invoke(*words, "-o", tmp_path / "fresh.h5").exit_code == 0
     assert out.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
