@@ -104,6 +104,20 @@ def test_a_list_is_not_left_where_options_are_refused(photos: Path, invoke: Invo
     assert not Path("out").exists()
 
 
+def test_a_list_of_the_user_is_left(photos: Path, invoke: Invoke) -> None:
+    """It may have the name that `run` gives to a list from standard input."""
+    listed = Path("out/stages/images.txt")
+    listed.parent.mkdir(parents=True)
+    listed.write_text("photos/1.png\n")
+    for wrong, code in ((["--divide.tau", "7"], 2), ([], 0)):
+        ran = invoke("run", f"@{listed}", "-o", "out", *DOTTED, *wrong)
+        assert ran.exit_code == code, ran.stderr
+        assert listed.read_text() == "photos/1.png\n"
+    ran = invoke("run", "-", "-o", "kept", *DOTTED, "--keep", stdin=b"photos/1.png\n")
+    assert ran.exit_code == 0, ran.stderr
+    assert Path("kept/stages/images.txt").exists()
+
+
 def test_resuming_computes_only_what_has_no_masks_yet(
     photos: Path, scenes: Path, invoke: Invoke
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -362,13 +363,14 @@ def test_a_coarser_grid_finds_an_object_of_scattered_patches() -> None:
     wanted = np.zeros((128, 128), dtype=bool)
     wanted[32:96, 32:96] = True
     fine = ConquerSettings(rules=(Rule(0.15),), refine="none")
-    coarse = ConquerSettings(rules=(Rule(0.15, 0.0, 0.5),), refine="none")
+    coarse = replace(fine, rules=(*fine.rules, Rule(0.15, 0.0, 0.5)))
     assert best(conquer_image([record(label)], None, label.shape, fine), wanted) < 0.8
     assert best(conquer_image([record(label)], None, label.shape, coarse), wanted) > 0.95
 
 
 @pytest.mark.parametrize(
-    "rules", [(), (Rule(-0.1),), (Rule(0.1, 0.0, 0.0),), (Rule(0.1, 0.0, 1.5),)]
+    "rules",
+    [(), (Rule(-0.1),), (Rule(0.1, 0.0, 0.5),), (Rule(), Rule(grid=0.0)), (Rule(), Rule(grid=1.5))],
 )
 @pytest.mark.parametrize("name", ["rules", "region_rules"])
 def test_impossible_rules_are_refused(name: str, rules: Any) -> None:

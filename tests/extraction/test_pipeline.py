@@ -116,6 +116,20 @@ def three_regions(photo: Photo) -> Regions:
     return [(box_mask(*box, (h, w)), 0.5) for box in boxes]
 
 
+def test_empty_masks_are_told_image_by_image(
+    photos: list[Photo], caplog: pytest.LogCaptureFixture
+) -> None:
+    def regions(photo: Photo) -> Regions:
+        h, w, _ = read_image(photo.path).shape
+        empty = encode_window(np.zeros((1, 1), dtype=bool), 0, 0, size=(h, w))
+        return [(empty, 1.0), *three_regions(photo), (empty, 1.0)]
+
+    for result in run(photos[:2], MeanBackbone(threadsafe=True), regions=regions):
+        assert len(result.records) == 3
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"{photo.path}: 2 masks without a pixel, no record" for photo in photos[:2]]
+
+
 @pytest.mark.parametrize("threadsafe", [False, True])
 def test_a_record_is_its_crop_resized(photos: list[Photo], threadsafe: bool) -> None:
     backbone = MeanBackbone(threadsafe=threadsafe)

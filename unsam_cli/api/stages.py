@@ -139,12 +139,14 @@ def conquer(
         picture = guide_of(entry, settings)
     else:
         picture, inputs = open_windows(original), {"guide": "originals", **inputs}
-    with spread(1, usable_cpus()) as (mapper, _):
-        found = conquer_records(
-            features.records, picture, features.size, settings, refinement, mapper=mapper
-        )
-    if picture is not None:
-        close(picture)
+    try:
+        with spread(1, usable_cpus()) as (mapper, _):
+            found = conquer_records(
+                features.records, picture, features.size, settings, refinement, mapper=mapper
+            )
+    finally:
+        if picture is not None:
+            close(picture)
     history = [*features.history, step_from("conquer", settings, inputs=inputs, seed=0)]
     return Masks(annotate(entry.id, found), entry, features.picture, history)
 

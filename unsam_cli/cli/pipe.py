@@ -75,11 +75,12 @@ class Pipe:
         try:
             code = self._stages(usual, others, rest)
         except BaseException:
-            self._list.unlink(missing_ok=True)
+            self._drop_list()
             _remove_empty(folders)
             raise
         if not self.keep:
-            for path in (*usual, *others, self._list):
+            self._drop_list()
+            for path in (*usual, *others):
                 path.unlink(missing_ok=True)
             _remove_empty([inner])
         return code
@@ -131,6 +132,11 @@ class Pipe:
         self._list.write_bytes(sys.stdin.buffer.read())
         words = tuple(f"@{self._list}" if w == STDIN else w for w in self.images.arguments)
         return replace(self.images, arguments=words)
+
+    def _drop_list(self) -> None:
+        """Delete the list from standard input; a file of that name may be the user's, too."""
+        if STDIN in self.images.arguments:
+            self._list.unlink(missing_ok=True)
 
     def _steps(self, made: list[Path], images: ImageQuery) -> list[tuple[str, list[str]]]:
         """Return the names and the words of the commands."""
@@ -200,7 +206,7 @@ def _tell_as(stage: str) -> click.Context:
 def _needs_originals(extract: click.Context, conquer: click.Context) -> bool:
     """Whether there are tiles, whose small masks need more than previews.
 
-    It depends on options alone, so that shards agree and can be merged.
+    It depends on options alone, so that shards of one list of images agree and can be merged.
     """
     chosen = conquer.params["images"] is not None or is_idle("conquer", "images", conquer.params)
     return extract.params["tile"] is not None and not chosen

@@ -1,7 +1,7 @@
 """The clusters of a large image, compressed until they are compared.
 
-The runs of thousands of clusters of 12 000 x 12 000 pixels would take gigabytes. A region of so
-many pixels is seen at a reduced size, so that its columns repeat; these are stored once.
+The runs of thousands of clusters of 12 000 x 12 000 pixels would take gigabytes. Where a region was
+seen at a reduced size, its columns of pixels repeat and are stored once.
 """
 
 from __future__ import annotations

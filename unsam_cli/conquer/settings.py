@@ -51,7 +51,7 @@ class ConquerSettings(Settings):
     rules : tuple of Rule
         How strongly the size of clusters and the sharpness of borders between them delay merges,
         and on which grid. Each rule gives one tree. Different trees find different objects. Tiles
-        have only the trees of the full grid.
+        have only the trees of the full grid, of which there must be one.
     region_rules : tuple of Rule
         The same for regions, if the whole image is a record, too; otherwise they have `rules`.
     """
@@ -105,8 +105,10 @@ class ConquerSettings(Settings):
         if not thresholds:
             raise UsageError("thresholds is empty; give one or more cosines")
         object.__setattr__(self, "thresholds", thresholds)
-        for rules in (self.rules, self.region_rules):
-            if not rules or min(map(min, rules)) < 0:
-                raise UsageError("rules must be one or more, and no exponent negative")
+        for name in ("rules", "region_rules"):
+            rules = tuple(Rule(*rule) for rule in getattr(self, name))
+            if not any(rule.grid == 1 for rule in rules) or min(map(min, rules)) < 0:
+                raise UsageError(f"{name} need one with the grid 1, and no exponent below 0")
             if not all(0 < rule.grid <= 1 for rule in rules):
-                raise UsageError("the grid of a rule must be a share above 0 and at most 1")
+                raise UsageError(f"the grid of one of the {name} is not above 0 and at most 1")
+            object.__setattr__(self, name, rules)

@@ -128,9 +128,11 @@ def _conquer_image(
     picture = guide_of(image, settings, pictures)
     size = (image.height, image.width)
     records = file.each_record(item.index)
-    found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
-    if picture is not None:
-        close(picture)
+    try:
+        found = conquer_records(records, picture, size, settings, refinement, mapper=mapper)
+    finally:
+        if picture is not None:
+            close(picture)
     return MaskResult(*size, annotate(item.id, found))
 
 

@@ -1,8 +1,8 @@
 """Features of many images: decoding threads, batches for the network, results in order.
 
 A built-in backbone works in the decoding threads themselves. A network has one thread of its own,
-see :mod:`unsam_cli.run.batching`: decoding, cropping and resizing come before it, projecting and
-converting after it.
+see :mod:`unsam_cli.run.batching`: decoding, cropping and resizing (of an image with many records,
+only of the first) come before it, projecting and converting after it.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def extract(
         kept.put(index, stored_features(grid, rank=settings.rank, dtype=settings.storage_dtype))
 
     def forward(crops: Sequence[Crop]) -> NDArray[np.float32]:
+        pixels = np.stack([crop.pixels() for crop in crops])
         with meter.measure(backbone, [crop.shape for crop in crops]):
-            return backbone.extract(np.stack([crop.pixels() for crop in crops]))
+            return backbone.extract(pixels)
 
     def compute(item: T) -> FeatureResult:
         image = prepare(item)

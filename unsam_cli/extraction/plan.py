@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from unsam_cli.extraction.settings import AUTO, PlanSettings
 from unsam_cli.io.features import Region
 from unsam_cli.rle import Rle, RunTable
 from unsam_cli.sampling import tile_starts
-
-logger = logging.getLogger(__name__)
 
 SLACK = 1.15
 """Largest length of an axis that one tile covers, relative to the size of tiles."""
@@ -61,7 +58,7 @@ def plan_records(
     -------
     list of RecordPlan
         The whole image, if it is a record, then its tiles, large ones first, then the regions in
-        their order. Empty masks have no rectangle and are left out, with a warning.
+        their order. Empty masks have no rectangle and are left out.
 
     Raises
     ------
@@ -86,10 +83,8 @@ def plan_records(
     side = nearest_multiple(settings.region_size, patch_size)
     for index, (rle, score) in enumerate(regions):
         x, y, w, h = (int(v) for v in table.boxes[index])
-        if table.areas[index] == 0:
-            logger.warning("mask %d is empty and gets no record", index)
-            continue
-        plans.append(RecordPlan((x, y, w, h), rle, float(score), (side, side)))
+        if table.areas[index] > 0:
+            plans.append(RecordPlan((x, y, w, h), rle, float(score), (side, side)))
     return plans
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsam_cli.backbones.base import FrameOf
-from unsam_cli.errors import DataError
+from unsam_cli.errors import DataError, counted
 from unsam_cli.extraction.plan import RecordPlan, Regions, plan_records
 from unsam_cli.extraction.project import project
 from unsam_cli.extraction.settings import PlanSettings
@@ -22,6 +24,8 @@ from unsam_cli.io.resizing import resize
 from unsam_cli.io.sizes import check_size
 from unsam_cli.io.windows import Windows, open_windows
 from unsam_cli.run.feature_sink import FeatureResult
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,9 @@ def prepare_image(
         rows, columns = regions[0][0]["size"]
         check_size(picture, (height, width), (rows, columns))
     plans = plan_records(height, width, patch_size=patch_size, settings=settings, regions=regions)
+    if empty := len(regions or ()) - sum(plan.rle is not None for plan in plans):
+        place = picture if isinstance(picture, Path) else "the image"
+        logger.warning("%s: %s without a pixel, no record", place, counted(empty, "mask"))
     # Regions are enlarged or not, one by one; of a whole image and its tiles the need is known.
     longest = None if regions is not None else _longest_needed(height, width, plans)
     rgb = pixels_of(picture, longest=longest)
