@@ -1,7 +1,8 @@
 """The clusters of a large image, compressed until they are compared.
 
 The runs of thousands of clusters of 12 000 x 12 000 pixels would take gigabytes. Where a region was
-seen at a reduced size, its columns of pixels repeat and are stored once.
+seen at a reduced size, its columns of pixels repeat and are stored once. The largest piece of a
+cluster is chosen before they are repeated, so of two pieces of nearly one size it may be the other.
 """
 
 from __future__ import annotations
