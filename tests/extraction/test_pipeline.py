@@ -126,8 +126,8 @@ def test_empty_masks_are_told_image_by_image(
 
     for result in run(photos[:2], MeanBackbone(threadsafe=True), regions=regions):
         assert len(result.records) == 3
-    told = [record.getMessage() for record in caplog.records]
-    assert sorted(told) == [f"{photo.path}: 2 masks without a pixel, no record" for photo in photos[:2]]
+    told = sorted(record.getMessage() for record in caplog.records)
+    assert told == [f"{photo.path}: 2 masks without a pixel, no record" for photo in photos[:2]]
 
 
 @pytest.mark.parametrize("threadsafe", [False, True])
