@@ -11,6 +11,7 @@
 `ranking`               the score of a cluster; `borders` and `recurrence` measure what it needs
 `paper`                 the published rules, with their quirks
 `packed`                masks of large pictures, compressed until they are compared
+`order`                 the masks of regions, then their parts by score
 `conquer`               all regions of an image: merge, select, refine, rank, drop repetitions
 `settings`              the options
 `stage`                 features file in, masks file out

@@ -37,7 +37,8 @@ def coarser(features: Floats, share: float) -> Floats:
 def _average(fine: Floats, rows: FloatArray, columns: FloatArray, out: Floats) -> None:
     """Write the mean of `fine`, (h, w, C), between ascending `rows` and `columns` to `out`.
 
-    Sums are float64, so that their order shows in no float32.
+    Sums are float64, so that their order shows in no float32. `sampling.means`, axis by axis, takes
+    more than ten times as long for so many channels.
     """
     total = np.empty(fine.shape[2], dtype=np.float64)
     for i in range(out.shape[0]):

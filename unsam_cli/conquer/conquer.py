@@ -13,7 +13,8 @@ from unsam_cli.conquer.drawing import Drawn, best, draw
 from unsam_cli.conquer.forest import Grown, grow
 from unsam_cli.conquer.guide import Guide, Picture
 from unsam_cli.conquer.merge import grid_edges, merge_tree
-from unsam_cli.conquer.packed import draw_packed, own_mask, packed_masks
+from unsam_cli.conquer.order import as_found, own_mask, regions_first
+from unsam_cli.conquer.packed import draw_packed, packed_masks
 from unsam_cli.conquer.paper import paper_masks
 from unsam_cli.conquer.ranking import prominence, separation
 from unsam_cli.conquer.settings import ConquerSettings, Rule
@@ -142,18 +143,12 @@ def _distinct(
     first = [region.score for region in regions]
     score = np.concatenate([first, *(part.score for part in drawn)])
     level = np.concatenate([np.zeros(len(own)), *(part.candidates.level for part in drawn)])
-    order = np.lexsort((-score, np.arange(len(score)) >= len(own)))
-    order = order[table.areas[order] > 0]
+    order = regions_first(len(own), score, table.areas)
     stay = suppress(
         table, order, settings.nms_iou, window=settings.nms_window, most=settings.max_masks
     )
     order = order[stay[order]]
-    return FoundMasks(
-        table.take(order),
-        score[order],
-        ["divide" if k < len(own) else "conquer" for k in order.tolist()],
-        [None if k < len(own) else float(level[k]) for k in order.tolist()],
-    )
+    return as_found(table.take(order), order.tolist(), len(own), score, level)
 
 
 def _batches(records: Iterable[Record], count: int) -> Iterator[list[Record]]:

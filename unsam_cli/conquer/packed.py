@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from unsam_cli.conquer.drawing import Drawn, draw
 from unsam_cli.conquer.forest import Grown
 from unsam_cli.conquer.guide import Guide
+from unsam_cli.conquer.order import as_found, own_mask, regions_first
 from unsam_cli.conquer.pixels import cluster_runs
 from unsam_cli.conquer.settings import ConquerSettings
 from unsam_cli.found_masks import FoundMasks
 from unsam_cli.io.features import Region
-from unsam_cli.rle import Rle, RunTable, from_runs, repeated, suppress, to_runs
+from unsam_cli.rle import Rle, RunTable, repeated, suppress, to_runs
 from unsam_cli.sampling import nearest
 
 AT_ONCE = 500
@@ -59,18 +60,6 @@ class Packed:
         if self.columns is not None:
             return repeated(rle, self.columns, self.x)
         return to_runs(rle).astype(np.int32)
-
-
-def own_mask(region: Region, size: tuple[int, int]) -> Rle:
-    """Return the mask of a region itself, or its rectangle if it has no mask.
-
-    `size` is the height and width of the image, in pixels.
-    """
-    if region.rle is not None:
-        return region.rle
-    x, y, w, h = region.bbox
-    begin = np.arange(x, x + w, dtype=np.int64) * size[0] + y
-    return from_runs(np.stack([begin, begin + h], axis=1), size)
 
 
 def draw_packed(trees: Sequence[Grown], guide: Guide | None, size: tuple[int, int]) -> list[Packed]:
@@ -116,14 +105,9 @@ def packed_masks(
     score = np.concatenate([part.score for part in every])
     level = np.concatenate([part.level for part in every])
     area = np.concatenate([part.area for part in every])
-    order = np.lexsort((-score, np.arange(len(score)) >= len(rles)))
-    kept = _kept(every, order[area[order] > 0].tolist(), size, settings)
-    return FoundMasks(
-        _table(every, kept, size),
-        score[kept],
-        ["divide" if k < len(rles) else "conquer" for k in kept],
-        [None if k < len(rles) else float(level[k]) for k in kept],
-    )
+    order = regions_first(len(rles), score, area)
+    kept = _kept(every, order.tolist(), size, settings)
+    return as_found(_table(every, kept, size), kept, len(rles), score, level)
 
 
 def _kept(
